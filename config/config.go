@@ -1,0 +1,222 @@
+// Package config is the model of Poise's configuration: the same structs in Go and in the
+// file. The tags say what the file calls a field, its default, and a line of help; the
+// schema is generated from them.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/policy"
+)
+
+// Config is everything a Proxy needs to know. The configuration file is this struct in
+// YAML, with the names in the tags; the zero value of every field is a useful default.
+// A Config is not modified by the Proxy and must not be modified after New or Apply.
+type Config struct {
+	// Version of the format: 1. Zero means 1 in Go; a file must say it.
+	Version int `yaml:"version" doc:"version of this format: 1" required:"true"`
+	// Listen lists the addresses the binary serves. A Proxy that is mounted as a handler
+	// or given listeners by Serve ignores it.
+	Listen []Listen `yaml:"listen" doc:"addresses to serve"`
+	// TrustedProxies are the peers whose X-Forwarded-* and X-Real-IP fields are believed,
+	// as IP addresses or prefixes. Empty: nobody's are, they are replaced.
+	TrustedProxies []string           `yaml:"trusted_proxies" doc:"peers whose X-Forwarded-* fields are believed: addresses or prefixes"`
+	Timeouts       Timeouts           `yaml:"timeouts" doc:"limits of time on the client's side"`
+	Log            Log                `yaml:"log" doc:"the proxy's own log"`
+	AccessLog      AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
+	Services       map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
+	Routes         []Route            `yaml:"routes" doc:"which requests lead to which service; the most specific match wins"`
+
+	// Logger receives the proxy's own log; nil: slog.Default(). Go only.
+	Logger *slog.Logger `yaml:"-"`
+}
+
+// Listen is one address to serve.
+type Listen struct {
+	Address string `yaml:"address" doc:"host:port; an empty host is every address" required:"true" example:"127.0.0.1:8080"`
+	TLS     *TLS   `yaml:"tls" doc:"terminate TLS here"`
+}
+
+// TLS terminates TLS on a listener.
+type TLS struct {
+	// Certificates are chosen by the name the client asks for (SNI); the first is used
+	// when none fits. The files are read again when they change.
+	Certificates []Certificate `yaml:"certificates" doc:"chosen by server name; the first is the default" required:"true"`
+	// MinVersion is "1.2" (the default) or "1.3".
+	MinVersion string `yaml:"min_version" doc:"lowest protocol version" enum:"1.2,1.3" default:"1.2"`
+}
+
+// Certificate is a pair of PEM files. Relative paths stand on the folder of the configuration file.
+type Certificate struct {
+	Cert string `yaml:"cert" doc:"PEM file with the certificate chain" required:"true"`
+	Key  string `yaml:"key" doc:"PEM file with the private key" required:"true"`
+}
+
+// Timeouts bound waits on the client's side.
+type Timeouts struct {
+	Head  time.Duration `yaml:"head" doc:"from the first byte of a request head to its last" default:"10s"`
+	Idle  time.Duration `yaml:"idle" doc:"between requests on a connection" default:"60s"`
+	Stall time.Duration `yaml:"stall" doc:"without any progress while a body is relayed" default:"60s"`
+	Drain time.Duration `yaml:"drain" doc:"for open exchanges at shutdown" default:"30s"`
+}
+
+// Log is the proxy's own log, written to standard error.
+type Log struct {
+	Format string `yaml:"format" doc:"text or json" enum:"text,json" default:"text"`
+	Level  string `yaml:"level" doc:"lowest level written" enum:"debug,info,warn,error" default:"info"`
+}
+
+// AccessLog writes one JSON line per exchange, with every attempt.
+type AccessLog struct {
+	Path   string `yaml:"path" doc:"file to append to; - is standard output; empty is off"`
+	Buffer int    `yaml:"buffer" doc:"lines that may wait for the writer; more are dropped and counted" default:"8192"`
+}
+
+// Service is a named set of endpoints with one policy, health check and limits.
+type Service struct {
+	// Endpoints is the static list. Exactly one of Endpoints and Source is given.
+	Endpoints []Endpoint `yaml:"endpoints" doc:"static list: URLs, or mappings with url and weight"`
+	Source    *Source    `yaml:"source" doc:"where the endpoint list comes from"`
+	Policy    Policy     `yaml:"policy" doc:"how an endpoint is chosen: a name, or a mapping with type"`
+	Health    *Health    `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
+	Breaker   Breaker    `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
+	// PanicThreshold is the share of usable endpoints, in percent, below which health is
+	// not believed and every endpoint is used. 0 means the default, 50; negative: never.
+	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50"`
+	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
+	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
+	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
+}
+
+// Endpoint is one entry of a static list; the short form is its URL.
+type Endpoint struct {
+	// URL is http://host:port, https://host:port or unix:/path. A host name, rather than
+	// an address, is resolved by DNS, and each address is an endpoint.
+	URL    string `yaml:"url" doc:"http://host:port or https://host:port; a host name is resolved, each address an endpoint" required:"true" short:"true"`
+	Weight int    `yaml:"weight" doc:"share relative to the others, 1 to 1000" default:"1"`
+}
+
+// Source is where an endpoint list comes from: exactly one field is set.
+type Source struct {
+	File *FileSource `yaml:"file" doc:"a watched file"`
+	DNS  *DNSSource  `yaml:"dns" doc:"addresses of a host name"`
+	// Custom is any other source. Go only.
+	Custom discovery.Source `yaml:"-"`
+}
+
+// FileSource watches a YAML or JSON file with a list like Service.Endpoints.
+type FileSource struct {
+	Path string `yaml:"path" doc:"YAML or JSON file with a list of endpoints, read again when it changes" required:"true"`
+}
+
+// DNSSource resolves a name again as its TTL says and keeps the last set when it cannot.
+type DNSSource struct {
+	URL string `yaml:"url" doc:"scheme://name:port; each address is an endpoint" required:"true" short:"true"`
+	// Server is the name server to ask, host:port; empty: the system's resolver, every 5 s.
+	Server string `yaml:"server" doc:"name server to ask, host:port; empty: those of /etc/resolv.conf"`
+}
+
+// Policy is a balancing policy; the short form is its type.
+type Policy struct {
+	Type        string  `yaml:"type" doc:"name of the policy" enum:"p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,consistent_hash" default:"p2c" short:"true"`
+	Algorithm   string  `yaml:"algorithm" doc:"consistent_hash: how keys find endpoints" enum:"ring,maglev,rendezvous" default:"ring"`
+	Key         string  `yaml:"key" doc:"consistent_hash: what is hashed, with fallbacks" default:"client_ip" example:"header(X-User-Id) | cookie(sid) | query(user_id) | path | path_segment(2) | client_ip"`
+	BoundedLoad float64 `yaml:"bounded_load" doc:"consistent_hash: no endpoint above this multiple of the mean load; 0: unbounded" example:"1.25"`
+	// Custom is any other policy; Type and the rest are ignored. Go only.
+	Custom policy.Policy `yaml:"-"`
+}
+
+// Health is active probing.
+type Health struct {
+	// Check is a method and a path, as in "HEAD /health".
+	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health" required:"true" example:"HEAD /health"`
+	Interval       time.Duration `yaml:"interval" doc:"between probes of one endpoint, jittered by 10 %" default:"5s"`
+	Timeout        time.Duration `yaml:"timeout" doc:"for one probe" default:"1s"`
+	UnhealthyAfter int           `yaml:"unhealthy_after" doc:"failed probes in a row that take an endpoint out" default:"3"`
+	HealthyAfter   int           `yaml:"healthy_after" doc:"passed probes in a row that bring it back" default:"2"`
+	// Expect lists the statuses that pass: numbers and ranges such as 200-399.
+	Expect []string `yaml:"expect" doc:"statuses that pass: numbers or ranges" default:"200-399" example:"200-299"`
+	Host   string   `yaml:"host" doc:"Host of the probe; empty: the endpoint's"`
+}
+
+// Breaker is the passive ejection of an endpoint. The zero value is the default: 5
+// consecutive failures, open for 10 s.
+type Breaker struct {
+	Off                 bool          `yaml:"off" doc:"never eject passively"`
+	ConsecutiveFailures int           `yaml:"consecutive_failures" doc:"failures in a row that eject" default:"5"`
+	FailureRate         int           `yaml:"failure_rate" doc:"percentage of failures, over the last 10 s, that ejects; 0: not looked at"`
+	MinRequests         int           `yaml:"min_requests" doc:"requests in those 10 s before failure_rate counts" default:"20"`
+	OpenFor             time.Duration `yaml:"open_for" doc:"until trial requests are let through; doubles with each ejection in a row, up to 16 times" default:"10s"`
+	Trials              int           `yaml:"trials" doc:"trial requests that must succeed to close" default:"1"`
+}
+
+// Retry says when a failed attempt is repeated at another endpoint. What may be
+// repeated without harm is decided by the method and by what was sent.
+type Retry struct {
+	// Attempts is the number of attempts in all, the first included. 0 means 2; 1: no retry. At most 8.
+	Attempts int `yaml:"attempts" doc:"attempts in all, the first included; 1: no retry" default:"2"`
+	// On lists what is retried. Connect failures are safe for every method, the rest only
+	// for idempotent ones with a body that can be sent again.
+	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, or a status" default:"connect,reset,502,503,504"`
+}
+
+// Connections bounds the connections to each endpoint of a service.
+type Connections struct {
+	ConnectTimeout time.Duration `yaml:"connect_timeout" doc:"to connect, TLS included" default:"1s"`
+	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"an unused connection is closed after" default:"4s"`
+	MaxIdle        int           `yaml:"max_idle" doc:"unused connections kept per endpoint" default:"1024"`
+	Max            int           `yaml:"max" doc:"connections per endpoint; 0: no limit"`
+}
+
+// EndpointTLS is how https endpoints are verified.
+type EndpointTLS struct {
+	CA         string `yaml:"ca" doc:"PEM file with the authorities to trust; empty: the system's"`
+	ServerName string `yaml:"server_name" doc:"name to ask for and to verify; empty: the host of the endpoint's URL"`
+	Insecure   bool   `yaml:"insecure_skip_verify" doc:"accept any certificate: for tests only"`
+}
+
+// Route leads the requests it matches to a service.
+type Route struct {
+	Match   Match         `yaml:"match" doc:"which requests; absent: all"`
+	Rewrite Rewrite       `yaml:"rewrite" doc:"changes to path and host before forwarding"`
+	Headers Headers       `yaml:"headers" doc:"changes to header fields"`
+	Service string        `yaml:"service" doc:"name of the service" required:"true"`
+	Timeout time.Duration `yaml:"timeout" doc:"for the whole exchange; up to the response head for event streams and upgrades" default:"60s"`
+}
+
+// Match says which requests a route takes. Empty fields match everything.
+type Match struct {
+	Host    string   `yaml:"host" doc:"exact, or with one leading wildcard label: *.example.com" example:"api.example.com"`
+	Path    string   `yaml:"path" doc:"exact, with {name} for one segment, or ending in /** for all below" example:"/users/{id}/orders/**"`
+	Methods []string `yaml:"methods" doc:"methods; empty: all" example:"GET"`
+}
+
+// Rewrite changes path and host before forwarding, in the order of the fields.
+type Rewrite struct {
+	StripPrefix string   `yaml:"strip_prefix" doc:"taken off the front of the path" example:"/api/v1"`
+	Replace     *Replace `yaml:"replace" doc:"one prefix for another"`
+	AddPrefix   string   `yaml:"add_prefix" doc:"put in front of the path"`
+	// Host is sent instead of the client's; "endpoint" is the host of the endpoint's URL.
+	Host string `yaml:"host" doc:"Host to send instead of the client's; the word endpoint is that of the endpoint's URL"`
+}
+
+// Replace replaces the prefix of a path.
+type Replace struct {
+	Prefix string `yaml:"prefix" doc:"what the path starts with" required:"true" example:"/api/v1/users"`
+	With   string `yaml:"with" doc:"what it starts with afterwards" example:"/users"`
+}
+
+// Headers changes header fields, both ways.
+type Headers struct {
+	Request  HeaderEdit `yaml:"request" doc:"before forwarding"`
+	Response HeaderEdit `yaml:"response" doc:"before answering"`
+}
+
+// HeaderEdit is applied in the order remove, set, add.
+type HeaderEdit struct {
+	Set    map[string]string `yaml:"set" doc:"replaces every field of that name"`
+	Add    map[string]string `yaml:"add" doc:"adds a field beside others of that name"`
+	Remove []string          `yaml:"remove" doc:"names of fields to take out"`
+}

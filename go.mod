@@ -1,0 +1,3 @@
+module github.com/poise-lb/poise
+
+go 1.26

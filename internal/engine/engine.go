@@ -1,0 +1,115 @@
+// Package engine is the contract between the straight-line code of an exchange and
+// whatever runs it: goroutines on net.Conn, net/http, coroutines under a virtual
+// clock, an epoll loop. Code written against it blocks where it reads as blocking and
+// never says "go", select or time.After; the layout test enforces that.
+//
+// Instants are time.Durations on the runtime's own monotonic clock (Runtime.Now);
+// zero as a deadline means none.
+package engine
+
+import (
+	"crypto/tls"
+	"errors"
+	"time"
+)
+
+// Errors that every driver returns for these conditions, wrapped or as they are.
+var (
+	ErrTimeout    = errors.New("deadline exceeded")
+	ErrClientGone = errors.New("client closed the connection")
+	ErrClosed     = errors.New("stream closed")
+	ErrRefused    = errors.New("connection refused") // Dial: nothing listens there
+	ErrStopping   = errors.New("proxy is stopping")
+)
+
+// A Stream is one ordered byte stream with a peer. One task may read while another
+// writes; neither side may be used by two tasks at once. Interrupt, Close and Abort
+// may be called from any task of the same runtime.
+type Stream interface {
+	// Await returns when Read would make progress, so that whoever waits holds no
+	// buffer. A driver that cannot tell returns nil at once.
+	Await() error
+
+	// Read reads at least one byte into p, or fails: io.EOF after the peer's FIN,
+	// ErrTimeout, the error of Interrupt, or the driver's own.
+	Read(p []byte) (int, error)
+
+	// Write writes all of p or fails.
+	Write(p []byte) (int, error)
+
+	// SetReadDeadline and SetWriteDeadline bound all later waits; zero removes the bound.
+	SetReadDeadline(at time.Duration)
+	SetWriteDeadline(at time.Duration)
+
+	// Quiet reports whether the peer has sent neither bytes nor FIN that nobody read.
+	// It never blocks. An idle connection that is not quiet must not be reused.
+	Quiet() bool
+
+	// Interrupt makes blocked and later Reads and Writes fail with err, for good.
+	Interrupt(err error)
+
+	// CloseWrite sends FIN; the read side stays open.
+	CloseWrite() error
+
+	// Close ends the stream in good order; Abort so that the peer sees it cut short
+	// (a TCP reset). Both are idempotent.
+	Close() error
+	Abort()
+}
+
+// A Dial says where a new Stream shall lead.
+type Dial struct {
+	Network string        // "tcp" or "unix"
+	Address string        // host:port with a literal IP address, or a socket's path
+	TLS     *tls.Config   // nil: plain. ServerName is set by the caller
+	By      time.Duration // deadline for connection and handshake; zero: none
+}
+
+// A Join waits for a forked task.
+type Join interface {
+	// Wait returns when the task has returned. It must be called exactly once.
+	Wait()
+}
+
+// A Signal is a one-slot wake-up: any number of Sets before a Wait are one.
+type Signal interface {
+	// Set may be called from any goroutine and never blocks.
+	Set()
+	// Wait returns true when Set was called since the last Wait, false at the deadline.
+	Wait(by time.Duration) bool
+}
+
+// A Runtime runs tasks: a task is a goroutine or a coroutine. All methods but Now and
+// Rand are called from a task of this runtime.
+type Runtime interface {
+	// Now is the present instant on the runtime's monotonic clock; it starts above zero.
+	Now() time.Duration
+
+	// Rand returns 64 random bits.
+	Rand() uint64
+
+	// Worker is the number of the worker that runs the calling task, from 0: it shards
+	// counters and connection pools. A driver without workers always says 0.
+	Worker() int
+
+	// Sleep returns nil at the given instant, ErrStopping if the runtime stops before.
+	Sleep(until time.Duration) error
+
+	// Fork starts f as a task beside the calling one.
+	Fork(f func()) Join
+
+	// Do runs f, which may block, where it delays no other task, and waits for it.
+	Do(f func())
+
+	// Dial connects. Errors wrap ErrTimeout or ErrRefused where that is what happened.
+	Dial(d *Dial) (Stream, error)
+
+	// Watch arranges that, until Unwatch, up is interrupted with ErrClientGone when
+	// client's peer ends its side (FIN or reset), also behind bytes nobody read yet.
+	// After Unwatch returns, no interrupt of that Watch is still to come.
+	Watch(client, up Stream)
+	Unwatch(client, up Stream)
+
+	// NewSignal returns an unset Signal.
+	NewSignal() Signal
+}
