@@ -1,5 +1,5 @@
 module github.com/poise-lb/poise/cmd/poise
 
-go 1.26
+go 1.26.0
 
 require github.com/poise-lb/poise v0.0.0
