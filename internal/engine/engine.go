@@ -37,7 +37,10 @@ type Stream interface {
 	// Write writes all of p or fails.
 	Write(p []byte) (int, error)
 
-	// SetReadDeadline and SetWriteDeadline bound all later waits; zero removes the bound.
+	// SetReadDeadline and SetWriteDeadline bound the waits under way and all later
+	// ones; zero removes the bound. Any task may call them: a deadline that has passed
+	// is how another task ends a Read without breaking the stream. A write may end late
+	// by half its bound.
 	SetReadDeadline(at time.Duration)
 	SetWriteDeadline(at time.Duration)
 

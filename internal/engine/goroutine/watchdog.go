@@ -1,0 +1,122 @@
+package goroutine
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+)
+
+// watchEvery is how often waiting clients are looked at. A goroutine that waits for an
+// endpoint cannot wait for its client too; rather than give every connection a second
+// goroutine, one looks at those that have waited for a whole tick. An exchange that is
+// answered within a tick pays two uncontended locks for it.
+const watchEvery = 50 * time.Millisecond
+
+// patient is the number of ticks after which a client is looked at every fifth tick only.
+const patient = 20
+
+type watchdog struct {
+	tick atomic.Uint32
+	done chan struct{}
+
+	mu      sync.Mutex
+	clients []*stream // that have ever been watched and are not closed
+}
+
+// watched is a client's part: the stream to interrupt when it leaves.
+type watched struct {
+	mu    sync.Mutex
+	up    engine.Stream
+	since uint32 // tick of begin
+	place int    // 1 + index in watchdog.clients; 0: not there; guarded by watchdog.mu
+	known atomic.Bool
+}
+
+func (d *watchdog) run(stop <-chan struct{}) {
+	defer close(d.done)
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+			d.look(d.tick.Add(1))
+		}
+	}
+}
+
+func (d *watchdog) look(tick uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, c := range d.clients {
+		c.watched.look(c, tick, uint32(i))
+	}
+}
+
+func (w *watched) look(c *stream, tick, i uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	age := tick - w.since
+	if w.up == nil || age < 2 || (age > patient && (tick+i)%5 != 0) {
+		return
+	}
+	if c.gone() {
+		w.up.Interrupt(engine.ErrClientGone)
+		w.up = nil
+	}
+}
+
+func (d *watchdog) begin(c *stream, up engine.Stream) {
+	if c.raw == nil {
+		return
+	}
+	w := &c.watched
+	if !w.known.Load() {
+		d.learn(c)
+	}
+	w.mu.Lock()
+	w.up, w.since = up, d.tick.Load()
+	w.mu.Unlock()
+}
+
+func (w *watched) end() {
+	w.mu.Lock()
+	w.up = nil
+	w.mu.Unlock()
+}
+
+func (d *watchdog) learn(c *stream) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clients = append(d.clients, c)
+	c.watched.place = len(d.clients)
+	c.watched.known.Store(true)
+}
+
+func (d *watchdog) forget(c *stream) {
+	if !c.watched.known.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := c.watched.place - 1
+	if i < 0 {
+		return
+	}
+	last := d.clients[len(d.clients)-1]
+	d.clients[i] = last
+	last.watched.place = i + 1
+	d.clients[len(d.clients)-1] = nil
+	d.clients = d.clients[:len(d.clients)-1]
+	c.watched.place = 0
+}
+
+// gone reports whether the peer has ended its side.
+func (s *stream) gone() bool {
+	gone := false
+	err := s.raw.Control(func(fd uintptr) { gone = peerGone(fd) })
+	return gone || err != nil
+}

@@ -1,0 +1,186 @@
+// Package wire is what both sides of an HTTP/1.1 connection share with a stream: the
+// read buffer, the writing of heads and content, and the client's side as an exchange
+// sees it. It holds no buffer while it has nothing to read or write.
+package wire
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/limits"
+)
+
+// ErrHeadTooLarge says that a head does not fit into limits.HeadBytesMax.
+var ErrHeadTooLarge = errors.New("head too large")
+
+// outBytes is a write buffer: one relay buffer and a head of ordinary size in front of
+// it, so that a response of up to 16 KiB leaves in one write.
+const outBytes = limits.RelayBytes + 4<<10
+
+// freeMin is the least room for content beside a pinned head before the buffer grows.
+const freeMin = 4 << 10
+
+// Buffers of the two common sizes are recycled; larger ones are left to the collector.
+var (
+	readBuffers  = sync.Pool{New: func() any { b := make([]byte, limits.RelayBytes); return &b }}
+	writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBytes); return &b }}
+)
+
+// A Reader is a stream with the bytes that were read from it and not used yet. The zero
+// value with a Stream is ready. It is used by one task at a time.
+type Reader struct {
+	Stream engine.Stream
+
+	buf  []byte  // nil while nothing is buffered and nobody reads
+	home *[]byte // the recycled array below buf, nil if buf has grown
+	r, w int     // unread: buf[r:w]
+	pin  int     // buf[:pin] is a head in use and stays where it is
+}
+
+// Buffered returns the unread bytes. They are valid until the next Fill.
+func (b *Reader) Buffered() []byte { return b.buf[b.r:b.w] }
+
+// Advance uses up n buffered bytes.
+func (b *Reader) Advance(n int) { b.r += n }
+
+// Pin uses up n bytes that stay in place until Unpin: a head whose slices are in use.
+func (b *Reader) Pin(n int) {
+	b.r += n
+	b.pin = b.r
+}
+
+// Unpin ends Pin.
+func (b *Reader) Unpin() { b.pin = 0 }
+
+// Fill waits until at least one more byte is buffered. It fails with ErrHeadTooLarge when
+// limits.HeadBytesMax unread bytes are buffered already, and as Stream.Read does.
+func (b *Reader) Fill() error {
+	if b.buf == nil {
+		if err := b.Stream.Await(); err != nil {
+			return err
+		}
+		b.home = readBuffers.Get().(*[]byte)
+		b.buf, b.r, b.w, b.pin = *b.home, 0, 0, 0
+	}
+	if b.r == b.w {
+		b.r, b.w = b.pin, b.pin
+	}
+	if b.w == len(b.buf) || (b.r == b.w && len(b.buf)-b.w < freeMin) {
+		if err := b.makeRoom(); err != nil {
+			return err
+		}
+	}
+	n, err := b.Stream.Read(b.buf[b.w:])
+	b.w += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// makeRoom moves the unread bytes down to the pin, or into a larger array if that gains
+// too little. The old array then stays with whoever pinned it.
+func (b *Reader) makeRoom() error {
+	unread := b.w - b.r
+	if unread >= limits.HeadBytesMax {
+		return ErrHeadTooLarge
+	}
+	if len(b.buf)-b.pin-unread >= freeMin && b.r > b.pin {
+		copy(b.buf[b.pin:], b.buf[b.r:b.w])
+		b.r, b.w = b.pin, b.pin+unread
+		return nil
+	}
+	size := limits.RelayBytes
+	for size < unread+freeMin {
+		size *= 2
+	}
+	if b.pin == 0 {
+		size = max(size, 2*len(b.buf))
+	}
+	grown := make([]byte, size)
+	copy(grown, b.buf[b.r:b.w])
+	if b.pin == 0 {
+		b.recycle()
+	}
+	b.buf, b.home, b.r, b.w, b.pin = grown, nil, 0, unread, 0
+	return nil
+}
+
+// Release gives the buffer back if nothing is unread in it and nothing pinned.
+func (b *Reader) Release() {
+	if b.buf != nil && b.r == b.w && b.pin == 0 {
+		b.recycle()
+		b.buf, b.r, b.w = nil, 0, 0
+	}
+}
+
+// Drop gives the buffer back with whatever is in it: the stream is not read any more.
+func (b *Reader) Drop() {
+	if b.buf != nil {
+		b.recycle()
+		b.buf, b.r, b.w, b.pin = nil, 0, 0, 0
+	}
+}
+
+func (b *Reader) recycle() {
+	if b.home != nil {
+		readBuffers.Put(b.home)
+		b.home = nil
+	}
+}
+
+// A Writer gathers what is to be written and writes it at Flush, or sooner when it does
+// not fit. The zero value with a Stream is ready. It is used by one task at a time.
+type Writer struct {
+	Stream engine.Stream
+	Out    []byte // gathered; append to it between Room and Flush
+	home   *[]byte
+}
+
+// Room makes sure that Out has an array to append to.
+func (w *Writer) Room() {
+	if w.Out == nil {
+		w.home = writeBuffers.Get().(*[]byte)
+		w.Out = (*w.home)[:0]
+	}
+}
+
+// Write writes p, together with what was gathered if both fit into one write.
+func (w *Writer) Write(p []byte) error {
+	w.Room()
+	if len(w.Out)+len(p) <= outBytes {
+		w.Out = append(w.Out, p...)
+		return nil
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(p) < limits.RelayBytes/2 {
+		w.Room()
+		w.Out = append(w.Out, p...)
+		return nil
+	}
+	_, err := w.Stream.Write(p)
+	return err
+}
+
+// Flush writes what was gathered and gives the buffer back.
+func (w *Writer) Flush() error {
+	if len(w.Out) == 0 {
+		w.Drop()
+		return nil
+	}
+	_, err := w.Stream.Write(w.Out)
+	w.Drop()
+	return err
+}
+
+// Drop gives the buffer back with whatever is in it.
+func (w *Writer) Drop() {
+	if w.home != nil {
+		*w.home = (*w.home)[:0]
+		writeBuffers.Put(w.home)
+	}
+	w.Out, w.home = nil, nil
+}
