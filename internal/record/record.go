@@ -1,0 +1,85 @@
+// Package record keeps what an exchange leaves behind: one line of the access log and a
+// few counters. An exchange fills an Exchange and hands it to a Sink, which copies it
+// into a bounded ring and returns; whoever owns the log file calls Drain from a
+// goroutine of its own. Nothing here waits: what does not fit is dropped and counted.
+package record
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/poise-lb/poise/policy"
+)
+
+// Bounds of what one line keeps, in bytes; the rest is cut off and the line says so.
+const (
+	MethodBytesMax = 32
+	HostBytesMax   = 255 // the longest name DNS allows
+	PathBytesMax   = 1024
+)
+
+// ReasonStatus is the reason of an attempt that failed by the status the endpoint
+// answered; the line then says "status 503".
+const ReasonStatus = "status"
+
+// An Exchange is the record of one exchange. The zero value is an empty record; fill it,
+// Put it, and Reset it for the next. It is used by one task at a time.
+type Exchange struct {
+	Client netip.Addr // the client's address; the zero Addr if it has none (a unix socket)
+
+	// Method, Host and Path are only read while Put runs, so they may be slices of the
+	// buffer that holds the head.
+	Method []byte
+	Host   []byte
+	Path   []byte
+
+	Protocol string // a constant such as "HTTP/1.1"
+	Status   int    // as sent to the client; 0: the client got no response head
+	Reason   string // machine-readable reason of a failure; "" if there was none
+
+	BytesIn  int64 // content received from the client
+	BytesOut int64 // content sent to the client
+
+	Duration time.Duration // from the first byte of the head to the end of the exchange
+	Route    int           // index in Config.Routes; of no meaning while Service is ""
+	Service  string        // "" if no route matched
+
+	n        int
+	attempts [policy.AttemptsMax]Attempt
+}
+
+// An Attempt is the record of one try at one endpoint. Scheme and Address are kept apart
+// because joining them would allocate on the hot path.
+type Attempt struct {
+	Scheme  string        // of the endpoint
+	Address string        // of the endpoint
+	Status  int           // of the endpoint's response head; 0: none came
+	Reason  string        // "": it went well; else "connect", "timeout", "reset", ReasonStatus …
+	Start   time.Duration // since the start of the exchange
+	Time    time.Duration // what the attempt took
+}
+
+// Reset makes x empty again.
+func (x *Exchange) Reset() {
+	n := x.n
+	clear(x.attempts[:n])
+	x.Client = netip.Addr{}
+	x.Method, x.Host, x.Path = nil, nil, nil
+	x.Protocol, x.Status, x.Reason = "", 0, ""
+	x.BytesIn, x.BytesOut, x.Duration = 0, 0, 0
+	x.Route, x.Service, x.n = 0, "", 0
+}
+
+// Attempt adds an empty attempt and returns it for the caller to fill, until the next
+// call. Beyond policy.AttemptsMax the last one is overwritten.
+func (x *Exchange) Attempt() *Attempt {
+	if x.n < len(x.attempts) {
+		x.n++
+	}
+	a := &x.attempts[x.n-1]
+	*a = Attempt{}
+	return a
+}
+
+// Attempts returns the attempts added so far, in order. The slice is x's own.
+func (x *Exchange) Attempts() []Attempt { return x.attempts[:x.n] }

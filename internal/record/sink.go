@@ -1,0 +1,221 @@
+package record
+
+import (
+	"io"
+	"math/bits"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	linesDefault = 8192
+	linesMax     = 1 << 20
+
+	// What a slot holds without an allocation of its own. Longer text and further
+	// attempts grow the slot once; it then keeps the room.
+	slotTextBytes = 192
+	slotAttempts  = 2
+
+	chunkBytes = 32 << 10 // Drain hands the writer pieces of about this size
+)
+
+// A Sink is a bounded ring of records between many exchanges and one writer. A nil Sink
+// records nothing, at no cost. Make one with NewSink; Clock and Wake may be set before
+// it is used and not afterwards.
+type Sink struct {
+	// Clock tells the wall time; nil: time.Now.
+	Clock func() time.Time
+
+	// Wake is called by Put, from the exchange's task, when a record arrives after Park.
+	// It must not block. nil: nobody is woken.
+	Wake func()
+
+	slots []slot
+	mask  uint64
+
+	_       [64]byte
+	tail    atomic.Uint64 // next position to be written; all producers
+	_       [56]byte
+	dropped atomic.Uint64 // records that found the ring full, or that the writer refused
+	written atomic.Uint64
+	parked  atomic.Bool // the consumer waits for Wake
+	_       [40]byte
+	head    uint64 // next position to be read; the consumer's own
+	buf     []byte // the consumer's own
+}
+
+// A slot is one place of the ring. seq says whose it is: its position when free for the
+// producer that claims it, one more when filled (the bounded queue of D. Vyukov).
+type slot struct {
+	seq        atomic.Uint64
+	wall       time.Time // end of the exchange
+	client     netip.Addr
+	protocol   string
+	reason     string
+	service    string
+	bytesIn    int64
+	bytesOut   int64
+	duration   time.Duration
+	status     int
+	route      int
+	methodSize uint16
+	hostSize   uint16
+	cut        bool
+	text       []byte // method, host and path, one after the other
+	attempts   []Attempt
+}
+
+// NewSink returns a ring for so many records, rounded up to a power of two; 0 or less
+// means 8192, and 1<<20 is the most.
+func NewSink(lines int) *Sink {
+	if lines <= 0 {
+		lines = linesDefault
+	}
+	size := 1 << bits.Len(uint(min(lines, linesMax)-1))
+	s := &Sink{slots: make([]slot, size), mask: uint64(size - 1)}
+	text := make([]byte, size*slotTextBytes)
+	attempts := make([]Attempt, size*slotAttempts)
+	for i := range s.slots {
+		t, a := i*slotTextBytes, i*slotAttempts
+		s.slots[i].text = text[t : t : t+slotTextBytes]
+		s.slots[i].attempts = attempts[a : a : a+slotAttempts]
+		s.slots[i].seq.Store(uint64(i))
+	}
+	return s
+}
+
+// On reports whether records are kept at all; when not, an exchange need not fill one.
+func (s *Sink) On() bool { return s != nil }
+
+// Put copies x into the ring, or counts it as dropped when the ring is full. It never
+// blocks and may be called by any number of tasks at once.
+func (s *Sink) Put(x *Exchange) {
+	if s == nil {
+		return
+	}
+	l, at := s.claim()
+	if l == nil {
+		s.dropped.Add(1)
+		return
+	}
+	if s.Clock != nil {
+		l.wall = s.Clock()
+	} else {
+		l.wall = time.Now()
+	}
+	l.fill(x)
+	l.seq.Store(at + 1)
+	// Loading first keeps the line shared between processors while nobody is parked.
+	if s.parked.Load() && s.parked.CompareAndSwap(true, false) && s.Wake != nil {
+		s.Wake()
+	}
+}
+
+// claim takes the next free slot and its position, or nil if there is none.
+func (s *Sink) claim() (*slot, uint64) {
+	if len(s.slots) == 0 {
+		return nil, 0
+	}
+	at := s.tail.Load()
+	for {
+		l := &s.slots[at&s.mask]
+		switch ahead := int64(l.seq.Load() - at); {
+		case ahead < 0: // still holds the record of one lap ago
+			return nil, 0
+		case ahead == 0 && s.tail.CompareAndSwap(at, at+1):
+			return l, at
+		}
+		at = s.tail.Load() // another producer was first
+	}
+}
+
+func (l *slot) fill(x *Exchange) {
+	l.client, l.protocol, l.status, l.reason = x.Client, x.Protocol, x.Status, x.Reason
+	l.bytesIn, l.bytesOut, l.duration = x.BytesIn, x.BytesOut, x.Duration
+	l.route, l.service = x.Route, x.Service
+	method := x.Method[:min(len(x.Method), MethodBytesMax)]
+	host := x.Host[:min(len(x.Host), HostBytesMax)]
+	path := x.Path[:min(len(x.Path), PathBytesMax)]
+	l.methodSize, l.hostSize = uint16(len(method)), uint16(len(host))
+	l.cut = len(method)+len(host)+len(path) != len(x.Method)+len(x.Host)+len(x.Path)
+	l.text = append(append(append(l.text[:0], method...), host...), path...)
+	l.attempts = append(l.attempts[:0], x.Attempts()...)
+}
+
+// Drain writes every record that is ready to w, one line each, and returns how many it
+// wrote. It stops at the first error of w; the lines of that piece count as dropped.
+// Only one goroutine may drain a Sink.
+func (s *Sink) Drain(w io.Writer) (n int, err error) {
+	if s == nil {
+		return 0, nil
+	}
+	// A bound, so that a fast producer cannot keep a single call going for ever.
+	pending := 0
+	s.buf = s.buf[:0]
+	for range len(s.slots) {
+		l := &s.slots[s.head&s.mask]
+		if l.seq.Load() != s.head+1 {
+			break
+		}
+		s.buf = l.appendLine(s.buf)
+		l.seq.Store(s.head + uint64(len(s.slots)))
+		s.head++
+		pending++
+		if len(s.buf) >= chunkBytes {
+			if err := s.flush(w, pending); err != nil {
+				return n, err
+			}
+			n, pending = n+pending, 0
+		}
+	}
+	if err := s.flush(w, pending); err != nil {
+		return n, err
+	}
+	return n + pending, nil
+}
+
+func (s *Sink) flush(w io.Writer, lines int) error {
+	if lines == 0 {
+		return nil
+	}
+	_, err := w.Write(s.buf)
+	s.buf = s.buf[:0]
+	if err != nil {
+		s.dropped.Add(uint64(lines))
+		return err
+	}
+	s.written.Add(uint64(lines))
+	return nil
+}
+
+// Park says that the consumer is about to wait: the next Put calls Wake, once. It
+// reports false, and arranges nothing, if there is something to drain already.
+func (s *Sink) Park() bool {
+	if s == nil {
+		return true
+	}
+	s.parked.Store(true)
+	// Looked at after the store: a Put between the two either is seen here or sees it.
+	if s.slots[s.head&s.mask].seq.Load() == s.head+1 {
+		s.parked.Store(false)
+		return false
+	}
+	return true
+}
+
+// Dropped is the number of records lost so far: the ring was full, or the writer failed.
+func (s *Sink) Dropped() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.dropped.Load()
+}
+
+// Written is the number of lines the writer took so far.
+func (s *Sink) Written() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.written.Load()
+}
