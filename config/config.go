@@ -1,6 +1,19 @@
 // Package config is the model of Poise's configuration: the same structs in Go and in the
-// file. The tags say what the file calls a field, its default, and a line of help; the
-// schema is generated from them.
+// file. The tags are the one truth about a field; decoding, defaults, validation and the
+// schema all read them:
+//
+//	yaml      its name in the file; - keeps it out of the file
+//	doc       a line of help
+//	default   its value when it is zero, nil or absent; words of a list are split at commas
+//	enum      the words it may have
+//	min, max  the bounds of a number or duration, after defaults; without min, not below 0
+//	required  "true": must be given, and not be empty
+//	short     "true": a plain value in place of its struct means this field
+//	unit      "percent": the file may write 50% for 50
+//	path      "true": a relative path stands on the folder of the configuration file
+//	example   for people and editors
+//
+// What cannot be said in a tag is in Validate.
 package config
 
 import (
@@ -16,7 +29,7 @@ import (
 // A Config is not modified by the Proxy and must not be modified after New or Apply.
 type Config struct {
 	// Version of the format: 1. Zero means 1 in Go; a file must say it.
-	Version int `yaml:"version" doc:"version of this format: 1" required:"true"`
+	Version int `yaml:"version" doc:"version of this format: 1" required:"true" enum:"1" default:"1"`
 	// Listen lists the addresses the binary serves. A Proxy that is mounted as a handler
 	// or given listeners by Serve ignores it.
 	Listen []Listen `yaml:"listen" doc:"addresses to serve"`
@@ -35,7 +48,7 @@ type Config struct {
 
 // Listen is one address to serve.
 type Listen struct {
-	Address string `yaml:"address" doc:"host:port; an empty host is every address" required:"true" example:"127.0.0.1:8080"`
+	Address string `yaml:"address" doc:"host:port; an empty host is every address" required:"true" short:"true" example:"127.0.0.1:8080"`
 	TLS     *TLS   `yaml:"tls" doc:"terminate TLS here"`
 }
 
@@ -48,18 +61,18 @@ type TLS struct {
 	MinVersion string `yaml:"min_version" doc:"lowest protocol version" enum:"1.2,1.3" default:"1.2"`
 }
 
-// Certificate is a pair of PEM files. Relative paths stand on the folder of the configuration file.
+// Certificate is a pair of PEM files.
 type Certificate struct {
-	Cert string `yaml:"cert" doc:"PEM file with the certificate chain" required:"true"`
-	Key  string `yaml:"key" doc:"PEM file with the private key" required:"true"`
+	Cert string `yaml:"cert" doc:"PEM file with the certificate chain" required:"true" path:"true"`
+	Key  string `yaml:"key" doc:"PEM file with the private key" required:"true" path:"true"`
 }
 
 // Timeouts bound waits on the client's side.
 type Timeouts struct {
-	Head  time.Duration `yaml:"head" doc:"from the first byte of a request head to its last" default:"10s"`
-	Idle  time.Duration `yaml:"idle" doc:"between requests on a connection" default:"60s"`
-	Stall time.Duration `yaml:"stall" doc:"without any progress while a body is relayed" default:"60s"`
-	Drain time.Duration `yaml:"drain" doc:"for open exchanges at shutdown" default:"30s"`
+	Head  time.Duration `yaml:"head" doc:"from the first byte of a request head to its last" default:"10s" min:"1ms"`
+	Idle  time.Duration `yaml:"idle" doc:"between requests on a connection" default:"60s" min:"1ms"`
+	Stall time.Duration `yaml:"stall" doc:"without any progress while a body is relayed" default:"60s" min:"1ms"`
+	Drain time.Duration `yaml:"drain" doc:"for open exchanges at shutdown" default:"30s" min:"1ms"`
 }
 
 // Log is the proxy's own log, written to standard error.
@@ -68,10 +81,10 @@ type Log struct {
 	Level  string `yaml:"level" doc:"lowest level written" enum:"debug,info,warn,error" default:"info"`
 }
 
-// AccessLog writes one JSON line per exchange, with every attempt.
+// AccessLog writes one JSON line per exchange, with every attempt. The short form is its path.
 type AccessLog struct {
-	Path   string `yaml:"path" doc:"file to append to; - is standard output; empty is off"`
-	Buffer int    `yaml:"buffer" doc:"lines that may wait for the writer; more are dropped and counted" default:"8192"`
+	Path   string `yaml:"path" doc:"file to append to; - is standard output; empty is off" short:"true" path:"true"`
+	Buffer int    `yaml:"buffer" doc:"lines that may wait for the writer; more are dropped and counted" default:"8192" min:"1" max:"1048576"`
 }
 
 // Service is a named set of endpoints with one policy, health check and limits.
@@ -83,8 +96,8 @@ type Service struct {
 	Health    *Health    `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
 	Breaker   Breaker    `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
 	// PanicThreshold is the share of usable endpoints, in percent, below which health is
-	// not believed and every endpoint is used. 0 means the default, 50; negative: never.
-	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50"`
+	// not believed and every endpoint is used. 0 means the default, 50; -1: never.
+	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
 	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
@@ -92,10 +105,11 @@ type Service struct {
 
 // Endpoint is one entry of a static list; the short form is its URL.
 type Endpoint struct {
-	// URL is http://host:port, https://host:port or unix:/path. A host name, rather than
-	// an address, is resolved by DNS, and each address is an endpoint.
-	URL    string `yaml:"url" doc:"http://host:port or https://host:port; a host name is resolved, each address an endpoint" required:"true" short:"true"`
-	Weight int    `yaml:"weight" doc:"share relative to the others, 1 to 1000" default:"1"`
+	// URL is http://host:port, https://host:port or unix:/path; the port is 80 or 443 if it
+	// is left out. A host name, rather than an address, is resolved by DNS, and each address
+	// is an endpoint. See Parse.
+	URL    string `yaml:"url" doc:"http://host:port, https://host:port or unix:/path; a host name is resolved, each address an endpoint" required:"true" short:"true"`
+	Weight int    `yaml:"weight" doc:"share relative to the others, 1 to 1000" default:"1" min:"1" max:"1000"`
 }
 
 // Source is where an endpoint list comes from: exactly one field is set.
@@ -106,16 +120,18 @@ type Source struct {
 	Custom discovery.Source `yaml:"-"`
 }
 
-// FileSource watches a YAML or JSON file with a list like Service.Endpoints.
+// FileSource watches a YAML or JSON file with a list like Service.Endpoints. The short form is its path.
 type FileSource struct {
-	Path string `yaml:"path" doc:"YAML or JSON file with a list of endpoints, read again when it changes" required:"true"`
+	Path string `yaml:"path" doc:"YAML or JSON file with a list of endpoints, read again when it changes" required:"true" short:"true" path:"true"`
 }
 
 // DNSSource resolves a name again as its TTL says and keeps the last set when it cannot.
+// The short form is its URL.
 type DNSSource struct {
 	URL string `yaml:"url" doc:"scheme://name:port; each address is an endpoint" required:"true" short:"true"`
-	// Server is the name server to ask, host:port; empty: the system's resolver, every 5 s.
-	Server string `yaml:"server" doc:"name server to ask, host:port; empty: those of /etc/resolv.conf"`
+	// Server is the name server to ask: a literal IP address with or without a port, which is
+	// 53 if it is left out. Empty: those of /etc/resolv.conf, after /etc/hosts.
+	Server string `yaml:"server" doc:"name server to ask, address:port; empty: those of /etc/resolv.conf" example:"10.0.0.10:53"`
 }
 
 // Policy is a balancing policy; the short form is its type.
@@ -123,20 +139,20 @@ type Policy struct {
 	Type        string  `yaml:"type" doc:"name of the policy" enum:"p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,consistent_hash" default:"p2c" short:"true"`
 	Algorithm   string  `yaml:"algorithm" doc:"consistent_hash: how keys find endpoints" enum:"ring,maglev,rendezvous" default:"ring"`
 	Key         string  `yaml:"key" doc:"consistent_hash: what is hashed, with fallbacks" default:"client_ip" example:"header(X-User-Id) | cookie(sid) | query(user_id) | path | path_segment(2) | client_ip"`
-	BoundedLoad float64 `yaml:"bounded_load" doc:"consistent_hash: no endpoint above this multiple of the mean load; 0: unbounded" example:"1.25"`
+	BoundedLoad float64 `yaml:"bounded_load" doc:"consistent_hash: no endpoint above this multiple of the mean load; 0: unbounded" min:"1" max:"1000" example:"1.25"`
 	// Custom is any other policy; Type and the rest are ignored. Go only.
 	Custom policy.Policy `yaml:"-"`
 }
 
-// Health is active probing.
+// Health is active probing. The short form is its check.
 type Health struct {
 	// Check is a method and a path, as in "HEAD /health".
-	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health" required:"true" example:"HEAD /health"`
-	Interval       time.Duration `yaml:"interval" doc:"between probes of one endpoint, jittered by 10 %" default:"5s"`
-	Timeout        time.Duration `yaml:"timeout" doc:"for one probe" default:"1s"`
-	UnhealthyAfter int           `yaml:"unhealthy_after" doc:"failed probes in a row that take an endpoint out" default:"3"`
-	HealthyAfter   int           `yaml:"healthy_after" doc:"passed probes in a row that bring it back" default:"2"`
-	// Expect lists the statuses that pass: numbers and ranges such as 200-399.
+	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health" required:"true" short:"true" example:"HEAD /health"`
+	Interval       time.Duration `yaml:"interval" doc:"between probes of one endpoint, jittered by 10 %" default:"5s" min:"10ms"`
+	Timeout        time.Duration `yaml:"timeout" doc:"for one probe; at most the interval" default:"1s" min:"1ms"`
+	UnhealthyAfter int           `yaml:"unhealthy_after" doc:"failed probes in a row that take an endpoint out" default:"3" min:"1" max:"1000"`
+	HealthyAfter   int           `yaml:"healthy_after" doc:"passed probes in a row that bring it back" default:"2" min:"1" max:"1000"`
+	// Expect lists the statuses that pass: numbers and ranges such as 200-399. See Statuses.
 	Expect []string `yaml:"expect" doc:"statuses that pass: numbers or ranges" default:"200-399" example:"200-299"`
 	Host   string   `yaml:"host" doc:"Host of the probe; empty: the endpoint's"`
 }
@@ -145,34 +161,35 @@ type Health struct {
 // consecutive failures, open for 10 s.
 type Breaker struct {
 	Off                 bool          `yaml:"off" doc:"never eject passively"`
-	ConsecutiveFailures int           `yaml:"consecutive_failures" doc:"failures in a row that eject" default:"5"`
-	FailureRate         int           `yaml:"failure_rate" doc:"percentage of failures, over the last 10 s, that ejects; 0: not looked at"`
-	MinRequests         int           `yaml:"min_requests" doc:"requests in those 10 s before failure_rate counts" default:"20"`
-	OpenFor             time.Duration `yaml:"open_for" doc:"until trial requests are let through; doubles with each ejection in a row, up to 16 times" default:"10s"`
-	Trials              int           `yaml:"trials" doc:"trial requests that must succeed to close" default:"1"`
+	ConsecutiveFailures int           `yaml:"consecutive_failures" doc:"failures in a row that eject" default:"5" min:"1" max:"1000000"`
+	FailureRate         int           `yaml:"failure_rate" doc:"percentage of failures, over the last 10 s, that ejects; 0: not looked at" max:"100" unit:"percent"`
+	MinRequests         int           `yaml:"min_requests" doc:"requests in those 10 s before failure_rate counts" default:"20" min:"1" max:"1000000"`
+	OpenFor             time.Duration `yaml:"open_for" doc:"until trial requests are let through; doubles with each ejection in a row, up to 16 times" default:"10s" min:"1ms"`
+	Trials              int           `yaml:"trials" doc:"trial requests that must succeed to close" default:"1" min:"1" max:"1000"`
 }
 
 // Retry says when a failed attempt is repeated at another endpoint. What may be
 // repeated without harm is decided by the method and by what was sent.
 type Retry struct {
 	// Attempts is the number of attempts in all, the first included. 0 means 2; 1: no retry. At most 8.
-	Attempts int `yaml:"attempts" doc:"attempts in all, the first included; 1: no retry" default:"2"`
+	Attempts int `yaml:"attempts" doc:"attempts in all, the first included; 1: no retry; at most 8" default:"2" min:"1" max:"8"`
 	// On lists what is retried. Connect failures are safe for every method, the rest only
-	// for idempotent ones with a body that can be sent again.
+	// for idempotent ones with a body that can be sent again. nil means the default; an
+	// empty list: nothing. See Conditions.
 	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, or a status" default:"connect,reset,502,503,504"`
 }
 
 // Connections bounds the connections to each endpoint of a service.
 type Connections struct {
-	ConnectTimeout time.Duration `yaml:"connect_timeout" doc:"to connect, TLS included" default:"1s"`
-	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"an unused connection is closed after" default:"4s"`
-	MaxIdle        int           `yaml:"max_idle" doc:"unused connections kept per endpoint" default:"1024"`
+	ConnectTimeout time.Duration `yaml:"connect_timeout" doc:"to connect, TLS included" default:"1s" min:"1ms"`
+	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"an unused connection is closed after" default:"4s" min:"1ms"`
+	MaxIdle        int           `yaml:"max_idle" doc:"unused connections kept per endpoint" default:"1024" min:"1"`
 	Max            int           `yaml:"max" doc:"connections per endpoint; 0: no limit"`
 }
 
 // EndpointTLS is how https endpoints are verified.
 type EndpointTLS struct {
-	CA         string `yaml:"ca" doc:"PEM file with the authorities to trust; empty: the system's"`
+	CA         string `yaml:"ca" doc:"PEM file with the authorities to trust; empty: the system's" path:"true"`
 	ServerName string `yaml:"server_name" doc:"name to ask for and to verify; empty: the host of the endpoint's URL"`
 	Insecure   bool   `yaml:"insecure_skip_verify" doc:"accept any certificate: for tests only"`
 }
@@ -183,7 +200,7 @@ type Route struct {
 	Rewrite Rewrite       `yaml:"rewrite" doc:"changes to path and host before forwarding"`
 	Headers Headers       `yaml:"headers" doc:"changes to header fields"`
 	Service string        `yaml:"service" doc:"name of the service" required:"true"`
-	Timeout time.Duration `yaml:"timeout" doc:"for the whole exchange; up to the response head for event streams and upgrades" default:"60s"`
+	Timeout time.Duration `yaml:"timeout" doc:"for the whole exchange; up to the response head for event streams and upgrades" default:"60s" min:"1ms"`
 }
 
 // Match says which requests a route takes. Empty fields match everything.

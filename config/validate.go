@@ -1,0 +1,258 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/poise-lb/poise/internal/nearest"
+	"github.com/poise-lb/poise/internal/tags"
+)
+
+// Validate reports everything that can be said to be wrong with c without building it, as
+// an *Errors, or nil. Zero values stand for their defaults, so it does not matter whether
+// c has been through WithDefaults. What only building can tell, such as routes that
+// contradict each other or certificates that cannot be read, New and Apply report.
+func (c *Config) Validate() error {
+	full := c.WithDefaults()
+	v := validator{model: make(tags.Model)}
+	v.tags("", reflect.ValueOf(full))
+	v.listeners(full.Listen)
+	for i, text := range full.TrustedProxies {
+		if _, near, err := parsePrefix(text); err != nil {
+			v.add(Index("trusted_proxies", i), text, near, err.Error())
+		}
+	}
+	v.services(full.Services)
+	v.routes(&full)
+	return NewErrors(v.problems...)
+}
+
+// Validate reports what is wrong with one entry of an endpoint list, as an *Errors.
+func (e Endpoint) Validate() error {
+	v := validator{model: make(tags.Model)}
+	full := e.WithDefaults()
+	v.tags("", reflect.ValueOf(full))
+	v.endpoint("", full)
+	return NewErrors(v.problems...)
+}
+
+// A validator collects problems, in the order of the model and of names.
+type validator struct {
+	model    tags.Model
+	problems []Problem
+}
+
+func (v *validator) add(path, value, near, message string) {
+	v.problems = append(v.problems, Problem{Path: path, Value: value, Near: near, Message: message})
+}
+
+func (v *validator) listeners(listen []Listen) {
+	seen := make(map[string]int)
+	for i, l := range listen {
+		path := Key(Index("listen", i), "address")
+		if l.TLS != nil && len(l.TLS.Certificates) == 0 {
+			v.add(Key(Key(Index("listen", i), "tls"), "certificates"), "", "", "at least one certificate is needed")
+		}
+		if l.Address == "" {
+			continue // required: said already
+		}
+		canonical, err := checkListen(l.Address)
+		if err != nil {
+			v.add(path, l.Address, "", fmt.Sprintf("%q: %s", l.Address, err.Error()))
+			continue
+		}
+		if first, twice := seen[canonical]; twice && !strings.HasSuffix(canonical, ":0") {
+			v.add(path, l.Address, "", fmt.Sprintf("%q is the same address as that of listen[%d]", l.Address, first))
+			continue
+		}
+		seen[canonical] = i
+	}
+}
+
+func (v *validator) services(services map[string]Service) {
+	if len(services) == 0 {
+		v.add("services", "", "", "there is no service: at least one is needed")
+	}
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		path := Key("services", name)
+		s := services[name]
+		if name == "" {
+			v.add(path, "", "", "a service needs a name")
+		}
+		v.members(path, &s)
+		v.policy(Key(path, "policy"), &s.Policy)
+		if s.Health != nil {
+			v.health(Key(path, "health"), s.Health)
+		}
+		for i, word := range s.Retry.On {
+			if err := new(Conditions).add(word); err != nil {
+				at := Index(Key(Key(path, "retry"), "on"), i)
+				v.add(at, word, nearest.Word(word, []string{"connect", "reset", "timeout"}), err.Error())
+			}
+		}
+	}
+}
+
+// members checks where the endpoints of a service come from.
+func (v *validator) members(path string, s *Service) {
+	if s.Source == nil && len(s.Endpoints) == 0 {
+		v.add(path, "", "", "a service needs endpoints or a source")
+		return
+	}
+	if s.Source != nil && len(s.Endpoints) > 0 {
+		v.add(Key(path, "source"), "", "", "a service has endpoints or a source, not both")
+	}
+	if s.Source != nil {
+		v.source(Key(path, "source"), s.Source)
+	}
+	seen := make(map[string]int)
+	for i, e := range s.Endpoints {
+		at := Index(Key(path, "endpoints"), i)
+		url := v.endpoint(at, e)
+		if url == "" {
+			continue
+		}
+		if first, twice := seen[url]; twice {
+			v.add(Key(at, "url"), e.URL, "", fmt.Sprintf("%s is listed already, as endpoints[%d]: give it a weight instead", e.URL, first))
+			continue
+		}
+		seen[url] = i
+	}
+}
+
+// endpoint returns the canonical URL, or "" if it is wrong.
+func (v *validator) endpoint(path string, e Endpoint) string {
+	if e.URL == "" {
+		return "" // required: said already
+	}
+	spec, _, err := e.Parse()
+	if err != nil {
+		v.add(Key(path, "url"), e.URL, "", fmt.Sprintf("%q: %s", e.URL, err.Error()))
+		return ""
+	}
+	return spec.URL()
+}
+
+func (v *validator) source(path string, s *Source) {
+	var given []string
+	if s.File != nil {
+		given = append(given, "file")
+	}
+	if s.DNS != nil {
+		given = append(given, "dns")
+	}
+	if s.Custom != nil {
+		given = append(given, "custom")
+	}
+	switch {
+	case len(given) == 0:
+		v.add(path, "", "", "a source needs file or dns")
+	case len(given) > 1:
+		v.add(path, "", "", fmt.Sprintf("a source is one of file and dns, and this one is %s", strings.Join(given, " and ")))
+	}
+	if s.DNS == nil || s.DNS.URL == "" {
+		return
+	}
+	at := Key(path, "dns")
+	if _, _, _, err := (DNSSource{URL: s.DNS.URL}).Target(); err != nil {
+		v.add(Key(at, "url"), s.DNS.URL, "", err.Error())
+	}
+	if s.DNS.Server != "" {
+		if _, err := parseServer(s.DNS.Server); err != nil {
+			v.add(Key(at, "server"), s.DNS.Server, "", err.Error())
+		}
+	}
+}
+
+func (v *validator) policy(path string, p *Policy) {
+	if p.Custom != nil || p.Type == "consistent_hash" {
+		return
+	}
+	// Values equal to a default may come from WithDefaults and are nobody's mistake.
+	val := reflect.ValueOf(*p)
+	for _, f := range v.model.Of(val.Type()) {
+		got := fmt.Sprint(val.Field(f.Index).Interface())
+		if f.Name != "" && f.Name != "type" && !val.Field(f.Index).IsZero() && got != f.Default {
+			v.add(Key(path, f.Name), got, "", fmt.Sprintf("only consistent_hash has it, and the type is %s", p.Type))
+		}
+	}
+}
+
+func (v *validator) health(path string, h *Health) {
+	if h.Check != "" {
+		if _, _, err := splitCheck(h.Check); err != nil {
+			v.add(Key(path, "check"), h.Check, nearCheck(h.Check), err.Error())
+		} else if upper := nearCheck(h.Check); upper != h.Check {
+			v.add(Key(path, "check"), h.Check, upper, "methods are case-sensitive")
+		}
+	}
+	if h.Timeout > h.Interval {
+		v.add(Key(path, "timeout"), h.Timeout.String(), "", fmt.Sprintf("%s is longer than the interval, %s", h.Timeout, h.Interval))
+	}
+	if h.Expect != nil && len(h.Expect) == 0 {
+		v.add(Key(path, "expect"), "", "", "no status would ever pass")
+	}
+	for i, text := range h.Expect {
+		if _, err := parseStatuses(text); err != nil {
+			v.add(Index(Key(path, "expect"), i), text, "", err.Error())
+		}
+	}
+}
+
+// nearCheck guesses what a check was meant to be: a path alone, or a method in lower case.
+func nearCheck(check string) string {
+	if strings.HasPrefix(check, "/") && !strings.Contains(check, " ") {
+		return "HEAD " + check
+	}
+	method, target, found := strings.Cut(check, " ")
+	if found && strings.HasPrefix(target, "/") && strings.ToUpper(method) != method {
+		return strings.ToUpper(method) + " " + target
+	}
+	if found {
+		return check
+	}
+	return ""
+}
+
+func (v *validator) routes(c *Config) {
+	if len(c.Routes) == 0 {
+		v.add("routes", "", "", "there is no route: at least one is needed")
+	}
+	names := slices.Sorted(maps.Keys(c.Services))
+	for i, r := range c.Routes {
+		path := Index("routes", i)
+		if _, ok := c.Services[r.Service]; !ok && r.Service != "" {
+			v.add(Key(path, "service"), r.Service, nearest.Word(r.Service, names), fmt.Sprintf("there is no service %q", r.Service))
+		}
+		for j, m := range r.Match.Methods {
+			at := Index(Key(Key(path, "match"), "methods"), j)
+			switch {
+			case !isToken(m):
+				v.add(at, m, "", fmt.Sprintf("%q is not a method", m))
+			case strings.ToUpper(m) != m:
+				v.add(at, m, strings.ToUpper(m), fmt.Sprintf("%q: methods are case-sensitive", m))
+			}
+		}
+		v.rewrite(Key(path, "rewrite"), &r.Rewrite)
+	}
+}
+
+func (v *validator) rewrite(path string, r *Rewrite) {
+	prefixes := []struct{ at, prefix string }{
+		{Key(path, "strip_prefix"), r.StripPrefix},
+		{Key(path, "add_prefix"), r.AddPrefix},
+	}
+	if r.Replace != nil {
+		at := Key(path, "replace")
+		prefixes = append(prefixes, struct{ at, prefix string }{Key(at, "prefix"), r.Replace.Prefix},
+			struct{ at, prefix string }{Key(at, "with"), r.Replace.With})
+	}
+	for _, p := range prefixes {
+		if p.prefix != "" && !strings.HasPrefix(p.prefix, "/") {
+			v.add(p.at, p.prefix, "/"+p.prefix, fmt.Sprintf("%q does not begin with a slash", p.prefix))
+		}
+	}
+}

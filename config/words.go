@@ -1,0 +1,117 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Request reads Check: the method and the request-target of a probe.
+func (h Health) Request() (method, target string, err error) {
+	method, target, err = splitCheck(h.Check)
+	if err != nil {
+		return "", "", err
+	}
+	return method, target, nil
+}
+
+func splitCheck(check string) (method, target string, err error) {
+	method, target, found := strings.Cut(check, " ")
+	target = strings.TrimLeft(target, " ")
+	if !found || !strings.HasPrefix(target, "/") {
+		return "", "", fmt.Errorf("%q is not a method and a path, as in HEAD /health", check)
+	}
+	if !isToken(method) || method == "CONNECT" {
+		return "", "", fmt.Errorf("%q is not a method that can probe", method)
+	}
+	for _, c := range []byte(target) {
+		if c <= ' ' || c >= 0x7f || c == '#' {
+			return "", "", fmt.Errorf("the path has a %q, which must be percent-encoded", c)
+		}
+	}
+	return method, target, nil
+}
+
+// isToken is RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if !plain(string(c)) && !strings.ContainsRune("!#$%&'*+.^`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// A StatusRange is the statuses from First to Last, both included.
+type StatusRange struct{ First, Last int }
+
+// Has reports whether status is in the range.
+func (r StatusRange) Has(status int) bool { return r.First <= status && status <= r.Last }
+
+// Statuses reads Expect; without defaults, nil is an empty list.
+func (h Health) Statuses() ([]StatusRange, error) {
+	out := make([]StatusRange, len(h.Expect))
+	for i, text := range h.Expect {
+		var err error
+		if out[i], err = parseStatuses(text); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func parseStatuses(text string) (StatusRange, error) {
+	first, last, ranged := strings.Cut(text, "-")
+	if !ranged {
+		last = first
+	}
+	a, okA := parseStatus(strings.TrimSpace(first))
+	b, okB := parseStatus(strings.TrimSpace(last))
+	if !okA || !okB || a > b {
+		return StatusRange{}, fmt.Errorf("%q is neither a status nor a range such as 200-399", text)
+	}
+	return StatusRange{a, b}, nil
+}
+
+// parseStatus accepts final statuses: 200 to 599.
+func parseStatus(text string) (int, bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 200 && n <= 599 && strconv.Itoa(n) == text
+}
+
+// Conditions is what Retry.On says.
+type Conditions struct {
+	Connect  bool // the connection could not be made
+	Reset    bool // it broke before a response head
+	Timeout  bool // no response head came in time
+	Statuses []int
+}
+
+// Conditions reads On; without defaults, nil is nothing.
+func (r Retry) Conditions() (Conditions, error) {
+	var c Conditions
+	for _, word := range r.On {
+		if err := c.add(word); err != nil {
+			return Conditions{}, err
+		}
+	}
+	return c, nil
+}
+
+func (c *Conditions) add(word string) error {
+	switch word {
+	case "connect":
+		c.Connect = true
+	case "reset":
+		c.Reset = true
+	case "timeout":
+		c.Timeout = true
+	default:
+		status, ok := parseStatus(word)
+		if !ok || status < 400 {
+			return fmt.Errorf("%q is not retried on: it is connect, reset, timeout or a status from 400 to 599", word)
+		}
+		c.Statuses = append(c.Statuses, status)
+	}
+	return nil
+}

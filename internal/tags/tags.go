@@ -1,0 +1,118 @@
+// Package tags reads the struct tags of the configuration model: the one truth about
+// names, defaults, bounds and help, from which decoding, defaults, validation and the
+// schema are made. What the tags mean is described in package config.
+package tags
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is the type of durations, which reflection sees as integers.
+var Duration = reflect.TypeFor[time.Duration]()
+
+// A Field is what the tags of one field of a struct say.
+type Field struct {
+	Index    int    // of the field in its struct
+	Name     string // in the file; empty: Go only
+	Type     reflect.Type
+	Doc      string
+	Default  string // empty: none
+	Enum     []string
+	Min, Max string // empty: none
+	Required bool
+	Short    bool
+	Percent  bool
+	Path     bool
+	Example  string
+}
+
+// Model remembers the tags of the structs that were asked for, because reading them is
+// most of the work for thousands of services. Make one per operation with make; it is not
+// safe for concurrent use.
+type Model map[reflect.Type][]Field
+
+// Of returns every field of struct type t, so that their indices agree with the struct's.
+func (m Model) Of(t reflect.Type) []Field {
+	if fields, ok := m[t]; ok {
+		return fields
+	}
+	fields := make([]Field, t.NumField())
+	for i := range fields {
+		fields[i] = read(i, t.Field(i))
+	}
+	m[t] = fields
+	return fields
+}
+
+func read(i int, f reflect.StructField) Field {
+	name := f.Tag.Get("yaml")
+	if name == "" || name == "-" {
+		return Field{Index: i, Type: f.Type}
+	}
+	field := Field{
+		Index:    i,
+		Name:     name,
+		Type:     f.Type,
+		Doc:      f.Tag.Get("doc"),
+		Default:  f.Tag.Get("default"),
+		Min:      f.Tag.Get("min"),
+		Max:      f.Tag.Get("max"),
+		Required: f.Tag.Get("required") == "true",
+		Short:    f.Tag.Get("short") == "true",
+		Percent:  f.Tag.Get("unit") == "percent",
+		Path:     f.Tag.Get("path") == "true",
+		Example:  f.Tag.Get("example"),
+	}
+	if enum := f.Tag.Get("enum"); enum != "" {
+		field.Enum = strings.Split(enum, ",")
+	}
+	return field
+}
+
+// Short returns the field that a plain value in place of a t means, if there is one.
+func (m Model) Short(t reflect.Type) (Field, bool) {
+	if t.Kind() == reflect.Struct {
+		for _, f := range m.Of(t) {
+			if f.Short {
+				return f, true
+			}
+		}
+	}
+	return Field{}, false
+}
+
+// Value returns what the text of a default, min or max tag is in a field of type t: a
+// string, bool, int, float, duration or list of strings, which is split at commas.
+func Value(t reflect.Type, text string) (reflect.Value, error) {
+	v := reflect.New(t).Elem()
+	var err error
+	switch {
+	case t == Duration:
+		var d time.Duration
+		d, err = time.ParseDuration(text)
+		v.SetInt(int64(d))
+	case t.Kind() == reflect.String:
+		v.SetString(text)
+	case t.Kind() == reflect.Bool:
+		var b bool
+		b, err = strconv.ParseBool(text)
+		v.SetBool(b)
+	case t.Kind() == reflect.Int:
+		var n int64
+		n, err = strconv.ParseInt(text, 10, 64)
+		v.SetInt(n)
+	case t.Kind() == reflect.Float64:
+		var f float64
+		f, err = strconv.ParseFloat(text, 64)
+		v.SetFloat(f)
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:
+		v.Set(reflect.ValueOf(strings.Split(text, ",")).Convert(t))
+	default:
+		err = fmt.Errorf("a %s cannot have one", t)
+	}
+	return v, err
+}
