@@ -1,59 +1,54 @@
 // Package endpoint holds one address that can serve a service's requests: the facts a
 // source told about it (Spec) and its live state (Endpoint), which belongs to its
 // identity and so outlives every configuration.
+//
+// The live state is what policies compare: attempts in flight, a latency estimate and a
+// level of recent failure. Begin and End are its only writers; both are lock-free and
+// touch a single cache line.
 package endpoint
 
 import (
-	"maps"
 	"sync/atomic"
 	"time"
 )
 
-// An ID is what makes two specs the same endpoint of a service: scheme, address and, if
-// the source gives one, the instance.
-type ID struct {
-	Scheme   string // "http" or "https"
-	Address  string // host:port with a literal IP address, or "unix:" and a path
-	Instance string // "" if the source names none
-}
+// WeightMax is the largest weight; larger ones count as this.
+const WeightMax = 1000
 
-// A Spec is what a source says about an endpoint. Sources publish Specs; they are
-// values and never modified after being published.
-type Spec struct {
-	ID
-	// Host is the name to verify in TLS and to send as SNI (and as Host, where the
-	// route asks for it); empty: the address itself.
-	Host string
-	// Weight is the share relative to the others; 0 means 1. Bounds: 1 to 1000 after that.
-	Weight   int
-	Zone     string
-	Metadata map[string]string
-}
-
-// Equal reports whether both specs say the same.
-func (s Spec) Equal(o Spec) bool {
-	return s.ID == o.ID && s.Host == o.Host && s.Weight == o.Weight && s.Zone == o.Zone && maps.Equal(s.Metadata, o.Metadata)
-}
-
-// URL is the endpoint as an operator writes it: scheme://address.
-func (s Spec) URL() string { return s.Scheme + "://" + s.Address }
-
-// An Endpoint is the live state of one endpoint. It is safe for concurrent use. Begin
-// and End are the only writers of its load; health decides Usable.
+// An Endpoint is the live state of one endpoint. It is safe for concurrent use and must
+// not be copied. Make one with New.
 type Endpoint struct {
-	id   ID
-	hash uint64 // of the ID: where hashing policies place it
-	spec atomic.Pointer[Spec]
+	// First line: read by every attempt, written almost never.
 
 	// Local is for the owner of the endpoint (the service that holds it): set before
 	// the endpoint is shared, never changed afterwards.
 	Local any
 
-	weight   atomic.Int64
-	usable   atomic.Bool
+	hash uint64 // of the ID: where hashing policies place it
+	spec atomic.Pointer[Spec]
+	_    [32]byte
+
+	// Second line: written by every attempt. A picker that compares load needs this
+	// line and no other, and whoever picked the endpoint is about to write it anyway:
+	// so weight and usable live here too, though they rarely change.
+
 	inFlight atomic.Int64
 	latency  latency
 	counts   counts
+	weight   atomic.Int64
+	usable   atomic.Bool
+	_        [4]byte
+
+	// Third line: for people.
+
+	id ID
+	_  [16]byte
+}
+
+// counts are the attempts that ended, since the endpoint was made.
+type counts struct {
+	attempts atomic.Uint64
+	failures atomic.Uint64
 }
 
 // An Outcome tells End how an attempt went.
@@ -61,4 +56,104 @@ type Outcome struct {
 	Now     time.Duration // instant of the end, on the clock given to Begin
 	Latency time.Duration // from sending the request to the response head; 0: no response came
 	Failed  bool          // the endpoint was at fault (client aborts are not)
+}
+
+// New makes an endpoint without load, not usable until its owner says so.
+func New(s Spec) *Endpoint {
+	e := &Endpoint{id: s.ID, hash: s.ID.hash()}
+	e.Update(s)
+	return e
+}
+
+// ID is what the endpoint is; it never changes.
+func (e *Endpoint) ID() ID { return e.id }
+
+// Hash is a well-mixed function of the ID alone, the same in every process: hashing
+// policies place the endpoint by it.
+func (e *Endpoint) Hash() uint64 { return e.hash }
+
+// Spec is what the source said last. The result is shared: it must not be modified.
+func (e *Endpoint) Spec() *Spec { return e.spec.Load() }
+
+// Update takes over what a source says now about this endpoint: host, weight, zone and
+// metadata. The identity stays, whatever s.ID says, and so does the live state.
+func (e *Endpoint) Update(s Spec) {
+	s.ID = e.id
+	e.weight.Store(weightOf(s.Weight))
+	e.spec.Store(&s)
+}
+
+// weightOf brings a weight into its bounds.
+func weightOf(w int) int64 { return int64(min(max(w, 1), WeightMax)) }
+
+// Weight is the share relative to the others, 1 to WeightMax.
+func (e *Endpoint) Weight() int64 { return e.weight.Load() }
+
+// InFlight is the number of attempts between Begin and End.
+func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
+
+// Usable reports whether the endpoint may be picked now.
+func (e *Endpoint) Usable() bool { return e.usable.Load() }
+
+// SetUsable is for the owner of the endpoint only.
+func (e *Endpoint) SetUsable(u bool) { e.usable.Store(u) }
+
+// Begin counts an attempt as in flight. Each Begin is followed by exactly one End. The
+// instant is part of the contract for estimators that look at attempts still open;
+// today's learns from outcomes only.
+func (e *Endpoint) Begin(_ time.Duration) { e.inFlight.Add(1) }
+
+// End counts the attempt as over and learns from its outcome.
+func (e *Endpoint) End(o Outcome) {
+	e.inFlight.Add(-1)
+	e.counts.attempts.Add(1)
+	if o.Failed {
+		e.counts.failures.Add(1)
+	}
+	e.latency.observe(o)
+}
+
+// Latency is the peak-sensitive moving average of the time to a response head, as of
+// now: it jumps up to a slow answer and comes down over about ten seconds, also while
+// the endpoint is idle, so that it is tried again. 0 means never measured.
+func (e *Endpoint) Latency(now time.Duration) time.Duration {
+	ns, _ := e.latency.read(now)
+	return time.Duration(ns)
+}
+
+// Failing is the level of recent failure as of now, from 0 (all is well) to 1: a moving
+// average over the last dozen attempts which also fades with time.
+func (e *Endpoint) Failing(now time.Duration) float32 {
+	_, failing := e.latency.read(now)
+	return failing
+}
+
+// Estimate is Latency, in nanoseconds, and Failing from a single read: for pickers.
+func (e *Endpoint) Estimate(now time.Duration) (ns, failing float32) {
+	return e.latency.read(now)
+}
+
+// Stats is the live state of an endpoint at one moment, for display.
+type Stats struct {
+	InFlight int64         // attempts between Begin and End
+	Attempts uint64        // attempts that ended, since the endpoint was made
+	Failures uint64        // those of them that failed
+	Latency  time.Duration // as Endpoint.Latency
+	Failing  float64       // as Endpoint.Failing
+	Usable   bool
+}
+
+// Stats reads the live state. The fields are read one after the other: while attempts
+// run, they may be apart by a few.
+func (e *Endpoint) Stats(now time.Duration) Stats {
+	ns, failing := e.latency.read(now)
+	return Stats{
+		InFlight: e.InFlight(),
+		// Failures before attempts, so that they are never more.
+		Failures: e.counts.failures.Load(),
+		Attempts: e.counts.attempts.Load(),
+		Latency:  time.Duration(ns),
+		Failing:  float64(failing),
+		Usable:   e.Usable(),
+	}
 }
