@@ -1,0 +1,431 @@
+package certs
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+)
+
+// made is a self-signed certificate in memory, for writing to files.
+type made struct{ cert, key []byte }
+
+type ask struct {
+	rsa    bool
+	until  time.Time
+	serial int64
+}
+
+func certify(t testing.TB, a ask, names ...string) made {
+	t.Helper()
+	var key crypto.Signer
+	var err error
+	if a.rsa {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	} else {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.until.IsZero() {
+		a.until = time.Now().Add(time.Hour)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(a.serial + 1), NotBefore: a.until.Add(-24 * time.Hour), NotAfter: a.until}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, n)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made{
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	}
+}
+
+// put writes files by renaming, as those who renew certificates do.
+func put(t testing.TB, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func store(t testing.TB, dir, name string, m made) config.Certificate {
+	t.Helper()
+	p := config.Certificate{Cert: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+".key")}
+	put(t, p.Cert, m.cert)
+	put(t, p.Key, m.key)
+	return p
+}
+
+// shake does a real handshake and returns the leaf the client was shown.
+func shake(t testing.TB, s *Store, client *tls.Config) *x509.Certificate {
+	t.Helper()
+	leaf, err := handshake(s, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
+}
+
+func handshake(s *Store, client *tls.Config) (*x509.Certificate, error) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	served := make(chan error, 1)
+	go func() { served <- tls.Server(b, &tls.Config{GetCertificate: s.GetCertificate}).Handshake() }()
+	client.InsecureSkipVerify = true
+	c := tls.Client(a, client)
+	if err := c.Handshake(); err != nil {
+		return nil, err
+	}
+	return c.ConnectionState().PeerCertificates[0], <-served
+}
+
+func TestChosenByName(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Load([]config.Certificate{
+		store(t, dir, "default", certify(t, ask{serial: 0}, "default.example")),
+		store(t, dir, "wild", certify(t, ask{serial: 1}, "*.example.com", "example.com")),
+		store(t, dir, "exact", certify(t, ask{serial: 2}, "API.example.com")),
+		store(t, dir, "ip", certify(t, ask{serial: 3}, "127.0.0.1", "::1")),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, serial := range map[string]int64{
+		"default.example": 0, "api.example.com": 2, "API.EXAMPLE.COM": 2, "www.example.com": 1, "example.com": 1,
+		"a.b.example.com": 0, // a wildcard stands for one label
+		"unknown.test":    0, "": 0, "com": 0,
+	} {
+		if got := shake(t, s, &tls.Config{ServerName: name}).SerialNumber.Int64() - 1; got != serial {
+			t.Errorf("%q: certificate %d, want %d", name, got, serial)
+		}
+	}
+}
+
+func TestChosenByAddress(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Load([]config.Certificate{
+		store(t, dir, "default", certify(t, ask{serial: 0}, "default.example")),
+		store(t, dir, "ip", certify(t, ask{serial: 1}, "127.0.0.1")),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{GetCertificate: s.GetCertificate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			c.(*tls.Conn).Handshake()
+			c.Close()
+		}
+	}()
+	c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.ConnectionState().PeerCertificates[0].SerialNumber.Int64() - 1; got != 1 {
+		t.Errorf("certificate %d, want that of the address", got)
+	}
+}
+
+func TestChosenByKeyType(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Load([]config.Certificate{
+		store(t, dir, "ecdsa", certify(t, ask{serial: 0}, "both.example")),
+		store(t, dir, "rsa", certify(t, ask{serial: 1, rsa: true}, "both.example")),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	onlyRSA := func() *tls.Config {
+		return &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
+	}
+	for _, name := range []string{"both.example", "other.example", ""} {
+		c := onlyRSA()
+		c.ServerName = name
+		if got := shake(t, s, c).SerialNumber.Int64() - 1; got != 1 {
+			t.Errorf("%q, a client of RSA only: certificate %d", name, got)
+		}
+		if got := shake(t, s, &tls.Config{ServerName: name}).SerialNumber.Int64() - 1; got != 0 {
+			t.Errorf("%q, any client: certificate %d, want the first", name, got)
+		}
+	}
+}
+
+func TestErrorsNameTheFile(t *testing.T) {
+	dir := t.TempDir()
+	good, other := certify(t, ask{}, "a.example"), certify(t, ask{}, "b.example")
+	join := func(parts ...[]byte) (b []byte) {
+		for _, p := range parts {
+			b = append(b, p...)
+		}
+		return b
+	}
+	block := func(kind string, body string) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte(body)})
+	}
+	for name, c := range map[string]struct {
+		cert, key []byte
+		file      string // which is blamed
+		want      string
+	}{
+		"mismatch":       {good.cert, other.key, "x.key", "the key does not belong to the certificate in " + filepath.Join(dir, "x.pem")},
+		"no cert":        {[]byte("hello"), good.key, "x.pem", "no CERTIFICATE"},
+		"empty cert":     {nil, good.key, "x.pem", "no CERTIFICATE"},
+		"key as cert":    {good.key, good.key, "x.pem", "no CERTIFICATE"},
+		"bad DER":        {block("CERTIFICATE", "junk"), good.key, "x.pem", "certificate 1"},
+		"bad second DER": {join(good.cert, block("CERTIFICATE", "junk")), good.key, "x.pem", "certificate 2"},
+		"no key":         {good.cert, good.cert, "x.key", "no PRIVATE KEY"},
+		"bad key":        {good.cert, block("PRIVATE KEY", "junk"), "x.key", "private key"},
+		"encrypted":      {good.cert, block("ENCRYPTED PRIVATE KEY", "junk"), "x.key", "passphrase"},
+		"too large":      {make([]byte, fileBytesMax+1), good.key, "x.pem", "too many"},
+	} {
+		_, err := Load([]config.Certificate{store(t, dir, "x", made{c.cert, c.key})})
+		if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(dir, c.file)+": ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := Load([]config.Certificate{{Cert: filepath.Join(dir, "none.pem"), Key: dir}, {Cert: dir, Key: dir}})
+	if err == nil || !strings.Contains(err.Error(), "none.pem: no such file") || !strings.Contains(err.Error(), dir+": is not a file") {
+		t.Errorf("both files must be named: %v", err)
+	}
+	if _, err := Load(nil); err == nil {
+		t.Error("no certificates at all were accepted")
+	}
+}
+
+func TestReloadIsAllOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	a := store(t, dir, "a", certify(t, ask{serial: 0}, "a.example"))
+	b := store(t, dir, "b", certify(t, ask{serial: 1}, "b.example"))
+	s, err := Load([]config.Certificate{a, b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial := func(name string) int64 {
+		return shake(t, s, &tls.Config{ServerName: name}).SerialNumber.Int64() - 1
+	}
+	if s.Changed() {
+		t.Error("changed at once")
+	}
+	store(t, dir, "a", certify(t, ask{serial: 10}, "a.example"))
+	put(t, b.Key, certify(t, ask{}, "x").key)
+	if !s.Changed() {
+		t.Error("a change was not seen")
+	}
+	if err := s.Reload(); err == nil || !strings.HasPrefix(err.Error(), b.Key) {
+		t.Errorf("error: %v", err)
+	}
+	if s.Changed() {
+		t.Error("a failed reload is tried for ever")
+	}
+	if serial("a.example") != 0 || serial("b.example") != 1 {
+		t.Error("a failed reload changed what is served")
+	}
+	store(t, dir, "b", certify(t, ask{serial: 11}, "b2.example"))
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if serial("a.example") != 10 || serial("b2.example") != 11 || serial("b.example") != 10 {
+		t.Error("a good reload was not taken")
+	}
+	os.Remove(a.Cert)
+	if !s.Changed() || s.Reload() == nil || serial("a.example") != 10 {
+		t.Error("a file that is gone must be an error and change nothing")
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Load([]config.Certificate{
+		store(t, dir, "good", certify(t, ask{}, "good.example")),
+		store(t, dir, "old", certify(t, ask{until: time.Now().Add(-time.Hour)}, "old.example")),
+		store(t, dir, "early", certify(t, ask{until: time.Now().Add(48 * time.Hour)}, "early.example")),
+	})
+	if err != nil {
+		t.Fatalf("an expired certificate is a warning, not an error: %v", err)
+	}
+	w := s.Warnings(time.Now())
+	if len(w) != 2 || !strings.Contains(w[0], "old.pem: the certificate expired on") || !strings.Contains(w[1], "early.pem: the certificate is not valid before") {
+		t.Errorf("%q", w)
+	}
+}
+
+// watch runs Watch for a test and returns what reloaded was told.
+func watch(t *testing.T, s *Store) <-chan error {
+	t.Helper()
+	told := make(chan error, 100)
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { s.Watch(ctx, func(err error) { told <- err }) })
+	t.Cleanup(func() { cancel(); group.Wait() })
+	return told
+}
+
+func await(t *testing.T, told <-chan error, want string) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		select {
+		case err := <-told:
+			if want == "" && err == nil || want != "" && err != nil && strings.Contains(err.Error(), want) {
+				return
+			}
+		case <-late:
+			t.Fatalf("no reload with %q", want)
+		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	dir := t.TempDir()
+	p := store(t, dir, "a", certify(t, ask{serial: 0}, "a.example"))
+	s, err := Load([]config.Certificate{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := watch(t, s)
+	store(t, dir, "a", certify(t, ask{serial: 1}, "a.example"))
+	await(t, told, "")
+	if got := shake(t, s, &tls.Config{}).SerialNumber.Int64() - 1; got != 1 {
+		t.Errorf("serves %d", got)
+	}
+	put(t, p.Key, []byte("half"))
+	await(t, told, "no PRIVATE KEY")
+	// Written in place rather than renamed.
+	again := certify(t, ask{serial: 2}, "a.example")
+	os.WriteFile(p.Cert, again.cert, 0o600)
+	os.WriteFile(p.Key, again.key, 0o600)
+	await(t, told, "")
+	if got := shake(t, s, &tls.Config{}).SerialNumber.Int64() - 1; got != 2 {
+		t.Errorf("serves %d", got)
+	}
+}
+
+// TestWatchLinkedFolder is the way Kubernetes mounts secrets: files are links through a
+// folder that is itself a link, and only that one is replaced.
+func TestWatchLinkedFolder(t *testing.T) {
+	dir := t.TempDir()
+	write := func(version string, serial int64) {
+		os.Mkdir(filepath.Join(dir, version), 0o700)
+		store(t, filepath.Join(dir, version), "tls", certify(t, ask{serial: serial}, "a.example"))
+		os.Symlink(version, filepath.Join(dir, "..next"))
+		if err := os.Rename(filepath.Join(dir, "..next"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("v1", 1)
+	p := config.Certificate{Cert: filepath.Join(dir, "tls.pem"), Key: filepath.Join(dir, "tls.key")}
+	os.Symlink("..data/tls.pem", p.Cert)
+	os.Symlink("..data/tls.key", p.Key)
+	s, err := Load([]config.Certificate{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := watch(t, s)
+	write("v2", 2)
+	await(t, told, "")
+	if got := shake(t, s, &tls.Config{}).SerialNumber.Int64() - 1; got != 2 {
+		t.Errorf("serves %d", got)
+	}
+}
+
+// TestReloadUnderHandshakes: no handshake fails or sees a half set while reloads go on.
+func TestReloadUnderHandshakes(t *testing.T) {
+	dir := t.TempDir()
+	p := store(t, dir, "a", certify(t, ask{}, "a.example"))
+	s, err := Load([]config.Certificate{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	stop := make(chan struct{})
+	failed := make(chan error, 4)
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := handshake(s, &tls.Config{ServerName: "a.example"}); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		m := certify(t, ask{serial: int64(i)}, "a.example")
+		put(t, p.Key, m.key)
+		if err := s.Reload(); err == nil {
+			t.Error("a key that does not fit was taken")
+		}
+		put(t, p.Cert, m.cert)
+		if err := s.Reload(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	group.Wait()
+	close(failed)
+	if err := errors.Join(<-failed); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkGetCertificate(b *testing.B) {
+	dir := b.TempDir()
+	s, err := Load([]config.Certificate{
+		store(b, dir, "a", certify(b, ask{}, "a.example")),
+		store(b, dir, "w", certify(b, ask{}, "*.example.com")),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	hello := &tls.ClientHelloInfo{ServerName: "www.example.com", SupportedVersions: []uint16{tls.VersionTLS13},
+		SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}, SupportedCurves: []tls.CurveID{tls.CurveP256}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.GetCertificate(hello); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
