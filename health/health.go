@@ -1,0 +1,118 @@
+// Package health is the one state machine of an endpoint. Probes, the outcomes of
+// attempts, the breaker's clock and the source are its inputs, not rivals: whatever
+// happens to an endpoint goes through [Machine.Apply], and what comes out is whether the
+// endpoint may be picked.
+//
+//	         no check                     failures in a row, or their rate,
+//	  ┌──────────────────────┐            and another endpoint is healthy
+//	  │                      ▼            ┌───────────────────────────┐
+//	start ─► probing ─pass─► healthy ─────┘                           ▼
+//	             │            ▲ ▲ │                        ejected by the breaker ◄─┐
+//	             │    healthy │ │ │ unhealthy_after          │ │ │                  │
+//	             │    _after  │ │ │ failed probes            │ │ │ open_for is over │
+//	             │    passed  │ │ ▼                          │ │ ▼                  │
+//	             └───fail──► ejected ◄──unhealthy_after──────┘ │ half-open ─────────┘
+//	                         by probes    failed probes        │ │ │ │  a trial failed
+//	                           ▲        ┌──────────────────────┘ │ │ │  (open_for × 2)
+//	                           │        │ healthy_after passed   │ │ │
+//	                           │        ▼                        │ │ │
+//	                           │     healthy ◄───────────────────┘ │ │
+//	                           │        ▲    all trials succeeded, │ │
+//	                           │        │    or healthy_after passed │
+//	                           │        └──────────────────────────┘ │
+//	                           └──────────unhealthy_after failed─────┘
+//
+//	any of them ─removed by the source─► draining ─nothing in flight─► gone
+//
+// What the arrows do not say:
+//
+//   - The first verdict of a check decides at once; the thresholds hold from then on.
+//   - The breaker's clock revives only what the breaker ejected, and not while the latest
+//     probe failed. Out of an ejection by probes only probes lead.
+//   - healthy_after passed probes since the last failed attempt clear all that the breaker
+//     remembers: the ejection, the failures, the doubling.
+//   - The breaker never takes the last healthy endpoint of a service ([Input.Spare]), and
+//     lets go of a half-open one whose trial failed when there is no other.
+//   - Draining and gone are one-way: nothing but the end of its attempts moves a draining
+//     endpoint, and nothing moves a gone one.
+//
+// The package has no clock, no lock and does no input or output: time is an argument, an
+// instant on any monotonic clock that starts above zero.
+package health
+
+import "time"
+
+// A State is where an endpoint stands.
+type State uint8
+
+const (
+	Probing  State = iota // no verdict yet: not usable
+	Healthy               // usable
+	Ejected               // not usable; Cause says by whom
+	HalfOpen              // usable for as many trials at a time as the breaker allows
+	Draining              // removed by the source, attempts under way: not usable
+	Gone                  // removed, and nothing is under way
+
+	states = iota
+)
+
+// String is the word used in logs and in the status.
+func (s State) String() string {
+	return [...]string{"probing", "healthy", "ejected", "half-open", "draining", "gone"}[s]
+}
+
+// A Cause says who ejected an endpoint.
+type Cause uint8
+
+const (
+	None     Cause = iota // not ejected
+	Probes                // probes failed: only probes bring it back
+	Attempts              // the breaker, by the outcome of attempts: time or probes bring it back
+)
+
+// String is the word used in logs and in the status; empty for None.
+func (c Cause) String() string { return [...]string{"", "probes", "breaker"}[c] }
+
+// A Config is what a machine is to respect. It belongs to the service and may change
+// between two inputs.
+type Config struct {
+	Probed         bool // a check exists: endpoints start probing, otherwise healthy
+	UnhealthyAfter int  // failed probes in a row that eject; 0 means 3
+	HealthyAfter   int  // passed probes in a row that bring back; 0 means 2
+	Breaker        Breaker
+}
+
+// A Breaker is the passive ejection of one endpoint. The zero value means the defaults.
+type Breaker struct {
+	Off                 bool          // never eject by attempts
+	ConsecutiveFailures int           // failed attempts in a row that eject; 0 means 5, negative: not looked at
+	FailureRate         int           // percent of failed attempts in a Window that eject; 0: not looked at
+	MinRequests         int           // attempts in the Window before FailureRate counts; 0 means 20
+	OpenFor             time.Duration // first ejection; doubles with each in a row, up to 16 times; 0 means 10 s
+	Trials              int           // trials at a time, and successes needed to close; 0 means 1
+}
+
+// doublingsMax bounds the doubling of OpenFor: 2⁴ = 16 times.
+const doublingsMax = 4
+
+// WithDefaults returns c with every zero replaced by what it means. Machines expect it.
+func (c Config) WithDefaults() Config {
+	positive(&c.UnhealthyAfter, 3)
+	positive(&c.HealthyAfter, 2)
+	if c.Breaker.ConsecutiveFailures == 0 {
+		c.Breaker.ConsecutiveFailures = 5
+	}
+	positive(&c.Breaker.MinRequests, 20)
+	positive(&c.Breaker.Trials, 1)
+	if c.Breaker.OpenFor <= 0 {
+		c.Breaker.OpenFor = 10 * time.Second
+	}
+	return c
+}
+
+// positive gives *n its default unless it is above zero.
+func positive(n *int, otherwise int) {
+	if *n <= 0 {
+		*n = otherwise
+	}
+}

@@ -1,0 +1,150 @@
+package health
+
+import "time"
+
+// An Event is what can happen to an endpoint.
+type Event uint8
+
+const (
+	ProbePassed      Event = iota
+	ProbeFailed            // for whatever reason but the next
+	ProbeRefused           // nothing listens there: a failed probe that leaves no doubt
+	AttemptSucceeded       // the endpoint did its part
+	AttemptFailed          // the endpoint was at fault
+	AttemptAbandoned       // neither: the client went away, or the proxy stopped
+	TimePassed             // the clock went on; at Deadline or any time later
+	CheckChanged           // another check from now on, or the first one: verdicts start anew
+	CheckGone              // no check any more
+	Removed                // the source does not name the endpoint any more
+	Emptied                // nothing is in flight
+
+	events = iota
+)
+
+// An Input is an event with what the machine cannot know by itself.
+type Input struct {
+	Event Event
+	Now   time.Duration // the present instant
+
+	// For AttemptFailed.
+	Spare    bool  // another endpoint of the service is healthy: this one may be ejected
+	Requests int64 // attempts in the Window, this one included; looked at if Breaker.FailureRate is
+	Failures int64 // failed ones among them
+
+	// Stranger, for AttemptFailed and AttemptAbandoned while half-open: attempts that are
+	// no trials are in flight too (they began before the ejection), so this end is taken
+	// for one of theirs. It costs a late verdict at most, where the opposite would eject an
+	// endpoint that recovered by what it did while it was ill.
+	Stranger bool
+}
+
+// A Change is what an input did.
+type Change struct {
+	From, To State
+	Cause    Cause // who ejected it, if that is new
+	// Forget asks the owner to clear the Window: the failures in it are dealt with.
+	Forget bool
+}
+
+// Moved reports whether the state or the cause of an ejection is another one now.
+func (c Change) Moved() bool { return c.From != c.To || c.Cause != None }
+
+// A Machine is the state of one endpoint. It is a small value: comparable, free to copy;
+// the zero value is an endpoint without a verdict. One goroutine at a time may use it.
+type Machine struct {
+	state   State
+	cause   Cause
+	unsure  bool          // the next verdict decides at once: the check is another one
+	refused bool          // the latest probe found nothing listening
+	passes  int32         // passed probes in a row, since the last failed attempt; at most HealthyAfter
+	fails   int32         // failed probes in a row; at most UnhealthyAfter
+	faults  int32         // failed attempts in a row; at most ConsecutiveFailures
+	trials  int32         // trials under way
+	won     int32         // trials that succeeded since it is half-open
+	row     int32         // ejections by the breaker in a row; at most doublingsMax
+	until   time.Duration // end of an ejection by the breaker
+}
+
+// New is the machine of an endpoint that was just named by its source.
+func New(c *Config) Machine {
+	if c.Probed {
+		return Machine{}
+	}
+	return Machine{state: Healthy}
+}
+
+// State is where the endpoint stands.
+func (m *Machine) State() State { return m.state }
+
+// Cause says who ejected the endpoint; None if it is not ejected.
+func (m *Machine) Cause() Cause { return m.cause }
+
+// Deadline is the instant at which TimePassed has an effect: the end of an ejection by
+// the breaker. Zero if there is none.
+func (m *Machine) Deadline() time.Duration {
+	if m.state == Ejected && m.cause == Attempts {
+		return m.until
+	}
+	return 0
+}
+
+// Usable reports whether the endpoint may be picked now.
+func (m *Machine) Usable(c *Config) bool {
+	return m.state == Healthy || m.Free(c) > 0
+}
+
+// Free is how many more trials a half-open endpoint may get at this moment.
+func (m *Machine) Free(c *Config) int {
+	if m.state != HalfOpen {
+		return 0
+	}
+	return max(0, c.Breaker.Trials-int(m.trials))
+}
+
+// Trial takes one of the Free trials and reports whether there was one. Its end is
+// reported by AttemptSucceeded, AttemptFailed or AttemptAbandoned.
+func (m *Machine) Trial(c *Config) bool {
+	if m.Free(c) == 0 {
+		return false
+	}
+	m.trials++
+	return true
+}
+
+// Trials is the number of trials under way.
+func (m *Machine) Trials() int { return int(m.trials) }
+
+// Calm reports whether a successful attempt would change nothing, so that it need not be
+// told.
+func (m *Machine) Calm() bool { return m.state == Healthy && m.faults == 0 }
+
+// Doubtful reports whether the endpoint is ejected and yet could work: a failed probe may
+// be the check's fault, a refused connection leaves no hope. Panic mode uses the doubtful.
+func (m *Machine) Doubtful() bool { return m.state == Ejected && !m.refused }
+
+// Lacking is how many more passed probes in a row an endpoint that its probes ejected
+// needs to come back.
+func (m *Machine) Lacking(c *Config) int {
+	if m.unsure || m.state == Probing {
+		return 1
+	}
+	return max(1, c.HealthyAfter-int(m.passes))
+}
+
+// Resumed is the machine of an endpoint whose source took its removal back, from the one
+// it had before: the verdicts live on, trials under way are not known any more.
+func (m Machine) Resumed() Machine {
+	m.trials = 0
+	return m
+}
+
+// Apply is the transition function: it changes m by what happened and says what changed.
+func (m *Machine) Apply(c *Config, in Input) Change {
+	from, cause := m.state, m.cause
+	forget := table[m.state][in.Event](m, c, in)
+	change := Change{From: from, To: m.state, Forget: forget}
+	if m.cause != cause {
+		change.Cause = m.cause
+	}
+	return change
+}

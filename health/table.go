@@ -1,0 +1,191 @@
+package health
+
+import "time"
+
+// A rule changes a machine in one state by one event and reports whether the Window is to
+// be cleared.
+type rule func(m *Machine, c *Config, in Input) (forget bool)
+
+// table has a rule for every event in every state; it is never written. stay: the event
+// means nothing there.
+var table = [states][events]rule{
+	Probing: {
+		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
+		AttemptSucceeded: stay, AttemptFailed: stay, AttemptAbandoned: stay, TimePassed: stay,
+		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+	},
+	Healthy: {
+		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
+		AttemptSucceeded: absolve, AttemptFailed: count, AttemptAbandoned: stay, TimePassed: stay,
+		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+	},
+	Ejected: {
+		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
+		AttemptSucceeded: stay, AttemptFailed: stay, AttemptAbandoned: stay, TimePassed: halfOpen,
+		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+	},
+	HalfOpen: {
+		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
+		AttemptSucceeded: win, AttemptFailed: lose, AttemptAbandoned: giveBack, TimePassed: halfOpen,
+		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+	},
+	Draining: {
+		stay, stay, stay, stay, stay, stay, stay, stay, stay,
+		Removed: stay, Emptied: leave,
+	},
+	Gone: {
+		stay, stay, stay, stay, stay, stay, stay, stay, stay,
+		Removed: stay, Emptied: stay,
+	},
+}
+
+func stay(*Machine, *Config, Input) bool { return false }
+
+// pass counts a passed probe. A series clears the breaker wherever the endpoint stands.
+func pass(m *Machine, c *Config, _ Input) bool {
+	decides := m.state == Probing || m.unsure && m.cause == Probes
+	m.unsure, m.refused, m.fails = false, false, 0
+	m.passes = min(m.passes+1, int32(c.HealthyAfter))
+	series := m.passes >= int32(c.HealthyAfter)
+	switch {
+	case m.state == Healthy && series:
+		m.faults, m.row = 0, 0
+		return true
+	case m.state != Healthy && (series || decides):
+		return heal(m)
+	}
+	return false
+}
+
+// fail counts a failed probe. It may turn an ejection by the breaker into one by probes,
+// so that the breaker's clock does not bring back what its probes know to be ill.
+func fail(m *Machine, c *Config, in Input) bool {
+	decides := m.state == Probing || m.unsure
+	m.unsure, m.refused, m.passes = false, in.Event == ProbeRefused, 0
+	m.fails = min(m.fails+1, int32(c.UnhealthyAfter))
+	if decides || m.fails >= int32(c.UnhealthyAfter) {
+		m.state, m.cause = Ejected, Probes
+		m.faults, m.trials, m.won, m.until = 0, 0, 0, 0
+	}
+	return false
+}
+
+// absolve ends a series of failed attempts.
+func absolve(m *Machine, _ *Config, _ Input) bool {
+	m.faults = 0
+	return false
+}
+
+// count adds a failed attempt of a healthy endpoint and ejects it if that is enough and
+// another endpoint is there to do the work.
+func count(m *Machine, c *Config, in Input) bool {
+	b := &c.Breaker
+	if b.Off {
+		return false
+	}
+	m.passes = 0
+	consecutive := false
+	if b.ConsecutiveFailures > 0 {
+		m.faults = min(m.faults+1, int32(b.ConsecutiveFailures))
+		consecutive = m.faults >= int32(b.ConsecutiveFailures)
+	}
+	rate := b.FailureRate > 0 && in.Requests >= int64(b.MinRequests) &&
+		in.Failures*100 >= in.Requests*int64(b.FailureRate)
+	if (consecutive || rate) && in.Spare {
+		return eject(m, b, in.Now)
+	}
+	return false
+}
+
+// eject is the breaker's ejection, longer with each one in a row.
+func eject(m *Machine, b *Breaker, now time.Duration) bool {
+	m.state, m.cause = Ejected, Attempts
+	m.until = now + b.OpenFor<<m.row
+	m.row = min(m.row+1, doublingsMax)
+	m.passes, m.faults, m.trials, m.won = 0, 0, 0, 0
+	return true
+}
+
+// halfOpen ends an ejection by the breaker when its time is over. While the latest probe
+// failed the endpoint stays out: another failed one may be about to eject it for good.
+func halfOpen(m *Machine, c *Config, in Input) bool {
+	switch {
+	case m.state == Ejected && m.cause != Attempts:
+	case c.Breaker.Off: // since the last input
+		return heal(m)
+	case m.state == Ejected && in.Now >= m.until && m.fails == 0:
+		m.state, m.cause, m.until = HalfOpen, None, 0
+		m.trials, m.won = 0, 0
+	}
+	return false
+}
+
+// win counts a trial that succeeded. Without a trial under way it was a stranger's.
+func win(m *Machine, c *Config, _ Input) bool {
+	if m.trials == 0 {
+		return false
+	}
+	m.trials--
+	m.won++
+	if m.won >= int32(c.Breaker.Trials) {
+		return heal(m)
+	}
+	return false
+}
+
+// lose ejects again after a trial that failed. The last endpoint is let go instead, one
+// failure short of the next ejection.
+func lose(m *Machine, c *Config, in Input) bool {
+	if in.Stranger || m.trials == 0 {
+		return false
+	}
+	if in.Spare {
+		return eject(m, &c.Breaker, in.Now)
+	}
+	row := m.row
+	heal(m)
+	m.row, m.passes = row, 0
+	m.faults = max(0, int32(c.Breaker.ConsecutiveFailures)-1)
+	return true
+}
+
+// giveBack ends a trial that proved nothing.
+func giveBack(m *Machine, _ *Config, in Input) bool {
+	if !in.Stranger && m.trials > 0 {
+		m.trials--
+	}
+	return false
+}
+
+// heal makes the endpoint healthy and forgets what the breaker held against it.
+func heal(m *Machine) bool {
+	m.state, m.cause, m.until = Healthy, None, 0
+	m.faults, m.row, m.trials, m.won = 0, 0, 0, 0
+	return true
+}
+
+// recheck starts verdicts anew. Whoever is in rotation stays there, and whoever is out
+// stays out, until the new check has spoken once.
+func recheck(m *Machine, _ *Config, _ Input) bool {
+	m.unsure, m.refused, m.passes, m.fails = true, false, 0, 0
+	return false
+}
+
+// uncheck forgets the probes: nobody could ever bring back what they ejected.
+func uncheck(m *Machine, _ *Config, _ Input) bool {
+	m.unsure, m.refused, m.passes, m.fails = false, false, 0, 0
+	if m.state == Probing || m.cause == Probes {
+		return heal(m)
+	}
+	return false
+}
+
+func drain(m *Machine, _ *Config, _ Input) bool {
+	*m = Machine{state: Draining}
+	return false
+}
+
+func leave(m *Machine, _ *Config, _ Input) bool {
+	*m = Machine{state: Gone}
+	return false
+}
