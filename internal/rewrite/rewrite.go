@@ -1,0 +1,148 @@
+// Package rewrite changes heads on their way: path, host and fields of a request before it
+// is forwarded, fields of a response before it is answered. Compile checks a route's edits
+// once; applying them neither allocates nor looks anything up.
+//
+// A path is changed in the order strip_prefix, replace, add_prefix. Prefixes are whole
+// segments: /api/v1 is a prefix of /api/v1 and of /api/v1/users, not of /api/v10. A slash
+// at the end of a prefix says nothing. Edits apply to the normal form of the path (package
+// route), so that they see what was matched, and what is forwarded is in normal form, too,
+// and begins with a slash. If no edit applies, the path is forwarded as it was received.
+// The query and the "*" of OPTIONS * are never touched. When a prefix was stripped, the
+// endpoint learns of it by X-Forwarded-Prefix, which replaces the client's.
+//
+// Fields are changed in the order remove, set, add, after the path, so that set has the
+// last word on X-Forwarded-Prefix, too. Fields that frame a message or belong to one
+// connection are the proxy's own and cannot be changed.
+package rewrite
+
+import (
+	"github.com/poise-lb/poise/internal/message"
+)
+
+// Rules are the compiled edits of one route. They are never modified after Compile: any
+// number of goroutines may use them at once. A nil *Rules, like the zero Rules, changes
+// nothing.
+type Rules struct {
+	strip []byte // without the slash at its end, like all prefixes here; empty: nothing
+	from  []byte // prefix to replace; matches all paths if it is empty
+	to    []byte
+	add   []byte
+
+	replaces bool // from is meant, though it may be empty
+	endpoint bool // host: endpoint
+	host     []byte
+
+	request, response edits
+}
+
+// forwardedPrefix tells an endpoint under which path the client sees it.
+var forwardedPrefix = []byte("X-Forwarded-Prefix")
+
+// Request applies the rules to q, once per exchange. norm is the normal form of q.Path. A new path is
+// appended to scratch, which is returned and must be kept as it is for as long as q; norm may be a
+// part of what scratch already holds. q.Host is set if the rules name a host; the Host
+// field among q.Fields stays as it is, for whoever sends q to leave out. New fields are
+// appended to q.Fields, replaced ones are marked as dropped.
+func (r *Rules) Request(q *message.Request, norm, scratch []byte) []byte {
+	if r == nil {
+		return scratch
+	}
+	if len(norm) > 0 && norm[0] == '/' {
+		scratch = r.path(q, norm, scratch)
+	}
+	if len(r.host) > 0 {
+		q.Host = r.host
+	}
+	q.Fields = r.request.apply(q.Fields)
+	return scratch
+}
+
+// path changes q.Path. The prefixes only ever cut off the front of norm or come before it,
+// so the result is two prefixes and a rest.
+func (r *Rules) path(q *message.Request, norm, scratch []byte) []byte {
+	rest, stripped := cutPrefix(norm, r.strip)
+	stripped = stripped && len(r.strip) > 0
+	replaced := false
+	if r.replaces {
+		rest, replaced = cutPrefix(rest, r.from)
+	}
+	if !stripped && !replaced && len(r.add) == 0 {
+		return scratch
+	}
+	start := len(scratch)
+	scratch = append(scratch, r.add...)
+	if replaced {
+		scratch = append(scratch, r.to...)
+	}
+	scratch = append(scratch, rest...)
+	if len(scratch) == start {
+		scratch = append(scratch, '/')
+	}
+	q.Path = scratch[start:len(scratch):len(scratch)]
+	if stripped {
+		message.Drop(q.Fields, message.XForwardedPrefix)
+		q.Fields = append(q.Fields, message.Field{Name: forwardedPrefix, Value: r.strip, Kind: message.XForwardedPrefix})
+	}
+	return scratch
+}
+
+// cutPrefix cuts whole segments off the front of path; what remains is empty or begins
+// with a slash.
+func cutPrefix(path, prefix []byte) (rest []byte, ok bool) {
+	n := len(prefix)
+	if len(path) < n || string(path[:n]) != string(prefix) {
+		return path, false
+	}
+	if len(path) > n && path[n] != '/' {
+		return path, false
+	}
+	return path[n:], true
+}
+
+// Response applies the rules to p, once for each response that is sent to the client.
+func (r *Rules) Response(p *message.Response) {
+	if r != nil {
+		p.Fields = r.response.apply(p.Fields)
+	}
+}
+
+// HostOfEndpoint reports whether the Host to send is that of the endpoint that was picked
+// (host: endpoint), which only the caller knows.
+func (r *Rules) HostOfEndpoint() bool { return r != nil && r.endpoint }
+
+// StrippedPrefix is the prefix that Request strips, and then announces as
+// X-Forwarded-Prefix, without a slash at its end; nil if there is none.
+func (r *Rules) StrippedPrefix() []byte {
+	if r == nil || len(r.strip) == 0 {
+		return nil
+	}
+	return r.strip
+}
+
+// edits are changes to the fields of one direction.
+type edits struct {
+	drop []target        // removed, or replaced by one of add
+	add  []message.Field // set and add, in this order, by name
+}
+
+// target is a name to drop; name is needed only if kind is Other.
+type target struct {
+	kind message.Kind
+	name string
+}
+
+// apply marks fields as dropped before it appends, so that it never drops its own.
+func (e *edits) apply(fields []message.Field) []message.Field {
+	for _, t := range e.drop {
+		if t.kind != message.Other {
+			message.Drop(fields, t.kind)
+			continue
+		}
+		for i := range fields {
+			if message.EqualFold(fields[i].Name, t.name) {
+				fields[i].Drop = true
+			}
+		}
+	}
+	return append(fields, e.add...)
+}
