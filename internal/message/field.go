@@ -1,0 +1,50 @@
+package message
+
+// NewField is a field to be sent, with its Kind. The slices are kept.
+func NewField(name, value []byte) Field {
+	return Field{Name: name, Value: value, Kind: KindOf(name)}
+}
+
+// Get returns the value of the first field of that name that is not dropped. The name's
+// case does not count.
+func Get(fields []Field, name string) ([]byte, bool) {
+	for i := range fields {
+		if f := &fields[i]; !f.Drop && EqualFold(f.Name, name) {
+			return f.Value, true
+		}
+	}
+	return nil, false
+}
+
+// GetKind is Get for a field the proxy knows; k is not Other.
+func GetKind(fields []Field, k Kind) ([]byte, bool) {
+	for i := range fields {
+		if f := &fields[i]; !f.Drop && f.Kind == k {
+			return f.Value, true
+		}
+	}
+	return nil, false
+}
+
+// Drop marks every field of kind k; k is not Other.
+func Drop(fields []Field, k Kind) {
+	for i := range fields {
+		if fields[i].Kind == k {
+			fields[i].Drop = true
+		}
+	}
+}
+
+// Reset makes r the zero Request, but keeps the room of Fields. The fields are cleared,
+// so that r keeps no buffer alive.
+func (r *Request) Reset() {
+	clear(r.Fields)
+	*r = Request{Fields: r.Fields[:0]}
+}
+
+// Reset makes r the zero Response, but keeps the room of Fields. The fields are cleared,
+// so that r keeps no buffer alive.
+func (r *Response) Reset() {
+	clear(r.Fields)
+	*r = Response{Fields: r.Fields[:0]}
+}
