@@ -37,7 +37,7 @@ type Endpoint struct {
 	counts   counts
 	weight   atomic.Int64
 	usable   atomic.Bool
-	_        [4]byte
+	_        [12]byte
 
 	// Third line: for people.
 
@@ -124,6 +124,9 @@ func (e *Endpoint) Latency(now time.Duration) time.Duration {
 // Failing is the level of recent failure as of now, from 0 (all is well) to 1: a moving
 // average over the last dozen attempts which also fades with time.
 func (e *Endpoint) Failing(now time.Duration) float32 {
+	if uint32(e.latency.word.Load()) == 0 { // nearly always
+		return 0
+	}
 	_, failing := e.latency.read(now)
 	return failing
 }

@@ -1,5 +1,25 @@
 // Package policy chooses endpoints. A Policy is two pieces: Build makes a Picker for a
 // set of endpoints, off the hot path; Pick chooses one for an attempt, on it.
+//
+// A picker is a function of its Attempt and of the load that endpoints carry; it holds no
+// state that picks change, so that every worker can use it at once. Chance and order are
+// fields of the Attempt, drawn by the caller.
+//
+// # Who may be picked
+//
+// The usable set given to Build, and nothing else, says who may be picked. Pickers do not
+// ask Endpoint.Usable: in panic mode the service deliberately passes endpoints that are
+// not. An endpoint that is ejected between two Builds is the service's to notice: it puts
+// it in Tried and picks again.
+//
+// # Load, weight and failure
+//
+// Policies that look at load compare attempts in flight per weight. The first candidate
+// is always drawn by weight and another one takes over only if it would still be no
+// busier after taking the attempt: so shares follow weights while nothing queues, and
+// load decides when it does. An endpoint that fails at once always looks idle; the level
+// of its recent failure (Endpoint.Failing) is therefore the probability with which it
+// loses a comparison that its load would have won, and it draws no more than its share.
 package policy
 
 import (
@@ -18,23 +38,26 @@ type Policy interface {
 	// members is every endpoint the service knows, in the order of their IDs; usable is
 	// the subset, in the same order, that may be picked. Tables that give keys a home
 	// stand on members, so that an endpoint which flaps moves only its own keys.
-	// prev is the picker being replaced, or nil; Build must not modify it.
+	// prev is the picker being replaced, or nil; Build must not modify it, but may share
+	// its tables or return it as it is. Neither slice is modified after the call, so that
+	// pickers may keep them. Build may be called with no members or nobody usable.
 	Build(members, usable []*endpoint.Endpoint, prev Picker) Picker
 }
 
 // A Picker chooses an endpoint for one attempt. Pick is called by many goroutines at
 // once and must not block, lock, allocate, read a clock or draw random numbers.
 type Picker interface {
-	// Pick returns nil when every usable endpoint has been tried.
+	// Pick returns nil when every usable endpoint has been tried. It does not keep a.
 	Pick(a *Attempt) *endpoint.Endpoint
 }
 
 // An Attempt is the question put to a Picker.
 type Attempt struct {
-	Key   uint64        // hash of the exchange's affinity key; 0 if it has none
-	Rand  uint64        // random bits, drawn by the caller
+	Key   uint64        // Hash of the exchange's affinity key; 0 if it has none: hashing policies then go by Rand
+	Rand  uint64        // random bits, drawn by the caller for this attempt
 	Seq   uint64        // running number of the calling worker for this service, from a random start
 	Now   time.Duration // the caller's clock, the one given to Begin and End
+	Load  int64         // attempts in flight in the whole service, this one not counted; only bounded load reads it
 	Tried Tried         // endpoints this exchange has tried
 }
 

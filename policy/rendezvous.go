@@ -1,0 +1,112 @@
+package policy
+
+import (
+	"math"
+	"math/bits"
+)
+
+const (
+	// contestMax is the number of members up to which every one is asked for every key.
+	contestMax = 128
+	// groupsMax is in how many groups there are beyond: 64 contests of groups and a
+	// 64th of the members are the least work between 1,000 and 10,000 of them.
+	groupBits = 6
+)
+
+// A rival takes part in contests for keys, in proportion to its weight.
+type rival struct {
+	hash  uint64
+	share float64 // 1 / weight
+	index uint32
+}
+
+// score is the arrival of the rival in a race for the key, in which the probability of
+// coming first is in proportion to the weight: an exponential variate made of the key and
+// the rival, over the weight. The lowest score wins, and no other rival matters to it.
+func (v *rival) score(key uint64) float64 {
+	return minusLog2(mix(key^v.hash)) * v.share
+}
+
+// minusLog2 is -log2 of x/2^64, within 1e-5. It makes do with additions and
+// multiplications, each rounded by itself, because every machine must get the same.
+func minusLog2(x uint64) float64 {
+	x |= 1
+	zeros := bits.LeadingZeros64(x)
+	f := float64(x<<zeros<<1>>11) / (1 << 53) // mantissa - 1
+	// log2(1+f) = f + f(1-f)P(f)
+	const c0, c1, c2, c3, c4 = 0.44265407, -0.27656950, 0.18410083, -0.09720183, 0.02569126
+	p := float64(c4*f) + c3
+	p = float64(p*f) + c2
+	p = float64(p*f) + c1
+	p = float64(p*f) + c0
+	return float64(zeros+1) - f - float64(float64(f*(1-f))*p)
+}
+
+// contest is won by the first of rivals for the key among those whom p admits; -1: none.
+func contest(p *hashPicker, a *Attempt, rivals []rival, key uint64, limit float64) int {
+	best, bestScore := -1, math.Inf(1)
+	for i := range rivals {
+		v := &rivals[i]
+		if s := v.score(key); s < bestScore && p.admits(int(v.index), a, limit) {
+			best, bestScore = int(v.index), s
+		}
+	}
+	return best
+}
+
+// winner is the first of rivals for the key.
+func winner(rivals []rival, key uint64) uint32 {
+	best, bestScore := uint32(0), math.Inf(1)
+	for i := range rivals {
+		v := &rivals[i]
+		if s := v.score(key); s < bestScore {
+			best, bestScore = v.index, s
+		}
+	}
+	return best
+}
+
+// A rendezvous table asks every member for every key (highest random weight), which moves
+// the fewest keys possible and needs no table at all, but takes time in proportion to the
+// members. From contestMax members on it asks groups of them first, whose weights are the
+// sums of their members'. A member that comes or goes then moves the keys that it gains
+// for its group and its share of those the group had: up to twice the fewest possible.
+type rendezvous struct {
+	groups  []rival   // index: of members; nil: no groups
+	members [][]rival // by group; without groups there is one
+}
+
+func newRendezvous(m *members) homes {
+	if len(m.rivals) <= contestMax {
+		return &rendezvous{members: [][]rival{m.rivals}}
+	}
+	var members [1 << groupBits][]rival
+	var weights [1 << groupBits]int64
+	for i, v := range m.rivals {
+		g := v.hash >> (64 - groupBits)
+		members[g] = append(members[g], v)
+		weights[g] += m.weights[i]
+	}
+	r := &rendezvous{}
+	for g, w := range weights {
+		if w > 0 {
+			r.groups = append(r.groups, rival{hash: next(uint64(g)), share: 1 / float64(w), index: uint32(len(r.members))})
+			r.members = append(r.members, members[g])
+		}
+	}
+	return r
+}
+
+func (r *rendezvous) find(p *hashPicker, a *Attempt, key uint64, limit float64) int {
+	if r.groups == nil {
+		return contest(p, a, r.members[0], key, limit)
+	}
+	for range probesMax {
+		k := mix(key) // where the keys of one endpoint go is spread over all groups
+		if member := int(winner(r.members[winner(r.groups, k)], k)); p.admits(member, a, limit) {
+			return member
+		}
+		key += golden
+	}
+	return -1
+}
