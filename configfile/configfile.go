@@ -1,0 +1,194 @@
+// Package configfile reads config.Config from YAML, of which JSON is a subset, and tells
+// every mistake with its file, line and column. It is strict: unknown and repeated keys,
+// wrong types, durations without a unit and values that are not there are refused.
+//
+// Text values may contain ${VAR}, ${VAR:-default} (also used when VAR is empty) and
+// ${file:/path} (the file's content without its final line break); $${ stands for ${.
+// They are replaced after parsing, so what comes in can never change the structure. A
+// value with a replacement may stand for a number, a duration or a boolean, quoted or not.
+//
+// Anchors, aliases and merge keys (<<) may be used, tags such as !!str may not.
+package configfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/tags"
+)
+
+// A Problem is one mistake and where it is.
+type Problem struct {
+	File    string
+	Line    int // from 1
+	Column  int // from 1, in characters
+	Message string
+}
+
+func (p Problem) String() string {
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+}
+
+// Error is every mistake that was found, in the order of the file. It is never empty.
+type Error struct{ Problems []Problem }
+
+// Error is one line per mistake: file:line:column: what.
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A File is a configuration and where its values were written.
+type File struct {
+	// Config is what the file says, and nothing where it says nothing: without defaults.
+	Config config.Config
+
+	name   string
+	places map[string]place // by the path of the value
+}
+
+// Load reads the file at path with the environment of the process. Relative paths in it
+// (certificates, authorities, endpoint lists, the access log, ${file:...}) stand on its
+// folder. Mistakes are an *Error; that it cannot be read is an error of package os.
+func Load(path string) (config.Config, error) {
+	f, err := Read(path)
+	if err != nil {
+		return config.Config{}, err
+	}
+	return f.Config, nil
+}
+
+// Read is Load for those who will need the places of values.
+func Read(path string) (*File, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parse(path, data, os.LookupEnv, filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	resolve(reflect.ValueOf(&f.Config).Elem(), make(tags.Model), filepath.Dir(path))
+	return f, nil
+}
+
+// Parse reads data; name is what errors call it. env answers ${VAR}; nil: there are no
+// variables. Relative paths stay as they are and stand on the working directory.
+func Parse(name string, data []byte, env func(string) (string, bool)) (config.Config, error) {
+	f, err := parse(name, data, env, "")
+	if err != nil {
+		return config.Config{}, err
+	}
+	return f.Config, nil
+}
+
+func parse(name string, data []byte, env func(string) (string, bool), dir string) (*File, error) {
+	root, err := document(name, data)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{name: name}
+	d := newDecoder(name, root)
+	d.expander = &expander{env: env, dir: dir}
+	d.decode(root, reflect.ValueOf(&f.Config).Elem(), "")
+	f.places = d.places
+	return f, d.finish(f, f.Config.Validate())
+}
+
+// Locate returns err with file, line and column, if it says which values are at fault: if
+// it, or an error that it wraps, has Problems, as those of config.Validate and poise.New
+// do. Other errors, and nil, are returned as they are.
+func (f *File) Locate(err error) error {
+	var with interface{ Problems() []config.Problem }
+	if !errors.As(err, &with) || len(with.Problems()) == 0 {
+		return err
+	}
+	located := &Error{}
+	for _, p := range with.Problems() {
+		located.Problems = append(located.Problems, f.locate(p))
+	}
+	located.sort()
+	return located
+}
+
+func (f *File) locate(p config.Problem) Problem {
+	at := f.find(p.Path)
+	return Problem{File: f.name, Line: at.line, Column: at.column, Message: p.String()}
+}
+
+// find returns the place of the value at path, or of the nearest value around it.
+func (f *File) find(path string) place {
+	for {
+		if at, ok := f.places[path]; ok {
+			return at
+		}
+		if path == "" {
+			return place{1, 1}
+		}
+		path = parent(path)
+	}
+}
+
+// parent cuts the last name or index off a path made by config.Key and config.Index.
+func parent(path string) string {
+	if strings.HasSuffix(path, `"]`) {
+		for i := strings.LastIndex(path, `["`); i >= 0; i = strings.LastIndex(path[:i], `["`) {
+			if i == 0 || path[i-1] != '\\' { // not a quoted [ and "
+				return path[:i]
+			}
+		}
+		return ""
+	}
+	return path[:max(0, strings.LastIndexAny(path, ".["))]
+}
+
+func (e *Error) sort() {
+	slices.SortStableFunc(e.Problems, func(a, b Problem) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+	e.Problems = slices.Compact(e.Problems)
+}
+
+// resolve puts dir in front of the relative paths in v.
+func resolve(v reflect.Value, model tags.Model, dir string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for _, f := range model.Of(v.Type()) {
+			text := v.Field(f.Index)
+			switch {
+			case f.Name == "":
+			case !f.Path:
+				resolve(text, model, dir)
+			case text.String() != "" && text.String() != "-" && !filepath.IsAbs(text.String()):
+				text.SetString(filepath.Join(dir, text.String()))
+			}
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			resolve(v.Elem(), model, dir)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			resolve(v.Index(i), model, dir)
+		}
+	case reflect.Map: // its values cannot be set in place
+		for _, key := range v.MapKeys() {
+			item := reflect.New(v.Type().Elem()).Elem()
+			item.Set(v.MapIndex(key))
+			resolve(item, model, dir)
+			v.SetMapIndex(key, item)
+		}
+	}
+}

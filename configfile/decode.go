@@ -1,0 +1,217 @@
+package configfile
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/nearest"
+	"github.com/poise-lb/poise/internal/tags"
+)
+
+// visitsMax bounds the values of one file, aliases counted as often as they are used.
+const visitsMax = 2_000_000
+
+// A decoder turns nodes into values of the model and notes every mistake on the way.
+type decoder struct {
+	name     string
+	expander *expander // nil: text is taken as it is
+	model    tags.Model
+	anchors  map[string]ast.Node
+	visits   int
+	places   map[string]place
+	problems []Problem
+	wrong    []string // paths of values that were not understood
+}
+
+func newDecoder(name string, root ast.Node) *decoder {
+	d := &decoder{name: name, model: make(tags.Model), places: make(map[string]place)}
+	d.collectAnchors(root)
+	d.places[""] = placeOf(root)
+	return d
+}
+
+// fail notes a mistake at path.
+func (d *decoder) fail(path string, at place, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	if path != "" {
+		message = path + ": " + message
+	}
+	d.problems = append(d.problems, Problem{d.name, at.line, at.column, message})
+	d.wrong = append(d.wrong, path)
+}
+
+// finish joins the mistakes of decoding and those of validation. Of the latter it leaves
+// out what is a consequence of the former: about a value that was not understood,
+// something in it, or what holds it.
+func (d *decoder) finish(f *File, semantic error) error {
+	all := &Error{Problems: d.problems}
+	var invalid *config.Errors
+	if errors.As(semantic, &invalid) {
+		for _, p := range invalid.List {
+			if !d.follows(p.Path) {
+				all.Problems = append(all.Problems, f.locate(p))
+			}
+		}
+	}
+	if len(all.Problems) == 0 {
+		return nil
+	}
+	all.sort()
+	return all
+}
+
+func (d *decoder) follows(path string) bool {
+	return slices.ContainsFunc(d.wrong, func(wrong string) bool { return within(path, wrong) || within(wrong, path) })
+}
+
+// within reports whether path is outer or in it.
+func within(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && (rest == "" || outer == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// decode puts node into v, which is settable. It reports whether it was understood.
+func (d *decoder) decode(node ast.Node, v reflect.Value, path string) bool {
+	if _, ok := d.places[path]; !ok {
+		d.places[path] = placeOf(node)
+	}
+	if d.visits++; d.visits > visitsMax {
+		if d.visits == visitsMax+1 {
+			d.fail(path, placeOf(node), "the file has more than %d values", visitsMax)
+		}
+		return false
+	}
+	node, ok := d.plain(node, path)
+	if !ok {
+		return false
+	}
+	if v.Kind() == reflect.Pointer {
+		v.Set(reflect.New(v.Type().Elem()))
+		v = v.Elem()
+	}
+	switch {
+	case isNull(node):
+		d.fail(path, placeOf(node), "no value is given: leave it out for the default")
+		return false
+	case v.Kind() == reflect.Struct:
+		return d.decodeStruct(node, v, path)
+	case v.Kind() == reflect.Map:
+		return d.decodeMap(node, v, path)
+	case v.Kind() == reflect.Slice:
+		return d.decodeList(node, v, path)
+	}
+	return d.decodeScalar(node, v, tags.Field{Type: v.Type()}, path)
+}
+
+func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string) bool {
+	entries, isMapping := d.entries(node, path)
+	if !isMapping {
+		return d.decodeShort(node, v, path)
+	}
+	fields := d.model.Of(v.Type())
+	given := make(map[string]bool)
+	all := true
+	for _, e := range entries {
+		at := config.Key(path, e.key)
+		i := slices.IndexFunc(fields, func(f tags.Field) bool { return f.Name == e.key && f.Name != "" })
+		if i < 0 {
+			d.unknown(path, e, fields)
+			all = false
+			continue
+		}
+		given[e.key] = true
+		d.places[at] = e.place
+		all = d.decodeField(e.value, v.Field(fields[i].Index), fields[i], at) && all
+	}
+	for _, f := range fields {
+		if f.Required && !given[f.Name] {
+			d.fail(config.Key(path, f.Name), d.places[path], "is missing: %s", f.Doc)
+			all = false
+		}
+	}
+	return all
+}
+
+func (d *decoder) unknown(path string, e entry, fields []tags.Field) {
+	var names []string
+	for _, f := range fields {
+		if f.Name != "" {
+			names = append(names, f.Name)
+		}
+	}
+	hint := ""
+	if near := nearest.Word(e.key, names); near != "" {
+		hint = ", did you mean " + near + "?"
+	}
+	d.fail(config.Key(path, e.key), e.place, "unknown key%s", hint)
+}
+
+// decodeShort takes a plain value in place of a struct for the field that it stands for.
+func (d *decoder) decodeShort(node ast.Node, v reflect.Value, path string) bool {
+	f, ok := d.model.Short(v.Type())
+	if _, scalar := scalarOf(node); !ok || !scalar {
+		d.fail(path, placeOf(node), "a mapping is expected here, not %s", kindOf(node))
+		return false
+	}
+	d.places[path] = placeOf(node)
+	at := config.Key(path, f.Name)
+	d.places[at] = placeOf(node)
+	return d.decodeField(node, v.Field(f.Index), f, at)
+}
+
+// decodeField is decode for a field of a struct, whose tags say more than its type.
+func (d *decoder) decodeField(node ast.Node, v reflect.Value, f tags.Field, path string) bool {
+	switch v.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Slice, reflect.Pointer:
+		return d.decode(node, v, path)
+	}
+	written := placeOf(node)
+	node, ok := d.plain(node, path)
+	if !ok {
+		return false
+	}
+	if isNull(node) {
+		d.fail(path, d.places[path], "no value is given: leave it out for the default")
+		return false
+	}
+	d.places[path] = written // rather than that of its key
+	return d.decodeScalar(node, v, f, path)
+}
+
+func (d *decoder) decodeMap(node ast.Node, v reflect.Value, path string) bool {
+	entries, isMapping := d.entries(node, path)
+	if !isMapping {
+		d.fail(path, placeOf(node), "a mapping of names is expected here, not %s", kindOf(node))
+		return false
+	}
+	v.Set(reflect.MakeMapWithSize(v.Type(), len(entries)))
+	all := true
+	for _, e := range entries {
+		at := config.Key(path, e.key)
+		d.places[at] = e.place
+		item := reflect.New(v.Type().Elem()).Elem()
+		all = d.decode(e.value, item, at) && all
+		v.SetMapIndex(reflect.ValueOf(e.key), item) // also if wrong: others may refer to it
+	}
+	return all
+}
+
+func (d *decoder) decodeList(node ast.Node, v reflect.Value, path string) bool {
+	list, ok := node.(*ast.SequenceNode)
+	if !ok {
+		d.fail(path, placeOf(node), "a list is expected here, as in [a, b], not %s", kindOf(node))
+		return false
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(list.Values), len(list.Values)))
+	all := true
+	for i, item := range list.Values {
+		all = d.decode(item, v.Index(i), config.Index(path, i)) && all
+	}
+	return all
+}

@@ -1,0 +1,127 @@
+package configfile
+
+import (
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/poise-lb/poise/internal/tags"
+)
+
+// decodeScalar puts a plain value into v. What it means is decided by the type of v
+// alone: 502 is a word in a list of words and a number elsewhere, and no is never false.
+func (d *decoder) decodeScalar(node ast.Node, v reflect.Value, f tags.Field, path string) bool {
+	s, ok := scalarOf(node)
+	if !ok {
+		d.fail(path, placeOf(node), "%s is expected here, not %s", wanted(v.Type()), kindOf(node))
+		return false
+	}
+	if d.expander != nil {
+		text, err := d.expander.expand(s.text)
+		if err != nil {
+			d.fail(path, placeOf(node), "%s", err)
+			return false
+		}
+		s.replaced = text != s.text
+		s.text = text
+	}
+	if v.Kind() == reflect.String {
+		v.SetString(s.text)
+		return true
+	}
+	if s.quoted && !s.replaced {
+		if _, percent := strings.CutSuffix(s.text, "%"); !f.Percent || !percent {
+			d.fail(path, placeOf(node), "%s is expected here, not the text %q: write it without quotes", wanted(v.Type()), abbreviate(s.text))
+			return false
+		}
+	}
+	if why := convert(v, f, s.text); why != "" {
+		d.fail(path, placeOf(node), "%s", why)
+		return false
+	}
+	if f.Default != "" && v.IsZero() {
+		d.fail(path, placeOf(node), "%s is not a value it can have: leave it out for the default, %s%s", s.text, f.Default, bound(f))
+		return false
+	}
+	return true
+}
+
+// bound tells why zero is refused, where the help does.
+func bound(f tags.Field) string {
+	if _, after, ok := strings.Cut(f.Doc, "; "); ok {
+		return " (" + after + ")"
+	}
+	return ""
+}
+
+// convert puts text into a bool, number or duration and returns what is wrong with it.
+func convert(v reflect.Value, f tags.Field, text string) string {
+	switch {
+	case v.Type() == tags.Duration:
+		return convertDuration(v, text)
+	case v.Kind() == reflect.Bool:
+		if text != "true" && text != "false" {
+			return wanted(v.Type()) + " is expected here, not " + abbreviate(text) + nearBool(text)
+		}
+		v.SetBool(text == "true")
+	case v.Kind() == reflect.Int:
+		digits := text
+		if f.Percent {
+			digits = strings.TrimSuffix(text, "%")
+		}
+		n, err := strconv.Atoi(digits)
+		if err != nil || strconv.Itoa(n) != digits { // not 010, 0x10 or +10, which mean different things elsewhere
+			return wanted(v.Type()) + " is expected here, not " + abbreviate(text)
+		}
+		v.SetInt(int64(n))
+	case v.Kind() == reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsInf(n, 0) || math.IsNaN(n) || strings.ContainsAny(text, "xX_") {
+			return wanted(v.Type()) + " is expected here, not " + abbreviate(text)
+		}
+		v.SetFloat(n)
+	default:
+		panic("configfile: no way to read a " + v.Type().String()) // a test decodes every field
+	}
+	return ""
+}
+
+func convertDuration(v reflect.Value, text string) string {
+	duration, err := time.ParseDuration(text)
+	if err == nil && text != "0" {
+		v.SetInt(int64(duration))
+		return ""
+	}
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		return "a unit is missing: write " + text + "s or " + text + "ms"
+	}
+	return "a duration such as 500ms, 3s or 1m is expected here, not " + abbreviate(text)
+}
+
+func nearBool(text string) string {
+	switch strings.ToLower(text) {
+	case "yes", "on", "true", "1", "y":
+		return ", did you mean true?"
+	case "no", "off", "false", "0", "n":
+		return ", did you mean false?"
+	}
+	return ""
+}
+
+func wanted(t reflect.Type) string {
+	switch {
+	case t == tags.Duration:
+		return "a duration such as 500ms, 3s or 1m"
+	case t.Kind() == reflect.String:
+		return "text"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.Int:
+		return "a whole number"
+	}
+	return "a number"
+}
