@@ -1,8 +1,9 @@
 package message
 
-// NewField is a field to be sent, with its Kind. The slices are kept.
-func NewField(name, value []byte) Field {
-	return Field{Name: name, Value: value, Kind: KindOf(name)}
+// NewField is a field to be sent, with its Kind. Slices of bytes are kept, strings copied.
+func NewField[N, V string | []byte](name N, value V) Field {
+	n := []byte(name)
+	return Field{Name: n, Value: []byte(value), Kind: KindOf(n)}
 }
 
 // Get returns the value of the first field of that name that is not dropped. The name's
