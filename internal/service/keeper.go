@@ -1,0 +1,148 @@
+package service
+
+import (
+	"slices"
+	"time"
+
+	"github.com/poise-lb/poise/health"
+)
+
+// tick is how often the keeper looks while there is something to look at: draining
+// endpoints, or trials.
+const tick = time.Second
+
+// patience is how long a trial may be taken and not begun.
+const patience = 3 * time.Second
+
+// Run is the service's own task, the keeper: it follows updates, ends ejections in time,
+// builds views, starts and ends the probers, lets removed endpoints go, and writes the
+// log. It returns after Stop, when its probers have ended, which takes no longer than one
+// probe, and frees every endpoint.
+func (s *Service) Run() {
+	for !s.stopped.Load() {
+		s.wake.Wait(s.round(s.rt.Now()))
+	}
+	s.work.Lock() // an Update that came before Stop ends first, a later one does nothing
+	s.mu.Lock()
+	all := make([]*Member, 0, len(s.byID))
+	for _, m := range s.byID {
+		all = append(all, m)
+		m.nudge()
+	}
+	discard := s.set.Discard
+	s.mu.Unlock()
+	s.work.Unlock()
+
+	slices.SortFunc(all, byID)
+	for _, m := range all {
+		if m.prober != nil {
+			m.prober.Wait()
+		}
+	}
+	for _, m := range all {
+		if discard != nil {
+			discard(m.endpoint)
+		}
+	}
+	s.tell()
+}
+
+// round does what is to be done now and returns when it must be called again; zero: not
+// before the next wake.
+func (s *Service) round(now time.Duration) (next time.Duration) {
+	s.work.Lock()
+	if s.mayBuild(now) {
+		s.reconcile(now)
+	}
+	s.expire(now)
+	gone := s.reap(now)
+	if s.mayBuild(now) {
+		s.buildIfDirty(now)
+	}
+	s.mu.Lock()
+	next, discard := s.next(now), s.set.Discard
+	s.mu.Unlock()
+	s.work.Unlock()
+
+	s.tell()
+	s.tend()
+	for _, e := range gone {
+		if discard != nil {
+			discard(e)
+		}
+	}
+	return next
+}
+
+// mayBuild reports whether a build now would keep the distance to the last one, or is too
+// urgent for that. Called with work held.
+func (s *Service) mayBuild(now time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.built || s.urgent || now-s.builtAt >= buildEvery
+}
+
+// buildIfDirty is build unless nothing happened. Called with work held.
+func (s *Service) buildIfDirty(now time.Duration) {
+	s.mu.Lock()
+	dirty := s.dirty
+	s.mu.Unlock()
+	if dirty {
+		s.build(now)
+	}
+}
+
+// next is the earliest instant at which the clock alone makes work. Called with both locks.
+func (s *Service) next(now time.Duration) time.Duration {
+	at := s.due
+	earlier := func(t time.Duration) {
+		if at == 0 || t < at {
+			at = t
+		}
+	}
+	if s.built && (s.dirty || s.unread) {
+		earlier(s.builtAt + buildEvery)
+	}
+	if len(s.draining)+len(s.trying) > 0 {
+		earlier(now + tick)
+	}
+	return at
+}
+
+// expire ends the ejections whose time is over and looks after trials.
+func (s *Service) expire(now time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.due > 0 && now >= s.due {
+		s.due = 0
+		for _, m := range s.members {
+			if at := m.machine.Deadline(); at > 0 && at <= now {
+				s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)
+			} else if at > 0 {
+				s.expect(m)
+			}
+		}
+	}
+	s.trying = slices.DeleteFunc(s.trying, func(m *Member) bool {
+		if m.machine.State() != health.HalfOpen {
+			return true
+		}
+		s.lookAfter(m, now)
+		return false
+	})
+}
+
+// lookAfter gives back the trials of a half-open endpoint that has had nothing in flight
+// for patience: their ends were taken for those of strangers, or never reported, and the
+// endpoint would wait for them for ever. Called with mu held.
+func (s *Service) lookAfter(m *Member, now time.Duration) {
+	if m.machine.Trials() == 0 || m.endpoint.InFlight() > 0 {
+		m.busyAt = now
+	}
+	if now-m.busyAt < patience {
+		return
+	}
+	for m.machine.Trials() > 0 {
+		s.apply(m, health.Input{Event: health.AttemptAbandoned, Now: now}, nil)
+	}
+}

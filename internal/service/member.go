@@ -1,0 +1,141 @@
+package service
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/engine"
+)
+
+// A Member is what a service keeps about one of its endpoints.
+type Member struct {
+	// Attached is what Settings.Attach returned; it never changes.
+	Attached any
+
+	endpoint *endpoint.Endpoint
+	// mode mirrors the machine for Pick and Settle, which take no lock.
+	mode   atomic.Int32
+	window health.Window
+
+	// The rest is guarded by the service's mu.
+	machine   health.Machine
+	before    health.Machine // when it was removed, should the source take that back
+	removedAt time.Duration
+	checkGen  uint64        // the check that machine knows
+	counted   bool          // among Service.healthy
+	first     bool          // among Service.awaiting
+	probing   bool          // its prober runs, or is about to
+	busyAt    time.Duration // when its trials, if any, were last seen in flight
+	signal    engine.Signal // wakes the prober; nil before there was one
+
+	prober engine.Join // the keeper's own
+}
+
+// Modes, in an order that lets the hot path compare.
+const (
+	modeLeaving int32 = iota // draining or gone: never picked, outcomes mean nothing
+	modeShut                 // probing or ejected: picked in panic mode, outcomes mean nothing
+	modeCalm                 // healthy, and a success changes nothing
+	modeTally                // healthy, with failed attempts in a row
+	modeTrial                // half-open, without a free trial; +n: with n of them
+)
+
+// byID orders members as policies want them.
+func byID(a, b *Member) int { return a.endpoint.ID().Compare(b.endpoint.ID()) }
+
+// Of is what the service that holds e keeps about it. It costs no lock.
+func Of(e *endpoint.Endpoint) *Member { return e.Local.(*Member) }
+
+// modeOf is the mirror of a machine.
+func modeOf(m *health.Machine, c *health.Config) int32 {
+	switch m.State() {
+	case health.Healthy:
+		if m.Calm() {
+			return modeCalm
+		}
+		return modeTally
+	case health.HalfOpen:
+		return modeTrial + int32(m.Free(c))
+	case health.Draining, health.Gone:
+		return modeLeaving
+	default:
+		return modeShut
+	}
+}
+
+// nudge makes the prober look at its orders. Called with mu held.
+func (m *Member) nudge() {
+	if m.signal != nil {
+		m.signal.Set()
+	}
+}
+
+// apply puts an input to m's machine and everything that follows from it: the mirror, the
+// counts, the news, a build. Called with mu held; err is a failed probe's.
+func (s *Service) apply(m *Member, in health.Input, err error) {
+	doubtful := m.machine.Doubtful()
+	change := m.machine.Apply(&s.health, in)
+	if change.Forget {
+		m.window.Reset()
+	}
+	s.mirror(m)
+	if !change.Moved() {
+		if doubtful != m.machine.Doubtful() {
+			s.dirty = true // panic mode may use it now, or no more
+			s.wake.Set()
+		}
+		return
+	}
+	s.dirty = true
+	m.busyAt = in.Now
+	s.expect(m)
+	if change.To == health.Healthy || change.To == health.HalfOpen {
+		s.urgent = s.urgent || len(s.view.Load().usable) == 0
+	}
+	s.report(news{endpoint: m.endpoint, change: change, event: in.Event, err: err})
+	s.wake.Set()
+}
+
+// mirror brings what others read up to date with m's machine. Called with mu held.
+func (s *Service) mirror(m *Member) {
+	m.mode.Store(modeOf(&m.machine, &s.health))
+	if usable := m.machine.Usable(&s.health); usable != m.endpoint.Usable() {
+		m.endpoint.SetUsable(usable)
+	}
+	state := m.machine.State()
+	if healthy := state == health.Healthy; healthy != m.counted {
+		m.counted = healthy
+		if healthy {
+			s.healthy++
+		} else {
+			s.healthy--
+		}
+	}
+	if m.first && state != health.Probing {
+		m.first = false
+		if s.awaiting--; s.awaiting == 0 { // ready as soon as a view says so
+			s.dirty, s.urgent = true, true
+			s.wake.Set()
+		}
+	}
+}
+
+// spare reports whether a healthy endpoint is left without m. Called with mu held.
+func (s *Service) spare(m *Member) bool {
+	if m.counted {
+		return s.healthy > 1
+	}
+	return s.healthy > 0
+}
+
+// expect makes the keeper come back for what m's state needs. Called with mu held.
+func (s *Service) expect(m *Member) {
+	if at := m.machine.Deadline(); at > 0 && (s.due == 0 || at < s.due) {
+		s.due = at
+	}
+	if m.machine.State() == health.HalfOpen {
+		s.trying = append(s.trying, m)
+	}
+}

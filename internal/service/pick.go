@@ -1,0 +1,137 @@
+package service
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/policy"
+)
+
+// Seq is the running number of a worker's picks, for Attempt.Seq. It starts anywhere. Two
+// services do not share it: alternating between them would break round robin.
+func (s *Service) Seq(worker int) uint64 {
+	return s.seq[worker&(seqShards-1)].n.Add(1)
+}
+
+// Pick chooses an endpoint for an attempt; nil: none is available that a has not tried.
+// Whoever gets an endpoint must Begin and Settle the attempt, whatever becomes of it: it
+// may be a trial. a is as before on return.
+//
+// Pick takes no lock and allocates nothing, except that a trial of a half-open endpoint is
+// counted under a lock.
+func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
+	w := s.view.Load()
+	e := w.picker.Pick(a)
+	if e == nil {
+		return nil
+	}
+	if mode := Of(e).mode.Load(); mode == modeCalm || mode == modeTally {
+		return e
+	}
+	return s.pickOn(w, a, e)
+}
+
+// pickOn goes on picking when the policy chose an endpoint that left the usable set after
+// the view was built, or a half-open one: those it may not have count as tried meanwhile.
+func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
+	tried := a.Tried
+	for n := 0; e != nil && n < policy.AttemptsMax; n++ {
+		if s.admit(w, e) {
+			break
+		}
+		a.Tried.Add(e)
+		e = w.picker.Pick(a)
+		if n == policy.AttemptsMax-1 && e != nil {
+			// More endpoints left at once than Tried can hold.
+			a.Tried = tried
+			return s.sweep(w, a)
+		}
+	}
+	a.Tried = tried
+	return e
+}
+
+// sweep takes the next endpoint of the view that is admitted, from a random place.
+func (s *Service) sweep(w *view, a *policy.Attempt) *endpoint.Endpoint {
+	for i := range w.usable {
+		e := w.usable[(a.Rand%uint64(len(w.usable))+uint64(i))%uint64(len(w.usable))]
+		if !a.Tried.Has(e) && s.admit(w, e) {
+			return e
+		}
+	}
+	return nil
+}
+
+// admit reports whether e may be picked now, and takes a trial if it is half-open.
+func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
+	m := Of(e)
+	switch mode := m.mode.Load(); {
+	case mode == modeCalm, mode == modeTally:
+		return true
+	case mode == modeLeaving:
+		return false
+	case mode > modeTrial && s.trial(m):
+		return true
+	}
+	return w.panic
+}
+
+// trial takes one of m's free trials.
+func (s *Service) trial(m *Member) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ok := m.machine.Trial(&s.health)
+	s.mirror(m)
+	return ok
+}
+
+// Begin counts an attempt at an endpoint that Pick returned as in flight.
+func (s *Service) Begin(e *endpoint.Endpoint, now time.Duration) { e.Begin(now) }
+
+// Settle ends an attempt. counts false: it says nothing about the endpoint (the client
+// went away), whatever o says, and only frees its place. Any task may call it, once for
+// each Begin. A success of a healthy endpoint takes no lock.
+func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) {
+	m := Of(e)
+	o.Failed = o.Failed && counts
+	if counts && !o.Failed && s.rated.Load() {
+		m.window.Success(o.Now)
+	}
+	switch m.mode.Load() {
+	case modeLeaving, modeShut:
+		e.End(o)
+		return
+	case modeCalm:
+		if !o.Failed {
+			e.End(o)
+			return
+		}
+	case modeTally:
+		if !counts {
+			e.End(o)
+			return
+		}
+	}
+	s.settle(m, o, counts)
+}
+
+// settle is Settle where the state machine has to hear of it.
+func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := health.Input{Event: health.AttemptSucceeded, Now: o.Now, Spare: s.spare(m)}
+	switch {
+	case !counts:
+		in.Event = health.AttemptAbandoned
+	case o.Failed:
+		in.Event = health.AttemptFailed
+		if s.rated.Load() {
+			in.Requests, in.Failures = m.window.Failure(o.Now)
+		}
+	}
+	in.Stranger = m.endpoint.InFlight() > int64(m.machine.Trials())
+	s.apply(m, in, nil)
+	// Under the lock, so that the next one to settle sees who is left in flight.
+	m.endpoint.End(o)
+}

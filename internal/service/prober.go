@@ -1,0 +1,128 @@
+package service
+
+import (
+	"errors"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/engine"
+)
+
+// orders are what a prober is to do, as of one moment.
+type orders struct {
+	probe    func(e *endpoint.Endpoint, by time.Duration) error
+	interval time.Duration
+	timeout  time.Duration
+	checkGen uint64
+	version  uint64
+}
+
+// wantProber asks the keeper for m's prober if there is none and there is a check. Called
+// with mu held.
+func (s *Service) wantProber(m *Member) {
+	if s.health.Probed && !m.probing && !s.stopped.Load() {
+		m.probing = true
+		s.starting = append(s.starting, m)
+		s.wake.Set()
+	}
+}
+
+// tend takes leave of the probers that ended and starts those that are wanted. It is the
+// keeper's: only its task forks and joins.
+func (s *Service) tend() {
+	s.mu.Lock()
+	ended, starting := s.ended, s.starting
+	s.ended, s.starting = nil, nil
+	s.mu.Unlock()
+	for _, m := range ended {
+		m.prober.Wait()
+		m.prober = nil
+	}
+	for _, m := range starting {
+		signal := s.rt.NewSignal()
+		s.mu.Lock()
+		m.signal = signal
+		s.mu.Unlock()
+		m.prober = s.rt.Fork(func() { s.probe(m, signal) })
+	}
+}
+
+// probe is a prober: the task that probes one endpoint, first at once, then at intervals,
+// so that a black hole delays nobody else. It ends when its endpoint is removed, when
+// there is no check any more, and when the service stops.
+func (s *Service) probe(m *Member, signal engine.Signal) {
+	var last orders
+	var began, at time.Duration // of the latest probe; of the next one
+	for {
+		o, ok := s.ordersFor(m)
+		if !ok {
+			return
+		}
+		switch {
+		case o.checkGen != last.checkGen || last.probe == nil:
+			at = s.rt.Now()
+		case o.version != last.version:
+			at = s.after(began, o.interval)
+		}
+		last = o
+		if now := s.rt.Now(); now < at {
+			signal.Wait(at)
+			continue
+		}
+		began = s.rt.Now()
+		err := o.probe(m.endpoint, began+o.timeout)
+		s.verdict(m, o, err)
+		// A probe that took longer than the interval is followed at once by the next.
+		at = s.after(began, o.interval)
+	}
+}
+
+// after is an interval after t, give or take 10 %, so that probes of many endpoints and
+// many proxies do not keep step.
+func (s *Service) after(t, interval time.Duration) time.Duration {
+	tenth := float64(interval) / 10
+	return t + interval + time.Duration(tenth*(float64(s.rt.Rand()>>11)/(1<<52)-1))
+}
+
+// ordersFor says what m's prober is to do; ok false: to end, which is noted.
+func (s *Service) ordersFor(m *Member) (o orders, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.health.Probed || m.machine.State() >= health.Draining || s.stopped.Load() {
+		m.probing = false
+		s.ended = append(s.ended, m)
+		s.wake.Set()
+		return orders{}, false
+	}
+	return orders{
+		probe:    s.set.Probe,
+		interval: s.check.Interval,
+		timeout:  s.check.Timeout,
+		checkGen: s.checkGen,
+		version:  s.version,
+	}, true
+}
+
+// verdict reports the result of a probe, unless the check became another one meanwhile.
+func (s *Service) verdict(m *Member, o orders, err error) {
+	in := health.Input{Event: health.ProbePassed, Now: s.rt.Now()}
+	switch {
+	case errors.Is(err, engine.ErrStopping):
+		return // says nothing about the endpoint
+	case errors.Is(err, engine.ErrRefused):
+		in.Event = health.ProbeRefused
+	case err != nil:
+		in.Event = health.ProbeFailed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.checkGen != s.checkGen {
+		return
+	}
+	s.apply(m, in, err)
+	if at := m.machine.Deadline(); at > 0 && at <= in.Now {
+		// The breaker's time was over before, but the latest probe had failed then.
+		s.apply(m, health.Input{Event: health.TimePassed, Now: in.Now}, nil)
+	}
+}

@@ -1,0 +1,236 @@
+// Package service is the middle of an endpoint's corridor: the sets a source names are
+// compared with the endpoints that are known, by identity; probes start and stop; what may
+// be picked goes to Policy.Build; and one atomic store publishes the view that exchanges
+// read.
+//
+//	source ─Update─► reconcile ─► members ─► usable set ─► Policy.Build ─► view ─Pick─► exchange
+//	                     │           ▲  ▲                                                  │
+//	                     └─► probers ┘  └────────────────────── Settle ────────────────────┘
+//
+// What is known about an endpoint belongs to its identity: it survives every Update that
+// still names the endpoint and every Configure.
+//
+// There are two locks. work is held by whoever changes the set of members or builds a
+// view, mu by whoever touches a state machine; work is taken before mu. Neither is held
+// where the runtime may yield (Signal.Wait, Sleep, Probe), nor while logging.
+//
+// # Panic mode
+//
+// When fewer than PanicThreshold percent of the known endpoints (those with a verdict) are
+// usable, it is likelier that the checks or the breaker are wrong than that so many
+// endpoints are: the view then admits the ejected ones too. Two kinds stay out, because
+// there is no doubt about them: endpoints without a first verdict, and those whose latest
+// probe was refused a connection. So if a whole service is switched off, it answers "none
+// available" at once, while one whose health page broke goes on working.
+package service
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/policy"
+)
+
+// Settings are what the configuration says about a service. They are not modified after
+// New or Configure.
+type Settings struct {
+	Policy policy.Policy
+	// Check says when to probe; nil: never, endpoints start healthy.
+	Check *Check
+	// Probe does one probe on the calling task and returns by the given instant; nil
+	// means passed, an error that wraps engine.ErrRefused that nothing listens there.
+	Probe func(e *endpoint.Endpoint, by time.Duration) error
+	// ProbeID is the identity of the check. Verdicts start anew when it changes: an
+	// endpoint in rotation stays there until the new check has spoken.
+	ProbeID string
+	Breaker health.Breaker
+	// PanicThreshold is a percentage; 0 or less: never.
+	PanicThreshold int
+	// Discard frees what Attach made: the endpoint is gone, or the service stopped. It is
+	// called once, by the service's own task, and may block. Nil: nothing to free.
+	Discard func(e *endpoint.Endpoint)
+	// Attach makes what the data path keeps for a new endpoint, found at Of(e).Attached.
+	// It must not block. Nil: nothing is kept.
+	Attach func(e *endpoint.Endpoint) any
+}
+
+// A Check says when an endpoint is probed and what its verdicts mean. Zero fields have
+// the defaults of the configuration.
+type Check struct {
+	Interval       time.Duration // between the starts of two probes, jittered by 10 %; 0 means 5 set
+	Timeout        time.Duration // for one probe; 0 means 1 set
+	UnhealthyAfter int           // failed probes in a row that eject; 0 means 3
+	HealthyAfter   int           // passed probes in a row that bring back; 0 means 2
+}
+
+const (
+	// buildEvery is the least time between two builds, unless nothing is usable.
+	buildEvery = 100 * time.Millisecond
+	// seqShards bounds the workers that have a running number of their own; a power of 2.
+	seqShards = 64
+	// newsMax bounds the state changes that wait to be logged.
+	newsMax = 1024
+)
+
+// A Service is a named set of endpoints with one policy. Make one with New.
+type Service struct {
+	name string
+	rt   engine.Runtime
+	log  *slog.Logger
+
+	view    atomic.Pointer[view]
+	rated   atomic.Bool  // the breaker looks at the failure rate: successes are counted
+	retryAt atomic.Int64 // earliest instant at which an endpoint may become usable
+	settled atomic.Bool
+	stopped atomic.Bool
+	wake    engine.Signal // the keeper's
+
+	seq [seqShards]struct {
+		n atomic.Uint64
+		_ [56]byte // a cache line each
+	}
+
+	work     sync.Mutex    // one change of members or view at a time
+	built    bool          // there was a first set
+	builtAt  time.Duration // when the last view was built
+	pickerOf uint64        // version of the settings whose policy built the picker
+
+	mu       sync.Mutex
+	set      Settings
+	check    Check         // *set.Check with defaults
+	health   health.Config // of set, with defaults
+	version  uint64        // counts Configure
+	checkGen uint64        // counts identities of the check
+	pending  []endpoint.Spec
+	unread   bool // pending was not looked at
+	byID     map[endpoint.ID]*Member
+	members  []*Member // in the order of their IDs; replaced, never modified
+	draining []*Member
+	healthy  int           // members that are
+	awaiting int           // members of the first set without a verdict; -1 before the first set
+	dirty    bool          // the usable set may have changed since the last build
+	shaped   bool          // members, weights or policy did: the picker must be rebuilt
+	urgent   bool          // the next build must not wait
+	due      time.Duration // the earliest Deadline of a member; 0: none
+	trying   []*Member     // half-open, perhaps
+	starting []*Member     // need a prober
+	ended    []*Member     // their prober returned
+	waiters  []engine.Signal
+	news     []news
+	lost     int // news beyond newsMax
+}
+
+// New makes a service without endpoints. It must be called before the tasks that use the
+// service start; rt may not have to be running yet. log nil means slog.Default().
+func New(name string, rt engine.Runtime, set Settings, log *slog.Logger) *Service {
+	if log == nil {
+		log = slog.Default()
+	}
+	s := &Service{
+		name:     name,
+		rt:       rt,
+		log:      log.With("service", name),
+		wake:     rt.NewSignal(),
+		byID:     make(map[endpoint.ID]*Member),
+		awaiting: -1,
+	}
+	s.view.Store(&view{picker: nobody{}})
+	for i := range s.seq {
+		s.seq[i].n.Store(rt.Rand())
+	}
+	s.adopt(set)
+	return s
+}
+
+// adopt takes set over as the settings. Called with mu held, or before anybody else knows s.
+func (s *Service) adopt(set Settings) {
+	s.set = set
+	s.version++
+	s.check = Check{}
+	if set.Check != nil {
+		s.check = *set.Check
+		if s.check.Interval <= 0 {
+			s.check.Interval = 5 * time.Second
+		}
+		if s.check.Timeout <= 0 {
+			s.check.Timeout = time.Second
+		}
+	}
+	s.health = health.Config{
+		Probed:         set.Check != nil,
+		UnhealthyAfter: s.check.UnhealthyAfter,
+		HealthyAfter:   s.check.HealthyAfter,
+		Breaker:        set.Breaker,
+	}.WithDefaults()
+	s.rated.Store(!set.Breaker.Off && set.Breaker.FailureRate > 0)
+}
+
+// Name is the service's name in the configuration.
+func (s *Service) Name() string { return s.name }
+
+// Update takes the complete set a source names now. The last call wins; of entries with
+// the same ID the first counts. Any goroutine may call it. The set is in force on return,
+// unless the last build was less than a tenth of a second ago: then the keeper follows up.
+func (s *Service) Update(specs []endpoint.Spec) {
+	s.mu.Lock()
+	s.pending, s.unread = specs, true
+	s.mu.Unlock()
+
+	s.work.Lock()
+	if now := s.rt.Now(); !s.stopped.Load() && (!s.built || now-s.builtAt >= buildEvery) {
+		s.reconcile(now)
+		s.build(now)
+	}
+	s.work.Unlock()
+	s.wake.Set()
+}
+
+// Configure takes new settings; they are in force on return. Endpoint state lives on. Any
+// goroutine may call it.
+func (s *Service) Configure(set Settings) {
+	s.work.Lock()
+	now := s.rt.Now()
+	s.mu.Lock()
+	had, id := s.health.Probed, s.set.ProbeID
+	s.adopt(set)
+	event := health.TimePassed // a breaker that was switched off lets go
+	switch {
+	case had && !s.health.Probed:
+		event = health.CheckGone
+	case s.health.Probed && (!had || id != set.ProbeID):
+		event = health.CheckChanged
+	}
+	if event != health.TimePassed {
+		s.checkGen++
+	}
+	for _, m := range s.members {
+		m.checkGen = s.checkGen
+		s.apply(m, health.Input{Event: event, Now: now}, nil)
+		if event != health.TimePassed { // the breaker may be off as well
+			s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)
+		}
+		s.wantProber(m)
+		m.nudge()
+	}
+	s.shaped, s.dirty = true, true
+	s.mu.Unlock()
+	s.build(now)
+	s.work.Unlock()
+	s.wake.Set()
+}
+
+// Stop makes Run end. Any goroutine may call it, more than once.
+func (s *Service) Stop() {
+	s.stopped.Store(true)
+	s.mu.Lock()
+	for _, m := range s.byID {
+		m.nudge()
+	}
+	s.mu.Unlock()
+	s.wake.Set()
+}

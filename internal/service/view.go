@@ -1,0 +1,117 @@
+package service
+
+import (
+	"slices"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/policy"
+)
+
+// A view is what exchanges read: never modified after it was published.
+type view struct {
+	picker  policy.Picker
+	members []*endpoint.Endpoint // in the order of their IDs
+	usable  []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
+	panic   bool                 // ejected endpoints are among usable
+}
+
+// nobody is the Picker before the first set is known.
+type nobody struct{}
+
+func (nobody) Pick(*policy.Attempt) *endpoint.Endpoint { return nil }
+
+// build publishes a view of what is usable now. The picker is a new one only if something
+// changed that it stands on. Called with work held.
+func (s *Service) build(now time.Duration) {
+	old := s.view.Load()
+	s.mu.Lock()
+	if s.awaiting < 0 {
+		s.mu.Unlock()
+		return // no set yet
+	}
+	next := s.look(now)
+	settled, shaped := s.awaiting == 0, s.shaped
+	policy, version := s.set.Policy, s.version
+	s.dirty, s.shaped, s.urgent = false, false, false
+	s.mu.Unlock()
+
+	next.picker = old.picker
+	if shaped || !slices.Equal(next.usable, old.usable) {
+		prev := old.picker
+		if s.pickerOf != version {
+			prev = nil // another policy's, perhaps
+		}
+		next.picker = policy.Build(next.members, next.usable, prev)
+		s.pickerOf = version
+	}
+	s.builtAt, s.built = now, true
+	s.view.Store(next)
+	s.announce(old, next, settled)
+}
+
+// look sorts the members into a view, still without a picker, and notes when the next of
+// them may become usable. Called with mu held.
+func (s *Service) look(now time.Duration) *view {
+	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members))}
+	known, usable, doubtful := 0, 0, 0
+	retryAt := time.Duration(0)
+	for _, m := range s.members {
+		w.members = append(w.members, m.endpoint)
+		switch m.machine.State() {
+		case health.Probing:
+			known--
+		case health.Healthy, health.HalfOpen:
+			usable++
+		}
+		known++
+		if m.machine.Doubtful() {
+			doubtful++
+		}
+		if at := s.mayReturn(m, now); at > 0 && (retryAt == 0 || at < retryAt) {
+			retryAt = at
+		}
+	}
+	s.retryAt.Store(int64(retryAt))
+	w.panic = doubtful > 0 && usable*100 < s.set.PanicThreshold*known
+	w.usable = make([]*endpoint.Endpoint, 0, usable+doubtful)
+	for _, m := range s.members {
+		state := m.machine.State()
+		if state == health.Healthy || state == health.HalfOpen || w.panic && m.machine.Doubtful() {
+			w.usable = append(w.usable, m.endpoint)
+		}
+	}
+	return w
+}
+
+// mayReturn is the earliest instant at which m may become usable; 0 if it is. Called with
+// mu held.
+func (s *Service) mayReturn(m *Member, now time.Duration) time.Duration {
+	switch {
+	case m.machine.State() == health.Healthy:
+		return 0
+	case m.machine.Cause() == health.Attempts:
+		return max(m.machine.Deadline(), now)
+	case m.machine.Cause() == health.Probes:
+		return now + time.Duration(m.machine.Lacking(&s.health))*s.check.Interval
+	}
+	return now // probing, or half-open: any moment
+}
+
+// announce says what the new view means: panic mode began or ended, the service is ready.
+func (s *Service) announce(old, next *view, settled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if next.panic != old.panic {
+		s.report(news{view: next})
+	}
+	if !settled || s.settled.Load() {
+		return
+	}
+	s.settled.Store(true)
+	for _, w := range s.waiters {
+		w.Set()
+	}
+	s.waiters = nil
+}
