@@ -1,0 +1,256 @@
+// Package serve binds the addresses of a configuration and serves a Proxy on them. On a
+// reload it opens what is new before it closes what is not wanted any more, and a
+// listener that stays keeps its socket, so that no connection is refused in between.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/config"
+)
+
+// An Engine is what reads and writes the clients' side.
+type Engine string
+
+// The engines. Auto is the best there is on this system: Goroutine at present.
+const (
+	Auto      Engine = "auto"
+	Goroutine Engine = "goroutine" // the own codec, a goroutine per connection
+	Std       Engine = "std"       // net/http
+)
+
+// Resolve makes Auto the engine it stands for, and refuses unknown words.
+func (e Engine) Resolve() (Engine, error) {
+	switch e {
+	case Auto, "":
+		return Goroutine, nil
+	case Goroutine, Std:
+		return e, nil
+	}
+	return "", fmt.Errorf("unknown engine %s, it is one of auto, goroutine, std", e)
+}
+
+// A Proxy is what a Server needs of *poise.Proxy.
+type Proxy interface {
+	http.Handler
+	Serve(net.Listener) error
+	ServeTLS(net.Listener, config.TLS) error
+}
+
+// A Server holds the listeners of one process. Its methods are called by one goroutine.
+type Server struct {
+	proxy  Proxy
+	engine Engine
+	log    *slog.Logger
+	open   map[string]*listener // by the address in the configuration
+	failed chan error
+	tasks  sync.WaitGroup
+}
+
+// New returns a Server that listens nowhere yet. The engine is a resolved one.
+func New(p Proxy, e Engine, log *slog.Logger) *Server {
+	return &Server{proxy: p, engine: e, log: log, open: map[string]*listener{}, failed: make(chan error, 1)}
+}
+
+// Failed delivers the error of a listener that ended without having been told to.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// A listener is one bound address and what serves it.
+type listener struct {
+	listen config.Listen
+	times  times
+	socket *net.TCPListener
+	std    *stdServer // nil with the own codec
+	ended  atomic.Bool
+}
+
+// times are the settings that net/http takes only at the start of a server.
+type times struct{ head, idle time.Duration }
+
+// A Change is a set of listeners that are bound but not served yet. Exactly one of
+// Commit and Cancel is called.
+type Change struct {
+	server  *Server
+	next    map[string]*listener
+	started []*listener // of next: new ones, to be served
+	stopped []*listener // of the server: not in next
+}
+
+// Prepare binds what c wants and is not open yet, and looks certificates over. If it
+// fails, the error names the address and nothing has changed.
+func (s *Server) Prepare(c config.Config) (*Change, error) {
+	ch := &Change{server: s, next: map[string]*listener{}}
+	for _, want := range c.Listen {
+		t := times{c.Timeouts.Head, c.Timeouts.Idle}
+		old := s.open[want.Address]
+		if old != nil && reflect.DeepEqual(old.listen.TLS, want.TLS) && (s.engine != Std || old.times == t) {
+			ch.next[want.Address] = old
+			continue
+		}
+		l, err := s.bind(want, t, old)
+		if err != nil {
+			ch.Cancel()
+			return nil, err
+		}
+		ch.next[want.Address] = l
+		ch.started = append(ch.started, l)
+	}
+	for address, l := range s.open {
+		if ch.next[address] != l {
+			ch.stopped = append(ch.stopped, l)
+		}
+	}
+	return ch, nil
+}
+
+// bind opens a new listener. Where there is an old one for the same address it shares
+// its socket: connections in the queue are accepted by the one or the other.
+func (s *Server) bind(want config.Listen, t times, old *listener) (_ *listener, err error) {
+	l := &listener{listen: want, times: t}
+	if old != nil {
+		l.socket, err = share(old.socket)
+	} else {
+		l.socket, err = bindTCP(want.Address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", want.Address, plainError(err))
+	}
+	if s.engine == Std {
+		l.std, err = newStd(s.proxy, want.TLS, t, s.log)
+	} else if want.TLS != nil {
+		err = lookOver(*want.TLS)
+	}
+	if err != nil {
+		l.socket.Close()
+		return nil, fmt.Errorf("cannot listen on %s: %w", want.Address, err)
+	}
+	return l, nil
+}
+
+func bindTCP(address string) (*net.TCPListener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
+
+func share(l *net.TCPListener) (*net.TCPListener, error) {
+	f, err := l.File()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	again, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	return again.(*net.TCPListener), nil
+}
+
+// plainError is what the operating system says, without the words of package net around
+// it, which repeat the address.
+func plainError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "bind: "))
+}
+
+// Cancel closes what Prepare bound.
+func (ch *Change) Cancel() {
+	for _, l := range ch.started {
+		l.socket.Close()
+	}
+}
+
+// Commit serves what is new and stops accepting on what is not wanted any more.
+// Connections that are open there live on until their exchange ends.
+func (ch *Change) Commit() {
+	s := ch.server
+	for _, l := range ch.started {
+		s.tasks.Go(func() { s.serve(l) })
+	}
+	for _, l := range ch.stopped {
+		l.ended.Store(true)
+		l.socket.Close()
+		if l.std != nil {
+			s.tasks.Go(func() { l.std.shut(context.Background()) })
+		}
+	}
+	s.open = ch.next
+}
+
+func (s *Server) serve(l *listener) {
+	var err error
+	switch {
+	case l.std != nil:
+		err = l.std.serve(l.socket)
+	case l.listen.TLS != nil:
+		err = s.proxy.ServeTLS(l.socket, *l.listen.TLS)
+	default:
+		err = s.proxy.Serve(l.socket)
+	}
+	if l.ended.Load() || errors.Is(err, poise.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		return
+	}
+	select {
+	case s.failed <- fmt.Errorf("listening on %s: %w", l.listen.Address, err):
+	default: // one is enough to end the process
+	}
+}
+
+// Stop stops accepting everywhere and waits, until ctx is done, for the connections that
+// net/http serves; those of the own codec end with the Proxy's Close, which is next.
+func (s *Server) Stop(ctx context.Context) {
+	for _, l := range s.open {
+		l.ended.Store(true)
+		l.socket.Close()
+	}
+	var group sync.WaitGroup
+	for _, l := range s.open {
+		if l.std != nil {
+			group.Go(func() { l.std.shut(ctx) })
+		}
+	}
+	group.Wait()
+	clear(s.open)
+}
+
+// Wait returns when nothing of the Server runs any more: after Stop and the Proxy's Close.
+func (s *Server) Wait() { s.tasks.Wait() }
+
+// URLs are the addresses that are served, in the order of listen, with the real ports.
+func (s *Server) URLs(listen []config.Listen) []string {
+	var urls []string
+	for _, want := range listen {
+		if l := s.open[want.Address]; l != nil {
+			scheme := "http://"
+			if want.TLS != nil {
+				scheme = "https://"
+			}
+			urls = append(urls, scheme+l.socket.Addr().String())
+		}
+	}
+	return urls
+}
+
+func minVersion(t config.TLS) uint16 {
+	if t.MinVersion == "1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}

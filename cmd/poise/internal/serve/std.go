@@ -1,0 +1,86 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/certs"
+)
+
+// A stdServer is net/http in front of the Proxy on one listener.
+type stdServer struct {
+	http   *http.Server
+	certs  *certs.Store // nil without TLS
+	log    *slog.Logger
+	cancel context.CancelFunc
+	ctx    context.Context // ends the watching of certificates
+}
+
+func newStd(p http.Handler, t *config.TLS, bounds times, log *slog.Logger) (*stdServer, error) {
+	s := &stdServer{log: log, http: &http.Server{
+		Handler:           p,
+		ReadHeaderTimeout: bounds.head,
+		IdleTimeout:       bounds.idle,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes
+	}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if t == nil {
+		return s, nil
+	}
+	store, err := certs.Load(t.Certificates)
+	if err != nil {
+		return nil, err
+	}
+	s.certs = store
+	s.http.TLSConfig = &tls.Config{MinVersion: minVersion(*t), GetCertificate: store.GetCertificate}
+	return s, nil
+}
+
+// serve returns when the listener is closed or the server is shut.
+func (s *stdServer) serve(l net.Listener) error {
+	defer s.cancel()
+	if s.certs == nil {
+		return s.http.Serve(l)
+	}
+	for _, w := range s.certs.Warnings(time.Now()) {
+		s.log.Warn("certificate", "problem", w)
+	}
+	watched := make(chan struct{})
+	go func() { // ends with serve
+		defer close(watched)
+		s.certs.Watch(s.ctx, s.reloaded)
+	}()
+	err := s.http.ServeTLS(l, "", "") // offers h2 by ALPN
+	s.cancel()
+	<-watched
+	return err
+}
+
+func (s *stdServer) reloaded(err error) {
+	if err != nil {
+		s.log.Error("certificates stay as they are", "error", err)
+		return
+	}
+	s.log.Info("certificates reloaded")
+	for _, w := range s.certs.Warnings(time.Now()) {
+		s.log.Warn("certificate", "problem", w)
+	}
+}
+
+// shut lets open exchanges end, until ctx is done.
+func (s *stdServer) shut(ctx context.Context) {
+	if s.http.Shutdown(ctx) != nil {
+		s.http.Close()
+	}
+}
+
+// lookOver loads certificates only to see that they can be.
+func lookOver(t config.TLS) error {
+	_, err := certs.Load(t.Certificates)
+	return err
+}

@@ -1,0 +1,46 @@
+// Command poise is the load balancer as a binary: a client of the library
+// github.com/poise-lb/poise that turns flags and files into a configuration.
+//
+// Exit codes: 0 after an orderly end, 1 for failures (a port in use, say), 2 for flags or
+// a configuration that cannot be used.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	signals := make(chan os.Signal, 4) // a burst of signals is not lost
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, signals))
+}
+
+// Main is the command without the process around it: it returns the exit code. signals
+// delivers what the operating system would: SIGINT and SIGTERM end it, SIGHUP reloads.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	root := newRoot(streams{stdin, stdout, stderr, signals})
+	root.SetArgs(args)
+	err := root.Execute()
+	var problem *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &problem):
+		fmt.Fprintln(stderr, problem)
+		return exitUsage
+	default:
+		fmt.Fprintln(stderr, "poise:", err)
+		return exitFailed
+	}
+}

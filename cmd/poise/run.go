@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poise-lb/poise/cmd/poise/internal/serve"
+	"github.com/poise-lb/poise/cmd/poise/internal/watch"
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/configfile"
+)
+
+type runFlags struct {
+	file    string
+	engine  string
+	workers int
+}
+
+func newRun(s streams) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Serve what a configuration file says",
+		Long: `Serve what a configuration file says.
+
+SIGHUP or a changed file applies the new configuration without dropping anything; a
+file with mistakes is logged and the last good configuration stays. SIGTERM and SIGINT
+stop accepting, let open exchanges end (timeouts.drain) and exit 0; a second one does
+not wait.`,
+		Example: `  poise run -c poise.yaml
+  kill -HUP $(pidof poise)      # reload`,
+		RunE: func(*cobra.Command, []string) error { return f.run(s) },
+	}
+	c.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (YAML)")
+	c.Flags().StringVar(&f.engine, "engine", "auto", "auto, goroutine or std")
+	c.Flags().IntVar(&f.workers, "workers", 0, "processors to use; 0: all")
+	completeFile(c)
+	completeWords(c, "engine", engines())
+	return c
+}
+
+func (f runFlags) run(s streams) error {
+	engine, err := serve.Engine(f.engine).Resolve()
+	if err != nil {
+		return usage(fmt.Errorf("poise: --engine: %w", err))
+	}
+	if err := setWorkers(f.workers); err != nil {
+		return usage(err)
+	}
+	known := watch.Read(f.file) // before it is loaded: what changes later is seen
+	file, err := readFile(f.file)
+	if err != nil {
+		return err
+	}
+	in, served, err := start(s, file.Config, engine)
+	if err != nil {
+		return located(file, err)
+	}
+	if !served {
+		return nil
+	}
+	in.ready(counted(len(in.config.Services), "service") + ", " + counted(len(in.config.Routes), "route"))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	changed := make(chan struct{}, 1)
+	watching.Go(func() {
+		watch.File(ctx, f.file, known, func() {
+			select {
+			case changed <- struct{}{}:
+			default: // a reload is due already
+			}
+		})
+	})
+	return in.run(events{reload: func(why string) { in.reload(f.file, why) }, changed: changed})
+}
+
+// reload applies the file, or says what is wrong with it and changes nothing.
+func (in *instance) reload(path, why string) {
+	began := time.Now()
+	file, err := readFile(path)
+	if err == nil {
+		err = located(file, in.apply(file.Config))
+	}
+	if err != nil {
+		// One record a mistake, so that each can be searched for.
+		for line := range strings.Lines(err.Error()) {
+			in.log.Error("the last good configuration stays", "reload", why, "problem", strings.TrimSpace(line))
+		}
+		return
+	}
+	in.log.Info("configuration applied", "reload", why, "services", len(in.config.Services),
+		"routes", len(in.config.Routes), "listen", len(in.config.Listen), "took", time.Since(began))
+}
+
+// readFile reads a configuration file; every mistake in it is a usageError.
+func readFile(path string) (*configfile.File, error) {
+	if path == "" {
+		return nil, usage(errors.New("poise: say which file with -c FILE"))
+	}
+	file, err := configfile.Read(path)
+	var missing *fs.PathError
+	if errors.As(err, &missing) {
+		return nil, usage(fmt.Errorf("poise: %s: %w", missing.Path, missing.Err))
+	}
+	return file, usage(err)
+}
+
+// located gives err the places of the values that it blames; then it is a usageError.
+func located(file *configfile.File, err error) error {
+	var problems interface{ Problems() []config.Problem }
+	if errors.As(err, &problems) {
+		return usage(file.Locate(err))
+	}
+	return err
+}
