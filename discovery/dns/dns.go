@@ -1,0 +1,164 @@
+// Package dns is the source that makes every address of a host name an endpoint, asks
+// again as the answer's time to live says, and keeps the last set when it cannot.
+package dns
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// Config says what to resolve and how. Host and Port are needed, the rest has defaults.
+type Config struct {
+	// Host is the name. A final dot keeps the search domains out. It becomes the Host of
+	// every endpoint, without that dot, so that TLS asks for it and verifies it.
+	Host   string
+	Port   uint16
+	Scheme string // "http" or "https"; empty: "http"
+	Weight int    // of every endpoint; 0 means 1
+
+	// Server is the name server to ask, address:port. Empty: those of /etc/resolv.conf, or
+	// without any the one on this machine, after /etc/hosts has been looked at.
+	Server string
+
+	// TTLMin and TTLMax bound the time between two resolutions; 0 means 1 s and 60 s.
+	TTLMin, TTLMax time.Duration
+
+	// Hosts and Resolv are the files to read; empty: /etc/hosts and /etc/resolv.conf.
+	Hosts, Resolv string
+}
+
+// hostsEvery is how often the hosts file is looked at.
+const hostsEvery = 5 * time.Second
+
+// A Source resolves one name. Make it with New. Its Run may be called again, but not
+// concurrently.
+type Source struct {
+	config Config
+
+	// known are the last addresses of each family. They are kept apart, because one family
+	// may fail without the other, and its endpoints must not go for that.
+	known [2][]netip.Addr
+	found string // the absolute name that had them
+}
+
+// New returns a source for c.Host.
+func New(c Config) *Source {
+	c.Scheme = cmp.Or(c.Scheme, "http")
+	c.Hosts = cmp.Or(c.Hosts, "/etc/hosts")
+	c.Resolv = cmp.Or(c.Resolv, "/etc/resolv.conf")
+	c.TTLMin = cmp.Or(c.TTLMin, time.Second)
+	c.TTLMax = max(c.TTLMin, cmp.Or(c.TTLMax, time.Minute))
+	return &Source{config: c}
+}
+
+// Run publishes the set when it is first known and whenever it has changed, and every
+// failure. It returns an error only if the name can never be asked for.
+//
+// The name localhost is never asked for, and any name that the hosts file has is answered
+// from it, unless a name server was configured. localhost is one host and not a set:
+// where it has an IPv4 address, that is its only one.
+func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error {
+	if err := checkHost(s.config.Host); err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
+	out := publisher{config: s.config, publish: publish}
+	hosts := hostsFile{path: s.config.Hosts}
+	var backoff discovery.Backoff
+	var due time.Time // when the name servers may be asked again
+	for {
+		if local := s.local(&hosts); local != nil {
+			due = time.Time{}
+			out.report(local, nil)
+		} else if !time.Now().Before(due) {
+			addrs, ttl, err := s.resolve(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err == nil {
+				backoff.Reset()
+			} else {
+				ttl = backoff.Next()
+			}
+			due = time.Now().Add(ttl)
+			out.report(addrs, err)
+		}
+		wait := hostsEvery
+		if !due.IsZero() {
+			wait = min(wait, time.Until(due))
+		}
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// local returns the addresses that the hosts file has for the name, or nil.
+func (s *Source) local(hosts *hostsFile) []netip.Addr {
+	name := strings.ToLower(strings.TrimSuffix(s.config.Host, "."))
+	loopback := name == "localhost" || strings.HasSuffix(name, ".localhost") // RFC 6761 §6.3
+	if s.config.Server != "" && !loopback {
+		return nil
+	}
+	addrs := hosts.lookup(name)
+	if !loopback {
+		return addrs
+	}
+	for _, a := range addrs { // sorted: IPv4 first
+		return []netip.Addr{a}
+	}
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+}
+
+// A publisher publishes what is news.
+type publisher struct {
+	config    Config
+	publish   func(discovery.Update)
+	published []netip.Addr
+	fresh     bool // published is what was published last, rather than an error
+}
+
+// report publishes a set or an error. A set after an error is published again, so that
+// everybody sees that it is no longer stale.
+func (p *publisher) report(addrs []netip.Addr, err error) {
+	if err != nil {
+		p.fresh = false
+		p.publish(discovery.Update{Err: fmt.Errorf("dns: %s: %w", p.config.Host, err)})
+		return
+	}
+	if p.fresh && slices.Equal(addrs, p.published) {
+		return
+	}
+	p.published, p.fresh = addrs, true
+	specs := make([]endpoint.Spec, len(addrs))
+	for i, a := range addrs {
+		specs[i] = endpoint.Spec{
+			ID: endpoint.ID{
+				Scheme:  p.config.Scheme,
+				Address: netip.AddrPortFrom(a, p.config.Port).String(),
+			},
+			Host:   strings.TrimSuffix(p.config.Host, "."),
+			Weight: p.config.Weight,
+		}
+	}
+	p.publish(discovery.Update{Endpoints: specs})
+}
+
+// sleep waits for d and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,192 @@
+package dns
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+const (
+	udpBytes  = 1232 // an answer that passes everywhere in one datagram
+	cnamesMax = 16   // links of a chain of names
+)
+
+var errTruncated = errors.New("truncated")
+
+// A query is one question to one name server.
+type query struct {
+	server  string // address:port
+	timeout time.Duration
+}
+
+// ask sends the question over UDP, and over TCP if the answer did not fit.
+func (q *query) ask(ctx context.Context, name string, family dnsmessage.Type) answer {
+	a, err := q.over(ctx, "udp", name, family, true)
+	if errors.Is(err, errFormat) { // a server from before RFC 6891
+		a, err = q.over(ctx, "udp", name, family, false)
+	}
+	if errors.Is(err, errTruncated) {
+		a, err = q.over(ctx, "tcp", name, family, true)
+	}
+	if err != nil && !errors.Is(err, errNotFound) {
+		err = fmt.Errorf("name server %s: %w", q.server, err)
+	}
+	a.err = err
+	return a
+}
+
+var errFormat = errors.New("the server did not understand the question")
+
+func (q *query) over(ctx context.Context, network, name string, family dnsmessage.Type, edns bool) (answer, error) {
+	id := uint16(rand.Uint32())
+	message, question, err := build(id, name, family, edns)
+	if err != nil {
+		return answer{}, err
+	}
+	d := net.Dialer{Timeout: q.timeout}
+	conn, err := d.DialContext(ctx, network, q.server)
+	if err != nil {
+		return answer{}, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(q.timeout))
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if network == "tcp" {
+		return askStream(conn, message, id, question)
+	}
+	if _, err := conn.Write(message); err != nil {
+		return answer{}, err
+	}
+	buf := make([]byte, 64<<10)
+	for { // strangers' datagrams are skipped until the deadline
+		n, err := conn.Read(buf)
+		if err != nil {
+			return answer{}, err
+		}
+		if a, ours, err := read(buf[:n], id, question); ours {
+			return a, err
+		}
+	}
+}
+
+// askStream puts the length in front of messages (RFC 1035 §4.2.2).
+func askStream(conn net.Conn, message []byte, id uint16, question dnsmessage.Question) (answer, error) {
+	framed := append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...)
+	if _, err := conn.Write(framed); err != nil {
+		return answer{}, err
+	}
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return answer{}, err
+	}
+	reply := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, reply); err != nil {
+		return answer{}, err
+	}
+	a, ours, err := read(reply, id, question)
+	if !ours {
+		return answer{}, errors.New("an answer to something else")
+	}
+	return a, err
+}
+
+func build(id uint16, name string, family dnsmessage.Type, edns bool) ([]byte, dnsmessage.Question, error) {
+	n, err := dnsmessage.NewName(name)
+	if err != nil {
+		return nil, dnsmessage.Question{}, err
+	}
+	m := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: id, RecursionDesired: true},
+		Questions: []dnsmessage.Question{{Name: n, Type: family, Class: dnsmessage.ClassINET}},
+	}
+	if edns {
+		var h dnsmessage.ResourceHeader
+		if err := h.SetEDNS0(udpBytes, dnsmessage.RCodeSuccess, false); err != nil {
+			return nil, dnsmessage.Question{}, err
+		}
+		m.Additionals = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.OPTResource{}}}
+	}
+	packed, err := m.Pack()
+	return packed, m.Questions[0], err
+}
+
+// read reads a reply. ours is false if it is not the answer to the question.
+func read(reply []byte, id uint16, question dnsmessage.Question) (a answer, ours bool, err error) {
+	var p dnsmessage.Parser
+	h, err := p.Start(reply)
+	if err != nil || h.ID != id || !h.Response {
+		return answer{}, false, err
+	}
+	if h.RCode == dnsmessage.RCodeFormatError { // may come without the question
+		return answer{}, true, errFormat
+	}
+	questions, err := p.AllQuestions()
+	if err != nil || len(questions) != 1 || questions[0].Type != question.Type ||
+		questions[0].Class != question.Class || !sameName(questions[0].Name, question.Name) {
+		return answer{}, false, err
+	}
+	switch {
+	case h.RCode == dnsmessage.RCodeNameError:
+		return answer{}, true, errNotFound
+	case h.RCode != dnsmessage.RCodeSuccess:
+		return answer{}, true, fmt.Errorf("it answered %s", strings.TrimPrefix(h.RCode.String(), "RCode"))
+	case h.Truncated:
+		return answer{}, true, errTruncated
+	}
+	a, err = addresses(&p, question)
+	return a, true, err
+}
+
+func sameName(a, b dnsmessage.Name) bool { return strings.EqualFold(a.String(), b.String()) }
+
+// addresses follows the chain of names from the question to its addresses. The answer
+// holds as long as the shortest time to live of all that was used.
+func addresses(p *dnsmessage.Parser, question dnsmessage.Question) (answer, error) {
+	records, err := p.AllAnswers()
+	if err != nil {
+		return answer{}, err
+	}
+	const never = 1 << 31
+	a, name, ttl := answer{}, question.Name, uint32(never)
+	for range cnamesMax {
+		alias := false
+		for _, r := range records {
+			if !sameName(r.Header.Name, name) || r.Header.Class != dnsmessage.ClassINET {
+				continue
+			}
+			switch body := r.Body.(type) {
+			case *dnsmessage.CNAMEResource:
+				if !alias {
+					name, alias = body.CNAME, true
+					ttl = min(ttl, r.Header.TTL)
+				}
+			case *dnsmessage.AResource:
+				a.add(netip.AddrFrom4(body.A), question.Type == dnsmessage.TypeA)
+				ttl = min(ttl, r.Header.TTL)
+			case *dnsmessage.AAAAResource:
+				a.add(netip.AddrFrom16(body.AAAA).Unmap(), question.Type == dnsmessage.TypeAAAA)
+				ttl = min(ttl, r.Header.TTL)
+			}
+		}
+		if !alias {
+			a.ttl = time.Duration(ttl) * time.Second
+			return a, nil
+		}
+	}
+	return answer{}, fmt.Errorf("more than %d names lead to it", cnamesMax)
+}
+
+func (a *answer) add(addr netip.Addr, wanted bool) {
+	if wanted {
+		a.addrs = append(a.addrs, addr)
+	}
+}
