@@ -72,7 +72,7 @@ func parseHost(host string) (name string, wildcard bool, err *SyntaxError) {
 	if host == "" {
 		return "", false, nil
 	}
-	name = strings.ToLower(host)
+	name = lowerASCII(host)
 	if strings.HasPrefix(name, "[") {
 		inner, ok := strings.CutSuffix(name[1:], "]")
 		addr, bad := netip.ParseAddr(inner)
@@ -102,6 +102,18 @@ func parseHost(host string) (name string, wildcard bool, err *SyntaxError) {
 		at += len(label) + 1
 	}
 	return name, wildcard, nil
+}
+
+// lowerASCII keeps every byte at its place, also in text that is not valid UTF-8, and does
+// not take the Kelvin sign for a k, as strings.ToLower does.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // checkLabel returns what is wrong with a label in lower case, and where.
