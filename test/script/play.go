@@ -1,0 +1,422 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+)
+
+// A proxy is what a script tests, however it is run.
+type proxy interface {
+	Apply(cfg config.Config) error
+	Close(by time.Duration) error // by is on the stage's clock
+}
+
+// A play is one run of one script.
+type play struct {
+	name     string
+	archive  archive
+	stage    stage
+	patience time.Duration // for what has to come
+	// open starts the proxy and says where clients connect.
+	open func(config.Config) (proxy, string, error)
+	// parse reads a configuration.
+	parse func(name string, data []byte) (config.Config, error)
+
+	entrance  string
+	endpoints map[string]*endpointActor
+	clients   map[string]*client
+	variables map[string]string
+	proxy     proxy
+	drained   *drain
+}
+
+// drain is the outcome of a Close in progress. A task writes it, the script polls.
+type drain struct {
+	done chan struct{}
+	err  error
+}
+
+var reference = regexp.MustCompile(`\$\{([a-z][a-z0-9_]*)\}`)
+
+// run plays the script to its end, or to the first expectation that fails, and takes the
+// stage down again.
+func (p *play) run() (err error) {
+	p.endpoints, p.clients, p.variables = map[string]*endpointActor{}, map[string]*client{}, map[string]string{}
+	script, ok := p.archive.get("script")
+	if !ok {
+		return fmt.Errorf("%s: no file named script", p.name)
+	}
+	statements, err := parseScript(script.data, script.line)
+	if err != nil {
+		return fmt.Errorf("%s:%w", p.name, err)
+	}
+	defer func() { err = errors.Join(err, p.strike()) }()
+	if err := p.prepare(); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	for _, s := range statements {
+		if err := p.do(s); err != nil {
+			return fmt.Errorf("%s:%w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// prepare starts the endpoints the configuration speaks of, and the proxy.
+func (p *play) prepare() error {
+	for _, f := range p.archive.files {
+		for _, m := range reference.FindAllStringSubmatch(f.data, -1) {
+			if p.endpoints[m[1]] != nil {
+				continue
+			}
+			e, err := newEndpoint(p.stage, m[1])
+			if err != nil {
+				return err
+			}
+			p.endpoints[m[1]] = e
+		}
+	}
+	cfg, err := p.config("poise.yaml")
+	if err != nil {
+		return err
+	}
+	p.proxy, p.entrance, err = p.open(cfg)
+	return err
+}
+
+// config reads a configuration of the archive, with ${name} replaced by the URL of that
+// endpoint.
+func (p *play) config(name string) (config.Config, error) {
+	f, ok := p.archive.get(name)
+	if !ok {
+		return config.Config{}, fmt.Errorf("no file named %s", name)
+	}
+	data := reference.ReplaceAllStringFunc(f.data, func(ref string) string {
+		return "http://" + p.endpoints[ref[2:len(ref)-1]].address
+	})
+	return p.parse(name, []byte(data))
+}
+
+// strike closes all that is left, clients first: then nothing keeps the proxy.
+func (p *play) strike() error {
+	for _, name := range slices.Sorted(maps.Keys(p.clients)) {
+		p.clients[name].leave((*wire).hangUp)
+	}
+	var err error
+	if p.drained != nil {
+		err = p.awaitDrain()
+	} else if p.proxy != nil {
+		err = p.proxy.Close(p.stage.Now() + p.patience)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.endpoints)) {
+		p.endpoints[name].stop(true)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: closing the proxy: %w", p.name, err)
+	}
+	return nil
+}
+
+// do plays one statement. Its error begins with the line.
+func (p *play) do(s statement) error {
+	if s.words[0] == "client" {
+		return p.doClient(s)
+	}
+	if err := p.doOther(s); err != nil {
+		return fmt.Errorf("%d: %s: %w", s.line, s, err)
+	}
+	return nil
+}
+
+func (p *play) doOther(s statement) error {
+	word, rest := s.words[0], s.words[1:]
+	if word != "endpoint" && len(s.steps) > 0 {
+		return errors.New("only endpoint and client have indented lines")
+	}
+	switch word {
+	case "endpoint":
+		return p.doEndpoint(s)
+	case "wait":
+		d, err := parseDuration(rest)
+		p.stage.Sleep(d)
+		return err
+	case "apply":
+		return p.apply(rest)
+	case "counts":
+		return p.counts(rest, (*endpointActor).takeCount)
+	case "connections":
+		return p.counts(rest, (*endpointActor).takeConnections)
+	case "drain":
+		return p.startDrain(rest)
+	case "drained":
+		return p.awaitDrain()
+	case "draining":
+		select {
+		case <-p.drained.done:
+			return errors.New("the drain is over")
+		default:
+			return nil
+		}
+	}
+	return p.request(s.words)
+}
+
+func (p *play) doClient(s statement) error {
+	if len(s.words) < 2 {
+		return fmt.Errorf("%d: a client needs a name", s.line)
+	}
+	name := s.words[1]
+	c := p.clients[name]
+	if c == nil {
+		c = &client{play: p}
+		p.clients[name] = c
+	}
+	if len(s.words) == 4 && s.words[2] == "at" {
+		c.at = s.words[3]
+	} else if len(s.words) != 2 {
+		return fmt.Errorf("%d: %s: want: client NAME [at ADDRESS]", s.line, s)
+	}
+	for _, step := range s.steps {
+		if err := c.do(step.words); err != nil {
+			return fmt.Errorf("%d: client %s: %s: %w", step.line, name, step, err)
+		}
+	}
+	return nil
+}
+
+func (p *play) doEndpoint(s statement) error {
+	if len(s.words) < 2 {
+		return errors.New("which one?")
+	}
+	name := s.words[1]
+	if bound, ok := p.variables[name]; ok {
+		name = bound
+	}
+	e := p.endpoints[name]
+	if e == nil {
+		return errors.New("no configuration speaks of it")
+	}
+	if len(s.words) > 2 && s.words[2] == "saw" {
+		return p.saw(e, s.words[3:])
+	}
+	return e.behave(s.line, s.words[2:], s.steps)
+}
+
+// saw asks for the oldest request the endpoint got and nobody asked about yet.
+func (p *play) saw(e *endpointActor, words []string) error {
+	if len(words) == 1 && words[0] == "nothing" {
+		if m := e.take(); m != nil {
+			return fmt.Errorf("it saw %v", m)
+		}
+		return nil
+	}
+	if len(words) == 1 && words[0] == "hangup" {
+		if !sleepUntil(p.stage, p.patience, e.takeHangup) {
+			return errors.New("it did not")
+		}
+		return nil
+	}
+	if len(words) < 2 {
+		return errors.New("want: nothing, hangup, or a method and a target")
+	}
+	o, err := parseOptions(words[2:])
+	if err != nil {
+		return err
+	}
+	var m *message
+	if !sleepUntil(p.stage, p.patience, func() bool { m = e.take(); return m != nil }) {
+		return errors.New("it saw no request")
+	}
+	if want := words[0] + " " + words[1] + " HTTP/1.1"; m.start != want {
+		return fmt.Errorf("it saw %q, want %q", m.start, want)
+	}
+	if o.host != "example.com" {
+		o.fields = append(o.fields, field{"Host", o.host})
+	}
+	if err := m.match(o); err != nil {
+		return fmt.Errorf("%w, in:\n%v", err, m)
+	}
+	return nil
+}
+
+func (e *endpointActor) takeHangup() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.hangups == 0 {
+		return false
+	}
+	e.hangups--
+	return true
+}
+
+func (e *endpointActor) takeCount() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.seen)
+	e.seen = nil
+	return n
+}
+
+func (e *endpointActor) takeConnections() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.accepted
+	e.accepted = 0
+	return n
+}
+
+// counts checks NAME=N or NAME=MIN..MAX for several endpoints, and starts counting anew.
+func (p *play) counts(words []string, take func(*endpointActor) int) error {
+	var wrong []string
+	for _, word := range words {
+		name, want, _ := strings.Cut(word, "=")
+		if bound, ok := p.variables[name]; ok {
+			name = bound
+		}
+		low, high, isRange := strings.Cut(want, "..")
+		if !isRange {
+			high = low
+		}
+		least, err1 := strconv.Atoi(low)
+		most, err2 := strconv.Atoi(high)
+		e := p.endpoints[name]
+		if e == nil || err1 != nil || err2 != nil {
+			return fmt.Errorf("%s: want NAME=N or NAME=MIN..MAX", word)
+		}
+		if got := take(e); got < least || got > most {
+			wrong = append(wrong, fmt.Sprintf("%s=%d", name, got))
+		}
+	}
+	if wrong != nil {
+		return fmt.Errorf("got %s", strings.Join(wrong, " "))
+	}
+	return nil
+}
+
+// answeredBy checks which endpoint answered. A $variable takes the first value it meets.
+func (p *play) answeredBy(m *message, o options) error {
+	by := strings.Join(m.get(endpointField), ",")
+	want := o.from
+	if strings.HasPrefix(want, "$") {
+		if p.variables[want] == "" {
+			p.variables[want] = by
+		}
+		want = p.variables[want]
+	}
+	if want != "" && by != want {
+		return fmt.Errorf("endpoint %q answered, want %s", by, want)
+	}
+	if o.notFrom != "" && (by == "" || by == o.notFrom || by == p.variables[o.notFrom]) {
+		return fmt.Errorf("endpoint %q answered", by)
+	}
+	return nil
+}
+
+// request plays [N times | within D] METHOD TARGET options -> STATUS options: one
+// request on a connection of its own.
+func (p *play) request(words []string) error {
+	times, within := 1, time.Duration(0)
+	var err error
+	switch {
+	case len(words) > 2 && words[1] == "times":
+		times, err = strconv.Atoi(words[0])
+		words = words[2:]
+	case len(words) > 2 && words[0] == "within":
+		within, err = time.ParseDuration(words[1])
+		words = words[2:]
+	}
+	arrow := -1
+	for i, word := range words {
+		if word == "->" {
+			arrow = i
+			break
+		}
+	}
+	if err != nil || arrow < 2 || arrow == len(words)-1 {
+		return errors.New("no such statement")
+	}
+	sent, want := words[:arrow], words[arrow+1:]
+	o, err := parseOptions(sent[2:])
+	if err != nil {
+		return err
+	}
+	if within > 0 {
+		sleepUntil(p.stage, within, func() bool { err = p.once(o.at, sent, want); return err == nil })
+		return err
+	}
+	for i := range times {
+		if err := p.once(o.at, sent, want); err != nil {
+			return fmt.Errorf("request %d of %d: %w", i+1, times, err)
+		}
+	}
+	return nil
+}
+
+func (p *play) once(at string, sent, want []string) error {
+	c := &client{play: p, at: at}
+	defer c.leave((*wire).hangUp)
+	if err := c.do(append([]string{"send"}, sent...)); err != nil {
+		return err
+	}
+	return c.do(append([]string{"expect"}, want...))
+}
+
+// apply plays FILE [refused TEXT].
+func (p *play) apply(words []string) error {
+	if len(words) != 1 && !(len(words) == 3 && words[1] == "refused") {
+		return errors.New("want: apply FILE [refused TEXT]")
+	}
+	cfg, err := p.config(words[0])
+	if err == nil {
+		err = p.proxy.Apply(cfg)
+	}
+	if len(words) == 1 {
+		return err
+	}
+	if err == nil || !strings.Contains(err.Error(), words[2]) {
+		return fmt.Errorf("it said: %v", err)
+	}
+	return nil
+}
+
+// startDrain closes the proxy on a task of its own.
+func (p *play) startDrain(words []string) error {
+	d, err := parseDuration(words)
+	if err != nil {
+		return err
+	}
+	drained := &drain{done: make(chan struct{})}
+	p.drained = drained
+	p.stage.Go("drain", func() {
+		drained.err = p.proxy.Close(p.stage.Now() + d)
+		close(drained.done)
+	})
+	p.stage.Sleep(time.Millisecond) // so that the next statement finds it begun
+	return nil
+}
+
+func (p *play) awaitDrain() error {
+	if p.drained == nil {
+		return errors.New("no drain began")
+	}
+	isOver := func() bool {
+		select {
+		case <-p.drained.done:
+			return true
+		default:
+			return false
+		}
+	}
+	if !sleepUntil(p.stage, p.patience, isOver) {
+		return errors.New("the drain does not end")
+	}
+	return p.drained.err
+}
