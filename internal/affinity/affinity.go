@@ -26,12 +26,12 @@ type term struct {
 type source uint8
 
 const (
-	header source = iota
-	cookie
-	query
-	path
-	pathSegment
-	clientIPSource
+	fromHeader source = iota
+	fromCookie
+	fromQuery
+	fromPath
+	fromSegment
+	fromClient
 )
 
 // words are the sources as they are written; the index is the source.
@@ -46,9 +46,9 @@ func (k *Key) String() string {
 		}
 		b.WriteString(words[t.from])
 		switch t.from {
-		case header, cookie, query:
+		case fromHeader, fromCookie, fromQuery:
 			b.WriteString("(" + t.name + ")")
-		case pathSegment:
+		case fromSegment:
 			b.WriteString("(" + strconv.Itoa(t.position) + ")")
 		}
 	}
@@ -74,17 +74,17 @@ func (k *Key) Of(q *message.Request, normPath, clientIP []byte) (value []byte, o
 	}
 	for i := range k.terms {
 		switch t := &k.terms[i]; t.from {
-		case header:
+		case fromHeader:
 			value = t.field(q.Fields)
-		case cookie:
+		case fromCookie:
 			value = t.cookie(q.Fields)
-		case query:
+		case fromQuery:
 			value = t.parameter(q.Query)
-		case path:
+		case fromPath:
 			value = normPath
-		case pathSegment:
+		case fromSegment:
 			value = segment(normPath, t.position)
-		case clientIPSource:
+		case fromClient:
 			value = clientIP
 		}
 		if len(value) > 0 {

@@ -68,7 +68,7 @@ func parseTerm(expr string, at int, text string) (term, error) {
 		return term{}, &SyntaxError{Expr: expr, Offset: at, Reason: fmt.Sprintf("no such source %q", word), Nearest: nearest.Word(word, words)}
 	}
 	t := term{from: source(from)}
-	if t.from == path || t.from == clientIPSource {
+	if t.from == fromPath || t.from == fromClient {
 		if called {
 			return fail(open, "%s takes no argument", word)
 		}
@@ -94,14 +94,14 @@ func parseTerm(expr string, at int, text string) (term, error) {
 // setArgument returns what is wrong with the argument.
 func (t *term) setArgument(s string) (reason string) {
 	switch {
-	case t.from == pathSegment:
+	case t.from == fromSegment:
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > segmentMax {
 			return fmt.Sprintf("path_segment needs a number from 1 to %d", segmentMax)
 		}
 		t.position = n
 		return ""
-	case t.from == query:
+	case t.from == fromQuery:
 		if i := strings.IndexFunc(s, notParameter); s == "" || i >= 0 {
 			return fmt.Sprintf("%q is not the name of a query parameter as it stands in a URL", s)
 		}
@@ -109,7 +109,7 @@ func (t *term) setArgument(s string) (reason string) {
 		return fmt.Sprintf("%q is not a %s name", s, words[t.from])
 	}
 	t.name = s
-	if t.from == header {
+	if t.from == fromHeader {
 		t.kind = message.KindOf([]byte(s))
 		// Case does not count: written one way, equal terms are equal.
 		if t.kind != message.Other {
@@ -127,7 +127,7 @@ func notParameter(r rune) bool {
 
 // sample is an argument for an error message.
 func sample(s source) string {
-	return [...]string{header: "X-User-Id", cookie: "sid", query: "user_id", pathSegment: "2"}[s]
+	return [...]string{fromHeader: "X-User-Id", fromCookie: "sid", fromQuery: "user_id", fromSegment: "2"}[s]
 }
 
 // skipSpace returns where in expr, from at on, the first byte is that is no space.

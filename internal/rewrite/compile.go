@@ -72,7 +72,7 @@ func (c *compiler) prefix(field, text string) []byte {
 	case err != nil:
 		c.fail(field, "%q: %v", text, err)
 		return nil
-	case strings.Count(string(norm), "/") != strings.Count(text, "/"):
+	case strings.Count(string(norm), "/") != strings.Count(text, "/") || strings.HasSuffix(string(norm), "/") != strings.HasSuffix(text, "/"):
 		// Empty or dot segments: what was meant is not what would happen.
 		c.fail(field, "%q is not in normal form: write %q", text, norm)
 		return nil

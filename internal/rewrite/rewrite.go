@@ -38,11 +38,13 @@ type Rules struct {
 // forwardedPrefix tells an endpoint under which path the client sees it.
 var forwardedPrefix = []byte("X-Forwarded-Prefix")
 
-// Request applies the rules to q, once per exchange. norm is the normal form of q.Path. A new path is
-// appended to scratch, which is returned and must be kept as it is for as long as q; norm may be a
-// part of what scratch already holds. q.Host is set if the rules name a host; the Host
-// field among q.Fields stays as it is, for whoever sends q to leave out. New fields are
-// appended to q.Fields, replaced ones are marked as dropped.
+// Request applies the rules to q, once per exchange, after the fields of the client's
+// connection were dropped. norm is the normal form of q.Path. A new path is appended to
+// scratch, which is returned and must be kept as it is for as long as q; norm may be a part
+// of what scratch already holds. q.Host is set if the rules name a host; the Host field
+// among q.Fields stays as it is, for whoever sends q to leave out. q.Target stays, too. New
+// fields are appended to q.Fields, replaced ones are marked as dropped; the bytes of new
+// ones belong to r.
 func (r *Rules) Request(q *message.Request, norm, scratch []byte) []byte {
 	if r == nil {
 		return scratch
