@@ -149,7 +149,7 @@ type Health struct {
 	// Check is a method and a path, as in "HEAD /health".
 	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health" required:"true" short:"true" example:"HEAD /health"`
 	Interval       time.Duration `yaml:"interval" doc:"between probes of one endpoint, jittered by 10 %" default:"5s" min:"10ms"`
-	Timeout        time.Duration `yaml:"timeout" doc:"for one probe; at most the interval" default:"1s" min:"1ms"`
+	Timeout        time.Duration `yaml:"timeout" doc:"for one probe; at most the interval, also by default" default:"1s" min:"1ms"`
 	UnhealthyAfter int           `yaml:"unhealthy_after" doc:"failed probes in a row that take an endpoint out" default:"3" min:"1" max:"1000"`
 	HealthyAfter   int           `yaml:"healthy_after" doc:"passed probes in a row that bring it back" default:"2" min:"1" max:"1000"`
 	// Expect lists the statuses that pass: numbers and ranges such as 200-399. See Statuses.
@@ -196,11 +196,14 @@ type EndpointTLS struct {
 
 // Route leads the requests it matches to a service.
 type Route struct {
-	Match   Match         `yaml:"match" doc:"which requests; absent: all"`
-	Rewrite Rewrite       `yaml:"rewrite" doc:"changes to path and host before forwarding"`
-	Headers Headers       `yaml:"headers" doc:"changes to header fields"`
-	Service string        `yaml:"service" doc:"name of the service" required:"true"`
-	Timeout time.Duration `yaml:"timeout" doc:"for the whole exchange; up to the response head for event streams and upgrades" default:"60s" min:"1ms"`
+	Match   Match   `yaml:"match" doc:"which requests; absent: all"`
+	Rewrite Rewrite `yaml:"rewrite" doc:"changes to path and host before forwarding"`
+	Headers Headers `yaml:"headers" doc:"changes to header fields"`
+	Service string  `yaml:"service" doc:"name of the service" required:"true"`
+	// Timeout bounds the whole exchange; of event streams and upgrades only the time up to
+	// the response head. 0 means 60 s up to the response head, and after it only
+	// Timeouts.Stall.
+	Timeout time.Duration `yaml:"timeout" doc:"for the whole exchange; of event streams and upgrades up to the response head; absent: 60s up to the response head"`
 }
 
 // Match says which requests a route takes. Empty fields match everything.

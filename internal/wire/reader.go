@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/limits"
 )
 
@@ -20,6 +21,9 @@ const outBytes = limits.RelayBytes + 4<<10
 
 // freeMin is the least room for content beside a pinned head before the buffer grows.
 const freeMin = 4 << 10
+
+// chunkOverhead is what a chunk adds to its data: a size in hex and two line ends.
+const chunkOverhead = 32
 
 // Buffers of the two common sizes are recycled; larger ones are left to the collector.
 var (
@@ -163,6 +167,18 @@ func (w *Writer) Write(p []byte) error {
 	}
 	_, err := w.Stream.Write(p)
 	return err
+}
+
+// Chunk gathers p as one chunk of the chunked coding, flushing first if it does not fit.
+func (w *Writer) Chunk(p []byte) error {
+	if len(w.Out) > 0 && len(w.Out)+len(p)+chunkOverhead > outBytes {
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	w.Room()
+	w.Out = h1.AppendChunk(w.Out, p)
+	return nil
 }
 
 // Flush writes what was gathered and gives the buffer back.

@@ -1,0 +1,33 @@
+package poise
+
+import "github.com/poise-lb/poise/config"
+
+// The configuration: see package config for every field, its default, and what its zero
+// value means. The file and the Go structs are the same model; package configfile reads
+// the file.
+type (
+	Config      = config.Config
+	Listen      = config.Listen
+	TLS         = config.TLS
+	Certificate = config.Certificate
+	Timeouts    = config.Timeouts
+	Log         = config.Log
+	AccessLog   = config.AccessLog
+	Service     = config.Service
+	Endpoint    = config.Endpoint
+	Source      = config.Source
+	FileSource  = config.FileSource
+	DNSSource   = config.DNSSource
+	Policy      = config.Policy
+	Health      = config.Health
+	Breaker     = config.Breaker
+	Retry       = config.Retry
+	Connections = config.Connections
+	EndpointTLS = config.EndpointTLS
+	Route       = config.Route
+	Match       = config.Match
+	Rewrite     = config.Rewrite
+	Replace     = config.Replace
+	Headers     = config.Headers
+	HeaderEdit  = config.HeaderEdit
+)

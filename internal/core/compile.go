@@ -1,0 +1,253 @@
+package core
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/affinity"
+	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/rewrite"
+	"github.com/poise-lb/poise/internal/route"
+	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/policy"
+)
+
+// plan is a configuration made concrete. Nothing has been started or changed when it is
+// complete, so that a configuration with mistakes is refused as a whole.
+type plan struct {
+	config   config.Config
+	tree     *route.Tree
+	routes   []routePlan
+	services map[string]*servicePlan
+	table    exchange.Table // without routes
+}
+
+// headTimeout bounds the wait for a response head where a route says nothing.
+const headTimeout = 60 * time.Second
+
+type routePlan struct {
+	rules   *rewrite.Rules
+	timeout time.Duration
+	whole   bool // the timeout was given, so it bounds the whole exchange
+}
+
+type servicePlan struct {
+	config      config.Service
+	settings    service.Settings // without Probe, Attach and Discard
+	connections *upstream.Settings
+	probe       *upstream.Probe // nil: none
+	key         *affinity.Key
+	retry       exchange.Retry
+	feed        Feed
+}
+
+// compile reports every problem it finds.
+func compile(c config.Config, feed func(path string, s config.Service) (Feed, error)) (*plan, error) {
+	full := c.WithDefaults()
+	if err := full.Validate(); err != nil {
+		return nil, err
+	}
+	p := &plan{config: full, services: make(map[string]*servicePlan)}
+	var problems []config.Problem
+	for name, s := range full.Services {
+		at := config.Key("services", name)
+		sp, err := compileService(at, s, full.Timeouts, feed)
+		problems = append(problems, problemsOf(at, err)...)
+		p.services[name] = sp
+	}
+	patterns := make([]route.Pattern, len(full.Routes))
+	for i, r := range full.Routes {
+		patterns[i] = route.Pattern{Host: r.Match.Host, Path: r.Match.Path, Methods: r.Match.Methods}
+		rules, err := rewrite.Compile(r.Rewrite, r.Headers)
+		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
+		problems = append(problems, patternProblem(i, patterns[i].Check())...)
+		p.routes = append(p.routes, routePlan{rules: rules, timeout: cmp.Or(r.Timeout, headTimeout), whole: r.Timeout != 0})
+	}
+	if len(problems) == 0 {
+		var err error
+		if p.tree, err = route.Build(patterns); err != nil {
+			problems = append(problems, conflictProblem(err)...)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, config.NewErrors(problems...)
+	}
+	trusted, err := full.Trusted()
+	if err != nil {
+		return nil, err
+	}
+	p.table = exchange.Table{Tree: p.tree, Trusted: trusted, Stall: full.Timeouts.Stall}
+	return p, nil
+}
+
+// problemsOf gives errors of compiled parts the path of what they were compiled from.
+func problemsOf(at string, err error) []config.Problem {
+	var known interface{ Problems() []config.Problem }
+	var joined interface{ Unwrap() []error }
+	var edit *rewrite.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return known.Problems()
+	case errors.As(err, &joined):
+		var out []config.Problem
+		for _, e := range joined.Unwrap() {
+			out = append(out, problemsOf(at, e)...)
+		}
+		return out
+	case errors.As(err, &edit):
+		return []config.Problem{{Path: at + "." + edit.Field, Message: edit.Reason}}
+	}
+	return []config.Problem{{Path: at, Message: err.Error()}}
+}
+
+func patternProblem(i int, err error) []config.Problem {
+	var bad *route.SyntaxError
+	if !errors.As(err, &bad) {
+		return nil
+	}
+	at := config.Index("routes", i) + ".match." + bad.Field
+	return []config.Problem{{Path: at, Value: bad.Value, Message: fmt.Sprintf("%q: %s", bad.Value, bad.Reason)}}
+}
+
+func conflictProblem(err error) []config.Problem {
+	var c *route.ConflictError
+	if !errors.As(err, &c) {
+		return []config.Problem{{Path: "routes", Message: err.Error()}}
+	}
+	return []config.Problem{{Path: config.Index("routes", c.J) + ".match",
+		Message: fmt.Sprintf("matches exactly what routes[%d] matches", c.I)}}
+}
+
+func compileService(at string, s config.Service, t config.Timeouts, feed func(string, config.Service) (Feed, error)) (*servicePlan, error) {
+	p := &servicePlan{config: s}
+	var err error
+	if p.settings.Policy, p.key, err = compilePolicy(at, s.Policy); err != nil {
+		return nil, err
+	}
+	if p.retry, err = compileRetry(s.Retry); err != nil {
+		return nil, err
+	}
+	if p.feed, err = feed(at, s); err != nil {
+		return nil, err
+	}
+	secure, err := compileTLS(at, s.TLS)
+	if err != nil {
+		return nil, err
+	}
+	p.connections = &upstream.Settings{
+		ConnectTimeout: s.Connections.ConnectTimeout,
+		IdleTimeout:    s.Connections.IdleTimeout,
+		StallTimeout:   t.Stall,
+		MaxIdle:        s.Connections.MaxIdle,
+		Max:            s.Connections.Max,
+		TLS:            secure,
+	}
+	p.settings.PanicThreshold = s.PanicThreshold
+	p.settings.Breaker = health.Breaker{
+		Off:                 s.Breaker.Off,
+		ConsecutiveFailures: s.Breaker.ConsecutiveFailures,
+		FailureRate:         s.Breaker.FailureRate,
+		MinRequests:         s.Breaker.MinRequests,
+		OpenFor:             s.Breaker.OpenFor,
+		Trials:              s.Breaker.Trials,
+	}
+	return p, compileHealth(p, s.Health)
+}
+
+func compileHealth(p *servicePlan, h *config.Health) error {
+	if h == nil {
+		return nil
+	}
+	method, path, err := h.Request()
+	if err != nil {
+		return err
+	}
+	expect, err := h.Statuses()
+	if err != nil {
+		return err
+	}
+	p.probe = &upstream.Probe{Method: method, Path: path, Host: h.Host, Expect: func(status int) bool {
+		return slices.ContainsFunc(expect, func(r config.StatusRange) bool { return r.Has(status) })
+	}}
+	p.settings.Check = &service.Check{
+		Interval:       h.Interval,
+		Timeout:        h.Timeout,
+		UnhealthyAfter: h.UnhealthyAfter,
+		HealthyAfter:   h.HealthyAfter,
+	}
+	p.settings.ProbeID = fmt.Sprintf("%s %s host=%s expect=%v", method, path, h.Host, expect)
+	return nil
+}
+
+func compilePolicy(at string, c config.Policy) (policy.Policy, *affinity.Key, error) {
+	if c.Custom != nil {
+		key, err := compileKey(at, c.Key)
+		return c.Custom, key, err
+	}
+	switch c.Type {
+	case "round_robin":
+		return policy.RoundRobin(), nil, nil
+	case "weighted_round_robin":
+		return policy.WeightedRoundRobin(), nil, nil
+	case "least_connections":
+		return policy.LeastConnections(), nil, nil
+	case "random":
+		return policy.Random(), nil, nil
+	case "peak_ewma":
+		return policy.PeakEWMA(), nil, nil
+	case "consistent_hash":
+		key, err := compileKey(at, c.Key)
+		return policy.ConsistentHash(policy.HashConfig{Algorithm: c.Algorithm, BoundedLoad: c.BoundedLoad}), key, err
+	}
+	return policy.P2C(), nil, nil // Validate has refused other words
+}
+
+func compileKey(at, expr string) (*affinity.Key, error) {
+	if expr == "" {
+		return nil, nil
+	}
+	key, err := affinity.Parse(expr)
+	if err != nil {
+		return nil, config.NewErrors(config.Problem{Path: at + ".policy.key", Value: expr, Message: err.Error()})
+	}
+	return key, nil
+}
+
+func compileRetry(c config.Retry) (exchange.Retry, error) {
+	on, err := c.Conditions()
+	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout}
+	for _, s := range on.Statuses {
+		r.Statuses[s] = true
+	}
+	return r, err
+}
+
+func compileTLS(at string, c *config.EndpointTLS) (*tls.Config, error) {
+	if c == nil {
+		return &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(64)}, nil
+	}
+	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.Insecure, ClientSessionCache: tls.NewLRUClientSessionCache(64)}
+	if c.CA == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(c.CA)
+	if err != nil {
+		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: err.Error()})
+	}
+	t.RootCAs = x509.NewCertPool()
+	if !t.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: c.CA + " holds no PEM certificate"})
+	}
+	return t, nil
+}

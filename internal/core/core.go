@@ -1,0 +1,242 @@
+// Package core assembles a configuration into what serves exchanges: the table of routes,
+// the services with their endpoints, and the connections of clients. It is written
+// against the runtime of internal/engine, so that every engine runs the same core.
+package core
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/service"
+)
+
+// Options are what a Proxy needs besides its configuration. The zero value works.
+type Options struct {
+	Logger *slog.Logger // nil: slog.Default()
+	// Sink is asked, with every configuration, where records go. Nil, or a nil answer: nowhere.
+	Sink func(config.AccessLog) *record.Sink
+
+	// Feed says where the endpoints of a service come from. Nil: static lists of literal
+	// addresses only. path is the service's in the configuration, for errors.
+	Feed func(path string, s config.Service) (Feed, error)
+	// Start runs a source until the returned function is called. Nil: sources are not run.
+	Start func(src discovery.Source, publish func(discovery.Update)) (stop func())
+}
+
+// A Feed is where a service's endpoints come from: a set that never changes, or a source.
+type Feed struct {
+	Static []endpoint.Spec
+	Source discovery.Source // nil: Static is all
+}
+
+// A Proxy serves exchanges under a configuration that can be replaced while it runs. Its
+// methods may be called from any task of its runtime.
+type Proxy struct {
+	rt   engine.Runtime
+	opts Options
+
+	table    atomic.Pointer[exchange.Table]
+	config   atomic.Pointer[config.Config] // with defaults
+	counts   record.Counters
+	stopping atomic.Bool
+	hurry    atomic.Bool
+	clients  clients
+
+	apply    sync.Mutex // one Apply at a time; nothing below it waits
+	services map[string]*running
+	mu       sync.Mutex // guards retired
+	retired  []*running
+	wake     engine.Signal // the housekeeper's
+	keeper   engine.Join
+}
+
+// New starts a Proxy. Its errors are those of the configuration, with
+// Problems() []config.Problem.
+func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Feed == nil {
+		o.Feed = staticFeed
+	}
+	p := &Proxy{rt: rt, opts: o, services: make(map[string]*running), wake: rt.NewSignal()}
+	p.clients.changed = rt.NewSignal()
+	if err := p.Apply(c); err != nil {
+		return nil, err
+	}
+	p.keeper = rt.Fork(p.keep)
+	return p, nil
+}
+
+// staticFeed reads the list in the configuration.
+func staticFeed(path string, s config.Service) (Feed, error) {
+	var f Feed
+	for i, e := range s.Endpoints {
+		spec, host, err := e.Parse()
+		at := config.Index(path+".endpoints", i)
+		if err != nil {
+			return f, config.NewErrors(config.Problem{Path: at, Value: e.URL, Message: err.Error()})
+		}
+		if host != "" {
+			return f, config.NewErrors(config.Problem{Path: at, Value: e.URL, Message: "host names are not resolved here: use an address"})
+		}
+		f.Static = append(f.Static, spec)
+	}
+	return f, nil
+}
+
+// Apply replaces the configuration. Exchanges under way end under the one they began
+// with; the state of endpoints, and connections to them, live on. If c has mistakes
+// nothing changes.
+func (p *Proxy) Apply(c config.Config) error {
+	p.apply.Lock()
+	defer p.apply.Unlock()
+	plan, err := compile(c, p.opts.Feed)
+	if err != nil {
+		return err
+	}
+	table := plan.table
+	table.Logger, table.Counts = p.opts.Logger, &p.counts
+	if p.opts.Sink != nil {
+		table.Sink = p.opts.Sink(plan.config.AccessLog)
+	}
+	next := make(map[string]*running, len(plan.services))
+	heads := make(map[string]*exchange.Service, len(plan.services))
+	for name, sp := range plan.services {
+		r := p.services[name]
+		if r == nil {
+			r = p.start(name, sp)
+		} else {
+			r.configure(p, sp)
+		}
+		next[name] = r
+		heads[name] = &exchange.Service{Service: r.Service, Name: name, Key: sp.key, Retry: sp.retry}
+	}
+	for i, r := range plan.config.Routes {
+		table.Routes = append(table.Routes, exchange.Route{
+			Service: heads[r.Service],
+			Rules:   plan.routes[i].rules,
+			Timeout: plan.routes[i].timeout,
+			Whole:   plan.routes[i].whole,
+		})
+	}
+	p.table.Store(&table)
+	p.config.Store(&plan.config)
+	p.retire(next)
+	p.services = next
+	return nil
+}
+
+// retire lets services go that are no longer named. Exchanges may still use them; the
+// housekeeper stops them when their endpoints are gone.
+func (p *Proxy) retire(next map[string]*running) {
+	for name, r := range p.services {
+		if next[name] != nil {
+			continue
+		}
+		r.unfeed()
+		r.Update(nil)
+		p.mu.Lock()
+		p.retired = append(p.retired, r)
+		p.mu.Unlock()
+	}
+}
+
+// Config is the configuration in force, with defaults.
+func (p *Proxy) Config() *config.Config { return p.config.Load() }
+
+// Totals are the counters of exchanges since New.
+func (p *Proxy) Totals() record.Totals { return p.counts.Totals() }
+
+// AwaitReady waits, at most until by, until every endpoint that is probed has had its
+// first verdict, and reports whether that is so.
+func (p *Proxy) AwaitReady(by time.Duration) bool {
+	ready := true
+	for _, r := range p.running() {
+		ready = r.AwaitReady(by) && ready
+	}
+	return ready
+}
+
+func (p *Proxy) running() []*running {
+	p.apply.Lock()
+	defer p.apply.Unlock()
+	out := make([]*running, 0, len(p.services))
+	for _, r := range p.services {
+		out = append(out, r)
+	}
+	return out
+}
+
+// keep is the housekeeper: once a second it closes connections that have been idle for
+// too long and stops services that nobody uses any more.
+func (p *Proxy) keep() {
+	for !p.stopping.Load() {
+		p.wake.Wait(p.rt.Now() + time.Second)
+		now := p.rt.Now()
+		for _, r := range p.running() {
+			r.sweep(now)
+		}
+		for _, r := range p.takeRetired() {
+			r.stop()
+		}
+	}
+}
+
+// takeRetired takes the retired services whose endpoints are gone.
+func (p *Proxy) takeRetired() (done []*running) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := p.retired[:0]
+	for _, r := range p.retired {
+		if len(r.Snapshot()) == 0 {
+			done = append(done, r)
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	clear(p.retired[len(kept):])
+	p.retired = kept
+	return done
+}
+
+// Services are those of the configuration in force, in no order.
+func (p *Proxy) Services() []*service.Service {
+	var out []*service.Service
+	for _, r := range p.running() {
+		out = append(out, r.Service)
+	}
+	return out
+}
+
+// Hurry makes a Close under way, or the next one, break off what is not finished.
+func (p *Proxy) Hurry() {
+	p.hurry.Store(true)
+	p.clients.changed.Set()
+}
+
+// Close stops taking requests, waits for exchanges under way until Hurry is called,
+// breaks off what is left then, and ends every task the Proxy has started. It reports
+// whether nothing had to be broken off. It must be called once.
+func (p *Proxy) Close() (drained bool) {
+	p.stopping.Store(true)
+	drained = p.clients.drain(p.rt, &p.hurry)
+	p.wake.Set()
+	p.keeper.Wait()
+	p.mu.Lock()
+	last := p.retired
+	p.mu.Unlock()
+	for _, r := range append(p.running(), last...) {
+		r.unfeed()
+		r.stop()
+	}
+	return drained
+}

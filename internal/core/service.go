@@ -1,0 +1,132 @@
+package core
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/upstream"
+)
+
+// running is a service at work: its keeper's task, its source, and the connections to its
+// endpoints.
+type running struct {
+	*service.Service
+	keeper engine.Join
+	config config.Service
+	stopIt func() // the source; nil if none runs
+
+	mu          sync.Mutex // guards what follows; nothing waits under it
+	connections *upstream.Settings
+	pools       map[*endpoint.Endpoint]*upstream.Pool
+}
+
+func (p *Proxy) start(name string, sp *servicePlan) *running {
+	r := &running{config: sp.config, connections: sp.connections, pools: make(map[*endpoint.Endpoint]*upstream.Pool)}
+	r.Service = service.New(name, p.rt, r.settings(p.rt, sp), p.opts.Logger)
+	r.feed(p, sp)
+	r.keeper = p.rt.Fork(r.Run)
+	return r
+}
+
+// settings completes those of the plan with what works on r's connections.
+func (r *running) settings(rt engine.Runtime, sp *servicePlan) service.Settings {
+	s := sp.settings
+	if probe := sp.probe; probe != nil {
+		s.Probe = func(e *endpoint.Endpoint, by time.Duration) error {
+			return probe.Do(rt, service.Of(e).Attached.(*upstream.Pool), e, by)
+		}
+	}
+	s.Attach = func(e *endpoint.Endpoint) any { return r.attach(e) }
+	s.Discard = r.discard
+	return s
+}
+
+func (r *running) attach(e *endpoint.Endpoint) *upstream.Pool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pool := upstream.NewPool(e, r.connections)
+	r.pools[e] = pool
+	return pool
+}
+
+func (r *running) discard(e *endpoint.Endpoint) {
+	r.mu.Lock()
+	pool := r.pools[e]
+	delete(r.pools, e)
+	r.mu.Unlock()
+	if pool != nil {
+		pool.Close()
+	}
+}
+
+func (r *running) all() []*upstream.Pool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.pools))
+}
+
+func (r *running) sweep(now time.Duration) {
+	for _, pool := range r.all() {
+		pool.Sweep(now)
+	}
+}
+
+// configure takes a new configuration of the same service.
+func (r *running) configure(p *Proxy, sp *servicePlan) {
+	if reflect.DeepEqual(r.config.TLS, sp.config.TLS) {
+		sp.connections.TLS = r.connections.TLS // so that connections stay in use
+	}
+	r.mu.Lock()
+	r.connections = sp.connections
+	r.mu.Unlock()
+	for _, pool := range r.all() {
+		pool.Configure(sp.connections)
+	}
+	same := reflect.DeepEqual(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
+	r.config = sp.config
+	r.Configure(r.settings(p.rt, sp))
+	if !same {
+		r.unfeed()
+		r.feed(p, sp)
+	}
+}
+
+// feed has the service told its endpoints.
+func (r *running) feed(p *Proxy, sp *servicePlan) {
+	if sp.feed.Source == nil || p.opts.Start == nil {
+		r.Update(sp.feed.Static)
+		return
+	}
+	log := p.opts.Logger
+	r.stopIt = p.opts.Start(sp.feed.Source, func(u discovery.Update) {
+		if u.Err != nil {
+			log.Warn("source is stale: its last set stays in use", "service", r.Name(), "error", u.Err)
+			return
+		}
+		r.Update(u.Endpoints)
+	})
+}
+
+func (r *running) unfeed() {
+	if r.stopIt != nil {
+		r.stopIt()
+		r.stopIt = nil
+	}
+}
+
+// stop ends the service's tasks and closes the connections to its endpoints.
+func (r *running) stop() {
+	r.Stop()
+	r.keeper.Wait()
+	for _, pool := range r.all() {
+		pool.Close()
+	}
+}

@@ -1,0 +1,236 @@
+// Package std runs exchanges below net/http: Handler is what an embedder mounts, and what
+// serves clients of HTTP/2. net/http reads and writes the client's side; everything
+// towards the endpoint is the proxy's own.
+package std
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/goroutine"
+	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/limits"
+	"github.com/poise-lb/poise/internal/message"
+)
+
+// client is an exchange.Client made of a ResponseWriter and a Request.
+type client struct {
+	rt  *goroutine.Runtime
+	w   http.ResponseWriter
+	r   *http.Request
+	ctl *http.ResponseController
+
+	buf      []byte // for Content, made when first needed
+	trailers []message.Field
+	read     atomic.Bool
+	stopped  atomic.Bool
+
+	minor   uint8
+	sent    bool
+	dirty   bool // written since the last flush
+	cut     bool // the handler must end the connection
+	release func()
+
+	watch struct {
+		sync.Mutex
+		stop func() bool // of the context's AfterFunc; nil until first needed
+		up   engine.Stream
+		gone bool
+	}
+}
+
+func (c *client) Content(wait bool) ([]byte, error) {
+	if c.read.Load() {
+		return nil, io.EOF
+	}
+	if !wait {
+		return nil, nil
+	}
+	if c.stopped.Load() {
+		return nil, engine.ErrTimeout
+	}
+	if c.buf == nil {
+		c.buf = make([]byte, limits.RelayBytes)
+	}
+	n, err := c.r.Body.Read(c.buf)
+	if err == io.EOF {
+		c.readTrailers()
+		c.read.Store(true)
+	}
+	if n > 0 {
+		return c.buf[:n], nil
+	}
+	return nil, c.contentError(err)
+}
+
+func (c *client) contentError(err error) error {
+	var large *http.MaxBytesError
+	switch {
+	case err == nil, err == io.EOF:
+		return err
+	case c.stopped.Load():
+		return engine.ErrTimeout
+	case errors.As(err, &large):
+		return &h1.Error{Status: 413, Reason: "content-too-large"}
+	case c.r.Context().Err() != nil, errors.Is(err, io.ErrUnexpectedEOF):
+		return engine.ErrClientGone
+	}
+	return err
+}
+
+func (c *client) readTrailers() {
+	for name, values := range c.r.Trailer {
+		if !message.TrailerAllowed([]byte(name)) {
+			continue
+		}
+		for _, v := range values {
+			c.trailers = append(c.trailers, message.NewField(name, v))
+		}
+	}
+}
+
+func (c *client) ContentRead() bool         { return c.read.Load() }
+func (c *client) Trailers() []message.Field { return c.trailers }
+
+// Skip leaves content to net/http, which reads over it after the handler.
+func (c *client) Skip() {}
+
+func (c *client) StopContent() {
+	c.stopped.Store(true)
+	c.ctl.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Continue is net/http's own business: reading the content sends it.
+func (c *client) Continue() error { return nil }
+
+func (c *client) Interim(r *message.Response) error {
+	if c.minor == 0 {
+		return nil
+	}
+	h := c.w.Header()
+	copyFields(h, r.Fields)
+	c.w.WriteHeader(r.Status)
+	clear(h)
+	return nil
+}
+
+func (c *client) Head(r *message.Response) error {
+	c.sent = true
+	if !c.ContentRead() && c.r.ProtoMajor == 1 {
+		c.ctl.EnableFullDuplex() // net/http would read all content before it writes
+	}
+	h := c.w.Header()
+	copyFields(h, r.Fields)
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // do not guess one
+	}
+	switch {
+	case r.Body == message.Length:
+		h["Content-Length"] = []string{strconv.FormatInt(r.Length, 10)}
+	case r.Body == message.NoBody:
+		if told, ok := message.GetKind(r.Fields, message.ContentLength); ok && (c.r.Method == "HEAD" || r.Status == 304) {
+			h["Content-Length"] = []string{string(told)}
+		}
+	}
+	c.w.WriteHeader(r.Status)
+	c.dirty = true
+	return nil
+}
+
+// copyFields adds what is to be forwarded, but for the framing, which net/http writes.
+func copyFields(h http.Header, fields []message.Field) {
+	for i := range fields {
+		f := &fields[i]
+		if f.Drop || f.Kind == message.ContentLength || f.Kind == message.TransferEncoding || f.Kind == message.Trailer {
+			continue
+		}
+		name := http.CanonicalHeaderKey(string(f.Name))
+		h[name] = append(h[name], string(f.Value))
+	}
+}
+
+func (c *client) Write(p []byte) error {
+	c.dirty = true
+	_, err := c.w.Write(p)
+	return err
+}
+
+func (c *client) Flush() error {
+	if !c.dirty {
+		return nil
+	}
+	c.dirty = false
+	if err := c.ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+func (c *client) End(trailers []message.Field) error {
+	for _, f := range trailers {
+		c.w.Header().Add(http.TrailerPrefix+string(f.Name), string(f.Value))
+	}
+	return nil
+}
+
+func (c *client) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
+	conn, rw, err := c.ctl.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	c.sent = true
+	conn.SetDeadline(time.Time{})
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	early = append([]byte(nil), early...)
+	s := c.rt.Stream(conn)
+	c.release = func() { s.Close() }
+	_, err = s.Write(h1.AppendResponse(nil, r, h1.ResponseTo{Minor: c.minor}))
+	return s, early, err
+}
+
+func (c *client) Sent() bool { return c.sent }
+func (c *client) Cut()       { c.cut = true }
+
+// Watch goes by the request's context, which net/http cancels when the client leaves.
+func (c *client) Watch(up engine.Stream) {
+	w := &c.watch
+	w.Lock()
+	defer w.Unlock()
+	if w.stop == nil {
+		w.stop = context.AfterFunc(c.r.Context(), c.left)
+	}
+	if w.up = up; w.gone {
+		up.Interrupt(engine.ErrClientGone)
+	}
+}
+
+func (c *client) Unwatch(engine.Stream) {
+	c.watch.Lock()
+	c.watch.up = nil
+	c.watch.Unlock()
+}
+
+func (c *client) left() {
+	c.watch.Lock()
+	defer c.watch.Unlock()
+	c.watch.gone = true
+	if c.watch.up != nil {
+		c.watch.up.Interrupt(engine.ErrClientGone)
+	}
+}
+
+func (c *client) close() {
+	if c.watch.stop != nil {
+		c.watch.stop()
+	}
+	if c.release != nil {
+		c.release()
+	}
+}

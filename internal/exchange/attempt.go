@@ -1,0 +1,166 @@
+package exchange
+
+import (
+	"errors"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/limits"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/upstream"
+)
+
+// attempt tries e: nil if a response was delivered. It is the only caller of the pair
+// Begin and Settle.
+func (x *Exchange) attempt(e *endpoint.Endpoint) (err *Error) {
+	s := x.route.Service
+	x.attempts++
+	x.choice.Tried.Add(e)
+	x.response.Reset()
+	try := try{began: x.rt.Now(), log: x.log.Attempt(), fault: errPanic}
+	try.log.Scheme, try.log.Address, try.log.Start = e.ID().Scheme, e.ID().Address, try.began-x.began
+	s.Begin(e, try.began)
+	defer func() { x.settle(e, &try) }() // also when something panics
+	try.fault = x.converse(e, &try)
+	return try.fault
+}
+
+// try is what one attempt leaves behind.
+type try struct {
+	began  time.Duration
+	headed time.Duration // when the response head came; 0: it did not
+	log    *record.Attempt
+	fault  *Error
+}
+
+// converse gets a connection and has the request answered on it. A connection that was
+// idle may have died unnoticed: then, and only if the request can be sent a second time
+// without harm, it is replaced by a fresh one, once. That is not a retry.
+func (x *Exchange) converse(e *endpoint.Endpoint, t *try) *Error {
+	for fresh := false; ; fresh = true {
+		u, err := connections(e).Get(x.rt, x.deadline, fresh)
+		if err != nil {
+			return connectError(err)
+		}
+		fault := x.speak(u, e, t)
+		if fault == nil || fault.Class != Reset || !u.Reused() || u.Received() || !x.repeatable() {
+			return fault
+		}
+	}
+}
+
+// speak sends the request on u, waits for the response and delivers it.
+func (x *Exchange) speak(u *upstream.Conn, e *endpoint.Endpoint, t *try) (fault *Error) {
+	x.client.Watch(u.Stream)
+	whole := false // the exchange is over on both sides and u may carry another one
+	defer func() {
+		x.client.Unwatch(u.Stream)
+		u.Done(whole)
+	}()
+	defer x.endUpload(u)
+
+	x.forward.host(&x.Request, x.route.Rules, e)
+	x.send(u)
+	if fault := x.await(u); fault != nil {
+		return fault
+	}
+	t.headed = x.rt.Now()
+	t.log.Status = x.response.Status
+	if fault := x.unwanted(); fault != nil {
+		whole = x.discard(u)
+		return fault
+	}
+	if fault := x.deliver(u); fault != nil {
+		return fault
+	}
+	whole = x.finishUpload(u)
+	return nil
+}
+
+// continueAfter is how long an endpoint may take to answer Expect: 100-continue before
+// the content is sent anyway: many never answer it.
+const continueAfter = time.Second
+
+// await reads response heads until the final one, passing interim ones on.
+func (x *Exchange) await(u *upstream.Conn) *Error {
+	for interims := 0; ; {
+		by := x.deadline
+		held := x.upload.state == held
+		if hold := x.rt.Now() + continueAfter; held && hold < by {
+			by = hold
+		}
+		err := u.ReadHead(&x.response, x.Request.Method, by)
+		switch {
+		case held && errors.Is(err, engine.ErrTimeout) && x.rt.Now() < x.deadline:
+			err = x.goOn(u)
+		case err == nil && x.response.Status >= 200, err == nil && x.response.Status == 101:
+			return nil
+		case err == nil:
+			if interims++; interims > limits.InterimMax {
+				return errInterim
+			}
+			err = x.interim(u)
+		}
+		if err != nil {
+			return x.blame(err)
+		}
+	}
+}
+
+// blame prefers what the upload met over what reading met: when a client breaks off its
+// content, that is why the endpoint's stream failed.
+func (x *Exchange) blame(err error) *Error {
+	if f := x.upload.fault.Load(); f != nil {
+		return f
+	}
+	return endpointError(err)
+}
+
+// interim passes a 1xx response on; 100 is for us as well.
+func (x *Exchange) interim(u *upstream.Conn) error {
+	if x.response.Status == 100 {
+		if x.upload.state == held {
+			return x.goOn(u)
+		}
+		return nil
+	}
+	message.DropHopByHop(x.response.Fields)
+	if err := x.client.Interim(&x.response); err != nil {
+		return engine.ErrClientGone
+	}
+	return nil
+}
+
+// goOn lets a client that waits for it send its content.
+func (x *Exchange) goOn(u *upstream.Conn) error {
+	if err := x.client.Continue(); err != nil {
+		return engine.ErrClientGone
+	}
+	x.startUpload(u)
+	return nil
+}
+
+// settle reports how the attempt went.
+func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
+	now := x.rt.Now()
+	o := endpoint.Outcome{Now: now}
+	if t.headed != 0 {
+		o.Latency = t.headed - t.began
+	}
+	counts := true
+	if f := t.fault; f != nil {
+		t.log.Reason = f.Reason
+		o.Failed = f.Side == ByEndpoint
+		counts = f.Side == ByEndpoint
+	} else if failing(x.response.Status) {
+		t.log.Reason, o.Failed = record.ReasonStatus, true
+	}
+	t.log.Time = now - t.began
+	x.route.Service.Settle(e, o, counts)
+}
+
+// failing reports whether an endpoint that answers so is taken to be unable to serve. 500
+// is not among them: it is more often one request's fault than the endpoint's.
+func failing(status int) bool { return status >= 502 && status <= 504 }

@@ -1,0 +1,124 @@
+package exchange
+
+import (
+	"io"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/internal/wire"
+)
+
+// deliver passes the endpoint's response on to the client.
+func (x *Exchange) deliver(u *upstream.Conn) *Error {
+	r := &x.response
+	x.log.Status = r.Status
+	if r.Status == 101 {
+		return x.tunnel(u)
+	}
+	stream := isEventStream(r)
+	message.DropHopByHop(r.Fields)
+	x.route.Rules.Response(r)
+	if x.upload.task == nil {
+		x.client.Skip()
+	}
+	if err := x.client.Head(r); err != nil {
+		return clientError(err)
+	}
+	return x.relay(u, stream)
+}
+
+// relay passes content on as it comes. Whatever has arrived is written before the next
+// wait, so that an event is never held back; while it waits nothing is buffered.
+func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
+	for {
+		data, err := u.Content(false, 0)
+		if data == nil && err == nil {
+			if err := x.client.Flush(); err != nil {
+				return clientError(err)
+			}
+			data, err = u.Content(true, x.patience(stream))
+		}
+		if err == io.EOF {
+			if err := x.client.End(u.Trailers()); err != nil {
+				return clientError(err)
+			}
+			return nil
+		}
+		if err != nil {
+			return x.blame(err)
+		}
+		x.log.BytesOut += int64(len(data))
+		if err := x.client.Write(data); err != nil {
+			return clientError(err)
+		}
+	}
+}
+
+// patience is how long the relay may wait for the endpoint. A route's timeout bounds the
+// whole exchange, but an event stream only up to its head: it may be silent for long.
+func (x *Exchange) patience(stream bool) time.Duration {
+	if stream {
+		return 0
+	}
+	by := x.rt.Now() + x.table.Stall
+	if x.route.Whole && x.deadline < by {
+		by = x.deadline
+	}
+	return by
+}
+
+func isEventStream(r *message.Response) bool {
+	v, ok := message.GetKind(r.Fields, message.ContentType)
+	const name = "text/event-stream"
+	return ok && len(v) >= len(name) && message.EqualFold(v[:len(name)], name)
+}
+
+// tunnel carries bytes both ways after 101 (Switching Protocols), until both sides have
+// ended, or one has failed.
+func (x *Exchange) tunnel(u *upstream.Conn) *Error {
+	r := &x.response
+	if x.Request.Upgrade == nil || r.Upgrade == nil {
+		return errUnasked
+	}
+	x.endUpload(u)
+	x.client.Unwatch(u.Stream)
+	message.DropHopByHop(r.Fields)
+	x.route.Rules.Response(r)
+	client, early, err := x.client.Upgrade(r)
+	if err != nil {
+		return clientError(err)
+	}
+	late := u.Early()
+	down := x.rt.Fork(func() { x.log.BytesOut = carry(client, u.Stream, late) })
+	x.upload.bytes += carry(u.Stream, client, early)
+	down.Wait()
+	return nil
+}
+
+// carry copies from src to dst, first what was read already, and passes the end on: a
+// FIN as a FIN, anything else by breaking both.
+func carry(dst, src engine.Stream, first []byte) (n int64) {
+	b := wire.Reader{Stream: src}
+	defer b.Drop()
+	for data := first; ; data = b.Buffered() {
+		if len(data) > 0 {
+			if _, err := dst.Write(data); err != nil {
+				src.Interrupt(err)
+				return n
+			}
+			n += int64(len(data))
+		}
+		b.Advance(len(b.Buffered()))
+		b.Release()
+		switch err := b.Fill(); {
+		case err == io.EOF:
+			dst.CloseWrite()
+			return n
+		case err != nil:
+			dst.Interrupt(err)
+			return n
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package exchange
+
+import (
+	"errors"
+	"io"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/upstream"
+)
+
+// A Side is whose fault something is.
+type Side uint8
+
+// The sides of an exchange.
+const (
+	ByClient Side = iota
+	ByEndpoint
+	BySelf
+)
+
+// A Class is what kind of failure an attempt met, as Retry.on names it.
+type Class uint8
+
+// Classes of failures.
+const (
+	Final   Class = iota // never repeated
+	Connect              // nothing was sent
+	Reset                // the connection broke before a response head
+	Timeout              // no response head in time
+	Status               // a response head with a status that is retried
+	Busy                 // the endpoint has no free connection; nothing was sent
+)
+
+// An Error is how an exchange failed: what to answer, whose fault it is and whether
+// another attempt could help.
+type Error struct {
+	Status int    // for the client; 0: nobody is left to answer
+	Reason string // machine-readable, kebab-case
+	Side   Side
+	Class  Class
+	Err    error // may be nil
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errors without a cause of their own.
+var (
+	errNoRoute    = &Error{Status: 404, Reason: "no-route", Side: ByClient}
+	errMethod     = &Error{Status: 405, Reason: "method-not-allowed", Side: ByClient}
+	errNoEndpoint = &Error{Status: 503, Reason: "no-endpoint", Side: ByEndpoint}
+	errUnasked    = &Error{Status: 502, Reason: "unexpected-upgrade", Side: ByEndpoint}
+	errInterim    = &Error{Status: 502, Reason: "too-many-interim-responses", Side: ByEndpoint}
+	errPanic      = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
+)
+
+// connectError says why no connection to the endpoint could be had.
+func connectError(err error) *Error {
+	switch {
+	case errors.Is(err, upstream.ErrBusy):
+		return &Error{Status: 503, Reason: "endpoint-busy", Side: BySelf, Class: Busy, Err: err}
+	case errors.Is(err, engine.ErrTimeout):
+		return &Error{Status: 504, Reason: "connect-timeout", Side: ByEndpoint, Class: Connect, Err: err}
+	case errors.Is(err, engine.ErrStopping):
+		return &Error{Status: 503, Reason: "stopping", Side: BySelf, Err: err}
+	}
+	return &Error{Status: 502, Reason: "connect-failed", Side: ByEndpoint, Class: Connect, Err: err}
+}
+
+// endpointError says what went wrong on the endpoint's connection. It is also where a
+// client that left is noticed: the watch interrupts the endpoint's stream.
+func endpointError(err error) *Error {
+	var bad *h1.Error
+	switch {
+	case errors.Is(err, engine.ErrClientGone):
+		return clientError(err)
+	case errors.As(err, &bad):
+		return &Error{Status: 502, Reason: bad.Reason, Side: ByEndpoint, Err: err}
+	case errors.Is(err, engine.ErrTimeout):
+		return &Error{Status: 504, Reason: "endpoint-timeout", Side: ByEndpoint, Class: Timeout, Err: err}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &Error{Status: 502, Reason: "endpoint-closed", Side: ByEndpoint, Class: Reset, Err: err}
+	}
+	return &Error{Status: 502, Reason: "endpoint-reset", Side: ByEndpoint, Class: Reset, Err: err}
+}
+
+// clientError says what went wrong on the client's side.
+func clientError(err error) *Error {
+	var bad *h1.Error
+	switch {
+	case errors.As(err, &bad):
+		return &Error{Status: bad.Status, Reason: bad.Reason, Side: ByClient, Err: err}
+	case errors.Is(err, engine.ErrTimeout):
+		return &Error{Status: 408, Reason: "client-timeout", Side: ByClient, Err: err}
+	}
+	return &Error{Reason: "client-gone", Side: ByClient, Err: err}
+}

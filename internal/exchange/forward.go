@@ -1,0 +1,141 @@
+package exchange
+
+import (
+	"net/netip"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/rewrite"
+	"github.com/poise-lb/poise/internal/route"
+)
+
+// forward is what the proxy itself says of a request, and the room to write it.
+type forward struct {
+	norm  []byte // the path in normal form, as it was matched
+	path  []byte // room for norm
+	made  []byte // room for a rewritten path
+	chain []byte // room for X-Forwarded-For and the client's address
+	name  []byte // room for the endpoint's host
+}
+
+// The fields a proxy tells the endpoint about the client with.
+var (
+	nameRealIP = []byte("X-Real-IP")
+	nameFor    = []byte("X-Forwarded-For")
+	nameProto  = []byte("X-Forwarded-Proto")
+	nameHost   = []byte("X-Forwarded-Host")
+
+	protoHTTP  = []byte("http")
+	protoHTTPS = []byte("https")
+)
+
+func (f *forward) normalize(raw []byte) (norm []byte, err error) {
+	if cap(f.path) < 3*len(raw) {
+		f.path = make([]byte, 0, 3*len(raw)+64)
+	}
+	f.norm, err = route.Normalize(f.path[:0], raw)
+	return f.norm, err
+}
+
+// fields drops the fields that end at this hop and sets those that say who the client is:
+// from what the connection shows, or, behind a trusted proxy, from what that proxy said.
+// It returns the client's address as text.
+func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []byte) {
+	message.DropHopByHop(q.Fields)
+	proto := protoHTTP
+	if peer.Scheme == "https" {
+		proto = protoHTTPS
+	}
+	host, ip, chain := q.Host, peer.IP, peer.IP
+	if len(t.Trusted) > 0 && t.trusts(peer.Addr) {
+		ip, chain = f.believe(q.Fields, peer, t)
+		if v, ok := message.GetKind(q.Fields, message.XForwardedProto); ok {
+			proto = v
+		}
+		if v, ok := message.GetKind(q.Fields, message.XForwardedHost); ok {
+			host = v
+		}
+	} else {
+		message.Drop(q.Fields, message.Forwarded)
+		message.Drop(q.Fields, message.XForwardedPort)
+		message.Drop(q.Fields, message.XForwardedPrefix)
+	}
+	for i := range q.Fields {
+		switch q.Fields[i].Kind {
+		case message.XRealIP, message.XForwardedFor, message.XForwardedProto, message.XForwardedHost:
+			q.Fields[i].Drop = true
+		}
+	}
+	if len(ip) > 0 {
+		q.Fields = append(q.Fields,
+			message.Field{Name: nameRealIP, Value: ip, Kind: message.XRealIP},
+			message.Field{Name: nameFor, Value: chain, Kind: message.XForwardedFor})
+	}
+	q.Fields = append(q.Fields, message.Field{Name: nameProto, Value: proto, Kind: message.XForwardedProto})
+	if len(host) > 0 {
+		q.Fields = append(q.Fields, message.Field{Name: nameHost, Value: host, Kind: message.XForwardedHost})
+	}
+	return ip
+}
+
+// believe appends the peer to the chain of X-Forwarded-For and finds the client in it:
+// the last address that is not a trusted proxy's.
+func (f *forward) believe(fields []message.Field, peer *Peer, t *Table) (ip, chain []byte) {
+	f.chain = f.chain[:0]
+	for i := range fields {
+		if fields[i].Kind == message.XForwardedFor && len(fields[i].Value) > 0 {
+			f.chain = append(f.chain, fields[i].Value...)
+			f.chain = append(f.chain, ", "...)
+		}
+	}
+	told := len(f.chain)
+	f.chain = append(f.chain, peer.IP...)
+	ip = peer.IP
+	for rest := f.chain[:told]; len(rest) > 0; {
+		var hop []byte
+		rest, hop = cutLast(rest)
+		addr, err := netip.ParseAddr(string(hop))
+		if err != nil {
+			if len(hop) == 0 {
+				continue
+			}
+			break // whatever stands further left was not seen by a proxy we trust
+		}
+		if ip = hop; !t.trusts(addr.Unmap()) {
+			break
+		}
+	}
+	if told == 0 {
+		if v, ok := message.GetKind(fields, message.XRealIP); ok && len(v) > 0 {
+			ip = v
+		}
+	}
+	return ip, f.chain
+}
+
+// cutLast cuts the last element off a comma-separated list.
+func cutLast(list []byte) (rest, last []byte) {
+	i := len(list) - 1
+	for i >= 0 && list[i] != ',' {
+		i--
+	}
+	last = message.TrimSpace(list[i+1:])
+	if i < 0 {
+		return nil, last
+	}
+	return list[:i], last
+}
+
+// rules applies the route's edits of the request.
+func (f *forward) rules(q *message.Request, r *rewrite.Rules) {
+	f.made = r.Request(q, f.norm, f.made[:0])
+}
+
+// host names the endpoint's own host, for routes that ask for it.
+func (f *forward) host(q *message.Request, r *rewrite.Rules, e *endpoint.Endpoint) {
+	if !r.HostOfEndpoint() {
+		return
+	}
+	f.name = append(f.name[:0], e.Spec().Authority()...)
+	q.Host = f.name
+}

@@ -1,0 +1,157 @@
+package exchange
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/route"
+)
+
+// ReasonField is the response field that says, for machines, why the proxy itself
+// answered.
+const ReasonField = "Poise-Reason"
+
+// fail ends the exchange with err: by a response of our own, or, when the client has a
+// response head already, by cutting that response short.
+func (x *Exchange) fail(err *Error) {
+	x.log.Reason = err.Reason
+	if err.Status == 0 || x.client.Sent() {
+		x.client.Cut()
+		return
+	}
+	if e := x.reply(err); e != nil {
+		x.client.Cut()
+	}
+}
+
+// reply answers with a small body, text or JSON as the client prefers, and err's reason.
+func (x *Exchange) reply(err *Error) error {
+	x.client.Skip()
+	x.log.Status = err.Status
+	body, kind := x.explain(err)
+	r := &x.response
+	r.Reset()
+	r.Status, r.Reason = err.Status, []byte(statusText(err.Status))
+	r.Body, r.Length = message.Length, int64(len(body))
+	r.Fields = append(r.Fields,
+		message.NewField("Content-Type", kind),
+		message.NewField(ReasonField, err.Reason))
+	switch err.Status {
+	case 503:
+		r.Fields = append(r.Fields, message.NewField("Retry-After", x.retryAfter()))
+	case 405:
+		allow := x.table.Tree.Allowed(nil, x.Request.Host, x.forward.norm)
+		r.Fields = append(r.Fields, message.NewField("Allow", string(allow)))
+	}
+	if err := x.client.Head(r); err != nil {
+		return err
+	}
+	if string(x.Request.Method) != "HEAD" {
+		x.log.BytesOut += int64(len(body))
+		if err := x.client.Write(body); err != nil {
+			return err
+		}
+	}
+	return x.client.End(nil)
+}
+
+// explain writes the body. It names neither addresses nor causes: those are in the log,
+// for whoever runs the proxy.
+func (x *Exchange) explain(err *Error) (body []byte, kind string) {
+	text := explanations[err.Reason]
+	if text == "" {
+		text = statusText(err.Status)
+	}
+	if accept, ok := message.GetKind(x.Request.Fields, message.Accept); ok && prefersJSON(accept) {
+		return fmt.Appendf(nil, "{\"status\":%d,\"reason\":%q,\"message\":%q}\n", err.Status, err.Reason, text), "application/json"
+	}
+	return fmt.Appendf(nil, "%d %s: %s\n", err.Status, err.Reason, text), "text/plain; charset=utf-8"
+}
+
+// prefersJSON: JSON is named before any text.
+func prefersJSON(accept []byte) bool {
+	for t, rest := message.NextToken(accept); t != nil; t, rest = message.NextToken(rest) {
+		switch {
+		case hasPrefix(t, "application/json"), hasPrefix(t, "application/problem+json"):
+			return true
+		case hasPrefix(t, "text/"), hasPrefix(t, "*/*"):
+			return false
+		}
+	}
+	return false
+}
+
+func hasPrefix(b []byte, s string) bool {
+	return len(b) >= len(s) && message.EqualFold(b[:len(s)], s)
+}
+
+// retryAfter is when asking again may help, in whole seconds, rounded up.
+func (x *Exchange) retryAfter() string {
+	wait := time.Second
+	if x.route != nil {
+		wait = x.route.Service.RetryAfter(x.rt.Now())
+	}
+	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
+}
+
+// unmatched says why no route took the request.
+func (x *Exchange) unmatched(found route.MethodState) *Error {
+	if found == route.NotAllowed {
+		return errMethod
+	}
+	return errNoRoute
+}
+
+var explanations = map[string]string{
+	"no-route":                   "no route matches this request",
+	"method-not-allowed":         "no route takes this method here",
+	"bad-path":                   "the path cannot be understood safely",
+	"no-endpoint":                "no endpoint of the service is available",
+	"endpoint-busy":              "the endpoint has as many connections as it may have",
+	"connect-failed":             "the endpoint could not be reached",
+	"connect-timeout":            "the endpoint could not be reached in time",
+	"endpoint-timeout":           "the endpoint did not answer in time",
+	"endpoint-closed":            "the endpoint closed the connection without an answer",
+	"endpoint-reset":             "the connection to the endpoint broke",
+	"unexpected-upgrade":         "the endpoint switched protocols without being asked",
+	"too-many-interim-responses": "the endpoint sent too many interim responses",
+	"internal-error":             "the proxy failed",
+	"stopping":                   "the proxy is stopping",
+	"head-too-large":             "the request's head is too large",
+	"head-timeout":               "the request's head did not arrive in time",
+	"client-timeout":             "the request's content did not arrive in time",
+}
+
+func statusText(status int) string {
+	switch status {
+	case 400:
+		return "Bad Request"
+	case 404:
+		return "Not Found"
+	case 405:
+		return "Method Not Allowed"
+	case 408:
+		return "Request Timeout"
+	case 413:
+		return "Content Too Large"
+	case 414:
+		return "URI Too Long"
+	case 431:
+		return "Request Header Fields Too Large"
+	case 500:
+		return "Internal Server Error"
+	case 501:
+		return "Not Implemented"
+	case 502:
+		return "Bad Gateway"
+	case 503:
+		return "Service Unavailable"
+	case 504:
+		return "Gateway Timeout"
+	case 505:
+		return "HTTP Version Not Supported"
+	}
+	return "Error"
+}

@@ -1,0 +1,161 @@
+// Package exchange is the hallway: the whole life of one client request and its
+// response in straight-line code, over the runtime of internal/engine. Run is where to
+// begin reading.
+package exchange
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/policy"
+)
+
+// An Exchange is one client request and its response. The zero value is ready; it is
+// used again for the next request of a connection, since its buffers are worth keeping.
+type Exchange struct {
+	Request message.Request // filled in before Run
+
+	rt     engine.Runtime
+	table  *Table
+	client Client
+	peer   *Peer
+	route  *Route
+
+	began    time.Duration
+	deadline time.Duration // of the route
+
+	response message.Response
+	choice   policy.Attempt     // the question put to the service; knows who was tried
+	next     *endpoint.Endpoint // whom the next attempt goes to
+	attempts int
+	upload   upload
+	forward  forward
+	log      record.Exchange
+}
+
+// Run answers x.Request, which came from peer by way of client.
+func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client Client) {
+	x.begin(rt, t, peer, client)
+	defer x.record()
+	defer x.rescue()
+
+	if err := x.match(); err != nil {
+		x.fail(err)
+		return
+	}
+	x.rewrite()
+	if x.next = x.first(); x.next == nil {
+		x.fail(errNoEndpoint)
+		return
+	}
+	for {
+		err := x.attempt(x.next)
+		if err == nil {
+			return
+		}
+		if !x.again(err) {
+			x.fail(err)
+			return
+		}
+	}
+}
+
+// Refuse answers a request whose head could not be read.
+func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client Client, err error) {
+	x.begin(rt, t, peer, client)
+	defer x.record()
+	defer x.rescue()
+	x.fail(clientError(err))
+}
+
+func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client) {
+	x.rt, x.table, x.peer, x.client = rt, t, peer, client
+	x.route, x.next, x.attempts = nil, nil, 0
+	x.choice = policy.Attempt{}
+	x.upload.reset()
+	x.began = rt.Now()
+	x.log.Reset()
+	x.log.Client, x.log.Protocol = peer.Addr, peer.Proto
+	x.log.Method, x.log.Host, x.log.Path = x.Request.Method, x.Request.Host, x.Request.Path
+}
+
+// match finds the route. Matching is on the normalised path; what is forwarded stays raw
+// unless the route rewrites it.
+func (x *Exchange) match() *Error {
+	q := &x.Request
+	norm, err := x.forward.normalize(q.Path)
+	if err != nil {
+		return &Error{Status: 400, Reason: "bad-path", Side: ByClient, Err: err}
+	}
+	i, found := x.table.Tree.Match(q.Host, norm, q.Method)
+	if i < 0 {
+		return x.unmatched(found)
+	}
+	x.route = &x.table.Routes[i]
+	x.deadline = x.began + x.route.Timeout
+	x.log.Route, x.log.Service = i, x.route.Service.Name
+	return nil
+}
+
+// rewrite makes of the request what the endpoint is to see.
+func (x *Exchange) rewrite() {
+	q := &x.Request
+	clientIP := x.forward.fields(q, x.peer, x.table)
+	if k := x.route.Service.Key; k != nil {
+		if v, ok := k.Of(q, x.forward.norm, clientIP); ok {
+			x.choice.Key = policy.Hash(v)
+		}
+	}
+	x.forward.rules(q, x.route.Rules)
+}
+
+// readyMax is how long a request may wait for a service that has only begun to know its
+// endpoints.
+const readyMax = 3 * time.Second
+
+// first picks the endpoint of the first attempt. A service that was started a moment ago
+// is given the time to learn of its endpoints and to probe them.
+func (x *Exchange) first() *endpoint.Endpoint {
+	e := x.pick()
+	if e == nil && !x.route.Service.Settled() {
+		x.route.Service.AwaitReady(min(x.deadline, x.rt.Now()+readyMax))
+		e = x.pick()
+	}
+	return e
+}
+
+// pick asks the service for an endpoint that was not tried yet; nil: there is none.
+func (x *Exchange) pick() *endpoint.Endpoint {
+	s := x.route.Service
+	x.choice.Rand = x.rt.Rand()
+	x.choice.Seq = s.Seq(x.rt.Worker())
+	x.choice.Now = x.rt.Now()
+	return s.Pick(&x.choice)
+}
+
+// record hands the exchange to the access log and to the counters.
+func (x *Exchange) record() {
+	x.log.BytesIn = x.upload.bytes
+	x.table.Counts.Add(x.rt.Worker(), x.log.Status, x.log.BytesIn, x.log.BytesOut)
+	if x.table.Sink == nil {
+		return
+	}
+	x.log.Duration = x.rt.Now() - x.began
+	x.table.Sink.Put(&x.log)
+}
+
+// rescue turns a panic of ours into a 500, or into a cut response if it is too late for
+// that; the other exchanges go on.
+func (x *Exchange) rescue() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	x.table.Logger.Error("panic in an exchange", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	x.fail(errPanic)
+}

@@ -1,0 +1,76 @@
+package exchange
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/affinity"
+	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/rewrite"
+	"github.com/poise-lb/poise/internal/route"
+	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/upstream"
+)
+
+// A Table is everything an exchange needs to know. It is never modified after it has
+// been published; an exchange keeps the table it started with.
+type Table struct {
+	Tree    *route.Tree
+	Routes  []Route // as the Tree numbers them
+	Trusted []netip.Prefix
+	Stall   time.Duration // longest wait without progress while content is relayed
+	Logger  *slog.Logger
+	Sink    *record.Sink     // nil: no access log
+	Counts  *record.Counters // never nil
+}
+
+// A Route is where a match leads.
+type Route struct {
+	Service *Service
+	Rules   *rewrite.Rules
+	Timeout time.Duration // until the response head
+	Whole   bool          // Timeout bounds the whole exchange, content included
+}
+
+// A Service is a set of endpoints, with what a table says of it. The *service.Service
+// below is shared by all tables of a proxy.
+type Service struct {
+	*service.Service
+	Name  string
+	Key   *affinity.Key // nil: the policy needs none
+	Retry Retry
+}
+
+// Retry says when another attempt is made.
+type Retry struct {
+	Attempts int // in all
+	Connect  bool
+	Reset    bool
+	Timeout  bool
+	Statuses [600]bool // by status
+}
+
+// A Peer is what is known of a client's connection.
+type Peer struct {
+	Addr   netip.Addr // the zero Addr for a unix socket
+	IP     []byte     // Addr as text; empty for a unix socket
+	Scheme string     // "http" or "https"
+	Proto  string     // for the access log: "HTTP/1.1", "HTTP/2.0"
+}
+
+// trusts reports whether fields that name other peers are believed of this one.
+func (t *Table) trusts(a netip.Addr) bool {
+	for _, p := range t.Trusted {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// connections are those of an endpoint: what a service's Attach put there.
+func connections(e *endpoint.Endpoint) *upstream.Pool {
+	return service.Of(e).Attached.(*upstream.Pool)
+}

@@ -1,0 +1,201 @@
+package exchange
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/limits"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/upstream"
+)
+
+// uploadState is how far the request has been sent on the present connection.
+type uploadState uint8
+
+const (
+	sent    uploadState = iota // to its end
+	held                       // the head; the content waits for 100 (Continue)
+	running                    // a forked task sends the content
+)
+
+// upload is the way of the request's content to the endpoint. What has arrived with the
+// head is sent with the head; for the rest a task is forked, so that a response may come
+// before the content has ended.
+type upload struct {
+	state uploadState
+	task  engine.Join // of the forked task, nil if there is none
+
+	begun bool   // content has been taken from the client
+	kept  []byte // all of it so far, so that an attempt can be repeated
+	lost  bool   // kept is not all of it
+	err   error  // sending failed; the response may come all the same
+
+	bytes    int64
+	ended    atomic.Bool // the forked task has sent everything
+	stopping atomic.Bool // the forked task is to end
+	fault    atomic.Pointer[Error]
+}
+
+func (p *upload) reset() {
+	p.state, p.task, p.begun, p.lost, p.err, p.bytes = sent, nil, false, false, nil, 0
+	p.kept = p.kept[:0]
+	p.ended.Store(false)
+	p.stopping.Store(false)
+	p.fault.Store(nil)
+}
+
+// send sends the head and what has arrived of the content. Its errors are not the
+// attempt's yet: an endpoint that stops reading may have answered before.
+func (x *Exchange) send(u *upstream.Conn) {
+	p := &x.upload
+	p.state, p.err = sent, nil
+	u.Head(&x.Request)
+	if x.Request.Body == message.NoBody {
+		p.err = u.Flush()
+		return
+	}
+	if len(p.kept) > 0 {
+		p.err = u.Write(p.kept)
+	}
+	if x.sendArrived(u) {
+		return
+	}
+	if err := u.Flush(); err != nil {
+		p.err = err
+	}
+	if x.Request.ExpectContinue && !p.begun {
+		p.state = held
+		return
+	}
+	x.startUpload(u)
+}
+
+// sendArrived sends what has arrived of the content and reports whether that was all, or
+// all there will be.
+func (x *Exchange) sendArrived(u *upstream.Conn) (over bool) {
+	p := &x.upload
+	for {
+		data, err := x.client.Content(false)
+		switch {
+		case err == io.EOF:
+			if e := u.End(x.client.Trailers()); e != nil {
+				p.err = e
+			}
+			return true
+		case err != nil:
+			x.breakOff(u, err)
+			return true
+		case data == nil:
+			return false
+		}
+		x.keep(data)
+		if e := u.Write(data); e != nil {
+			p.err = e
+		}
+	}
+}
+
+func (x *Exchange) startUpload(u *upstream.Conn) {
+	p := &x.upload
+	p.state = running
+	p.ended.Store(false)
+	p.task = x.rt.Fork(func() { x.runUpload(u) })
+}
+
+// runUpload is the forked task. It ends at the end of the content, when the client fails,
+// when the endpoint takes no more, or when it is stopped.
+func (x *Exchange) runUpload(u *upstream.Conn) {
+	p := &x.upload
+	for p.err == nil && !p.stopping.Load() {
+		data, err := x.client.Content(true)
+		switch {
+		case err == io.EOF:
+			p.err = u.End(x.client.Trailers())
+			p.ended.Store(p.err == nil)
+			return
+		case err != nil && p.stopping.Load():
+			return
+		case err != nil:
+			x.breakOff(u, err)
+			return
+		}
+		x.keep(data)
+		if p.err = u.Write(data); p.err != nil {
+			return
+		}
+		if x.sendArrived(u) {
+			p.ended.Store(p.err == nil && p.fault.Load() == nil)
+			return
+		}
+		p.err = u.Flush()
+	}
+}
+
+// breakOff notes that the client's content failed, and wakes whoever waits for the
+// endpoint, which will never see a whole request.
+func (x *Exchange) breakOff(u *upstream.Conn, err error) {
+	x.upload.fault.Store(clientError(err))
+	u.Stream.Interrupt(err)
+}
+
+// keep remembers content for another attempt, within bounds.
+func (x *Exchange) keep(data []byte) {
+	p := &x.upload
+	p.begun = true
+	p.bytes += int64(len(data))
+	if p.lost || !idempotent(x.Request.Method) || len(p.kept)+len(data) > limits.ReplayBytesMax {
+		p.lost, p.kept = true, p.kept[:0]
+		return
+	}
+	p.kept = append(p.kept, data...)
+}
+
+// finishUpload ends the upload after a response was read to its end, and reports whether
+// the request went out whole. A response that came before the end of the content makes
+// the rest of no use (RFC 9112 §9.6).
+func (x *Exchange) finishUpload(u *upstream.Conn) (whole bool) {
+	p := &x.upload
+	if p.task == nil {
+		return p.state == sent && p.err == nil && p.fault.Load() == nil
+	}
+	if !p.ended.Load() && (!x.client.ContentRead() || !u.Persists()) {
+		x.stopUpload(u)
+	}
+	p.join()
+	return p.ended.Load()
+}
+
+// endUpload makes sure that no task uses u or the client's content any more.
+func (x *Exchange) endUpload(u *upstream.Conn) {
+	p := &x.upload
+	if p.task == nil {
+		return
+	}
+	if !p.ended.Load() {
+		x.stopUpload(u)
+	}
+	p.join()
+}
+
+var errStopped = errors.New("the exchange is over")
+
+func (x *Exchange) stopUpload(u *upstream.Conn) {
+	p := &x.upload
+	p.stopping.Store(true)
+	if !x.client.ContentRead() {
+		x.client.StopContent()
+	}
+	u.Stream.Interrupt(errStopped)
+}
+
+// join waits for the forked task. What was stopped on the way cannot be sent again: a
+// piece may have been taken from the client and not kept.
+func (p *upload) join() {
+	p.task.Wait()
+	p.task = nil
+	if p.stopping.Load() {
+		p.lost = true
+	}
+}

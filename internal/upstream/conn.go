@@ -1,0 +1,179 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/wire"
+)
+
+// A Conn is one connection to an endpoint, in use by one exchange. One task may send
+// while another receives.
+type Conn struct {
+	Stream engine.Stream
+
+	rt        engine.Runtime
+	pool      *Pool
+	stall     time.Duration
+	idleSince time.Duration
+
+	reused   bool
+	request  message.Body // how the request's content is delimited
+	out      wire.Writer
+	in       wire.Reader
+	content  h1.Decoder
+	received bool // a byte of the present response has arrived
+	persist  bool // the endpoint lets the connection persist
+	finished bool // the response has been read to its end
+}
+
+func newConn(rt engine.Runtime, p *Pool, s engine.Stream, stall time.Duration) *Conn {
+	return &Conn{Stream: s, rt: rt, pool: p, stall: stall, in: wire.Reader{Stream: s}, out: wire.Writer{Stream: s}}
+}
+
+func (c *Conn) reuse() {
+	c.reused, c.received, c.persist, c.finished = true, false, false, false
+}
+
+// Reused reports whether the connection has carried an exchange before this one.
+func (c *Conn) Reused() bool { return c.reused }
+
+// Received reports whether any byte of the response has arrived.
+func (c *Conn) Received() bool { return c.received }
+
+// Persists reports whether the endpoint lets the connection persist; known after the
+// final response head.
+func (c *Conn) Persists() bool { return c.persist }
+
+// Head gathers the request head; it leaves with the first content, or at Flush.
+func (c *Conn) Head(q *message.Request) {
+	c.request = q.Body
+	c.out.Room()
+	c.out.Out = h1.AppendRequest(c.out.Out, q)
+}
+
+// Write writes content as the head has announced it.
+func (c *Conn) Write(p []byte) error {
+	c.Stream.SetWriteDeadline(c.rt.Now() + c.stall)
+	if c.request == message.Chunked {
+		return c.out.Chunk(p)
+	}
+	return c.out.Write(p)
+}
+
+// Flush writes what has been gathered.
+func (c *Conn) Flush() error {
+	c.Stream.SetWriteDeadline(c.rt.Now() + c.stall)
+	return c.out.Flush()
+}
+
+// End ends the request.
+func (c *Conn) End(trailers []message.Field) error {
+	if c.request == message.Chunked {
+		c.out.Room()
+		c.out.Out = h1.AppendLastChunk(c.out.Out, trailers)
+	}
+	return c.Flush()
+}
+
+// ReadHead reads a response head, interim or final, into r, whose slices are valid
+// until the next ReadHead or Content. by bounds the wait; zero: none. It fails with
+// io.ErrUnexpectedEOF if the endpoint closed the connection first and with *h1.Error if
+// it talks nonsense.
+func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) error {
+	c.Stream.SetReadDeadline(by)
+	c.in.Unpin()
+	for {
+		if b := c.in.Buffered(); len(b) > 0 {
+			c.received = true
+			n, err := h1.ParseResponse(b, r, method)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				c.in.Pin(n)
+				if r.Status >= 200 {
+					c.persist = r.KeepAlive
+					c.content.Reset(r.Body, r.Length)
+				}
+				return nil
+			}
+		}
+		switch err := c.in.Fill(); {
+		case err == io.EOF:
+			return io.ErrUnexpectedEOF
+		case errors.Is(err, wire.ErrHeadTooLarge):
+			return &h1.Error{Status: 502, Reason: "response-head-too-large"}
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// Content returns the next piece of the response's content, valid until the next call,
+// and io.EOF after the last. With wait false it returns nil, nil rather than wait.
+func (c *Conn) Content(wait bool, by time.Duration) ([]byte, error) {
+	c.in.Unpin()
+	for {
+		if c.content.Done() {
+			c.finished = true
+			return nil, io.EOF
+		}
+		data, n, err := c.content.Next(c.in.Buffered())
+		if err != nil {
+			return nil, err
+		}
+		c.in.Advance(n)
+		switch {
+		case len(data) > 0:
+			return data, nil
+		case n > 0:
+			continue
+		case !wait:
+			return nil, nil
+		}
+		c.Stream.SetReadDeadline(by)
+		if err := c.in.Fill(); err == io.EOF {
+			if err := c.content.EOF(); err != nil {
+				return nil, err
+			}
+			c.persist, c.finished = false, true
+			return nil, io.EOF
+		} else if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Trailers are the response's trailer fields, after Content returned io.EOF.
+func (c *Conn) Trailers() []message.Field { return c.content.Trailers() }
+
+// Early gives away what was received behind a 101 head; the Conn is not read any more.
+func (c *Conn) Early() []byte {
+	early := append([]byte(nil), c.in.Buffered()...)
+	c.in.Advance(len(early))
+	c.Stream.SetReadDeadline(0)
+	c.Stream.SetWriteDeadline(0)
+	return early
+}
+
+// Done ends the exchange's use of the connection. It is kept for another one if whole
+// says that the request was sent to its end, the response was read to its end, both
+// sides let it persist and nothing lies behind the response.
+func (c *Conn) Done(whole bool) {
+	if whole && c.finished && c.persist && len(c.in.Buffered()) == 0 {
+		c.release()
+		c.pool.put(c)
+		return
+	}
+	c.pool.drop(c)
+}
+
+func (c *Conn) release() {
+	c.in.Drop()
+	c.out.Drop()
+}

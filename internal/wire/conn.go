@@ -1,0 +1,164 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/message"
+)
+
+// Timeouts bound the waits of a Conn.
+type Timeouts struct {
+	Head  time.Duration // first to last byte of a head
+	Idle  time.Duration // between requests
+	Stall time.Duration // without progress while content moves
+}
+
+// A Conn is the client's side of an HTTP/1.1 connection: requests come out of Next one
+// after the other, and between two Nexts it is the client of one exchange. Content may
+// be called by a forked task while another writes the response; all else belongs to the
+// task that called Next.
+type Conn struct {
+	rt       engine.Runtime
+	stream   engine.Stream
+	timeouts Timeouts
+	in       Reader
+	out      Writer
+
+	req     *message.Request
+	content h1.Decoder
+	read    atomic.Bool // the request's content has been read to its end
+	stopped atomic.Bool // StopContent was called
+
+	response message.Body // how the response's content is delimited on this wire
+	sent     bool         // the final response head has been written
+	last     atomic.Bool  // no further request on this connection
+	stopping *atomic.Bool // the proxy takes no further requests; may be nil
+}
+
+// NewConn returns a Conn that owns s. Once stopping says so (nil: never), the response
+// that is begun next is the connection's last.
+func NewConn(rt engine.Runtime, s engine.Stream, t Timeouts, stopping *atomic.Bool) *Conn {
+	return &Conn{rt: rt, stream: s, timeouts: t, in: Reader{Stream: s}, out: Writer{Stream: s}, stopping: stopping}
+}
+
+// Next reads the next request head into q, whose slices are valid until the following
+// Next. It returns io.EOF when the connection ended in good order between requests, an
+// *h1.Error for a request that is to be answered with its Status, or another error when
+// there is nobody left to answer.
+func (c *Conn) Next(q *message.Request) error {
+	c.req = q
+	c.in.Unpin()
+	c.response, c.sent = message.NoBody, false
+	c.stopped.Store(false)
+	first, heading := len(c.in.Buffered()) == 0, false
+	if first {
+		c.in.Release()
+		c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Idle)
+	}
+	for {
+		if b := c.in.Buffered(); len(b) > 0 {
+			n, err := h1.ParseRequest(b, q)
+			if err != nil {
+				c.last.Store(true)
+				c.read.Store(false)
+				return err
+			}
+			if n > 0 {
+				c.in.Pin(n)
+				c.content.Reset(q.Body, q.Length)
+				c.read.Store(q.Body == message.NoBody)
+				return nil
+			}
+			if !heading {
+				heading = true
+				c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Head)
+			}
+		}
+		if err := c.in.Fill(); err != nil {
+			return c.headError(err, heading)
+		}
+	}
+}
+
+func (c *Conn) headError(err error, heading bool) error {
+	c.last.Store(true)
+	c.read.Store(true)
+	switch {
+	case errors.Is(err, ErrHeadTooLarge):
+		c.read.Store(false)
+		return &h1.Error{Status: 431, Reason: "head-too-large"}
+	case heading && errors.Is(err, engine.ErrTimeout):
+		return &h1.Error{Status: 408, Reason: "head-timeout"}
+	case !heading && (err == io.EOF || errors.Is(err, engine.ErrTimeout)):
+		return io.EOF
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Content returns the next piece of the request's content, valid until the next call,
+// and io.EOF after the last. With wait false it returns nil, nil rather than wait.
+func (c *Conn) Content(wait bool) ([]byte, error) {
+	for {
+		if c.content.Done() {
+			c.read.Store(true)
+			return nil, io.EOF
+		}
+		data, n, err := c.content.Next(c.in.Buffered())
+		if err != nil {
+			c.last.Store(true)
+			return nil, err
+		}
+		c.in.Advance(n)
+		if c.content.Done() {
+			c.read.Store(true)
+		}
+		switch {
+		case len(data) > 0:
+			return data, nil
+		case n > 0:
+			continue
+		case !wait:
+			return nil, nil
+		}
+		c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Stall)
+		if c.stopped.Load() { // asked after the deadline is set: StopContent's must win
+			return nil, engine.ErrTimeout
+		}
+		if err := c.in.Fill(); err != nil {
+			c.last.Store(true)
+			if err == io.EOF {
+				err = engine.ErrClientGone
+			}
+			return nil, err
+		}
+	}
+}
+
+// ContentRead reports whether the content has been read to its end. Any task may ask.
+func (c *Conn) ContentRead() bool { return c.read.Load() }
+
+// Trailers are the request's trailer fields, after Content returned io.EOF.
+func (c *Conn) Trailers() []message.Field { return c.content.Trailers() }
+
+// StopContent makes a Content that waits in another task return with engine.ErrTimeout.
+func (c *Conn) StopContent() {
+	c.stopped.Store(true)
+	c.stream.SetReadDeadline(c.rt.Now())
+}
+
+// Skip reads over content that has arrived, so that a response which does not need it
+// costs no connection. It must not be called while another task reads the content.
+func (c *Conn) Skip() {
+	for {
+		if data, err := c.Content(false); err != nil || data == nil {
+			return
+		}
+	}
+}

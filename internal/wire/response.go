@@ -1,0 +1,142 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/message"
+)
+
+// Interim writes a 1xx response at once; a client of HTTP/1.0 knows none (RFC 9110 §15.2).
+func (c *Conn) Interim(r *message.Response) error {
+	if c.req.Minor == 0 {
+		return nil
+	}
+	c.out.Room()
+	c.out.Out = h1.AppendResponse(c.out.Out, r, h1.ResponseTo{Minor: c.req.Minor})
+	return c.Flush()
+}
+
+// Head gathers the final response head; it leaves with the first content, or at Flush.
+// A client of HTTP/1.0 gets content without a length delimited by the connection's end.
+func (c *Conn) Head(r *message.Response) error {
+	c.sent = true
+	if !c.req.KeepAlive || !c.ContentRead() || c.stopping != nil && c.stopping.Load() {
+		c.last.Store(true)
+	}
+	if r.Body == message.UntilClose {
+		r.Body = message.Chunked
+	}
+	if r.Body == message.Chunked && c.req.Minor == 0 {
+		r.Body = message.UntilClose
+		c.last.Store(true)
+	}
+	c.response = r.Body
+	c.out.Room()
+	c.out.Out = h1.AppendResponse(c.out.Out, r, h1.ResponseTo{
+		Minor: c.req.Minor,
+		Close: c.last.Load(),
+		Head:  string(c.req.Method) == "HEAD",
+	})
+	return nil
+}
+
+// Write writes content as the head has announced it.
+func (c *Conn) Write(p []byte) error {
+	if c.response == message.Chunked {
+		c.bound()
+		return c.out.Chunk(p)
+	}
+	c.bound()
+	return c.out.Write(p)
+}
+
+// Flush writes what has been gathered.
+func (c *Conn) Flush() error {
+	if len(c.out.Out) == 0 {
+		return nil
+	}
+	c.bound()
+	return c.out.Flush()
+}
+
+func (c *Conn) bound() { c.stream.SetWriteDeadline(c.rt.Now() + c.timeouts.Stall) }
+
+// End ends the response.
+func (c *Conn) End(trailers []message.Field) error {
+	if c.response == message.Chunked {
+		c.out.Room()
+		c.out.Out = h1.AppendLastChunk(c.out.Out, trailers)
+	}
+	return c.Flush()
+}
+
+// Continue tells the client to send the content it holds back (RFC 9110 §10.1.1).
+func (c *Conn) Continue() error {
+	return c.Interim(&message.Response{Status: 100, Reason: []byte("Continue")})
+}
+
+// Upgrade writes the 101 head and gives the connection away, with the bytes the client
+// has sent already.
+func (c *Conn) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
+	c.sent = true
+	c.last.Store(true)
+	c.out.Room()
+	c.out.Out = h1.AppendResponse(c.out.Out, r, h1.ResponseTo{Minor: c.req.Minor})
+	if err := c.Flush(); err != nil {
+		return nil, nil, err
+	}
+	early := append([]byte(nil), c.in.Buffered()...)
+	c.in.Advance(len(early))
+	c.stream.SetReadDeadline(0)
+	c.stream.SetWriteDeadline(0)
+	return c.stream, early, nil
+}
+
+// Watch and Unwatch have up interrupted with engine.ErrClientGone when the client leaves.
+func (c *Conn) Watch(up engine.Stream)   { c.rt.Watch(c.stream, up) }
+func (c *Conn) Unwatch(up engine.Stream) { c.rt.Unwatch(c.stream, up) }
+
+// Sent reports whether the final head has been given to Head or Upgrade.
+func (c *Conn) Sent() bool { return c.sent }
+
+// Last reports whether the connection takes no further request.
+func (c *Conn) Last() bool { return c.last.Load() }
+
+// Cut ends a response that cannot be completed so that the client can tell: content with
+// a length or in chunks by ending early, content until close only by a reset.
+func (c *Conn) Cut() {
+	c.last.Store(true)
+	if c.response == message.UntilClose {
+		c.out.Drop()
+		c.stream.Abort()
+		return
+	}
+	c.Flush()
+}
+
+// Bounds of what Close reads from a client that is still sending.
+const (
+	lingerBytes = 256 << 10
+	lingerTime  = time.Second
+)
+
+// Close ends the connection. A client that is still sending gets time to read the
+// response: closing with unread bytes would reset it away (RFC 9112 §9.6).
+func (c *Conn) Close() {
+	if c.sent && !c.ContentRead() && c.stream.CloseWrite() == nil {
+		c.in.Unpin()
+		c.stream.SetReadDeadline(c.rt.Now() + lingerTime)
+		for n := 0; n < lingerBytes; {
+			c.in.Advance(len(c.in.Buffered()))
+			if c.in.Fill() != nil {
+				break
+			}
+			n += len(c.in.Buffered())
+		}
+	}
+	c.stream.Close()
+	c.in.Drop()
+	c.out.Drop()
+}

@@ -1,0 +1,170 @@
+package poise
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/poise-lb/poise/internal/certs"
+	"github.com/poise-lb/poise/internal/core"
+)
+
+// Serve accepts connections from l until l or the Proxy is closed; after Close it returns
+// ErrClosed. It reads and writes HTTP/1.1 by its own codec. Connections that are
+// *tls.Conn are shaken hands with, and go to net/http if they agree on HTTP/2.
+func (p *Proxy) Serve(l net.Listener) error {
+	if !p.track(l) {
+		l.Close()
+		return ErrClosed
+	}
+	defer p.untrack(l)
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			p.serving.Go(func() { p.serveConn(conn) })
+			continue
+		}
+		if p.isClosed() {
+			return ErrClosed
+		}
+		var ne net.Error
+		if !errors.As(err, &ne) || !ne.Temporary() {
+			return err
+		}
+		// Most likely there are no descriptors left: those in use must end first.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		p.log.Warn("accept failed, trying again", "address", l.Addr().String(), "error", err, "pause", pause)
+		time.Sleep(pause)
+	}
+}
+
+// ServeTLS is Serve for a plain listener on which TLS is to be terminated. The files of
+// t are read again when they change; what cannot be read then is logged, and the
+// certificates in use stay.
+func (p *Proxy) ServeTLS(l net.Listener, t TLS) error {
+	store, err := certs.Load(t.Certificates)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var watch sync.WaitGroup
+	watch.Go(func() { store.Watch(ctx, func(err error) { p.reloaded(l, err) }) })
+	defer watch.Wait()
+	defer cancel()
+	for _, w := range store.Warnings(time.Now()) {
+		p.log.Warn(w)
+	}
+	c := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: store.GetCertificate,
+		NextProtos:     []string{"h2", "http/1.1"},
+	}
+	if t.MinVersion == "1.3" {
+		c.MinVersion = tls.VersionTLS13
+	}
+	return p.Serve(tls.NewListener(l, c))
+}
+
+func (p *Proxy) reloaded(l net.Listener, err error) {
+	if err != nil {
+		p.log.Error("certificates not reloaded, those in use stay", "address", l.Addr().String(), "error", err)
+		return
+	}
+	p.log.Info("certificates reloaded", "address", l.Addr().String())
+}
+
+// serveConn serves one connection until it ends.
+func (p *Proxy) serveConn(conn net.Conn) {
+	who := core.Peer{}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		who.Remote = a.AddrPort()
+		who.Remote = netip.AddrPortFrom(who.Remote.Addr().Unmap(), who.Remote.Port())
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		who.TLS = true
+		if err := p.shakeHands(t); err != nil {
+			p.log.Debug("TLS handshake failed", "client", conn.RemoteAddr().String(), "error", err)
+			conn.Close()
+			return
+		}
+		if t.ConnectionState().NegotiatedProtocol == "h2" {
+			p.handed.give(conn)
+			return
+		}
+	}
+	p.core.ServeStream(p.rt.Stream(conn), who)
+}
+
+func (p *Proxy) shakeHands(t *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.core.Config().Timeouts.Head)
+	defer cancel()
+	return t.HandshakeContext(ctx)
+}
+
+func (p *Proxy) track(l net.Listener) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.serving.Add(1)
+	p.listeners[l] = struct{}{}
+	return true
+}
+
+func (p *Proxy) untrack(l net.Listener) {
+	p.mu.Lock()
+	delete(p.listeners, l)
+	p.mu.Unlock()
+	l.Close()
+	p.serving.Done()
+}
+
+func (p *Proxy) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
+// handedOver is the listener through which net/http gets connections that have agreed on
+// HTTP/2.
+type handedOver struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newHandedOver() *handedOver {
+	return &handedOver{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (h *handedOver) give(c net.Conn) {
+	select {
+	case h.conns <- c:
+	case <-h.done:
+		c.Close()
+	}
+}
+
+func (h *handedOver) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handedOver) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+func (h *handedOver) Addr() net.Addr { return &net.TCPAddr{} }
