@@ -69,4 +69,8 @@ func (f filler) fields(out, v reflect.Value) {
 		}
 		out.Field(t.Index).Set(d)
 	}
+	if h, ok := v.Interface().(Health); ok && h.Timeout == 0 {
+		full := out.Addr().Interface().(*Health)
+		full.Timeout = min(full.Timeout, full.Interval) // who asks for quick probes need not say it twice
+	}
 }

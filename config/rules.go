@@ -49,7 +49,7 @@ func (v *validator) field(path string, f tags.Field, parent reflect.Value) {
 	at, val := Key(path, f.Name), parent.Field(f.Index)
 	custom := parent.Type() == reflect.TypeFor[Policy]() && parent.Interface().(Policy).Custom != nil
 	switch {
-	case f.Required && val.IsZero():
+	case f.Required && (val.IsZero() || val.Kind() == reflect.Slice && val.Len() == 0):
 		v.add(at, "", "", fmt.Sprintf("is missing: %s", f.Doc))
 	case custom:
 		return // the words are not looked at

@@ -53,9 +53,6 @@ func (v *validator) listeners(listen []Listen) {
 	seen := make(map[string]int)
 	for i, l := range listen {
 		path := Key(Index("listen", i), "address")
-		if l.TLS != nil && len(l.TLS.Certificates) == 0 {
-			v.add(Key(Key(Index("listen", i), "tls"), "certificates"), "", "", "at least one certificate is needed")
-		}
 		if l.Address == "" {
 			continue // required: said already
 		}
@@ -183,10 +180,11 @@ func (v *validator) policy(path string, p *Policy) {
 
 func (v *validator) health(path string, h *Health) {
 	if h.Check != "" {
+		near := nearCheck(h.Check)
 		if _, _, err := splitCheck(h.Check); err != nil {
-			v.add(Key(path, "check"), h.Check, nearCheck(h.Check), err.Error())
-		} else if upper := nearCheck(h.Check); upper != h.Check {
-			v.add(Key(path, "check"), h.Check, upper, "methods are case-sensitive")
+			v.add(Key(path, "check"), h.Check, near, err.Error())
+		} else if near != "" {
+			v.add(Key(path, "check"), h.Check, near, fmt.Sprintf("%q: methods are case-sensitive", h.Check))
 		}
 	}
 	if h.Timeout > h.Interval {
@@ -202,19 +200,18 @@ func (v *validator) health(path string, h *Health) {
 	}
 }
 
-// nearCheck guesses what a check was meant to be: a path alone, or a method in lower case.
+// nearCheck guesses what a check was meant to be, if it is a path alone or has a method
+// in lower case.
 func nearCheck(check string) string {
-	if strings.HasPrefix(check, "/") && !strings.Contains(check, " ") {
-		return "HEAD " + check
-	}
 	method, target, found := strings.Cut(check, " ")
-	if found && strings.HasPrefix(target, "/") && strings.ToUpper(method) != method {
-		return strings.ToUpper(method) + " " + target
+	near := strings.ToUpper(method) + " " + target
+	if !found {
+		near = "HEAD " + check
 	}
-	if found {
-		return check
+	if _, _, err := splitCheck(near); err != nil || near == check {
+		return ""
 	}
-	return ""
+	return near
 }
 
 func (v *validator) routes(c *Config) {

@@ -1,0 +1,177 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// good is a configuration in which every part is used and nothing is wrong.
+func good() Config {
+	return Config{
+		Version:        1,
+		Listen:         []Listen{{Address: "127.0.0.1:8080"}, {Address: ":8443", TLS: &TLS{Certificates: []Certificate{{"c", "k"}}}}},
+		TrustedProxies: []string{"10.0.0.0/8", "::1", "192.0.2.1"},
+		Services: map[string]Service{
+			"users": {
+				Endpoints: []Endpoint{{URL: "http://127.0.0.1:9001"}, {URL: "https://[::1]", Weight: 3}, {URL: "unix:/run/x"}, {URL: "http://users.local:80"}},
+				Policy:    Policy{Type: "round_robin"},
+				Health:    &Health{Check: "GET /health?full=1", Expect: []string{"200", "300-399"}},
+				Retry:     Retry{Attempts: 3, On: []string{"connect", "429"}},
+			},
+			"carts": {
+				Source: &Source{DNS: &DNSSource{URL: "http://carts.example:8080", Server: "10.0.0.10:53"}},
+				Policy: Policy{Type: "consistent_hash", Key: "path", Algorithm: "maglev", BoundedLoad: 1.25},
+			},
+		},
+		Routes: []Route{
+			{Service: "users", Match: Match{Methods: []string{"GET"}}, Rewrite: Rewrite{StripPrefix: "/api", Replace: &Replace{"/a", "/b"}}},
+			{Service: "carts", Timeout: time.Minute},
+		},
+	}
+}
+
+func TestValidateAcceptsGood(t *testing.T) {
+	c := good()
+	if err := c.Validate(); err != nil {
+		t.Errorf("as written: %v", err)
+	}
+	c = c.WithDefaults()
+	if err := c.Validate(); err != nil {
+		t.Errorf("with defaults: %v", err)
+	}
+}
+
+func users(c *Config, change func(*Service)) {
+	s := c.Services["users"]
+	change(&s)
+	c.Services["users"] = s
+}
+
+// TestValidateFinds breaks one thing at a time: it must be found where it is, alone.
+func TestValidateFinds(t *testing.T) {
+	many := func(v string) []string { return []string{v} }
+	for _, test := range []struct {
+		path, message, near string
+		spoil               func(*Config)
+	}{
+		{"version", `"2" is not known: it is 1`, "", func(c *Config) { c.Version = 2 }},
+		{"listen[0].address", "is missing", "", func(c *Config) { c.Listen[0].Address = "" }},
+		{"listen[0].address", "a port is missing", "", func(c *Config) { c.Listen[0].Address = "127.0.0.1" }},
+		{"listen[0].address", "a port is missing", "", func(c *Config) { c.Listen[0].Address = "::1" }},
+		{"listen[0].address", "not an address", "", func(c *Config) { c.Listen[0].Address = "a:b:c" }},
+		{"listen[0].address", `"70000" is not a port`, "", func(c *Config) { c.Listen[0].Address = "127.0.0.1:70000" }},
+		{"listen[0].address", `"http" is not a port`, "", func(c *Config) { c.Listen[0].Address = "127.0.0.1:http" }},
+		{"listen[0].address", "is not an IP address", "", func(c *Config) { c.Listen[0].Address = "127.0.0.256:80" }},
+		{"listen[1].address", "same address as that of listen[0]", "", func(c *Config) { c.Listen[0].Address = "0.0.0.0:8443" }},
+		{"listen[1].address", "same address as that of listen[0]", "", func(c *Config) { c.Listen[0].Address = "[::]:8443" }},
+		{"listen[1].tls.certificates", "is missing", "", func(c *Config) { c.Listen[1].TLS.Certificates = nil }},
+		{"listen[1].tls.certificates[0].key", "is missing", "", func(c *Config) { c.Listen[1].TLS.Certificates[0].Key = "" }},
+		{"listen[1].tls.min_version", "is not one of", "1.2", func(c *Config) { c.Listen[1].TLS.MinVersion = "12" }},
+		{"trusted_proxies[1]", "neither an IP address nor a prefix", "", func(c *Config) { c.TrustedProxies[1] = "10.0.0.0/33" }},
+		{"trusted_proxies[0]", "bits set behind", "10.0.0.0/8", func(c *Config) { c.TrustedProxies[0] = "10.1.2.3/8" }},
+		{"timeouts.idle", "-1s is less than 1ms", "", func(c *Config) { c.Timeouts.Idle = -time.Second }},
+		{"log.level", "is not one of", "warn", func(c *Config) { c.Log.Level = "WARN" }},
+		{"access_log.buffer", "is less than 1", "", func(c *Config) { c.AccessLog.Buffer = -1 }},
+		{"services", "no service", "", func(c *Config) { c.Services = nil; c.Routes = nil }},
+		{"routes", "no route", "", func(c *Config) { c.Routes = nil }},
+		{"services.users", "needs endpoints or a source", "", func(c *Config) { users(c, func(s *Service) { s.Endpoints = nil }) }},
+		{"services.users.source", "not both", "", func(c *Config) {
+			users(c, func(s *Service) { s.Source = &Source{File: &FileSource{Path: "x"}} })
+		}},
+		{"services.users.endpoints[0].url", "is missing", "", func(c *Config) { users(c, func(s *Service) { s.Endpoints[0].URL = "" }) }},
+		{"services.users.endpoints[0].url", "begins with http://", "", func(c *Config) { users(c, func(s *Service) { s.Endpoints[0].URL = "127.0.0.1:1" }) }},
+		{"services.users.endpoints[0].url", `scheme "ftp"`, "", func(c *Config) { users(c, func(s *Service) { s.Endpoints[0].URL = "ftp://a" }) }},
+		{"services.users.endpoints[0].url", "has no path", "", func(c *Config) { users(c, func(s *Service) { s.Endpoints[0].URL = "http://a/b" }) }},
+		{"services.users.endpoints[1].url", "listed already", "", func(c *Config) { users(c, func(s *Service) { s.Endpoints[0].URL = "https://[0:0::1]:443" }) }},
+		{"services.users.endpoints[0].weight", "1001 is more than 1000", "", func(c *Config) { users(c, func(s *Service) { s.Endpoints[0].Weight = 1001 }) }},
+		{"services.users.endpoints[0].weight", "-1 is less than 1", "", func(c *Config) { users(c, func(s *Service) { s.Endpoints[0].Weight = -1 }) }},
+		{"services.users.policy.type", "is not one of", "round_robin", func(c *Config) { users(c, func(s *Service) { s.Policy.Type = "roundrobin" }) }},
+		{"services.users.policy.key", "only consistent_hash", "", func(c *Config) { users(c, func(s *Service) { s.Policy.Key = "path" }) }},
+		{"services.users.policy.algorithm", "only consistent_hash", "", func(c *Config) { users(c, func(s *Service) { s.Policy.Algorithm = "maglev" }) }},
+		{"services.users.policy.bounded_load", "only consistent_hash", "", func(c *Config) { users(c, func(s *Service) { s.Policy.BoundedLoad = 2 }) }},
+		{"services.carts.policy.bounded_load", "0.5 is less than 1", "", func(c *Config) {
+			s := c.Services["carts"]
+			s.Policy.BoundedLoad = 0.5
+			c.Services["carts"] = s
+		}},
+		{"services.carts.source.dns.url", "no host name", "", func(c *Config) { c.Services["carts"].Source.DNS.URL = "http://10.0.0.1" }},
+		{"services.carts.source.dns.server", "name server", "", func(c *Config) { c.Services["carts"].Source.DNS.Server = "ns.example:53" }},
+		{"services.carts.source", "needs file or dns", "", func(c *Config) { c.Services["carts"].Source.DNS = nil }},
+		{"services.carts.source", "file and dns", "", func(c *Config) { c.Services["carts"].Source.File = &FileSource{Path: "x"} }},
+		{"services.users.health.check", "is missing", "", func(c *Config) { c.Services["users"].Health.Check = "" }},
+		{"services.users.health.check", "not a method and a path", "HEAD /x", func(c *Config) { c.Services["users"].Health.Check = "/x" }},
+		{"services.users.health.check", "case-sensitive", "GET /x", func(c *Config) { c.Services["users"].Health.Check = "get /x" }},
+		{"services.users.health.check", "percent-encoded", "", func(c *Config) { c.Services["users"].Health.Check = "GET /x y" }},
+		{"services.users.health.timeout", "2s is longer than the interval, 1s", "", func(c *Config) {
+			c.Services["users"].Health.Interval, c.Services["users"].Health.Timeout = time.Second, 2*time.Second
+		}},
+		{"services.users.health.expect[0]", "neither a status nor a range", "", func(c *Config) { c.Services["users"].Health.Expect = many("399-200") }},
+		{"services.users.health.expect[0]", "neither a status nor a range", "", func(c *Config) { c.Services["users"].Health.Expect = many("600") }},
+		{"services.users.health.expect", "no status", "", func(c *Config) { c.Services["users"].Health.Expect = []string{} }},
+		{"services.users.breaker.failure_rate", "101 is more than 100", "", func(c *Config) { users(c, func(s *Service) { s.Breaker.FailureRate = 101 }) }},
+		{"services.users.panic_threshold", "-2 is less than -1", "", func(c *Config) { users(c, func(s *Service) { s.PanicThreshold = -2 }) }},
+		{"services.users.retry.attempts", "9 is more than 8", "", func(c *Config) { users(c, func(s *Service) { s.Retry.Attempts = 9 }) }},
+		{"services.users.retry.on[0]", "is not retried on", "timeout", func(c *Config) { users(c, func(s *Service) { s.Retry.On = many("timeouts") }) }},
+		{"services.users.retry.on[0]", "is not retried on", "", func(c *Config) { users(c, func(s *Service) { s.Retry.On = many("200") }) }},
+		{"services.users.connections.max", "-1 is less than 0", "", func(c *Config) { users(c, func(s *Service) { s.Connections.Max = -1 }) }},
+		{"routes[1].service", `no service "cart"`, "carts", func(c *Config) { c.Routes[1].Service = "cart" }},
+		{"routes[1].service", "is missing", "", func(c *Config) { c.Routes[1].Service = "" }},
+		{"routes[1].timeout", "less than", "", func(c *Config) { c.Routes[1].Timeout = -1 }},
+		{"routes[0].match.methods[0]", "case-sensitive", "GET", func(c *Config) { c.Routes[0].Match.Methods = many("get") }},
+		{"routes[0].match.methods[0]", "not a method", "", func(c *Config) { c.Routes[0].Match.Methods = many("G T") }},
+		{"routes[0].rewrite.strip_prefix", "begin with a slash", "/api", func(c *Config) { c.Routes[0].Rewrite.StripPrefix = "api" }},
+		{"routes[0].rewrite.replace.prefix", "is missing", "", func(c *Config) { c.Routes[0].Rewrite.Replace.Prefix = "" }},
+		{`services["a.b"]`, "needs endpoints", "", func(c *Config) { c.Services["a.b"] = Service{} }},
+	} {
+		t.Run(test.path+" "+test.message, func(t *testing.T) {
+			c := good()
+			test.spoil(&c)
+			var found *Errors
+			if !errors.As(c.Validate(), &found) {
+				t.Fatal("nothing was found")
+			}
+			i := slices.IndexFunc(found.List, func(p Problem) bool {
+				return p.Path == test.path && strings.Contains(p.Message, test.message) && p.Near == test.near
+			})
+			if i < 0 {
+				t.Errorf("found only:\n%+v", found.List)
+			}
+			if len(found.List) > 1 && test.path != "services" {
+				t.Errorf("one mistake, %d problems:\n%v", len(found.List), found)
+			}
+			// The same with defaults: nothing may hide or appear.
+			full := c.WithDefaults()
+			if got, want := fmt.Sprint(full.Validate()), found.Error(); got != want {
+				t.Errorf("with defaults:\n%s\nwithout:\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestValidateLooksNotAtTheWordsOfCustomPolicies(t *testing.T) {
+	c := good()
+	users(&c, func(s *Service) { s.Policy = Policy{Custom: &customPolicy{}, Type: "mine", Key: "anything"} })
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPaths(t *testing.T) {
+	for want, got := range map[string]string{
+		"a":          Key("", "a"),
+		"a.b":        Key("a", "b"),
+		`a["b.c"]`:   Key("a", "b.c"),
+		`a[""]`:      Key("a", ""),
+		`a["b\"c"]`:  Key("a", `b"c`),
+		"a[3]":       Index("a", 3),
+		"a[3].b_c-d": Key(Index("a", 3), "b_c-d"),
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
