@@ -24,13 +24,11 @@ func mayBeComplete(b []byte, i int) (bool, *Error) {
 	if bytes.Index(within, headEnd) >= 0 {
 		return true, nil
 	}
-	if bytes.HasSuffix(b, []byte("\n\n")) || bytes.HasSuffix(b, []byte("\n\r\n")) {
-		return true, nil // whoever ends his lines like this waits for an answer
-	}
 	if len(b) >= limits.HeadBytesMax {
 		return false, errHeadBytes
 	}
-	return false, nil
+	// Whoever ends his last line like this ends all of them so, and waits for an answer.
+	return bytes.HasSuffix(b, []byte("\n\n")) || bytes.HasSuffix(b, []byte("\n\r\n")), nil
 }
 
 // parseFields reads field lines at b[i:] up to and including the empty line, and appends
