@@ -367,24 +367,25 @@ func BenchmarkMatch(b *testing.B) {
 			}
 		})
 	}
-	b.Run("routes=10000,spread", func(b *testing.B) { // every route in turn: caches do not help
-		patterns := benchPatterns(10000)
-		tree := mustBuild(b, patterns)
-		var hosts, paths [][]byte
-		for n := 5; n <= len(patterns); n += 5 {
-			h, p := questions(n)
-			hosts, paths = append(hosts, h...), append(paths, p...)
-		}
-		method := []byte("GET")
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			if index, _ := tree.Match(hosts[i], paths[i], method); index != i {
-				b.Fatal(i, index)
+	for _, n := range []int{1000, 10000} {
+		b.Run(fmt.Sprintf("routes=%d,spread", n), func(b *testing.B) { // every route in turn: caches do not help
+			tree := mustBuild(b, benchPatterns(n))
+			var hosts, paths [][]byte
+			for m := 5; m <= n; m += 5 {
+				h, p := questions(m)
+				hosts, paths = append(hosts, h...), append(paths, p...)
 			}
-			i = (i + 3779) % len(hosts) // a prime, so that neighbours are far apart
-		}
-	})
+			method := []byte("GET")
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if index, _ := tree.Match(hosts[i], paths[i], method); index != i {
+					b.Fatal(i, index)
+				}
+				i = (i + 3779) % n // a prime, so that neighbours are far apart
+			}
+		})
+	}
 	b.Run("wildcard", func(b *testing.B) {
 		patterns := benchPatterns(10000)
 		for i := range 1000 {

@@ -26,9 +26,9 @@ type node struct {
 
 // leaf holds the patterns of one host and path, by method, as indexes into the list.
 type leaf struct {
-	method map[string]int
-	every  int      // the pattern that takes all other methods; none if there is none
-	names  []string // the keys of method, sorted
+	method map[string]int // nil if no pattern names one
+	every  int            // the pattern that takes all other methods; none if there is none
+	names  []string       // the keys of method, sorted
 }
 
 // none is no index.
@@ -76,7 +76,7 @@ func Build(patterns []Pattern) (*Tree, error) {
 		}
 		slot := t.host(&parsed).path(&parsed)
 		if *slot == nil {
-			*slot = &leaf{method: make(map[string]int), every: none}
+			*slot = &leaf{every: none}
 			leaves = append(leaves, *slot)
 		}
 		if i, method := (*slot).add(j, parsed.methods); i != none {
@@ -143,6 +143,9 @@ func (l *leaf) add(j int, methods []string) (int, string) {
 		}
 		l.every = j
 		return none, ""
+	}
+	if l.method == nil {
+		l.method = make(map[string]int)
 	}
 	got := false
 	for _, m := range methods {
