@@ -8,6 +8,7 @@
 package endpoint
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -115,25 +116,28 @@ func (e *Endpoint) End(o Outcome) {
 
 // Latency is the peak-sensitive moving average of the time to a response head, as of
 // now: it jumps up to a slow answer and comes down over about ten seconds, also while
-// the endpoint is idle, so that it is tried again. 0 means never measured.
+// the endpoint is idle, so that it is tried again. 0 means never measured, or so long ago
+// (80 seconds) that it is forgotten.
 func (e *Endpoint) Latency(now time.Duration) time.Duration {
-	ns, _ := e.latency.read(now)
+	ns, _ := e.Estimate(now)
 	return time.Duration(ns)
 }
 
 // Failing is the level of recent failure as of now, from 0 (all is well) to 1: a moving
 // average over the last dozen attempts which also fades with time.
 func (e *Endpoint) Failing(now time.Duration) float32 {
-	if uint32(e.latency.word.Load()) == 0 { // nearly always
-		return 0
-	}
-	_, failing := e.latency.read(now)
+	_, failing := e.Estimate(now)
 	return failing
 }
 
+// Faultless reports whether Failing is 0 without a need to work it out: nearly always.
+func (e *Endpoint) Faultless() bool { return uint32(e.latency.word.Load()) == 0 }
+
 // Estimate is Latency, in nanoseconds, and Failing from a single read: for pickers.
 func (e *Endpoint) Estimate(now time.Duration) (ns, failing float32) {
-	return e.latency.read(now)
+	w := e.latency.word.Load()
+	k := decay(int64(now) - e.latency.at.Load())
+	return math.Float32frombits(uint32(w>>32)) * k, math.Float32frombits(uint32(w)) * k
 }
 
 // Stats is the live state of an endpoint at one moment, for display.
@@ -149,7 +153,7 @@ type Stats struct {
 // Stats reads the live state. The fields are read one after the other: while attempts
 // run, they may be apart by a few.
 func (e *Endpoint) Stats(now time.Duration) Stats {
-	ns, failing := e.latency.read(now)
+	ns, failing := e.Estimate(now)
 	return Stats{
 		InFlight: e.InFlight(),
 		// Failures before attempts, so that they are never more.

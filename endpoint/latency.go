@@ -38,30 +38,25 @@ func unpack(w uint64) (ns, failing float32) {
 	return math.Float32frombits(uint32(w >> 32)), math.Float32frombits(uint32(w))
 }
 
-// decay is what is left of the past after d. It stands for exp(-d/decayTime), monotone
-// and within 2 % of it for the first decayTime, for the price of one division.
-func decay(d int64) float32 {
-	if d <= 0 {
-		return 1
-	}
-	x := float32(d) / float32(decayTime)
-	return 1 / (1 + x*(1+x*(0.5+x/6)))
-}
+// forgetTime is the age at which nothing is left of an estimate.
+const forgetTime = 8 * decayTime
 
-// read returns both averages as of now.
-func (l *latency) read(now time.Duration) (ns, failing float32) {
-	w := l.word.Load()
-	if w == 0 {
-		return 0, 0
-	}
-	ns, failing = unpack(w)
-	k := decay(int64(now) - l.at.Load())
-	return ns * k, failing * k
+// decay is what is left of the past after d. It is (1-x/8)^8 and stands for exp(-x), with
+// x = d/decayTime: three multiplications, and an end at forgetTime. A reader whose clock
+// lags behind the last change by a little finds a little more than there was.
+func decay(d int64) float32 {
+	y := float32(max(int64(forgetTime)-d, 0)) * (1 / float32(forgetTime))
+	y *= y
+	y *= y
+	return y * y
 }
 
 // observe learns from one outcome.
 func (l *latency) observe(o Outcome) {
 	sample := float32(max(o.Latency, 0))
+	if sample == 0 && !o.Failed {
+		return // no response and nobody at fault, as when a client leaves: nothing learned
+	}
 	for {
 		old, at := l.word.Load(), l.at.Load()
 		ns, failing := unpack(old)
@@ -82,7 +77,7 @@ func (l *latency) observe(o Outcome) {
 
 // next is the estimate after one more outcome, age nanoseconds after the last.
 func next(ns, failing, sample float32, age int64, failed bool) uint64 {
-	k := decay(age)
+	k := decay(max(age, 0))
 	failing *= k
 	switch {
 	case failed:
@@ -90,8 +85,6 @@ func next(ns, failing, sample float32, age int64, failed bool) uint64 {
 		// An error that comes at once says nothing good: failures only ever raise the
 		// latency, and hold off its decay, so that failing fast attracts nobody.
 		return pack(max(ns, sample), failing)
-	case sample == 0:
-		// Nobody at fault and no response, as when a client leaves: nothing learned.
 	case sample > ns:
 		ns = sample
 	default:

@@ -35,8 +35,8 @@ func (id ID) String() string {
 	return s
 }
 
-// hash is FNV-1a over the parts, each ended by a byte that UTF-8 never has, and a final
-// mix (FNV alone leaves similar addresses close together in the upper bits). Several
+// hash is FNV-1a over the parts, each ended by its length in a form that no byte has, and a
+// final mix (FNV alone leaves similar addresses close together in the upper bits). Several
 // proxies must agree on it: it may never change.
 func (id ID) hash() uint64 {
 	const offset, prime = 0xcbf29ce484222325, 0x100000001b3
@@ -45,7 +45,7 @@ func (id ID) hash() uint64 {
 		for i := range len(part) {
 			h = (h ^ uint64(part[i])) * prime
 		}
-		h = (h ^ 0xff) * prime
+		h = (h ^ (256 + uint64(len(part)))) * prime
 	}
 	h = (h ^ h>>32) * 0xd6e8feb86659fd93
 	h = (h ^ h>>32) * 0xd6e8feb86659fd93
