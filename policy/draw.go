@@ -89,9 +89,11 @@ func (w *wheel) same(eps []*endpoint.Endpoint) bool {
 func (w *wheel) index(r uint64) int {
 	i, fraction := bits.Mul64(r, uint64(len(w.eps)))
 	if w.slots != nil {
-		if s := &w.slots[i]; fraction >= s.keep {
-			return int(s.other)
-		}
+		s := &w.slots[i]
+		// A jump could not be predicted: own is all ones if fraction < keep, or else 0.
+		_, below := bits.Sub64(fraction, s.keep, 0)
+		own := -below
+		return int(i&own | uint64(s.other)&^own)
 	}
 	return int(i)
 }

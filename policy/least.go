@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/poise-lb/poise/endpoint"
+import (
+	"math/bits"
+
+	"github.com/poise-lb/poise/endpoint"
+)
 
 const (
 	// scanMax is the number of endpoints up to which least connections looks at all.
@@ -31,11 +35,16 @@ func (p *leastPicker) Pick(a *Attempt) *endpoint.Endpoint {
 		return nil
 	}
 	r := next(a.Rand)
-	if len(p.eps) <= scanMax {
-		for _, e := range p.eps {
-			if e != best && !a.Tried.Has(e) {
+	if n := len(p.eps); n <= scanMax {
+		// From a random start, so that equally idle ones get the same.
+		i, _ := bits.Mul64(r, uint64(n))
+		for range n {
+			if e := p.eps[i]; e != best && !a.Tried.Has(e) {
 				r += golden
 				best = lighter(best, e, a.Now, r)
+			}
+			if i++; i == uint64(n) {
+				i = 0
 			}
 		}
 		return best

@@ -1,0 +1,67 @@
+package policy
+
+import (
+	"math"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// PeakEWMA picks, of two distinct endpoints drawn by weight, the one that promises the
+// earlier answer: its latency (a moving average that jumps to peaks) times the attempts it
+// would have in flight. In-flight counts are taken relative to the weight, so that a heavy
+// endpoint may hold more of them. An endpoint that was never measured gets one attempt at
+// a time until it has answered.
+func PeakEWMA() Policy { return peakEWMA{} }
+
+type peakEWMA struct{}
+
+type peakPicker struct {
+	wheel
+	mean float32 // weight
+}
+
+func (peakEWMA) Build(_, usable []*endpoint.Endpoint, prev Picker) Picker {
+	if p, ok := prev.(*peakPicker); ok && p.same(usable) {
+		return p
+	}
+	p := &peakPicker{wheel: newWheel(usable)}
+	if len(usable) > 0 {
+		p.mean = float32(p.total) / float32(len(usable))
+	}
+	return p
+}
+
+func (p *peakPicker) Pick(a *Attempt) *endpoint.Endpoint {
+	first, second, coin := p.pair(a)
+	if second == nil {
+		return first
+	}
+	winner := first
+	// Costs are never negative, and then their bits compare as they do: a conditional
+	// move again, as in lighter.
+	if math.Float32bits(p.cost(second, a.Now)) < math.Float32bits(p.cost(first, a.Now)) {
+		winner = second
+	}
+	if first.Faultless() && second.Faultless() {
+		return winner
+	}
+	return sounder(winner, first, second, a.Now, coin)
+}
+
+// unknownCost stands for the latency, in nanoseconds, of an endpoint that is busy or
+// failing and never answered: more than any real one (a day).
+const unknownCost = float32(24 * time.Hour)
+
+// cost is what an attempt would have to expect.
+func (p *peakPicker) cost(e *endpoint.Endpoint, now time.Duration) float32 {
+	busy := float32(e.InFlight())
+	if p.slots != nil {
+		busy *= p.mean / float32(e.Weight())
+	}
+	ns, failing := e.Estimate(now)
+	if ns == 0 && busy+failing > 0 {
+		ns = unknownCost
+	}
+	return ns * (1 + busy)
+}
