@@ -68,14 +68,14 @@ func (m *message) String() string {
 type wire struct {
 	conn
 	unread []byte
+	room   [4096]byte
 	idle   bool // an endpoint's, between requests; guarded by the endpoint's mu
 }
 
 // more reads once from the conn.
 func (w *wire) more() error {
-	var p [4096]byte
-	n, err := w.Read(p[:])
-	w.unread = append(w.unread, p[:n]...)
+	n, err := w.Read(w.room[:])
+	w.unread = append(w.unread, w.room[:n]...)
 	if n > 0 {
 		return nil
 	}

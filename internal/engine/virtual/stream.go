@@ -24,6 +24,7 @@ type Stream struct {
 	name          string
 	peer          *Stream
 	in            inbox
+	coming        []arrival // on its way to in, in order
 
 	readBy, writeBy    time.Duration
 	readable, writable cond
@@ -36,12 +37,25 @@ type Stream struct {
 
 // inbox is what arrived, or is about to, from the peer.
 type inbox struct {
-	unread  []byte
+	unread  []byte // the end of buffer
+	buffer  []byte
 	transit int  // bytes written by the peer and not yet arrived
 	fin     bool // the peer ended its side in good order, after unread
 	cut     bool // a reset came after unread, which can still be read
 	reset   bool // the peer aborted; unread is lost
 	lost    bool // the peer aborted and the reset is on its way: nothing else arrives
+}
+
+// add puts bytes behind the unread ones, at the start of buffer if there is no room.
+func (b *inbox) add(p []byte) {
+	if len(b.unread)+len(p) > cap(b.unread) && len(b.unread)+len(p) <= cap(b.buffer)/2 {
+		b.unread = b.buffer[:copy(b.buffer[:cap(b.buffer)], b.unread)]
+	}
+	grown := len(b.unread)+len(p) > cap(b.unread)
+	b.unread = append(b.unread, p...)
+	if grown {
+		b.buffer = b.unread
+	}
 }
 
 // ended reports whether the peer ended its side, whatever is unread before that.
@@ -92,7 +106,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 	switch {
 	case len(s.in.unread) > 0:
 		n := copy(p, s.in.unread)
-		s.in.unread = s.in.unread[:copy(s.in.unread, s.in.unread[n:])]
+		if s.in.unread = s.in.unread[n:]; len(s.in.unread) == 0 {
+			s.in.unread = s.in.buffer[:0]
+		}
 		s.w.wake(&s.peer.writable)
 		return n, nil
 	case s.in.fin:
@@ -105,6 +121,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 // Write blocks while the peer does not read what was written before.
 func (s *Stream) Write(p []byte) (int, error) {
 	s.w.running()
+	longest := max(s.w.SegmentMax, len(p)/piecesMax)
 	for written := 0; ; {
 		if err := s.writeError(); err != nil {
 			return written, err
@@ -118,7 +135,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 		}
 		free := s.w.bufferBytes() - len(s.peer.in.unread) - s.peer.in.transit
 		if n := min(free, len(p)-written); n > 0 {
-			s.peer.carry(p[written : written+n])
+			s.peer.carry(p[written:written+n], longest)
 			written += n
 			continue
 		}
@@ -216,39 +233,66 @@ func (s *Stream) leave() {
 	s.w.wake(&s.peer.writable)
 }
 
-// carry takes bytes from the peer to this end, in pieces if the world wants that.
-func (s *Stream) carry(p []byte) {
+// carry takes bytes from the peer to this end, in pieces not longer than that if the
+// world wants pieces.
+func (s *Stream) carry(p []byte, longest int) {
 	w := s.w
 	for p := slices.Clone(p); len(p) > 0; {
 		n := len(p)
 		if w.SegmentMax > 0 {
-			n = 1 + w.choice.IntN(min(n, w.SegmentMax))
+			n = 1 + w.choice.IntN(min(n, longest))
 		}
 		piece := p[:n:n]
 		p = p[n:]
 		s.in.transit += n
 		s.send(func(in *inbox) {
 			in.transit -= n
-			in.unread = append(in.unread, piece...)
+			in.add(piece)
 		})
 	}
 }
 
+// An arrival is something on its way to an end of a stream.
+type arrival struct {
+	at   time.Duration
+	what func(*inbox)
+}
+
 // send makes something arrive at this end, behind all that was sent to it before.
-func (s *Stream) send(arrive func(*inbox)) {
-	s.w.soon(func() {
-		switch {
-		case s.in.lost:
-		case s.closed:
-			// Bytes for a socket that is gone are answered with a reset. One that
-			// read the FIN before keeps saying EOF, and only fails to write.
-			s.peer.refused = true
-			s.w.wake(&s.peer.writable)
-		default:
-			arrive(&s.in)
-			s.noticed()
-		}
-	})
+func (s *Stream) send(what func(*inbox)) {
+	w := s.w
+	if w.Delay == 0 && w.SegmentMax == 0 {
+		s.arrive(what)
+		return
+	}
+	s.coming = append(s.coming, arrival{w.Now() + w.Delay, what})
+	if len(s.coming) == 1 {
+		w.after(s.coming[0].at, s.arriveNext)
+	}
+}
+
+// arriveNext keeps but one timer per end: a long write is thousands of pieces.
+func (s *Stream) arriveNext() {
+	next := s.coming[0]
+	s.coming = s.coming[1:]
+	if len(s.coming) > 0 {
+		s.w.after(s.coming[0].at, s.arriveNext)
+	}
+	s.arrive(next.what)
+}
+
+func (s *Stream) arrive(what func(*inbox)) {
+	switch {
+	case s.in.lost:
+	case s.closed:
+		// Bytes for a socket that is gone are answered with a reset. One that read the
+		// FIN before keeps saying EOF, and only fails to write.
+		s.peer.refused = true
+		s.w.wake(&s.peer.writable)
+	default:
+		what(&s.in)
+		s.noticed()
+	}
 }
 
 // noticed lets the tasks at this end see what arrived.

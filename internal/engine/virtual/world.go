@@ -30,6 +30,9 @@ const bufferBytesDefault = 64 << 10
 // stepsMaxDefault is far above what real work takes at one instant.
 const stepsMaxDefault = 10_000_000
 
+// piecesMax is about half of how many pieces a long write is cut into.
+const piecesMax = 100
+
 // epoch is the first instant: above zero, because zero means "no deadline".
 const epoch = time.Second
 
@@ -37,8 +40,9 @@ const epoch = time.Second
 // until the first task runs.
 type World struct {
 	// SegmentMax is the longest piece in which written bytes arrive; the pieces have
-	// random lengths from 1 and arrive one by one, each when no task can run. Zero:
-	// bytes arrive as they were written.
+	// random lengths from 1 and arrive one by one, each when no task can run; those of a
+	// write of more than 100 times that are longer, or content would take most of a
+	// run's time. Zero: bytes arrive as they were written.
 	SegmentMax int
 	// BufferBytes is what one direction of a stream holds, in transit or unread, before
 	// Write blocks; zero means 64 KiB.

@@ -1,0 +1,67 @@
+package script
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/config"
+)
+
+// socketProxy is the library behind a listener of its own, or mounted in a server of
+// net/http.
+type socketProxy struct {
+	*poise.Proxy
+	stage  *socketStage
+	served chan error
+	server *http.Server // nil: Serve has the listener
+}
+
+func openGoroutine(s *socketStage, cfg config.Config) (proxy, string, error) {
+	return openSocket(s, cfg, func(p *socketProxy, ln net.Listener) error { return p.Serve(ln) }, nil)
+}
+
+func openStd(s *socketStage, cfg config.Config) (proxy, string, error) {
+	server := &http.Server{ErrorLog: slog.NewLogLogger(quiet.Handler(), slog.LevelError)}
+	return openSocket(s, cfg, func(p *socketProxy, ln net.Listener) error {
+		p.server.Handler = p.Proxy
+		return p.server.Serve(ln)
+	}, server)
+}
+
+func openSocket(s *socketStage, cfg config.Config, serve func(*socketProxy, net.Listener) error, server *http.Server) (proxy, string, error) {
+	inner, err := poise.New(cfg)
+	if err != nil {
+		return nil, "", err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	p := &socketProxy{Proxy: inner, stage: s, served: make(chan error, 1), server: server}
+	s.Go("proxy", func() { p.served <- serve(p, ln) })
+	return p, ln.Addr().String(), nil
+}
+
+// Close drains as a program that embeds the library would: first the server, then the
+// proxy.
+func (p *socketProxy) Close(by time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), by-p.stage.Now())
+	defer cancel()
+	if p.server != nil {
+		if p.server.Shutdown(ctx) != nil {
+			p.server.Close()
+		}
+	}
+	p.Proxy.Close(ctx)
+	select {
+	case <-p.served:
+		return nil
+	case <-time.After(5 * time.Second):
+		return errors.New("Serve does not return after Close")
+	}
+}

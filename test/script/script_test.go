@@ -1,0 +1,189 @@
+package script
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/configfile"
+	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/engine/virtual"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "play this virtual world only; 0: several")
+	traceFlag = flag.Bool("trace", false, "print every step of a virtual world")
+)
+
+// seeds is how many virtual worlds a script is played in. Each draws its own order of
+// tasks, and most cut what is written into pieces.
+const seeds = 12
+
+// exceptionsMax bounds how many scripts may leave a driver out.
+const exceptionsMax = 8
+
+var drivers = []string{"goroutine", "std", "virtual"}
+
+func TestScripts(t *testing.T) {
+	paths, err := filepath.Glob("*.txtar")
+	if err != nil || len(paths) < 40 {
+		t.Errorf("only %d scripts, %v", len(paths), err)
+	}
+	exceptions := 0
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := parseArchive(string(text))
+		if err != nil {
+			t.Fatalf("%s:%v", path, err)
+		}
+		only, err := played(a.comment)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if len(only) < len(drivers) {
+			exceptions++
+		}
+		t.Run(strings.TrimSuffix(path, ".txtar"), func(t *testing.T) {
+			for _, driver := range only {
+				t.Run(driver, func(t *testing.T) { drive(t, driver, path, a) })
+			}
+		})
+	}
+	if exceptions > exceptionsMax {
+		t.Errorf("%d scripts leave a driver out: more than %d", exceptions, exceptionsMax)
+	}
+}
+
+// played reads which drivers play a script: all, or those of a line such as
+// "only: virtual (why)" in its comment.
+func played(comment string) ([]string, error) {
+	if !strings.HasPrefix(comment, "# ") {
+		return nil, errors.New("the first line does not say what this is about")
+	}
+	for l := range strings.Lines(comment) {
+		list, ok := strings.CutPrefix(l, "only: ")
+		if !ok {
+			continue
+		}
+		names, why, ok := strings.Cut(list, "(")
+		only := strings.Fields(names)
+		for _, name := range only {
+			if !slices.Contains(drivers, name) {
+				return nil, fmt.Errorf("%s: no such driver", name)
+			}
+		}
+		if !ok || len(why) < 10 || len(only) == 0 {
+			return nil, errors.New("only: without a reason")
+		}
+		return only, nil
+	}
+	return drivers, nil
+}
+
+func drive(t *testing.T, driver, path string, a archive) {
+	p := &play{name: path, archive: a, parse: parse}
+	if driver == "virtual" {
+		first, last := *seedFlag, *seedFlag
+		if first == 0 {
+			first, last = 1, seeds
+		}
+		for seed := first; seed <= last; seed++ {
+			if err := playVirtual(p, seed); err != nil {
+				t.Errorf("%v\n(go test ./test/script -run 'TestScripts/%s/virtual' -seed %d)", err, strings.TrimSuffix(path, ".txtar"), seed)
+				return
+			}
+		}
+		return
+	}
+	t.Parallel()
+	s := newSocketStage()
+	p.stage, p.patience = s, 10*time.Second
+	p.open = func(cfg config.Config) (proxy, string, error) {
+		if driver == "std" {
+			return openStd(s, cfg)
+		}
+		return openGoroutine(s, cfg)
+	}
+	err := p.run()
+	s.actors.Wait()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// parse reads a configuration as the binary does, without its environment.
+func parse(name string, data []byte) (config.Config, error) {
+	cfg, err := configfile.Parse(name, data, func(string) (string, bool) { return "", false })
+	cfg.Logger = quiet
+	return cfg, err
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// playVirtual plays in the virtual world of a seed, whose pieces and delay it chooses.
+func playVirtual(p *play, seed uint64) error {
+	w := virtual.New(seed)
+	w.SegmentMax = []int{0, 1000, 20, 3}[seed%4]
+	w.Delay = []time.Duration{0, 200 * time.Microsecond, time.Millisecond}[seed%3]
+	if *traceFlag {
+		w.Trace = os.Stdout
+	}
+	v := &virtualStage{world: w}
+	p.stage, p.patience = v, time.Minute
+	p.open = func(cfg config.Config) (proxy, string, error) { return openVirtual(w, v, cfg) }
+	return rehearse(w, p.run)
+}
+
+// virtualProxy is the core with an accept loop of coroutines.
+type virtualProxy struct {
+	*core.Proxy
+	world *virtual.World
+	ears  listener
+}
+
+func openVirtual(w *virtual.World, v *virtualStage, cfg config.Config) (proxy, string, error) {
+	core, err := core.New(w.Runtime(), cfg, core.Options{Logger: quiet})
+	if err != nil {
+		return nil, "", err
+	}
+	core.AwaitReady(w.Now() + time.Second)
+	p := virtualProxy{core, w, nil}
+	if p.ears, err = v.Listen("10.1.0.1:80"); err != nil {
+		return nil, "", err
+	}
+	w.Daemon("proxy accepts", func() { p.accept() })
+	return p, p.ears.Address(), nil
+}
+
+func (p virtualProxy) accept() {
+	for {
+		c, err := p.ears.Accept()
+		if err != nil {
+			return
+		}
+		s := c.(*virtual.Stream)
+		p.world.Daemon("proxy connection", func() { p.ServeStream(s, core.Peer{Remote: s.Remote()}) })
+	}
+}
+
+func (p virtualProxy) Close(by time.Duration) error {
+	p.ears.Close()
+	p.world.Daemon("hurry", func() {
+		p.world.Runtime().Sleep(by)
+		p.Hurry()
+	})
+	p.Proxy.Close()
+	return nil
+}
