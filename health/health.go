@@ -3,34 +3,28 @@
 // happens to an endpoint goes through [Machine.Apply], and what comes out is whether the
 // endpoint may be picked.
 //
-//	         no check                     failures in a row, or their rate,
-//	  ┌──────────────────────┐            and another endpoint is healthy
-//	  │                      ▼            ┌───────────────────────────┐
-//	start ─► probing ─pass─► healthy ─────┘                           ▼
-//	             │            ▲ ▲ │                        ejected by the breaker ◄─┐
-//	             │    healthy │ │ │ unhealthy_after          │ │ │                  │
-//	             │    _after  │ │ │ failed probes            │ │ │ open_for is over │
-//	             │    passed  │ │ ▼                          │ │ ▼                  │
-//	             └───fail──► ejected ◄──unhealthy_after──────┘ │ half-open ─────────┘
-//	                         by probes    failed probes        │ │ │ │  a trial failed
-//	                           ▲        ┌──────────────────────┘ │ │ │  (open_for × 2)
-//	                           │        │ healthy_after passed   │ │ │
-//	                           │        ▼                        │ │ │
-//	                           │     healthy ◄───────────────────┘ │ │
-//	                           │        ▲    all trials succeeded, │ │
-//	                           │        │    or healthy_after passed │
-//	                           │        └──────────────────────────┘ │
-//	                           └──────────unhealthy_after failed─────┘
+//	             passed          attempts fail, another endpoint is healthy
+//	─► probing ────────► healthy ─────────────────────────────────► ejected
+//	      │               │ ▲ ▲                                   by breaker
+//	      │        probes │ │ │ trials succeed,           open_for │  ▲ a trial fails:
+//	      │          fail │ │ │ or probes pass             is over ▼  │ open_for × 2
+//	      │               │ │ └────────────────────────────── half-open
+//	      │               ▼ │ probes pass                            │
+//	      └────────────► ejected ◄───────────────────────────────────┘
+//	         failed     by probes      probes fail
 //
 //	any of them ─removed by the source─► draining ─nothing in flight─► gone
 //
 // What the arrows do not say:
 //
-//   - The first verdict of a check decides at once; the thresholds hold from then on.
+//   - Without a check endpoints start healthy. With one, the first verdict decides at
+//     once; unhealthy_after and healthy_after hold from then on.
+//   - Probes speak in every state: unhealthy_after failed ones turn an ejection by the
+//     breaker into one by probes, and healthy_after passed ones end either.
 //   - The breaker's clock revives only what the breaker ejected, and not while the latest
 //     probe failed. Out of an ejection by probes only probes lead.
-//   - healthy_after passed probes since the last failed attempt clear all that the breaker
-//     remembers: the ejection, the failures, the doubling.
+//   - healthy_after passed probes since the last failed attempt, or since the ejection,
+//     clear all that the breaker remembers: the ejection, the failures, the doubling.
 //   - The breaker never takes the last healthy endpoint of a service ([Input.Spare]), and
 //     lets go of a half-open one whose trial failed when there is no other.
 //   - Draining and gone are one-way: nothing but the end of its attempts moves a draining

@@ -1,0 +1,313 @@
+package health
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// The goal: nothing a source, a check, clients and the clock can do in any order brings a
+// machine into a state that breaks a promise of the package. The method: breadth-first
+// search over all reachable machines, with every input tried in each of them. Machines are
+// small values with counters that stop at their thresholds, so the search ends by itself.
+
+// step is the grain of time in the search; now stays where it is, deadlines move instead.
+const (
+	step = time.Second
+	now  = 1000 * step
+)
+
+// past is what a specification may remember: facts about the history, kept apart from the
+// machine and much simpler than it.
+type past struct {
+	passes  int   // passed probes since anything else spoke: a failed probe or attempt, another check, an ejection
+	fails   int   // failed probes in a row
+	last    Event // the latest probe, CheckChanged if there was none
+	removed bool
+	emptied bool
+}
+
+// a node of the search.
+type node struct {
+	m Machine
+	p past
+}
+
+// later lets time go by: the deadline comes nearer.
+func (n node) later(d time.Duration) node {
+	if n.m.until > 0 {
+		n.m.until = max(n.m.until-d, now-step)
+	}
+	return n
+}
+
+// remember is the specification's own view of an input.
+func (p past) remember(c *Config, in Input, from, to *Machine) past {
+	switch in.Event {
+	case ProbePassed:
+		p.passes, p.fails, p.last = min(p.passes+1, c.HealthyAfter), 0, in.Event
+	case ProbeFailed, ProbeRefused:
+		p.passes, p.fails, p.last = 0, min(p.fails+1, c.UnhealthyAfter), in.Event
+	case AttemptFailed:
+		// Attempts at an endpoint that is out prove nothing.
+		if from.state == Healthy || from.state == HalfOpen {
+			p.passes = 0
+		}
+	case CheckChanged, CheckGone:
+		p.passes, p.fails, p.last = 0, 0, CheckChanged
+	case Removed:
+		p.removed = true
+	case Emptied:
+		p.emptied = p.emptied || p.removed
+	}
+	if to.state == Ejected && from.state != Ejected {
+		p.passes = 0
+	}
+	return p
+}
+
+// inputs are all that can happen, with everything the machine may be told about it.
+func inputs() []Input {
+	var all []Input
+	for e := range Event(events) {
+		in := Input{Event: e, Now: now}
+		all = append(all, in)
+		switch e {
+		case AttemptFailed:
+			for bits := range 8 {
+				in := Input{Event: e, Now: now, Spare: bits&1 != 0, Stranger: bits&2 != 0}
+				if bits&4 != 0 {
+					in.Requests, in.Failures = 100, 60
+				}
+				all = append(all, in)
+			}
+		case AttemptAbandoned:
+			in.Stranger = true
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+func configs() map[string]Config {
+	all := map[string]Config{"defaults": {Probed: true}}
+	for _, probed := range []bool{true, false} {
+		for after := 1; after <= 3; after++ {
+			for trials := 1; trials <= 3; trials += 2 {
+				for _, rate := range []int{0, 50} {
+					name := fmt.Sprintf("probed=%v/after=%d/trials=%d/rate=%d", probed, after, trials, rate)
+					all[name] = Config{Probed: probed, UnhealthyAfter: after, HealthyAfter: 4 - after, Breaker: Breaker{
+						ConsecutiveFailures: after, FailureRate: rate, OpenFor: 2 * step, Trials: trials,
+					}}
+				}
+			}
+		}
+	}
+	all["off"] = Config{Probed: true, Breaker: Breaker{Off: true}}
+	all["rate only"] = Config{Probed: true, Breaker: Breaker{ConsecutiveFailures: -1, FailureRate: 50, OpenFor: step}}
+	return all
+}
+
+func TestEveryReachableMachineKeepsThePromises(t *testing.T) {
+	for name, c := range configs() {
+		t.Run(name, func(t *testing.T) {
+			c := c.WithDefaults()
+			explore(t, &c)
+		})
+	}
+}
+
+// explore visits every reachable node of one configuration.
+func explore(t *testing.T, c *Config) {
+	start := node{m: New(c), p: past{last: CheckChanged}}
+	type origin struct {
+		from node
+		by   string
+	}
+	seen := map[node]origin{start: {}}
+	queue := []node{start}
+	all := inputs()
+	reached := map[State]bool{}
+	story := func(n node) (s string) {
+		for n != start {
+			o := seen[n]
+			s = o.by + " → " + s
+			n = o.from
+		}
+		return s
+	}
+	for len(queue) > 0 {
+		n := queue[0]
+		queue = queue[1:]
+		reached[n.m.state] = true
+		visit := func(next node, by string) {
+			if _, ok := seen[next]; !ok {
+				seen[next] = origin{n, by}
+				queue = append(queue, next)
+			}
+		}
+		if err := sound(n, c); err != nil {
+			t.Fatalf("%v\n%+v\nafter %s", err, n, story(n))
+		}
+		for _, in := range all {
+			m := n.m
+			change := m.Apply(c, in)
+			next := node{m, n.p.remember(c, in, &n.m, &m)}
+			if err := allowed(n, next, in, change, c); err != nil {
+				t.Fatalf("%v\n%+v\n%+v\n%+v\nafter %s", err, n, in, next, story(n))
+			}
+			visit(next, fmt.Sprintf("event %d", in.Event))
+		}
+		m := n.m
+		free, usable := m.Free(c), m.Usable(c)
+		if m.Trial(c) != (free > 0) || free > 0 && !usable {
+			t.Fatalf("a trial although %d are free\n%+v", free, n)
+		}
+		visit(node{m, n.p}, "trial")
+		visit(n.later(step), "time")
+	}
+	t.Logf("%d machines", len(seen))
+	for _, s := range []State{Healthy, Draining, Gone} {
+		if !reached[s] {
+			t.Errorf("%v was never reached: the search proves nothing", s)
+		}
+	}
+	if !c.Breaker.Off && !(reached[Ejected] && reached[HalfOpen]) {
+		t.Errorf("the breaker never acted: the search proves nothing")
+	}
+}
+
+// sound checks what must hold in every state, whatever led there.
+func sound(n node, c *Config) error {
+	m := n.m
+	switch {
+	case (m.cause != None) != (m.state == Ejected):
+		return fmt.Errorf("a cause without an ejection, or the other way round")
+	case (m.until != 0) != (m.state == Ejected && m.cause == Attempts):
+		return fmt.Errorf("a deadline without an ejection by the breaker, or the other way round")
+	case m.until > now+16*c.Breaker.OpenFor:
+		return fmt.Errorf("ejected for longer than 16 × open_for")
+	case m.state != HalfOpen && (m.trials != 0 || m.won != 0):
+		return fmt.Errorf("trials outside half-open")
+	case m.trials < 0 || int(m.trials) > c.Breaker.Trials || int(m.won) >= c.Breaker.Trials && m.won > 0:
+		return fmt.Errorf("%d trials, %d won", m.trials, m.won)
+	case m.passes > 0 && m.fails > 0:
+		return fmt.Errorf("probes both pass and fail")
+	case m.state == Ejected && m.Usable(c):
+		return fmt.Errorf("ejected and usable")
+	case n.p.removed && (m.Usable(c) || m.Doubtful() || m.state != Draining && m.state != Gone):
+		return fmt.Errorf("removed and not leaving")
+	case n.p.emptied && m.state != Gone:
+		return fmt.Errorf("gone and back")
+	case n.p.removed:
+		return nil
+	case n.p.passes >= c.HealthyAfter && (m.state != Healthy || m.faults != 0 || m.row != 0):
+		return fmt.Errorf("healthy_after probes passed, and the breaker still remembers something")
+	case n.p.fails >= c.UnhealthyAfter && m.cause != Probes:
+		return fmt.Errorf("unhealthy_after probes failed, and it is not ejected by probes")
+	case m.Doubtful() && n.p.last == ProbeRefused:
+		return fmt.Errorf("a doubt about a refused connection")
+	case m.state == Ejected && !m.Doubtful() && n.p.last != ProbeRefused:
+		return fmt.Errorf("no doubt without a refused connection")
+	}
+	return untold(m, c)
+}
+
+// untold checks what the hot path relies on: events it does not tell change nothing.
+func untold(m Machine, c *Config) error {
+	same := func(in Input) bool {
+		n := m
+		n.Apply(c, in)
+		return n == m
+	}
+	if m.Calm() && !same(Input{Event: AttemptSucceeded, Now: now}) {
+		return fmt.Errorf("calm, and a success changes it")
+	}
+	if m.state == Healthy && !same(Input{Event: AttemptAbandoned, Now: now}) {
+		return fmt.Errorf("healthy, and an abandoned attempt changes it")
+	}
+	if m.state == Healthy || m.state == HalfOpen {
+		return nil
+	}
+	for _, in := range inputs() {
+		if in.Event >= AttemptSucceeded && in.Event <= AttemptAbandoned && !same(in) {
+			return fmt.Errorf("out of rotation, and an attempt changes it")
+		}
+	}
+	return nil
+}
+
+// allowed checks what an input may do and what it must.
+func allowed(from, to node, in Input, change Change, c *Config) error {
+	a, b := from.m, to.m
+	first := a.state == Probing || a.unsure
+	switch {
+	case change.From != a.state || change.To != b.state || change.Moved() != (a.state != b.state || a.cause != b.cause):
+		return fmt.Errorf("the change says something else: %+v", change)
+	case b.state == Probing && a.state != Probing:
+		return fmt.Errorf("back to probing")
+	case a.state == Probing && b.state == Healthy && in.Event != ProbePassed && in.Event != CheckGone:
+		return fmt.Errorf("in rotation unknown")
+	case a.state == Probing && in.Event == ProbePassed && b.state != Healthy,
+		first && !from.p.removed && (in.Event == ProbeFailed || in.Event == ProbeRefused) && b.cause != Probes:
+		return fmt.Errorf("the first verdict does not decide")
+	case a.cause == Probes && b.cause != Probes && in.Event != ProbePassed && in.Event != CheckGone && in.Event != Removed:
+		return fmt.Errorf("ejected by probes, and something else brings it back")
+	case b.state == HalfOpen && a.state != HalfOpen && (in.Event != TimePassed || a.until > now ||
+		from.p.last == ProbeFailed || from.p.last == ProbeRefused):
+		return fmt.Errorf("half-open before its time")
+	case a.Usable(c) && !b.Usable(c) && in.Event == AttemptFailed && !in.Spare:
+		return fmt.Errorf("the last one was ejected")
+	case a.state != b.state && (in.Event == AttemptAbandoned || in.Event == CheckChanged || in.Event == Emptied && a.state != Draining):
+		return fmt.Errorf("moved by something that says nothing")
+	case c.Breaker.Off && b.cause == Attempts:
+		return fmt.Errorf("the breaker is off")
+	case a.state == HalfOpen && a.trials > 0 && in.Event == AttemptFailed && in.Spare && !in.Stranger && b.cause != Attempts:
+		return fmt.Errorf("a failed trial does not eject")
+	case a.state == HalfOpen && in.Event == AttemptFailed && in.Stranger && a != b:
+		return fmt.Errorf("a stranger counts")
+	case b.cause == Attempts && a.cause != Attempts && b.until != now+c.Breaker.OpenFor<<a.row:
+		return fmt.Errorf("ejected until %v at row %d", b.until, a.row)
+	}
+	// The window goes when what it held was judged, or is made up for, and only then.
+	forget := b.state == Healthy && a.state != Healthy ||
+		b.cause == Attempts && a.cause != Attempts ||
+		b.state == Healthy && in.Event == ProbePassed && to.p.passes >= c.HealthyAfter ||
+		a.state == HalfOpen && in.Event == AttemptFailed && b.state == Ejected
+	if change.Forget != forget {
+		return fmt.Errorf("forget %v, want %v", change.Forget, forget)
+	}
+	return nil
+}
+
+// FuzzMachine walks further than any search, with configurations of any size.
+func FuzzMachine(f *testing.F) {
+	f.Add(uint8(3), uint8(2), uint8(5), uint8(1), []byte{1, 1, 5, 5, 5, 5, 5, 17, 16, 4})
+	f.Add(uint8(1), uint8(1), uint8(1), uint8(2), []byte{0, 5, 17, 17, 6, 16, 16, 4, 5, 9, 10})
+	f.Fuzz(func(t *testing.T, unhealthy, healthy, failures, trials uint8, walk []byte) {
+		c := Config{Probed: unhealthy%2 == 0, UnhealthyAfter: int(unhealthy), HealthyAfter: int(healthy), Breaker: Breaker{
+			ConsecutiveFailures: int(failures), Trials: int(trials), FailureRate: int(trials % 101), OpenFor: step,
+		}}.WithDefaults()
+		all := inputs()
+		n := node{m: New(&c), p: past{last: CheckChanged}}
+		for _, b := range walk {
+			switch i := int(b) % (len(all) + 2); i {
+			case len(all):
+				n.m.Trial(&c)
+			case len(all) + 1:
+				n = n.later(step)
+			default:
+				m := n.m
+				change := m.Apply(&c, all[i])
+				next := node{m, n.p.remember(&c, all[i], &n.m, &m)}
+				if err := allowed(n, next, all[i], change, &c); err != nil {
+					t.Fatalf("%v\n%+v\n%+v\n%+v", err, n, all[i], next)
+				}
+				n = next
+			}
+			if err := sound(n, &c); err != nil {
+				t.Fatalf("%v\n%+v", err, n)
+			}
+		}
+	})
+}
