@@ -141,35 +141,51 @@ func (p *hashPicker) Pick(a *Attempt) *endpoint.Endpoint {
 	if key == 0 {
 		key = a.Rand
 	}
-	limit := 0.0
-	if p.bound > 0 {
-		// One attempt more, shared out by weight, times the bound.
-		limit = p.bound * float64(max(a.Load, 0)+1) / p.weight
-	}
-	i := p.homes.find(p, a, key, limit)
-	if i < 0 {
-		i = p.search(a, key, limit)
-	}
-	if i < 0 && limit > 0 { // all are full: the load was counted while it changed
-		i = p.homes.find(p, a, key, 0)
-		if i < 0 {
-			i = p.search(a, key, 0)
-		}
-	}
+	i := p.lookUp(a, key, 0)
 	if i < 0 {
 		return nil
+	}
+	if p.bound > 0 {
+		// One attempt more, shared out by weight, times the bound.
+		limit := p.bound * float64(max(a.Load, 0)+1) / p.weight
+		if p.full(i, limit) {
+			// Nobody is free if the load was counted while it changed, or those who are
+			// free fail: then the key stays at home.
+			if j := p.lookUp(a, key, limit); j >= 0 {
+				i = j
+			}
+		}
 	}
 	return p.eps[i]
 }
 
-// admits reports whether the member may take the attempt: it may be picked, was not tried
-// and holds, with this attempt, no more than limit per weight, rounded up.
+// lookUp is the first member on the key's way that may take the attempt, or -1. With a
+// limit other than 0, that is overflow: the key's home is full.
+func (p *hashPicker) lookUp(a *Attempt, key uint64, limit float64) int {
+	if i := p.homes.find(p, a, key, limit); i >= 0 {
+		return i
+	}
+	return p.search(a, key, limit)
+}
+
+// full reports whether the member would, with one attempt more, hold more than limit per
+// weight, rounded up.
+func (p *hashPicker) full(i int, limit float64) bool {
+	return float64(p.eps[i].InFlight()) >= limit*float64(p.weights[i])
+}
+
+// admits reports whether the member may take the attempt: it may be picked and was not
+// tried. Overflow goes to members that are not full, and to those that fail, idle as they
+// are for it, with the probability that they do not.
 func (p *hashPicker) admits(i int, a *Attempt, limit float64) bool {
 	if p.pickable != nil && !p.pickable[i] {
 		return false
 	}
-	if limit > 0 && float64(p.eps[i].InFlight()) >= limit*float64(p.weights[i]) {
-		return false
+	if limit > 0 {
+		e := p.eps[i]
+		if p.full(i, limit) || !e.Faultless() && float32(uint32(a.Rand)) < e.Failing(a.Now)*(1<<32) {
+			return false
+		}
 	}
 	return a.Tried.Len() == 0 || !a.Tried.Has(p.eps[i])
 }
