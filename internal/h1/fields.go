@@ -7,28 +7,26 @@ import (
 	"github.com/poise-lb/poise/internal/message"
 )
 
-// A head up to parseOutright bytes is parsed at every call, so that what is wrong is
-// told as soon as it is there. A longer one is first searched for its end, at some tens
-// of bytes per nanosecond: a peer that sends byte by byte buys little work with each.
+// A head up to parseOutright bytes is parsed at every call. A longer one is first searched
+// for its end, at some tens of bytes per nanosecond, and without that only its front is
+// parsed: what is wrong is told early, and a peer that sends byte by byte buys little
+// work with each.
 const parseOutright = 4 << 10
 
 var headEnd = []byte("\r\n\r\n")
 
-// mayBeComplete reports whether the head at b[i:] is worth parsing. If so and b is long,
-// the head ends within limits.HeadBytesMax, or has an error before that.
-func mayBeComplete(b []byte, i int) (bool, *Error) {
-	if len(b) <= parseOutright {
-		return true, nil
-	}
-	within := b[i:min(len(b), limits.HeadBytesMax)]
-	if bytes.Index(within, headEnd) >= 0 {
-		return true, nil
-	}
-	if len(b) >= limits.HeadBytesMax {
-		return false, errHeadBytes
+// worthParsing is b if the head at b[i:] ends there within limits.HeadBytesMax, else the
+// front of b.
+func worthParsing(b []byte, i int) []byte {
+	if len(b) <= parseOutright || bytes.Index(b[i:min(len(b), limits.HeadBytesMax)], headEnd) >= 0 {
+		return b
 	}
 	// Whoever ends his last line like this ends all of them so, and waits for an answer.
-	return bytes.HasSuffix(b, []byte("\n\n")) || bytes.HasSuffix(b, []byte("\n\r\n")), nil
+	bare := bytes.HasSuffix(b, []byte("\n\n")) || bytes.HasSuffix(b, []byte("\n\r\n"))
+	if bare && len(b) <= limits.HeadBytesMax {
+		return b
+	}
+	return b[:parseOutright]
 }
 
 // parseFields reads field lines at b[i:] up to and including the empty line, and appends

@@ -50,27 +50,70 @@ func FuzzRequest(f *testing.F) {
 	for _, s := range requestSeeds {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		checkPrefixes(t, b, requestPrefix)
+	f.Fuzz(checkRequest)
+}
+
+// checkRequest is all that must hold for any bytes.
+func checkRequest(t *testing.T, b []byte) {
+	checkPrefixes(t, b, requestPrefix)
+	var r message.Request
+	n, err := ParseRequest(b, &r)
+	if err != nil || n == 0 {
+		return
+	}
+	head := bytes.TrimLeft(b[:n], "\r\n") // net/http skips no empty lines
+	br := bufio.NewReader(io.MultiReader(bytes.NewReader(head), bytes.NewReader(b[n:])))
+	q, err := http.ReadRequest(br)
+	if err != nil {
+		if !strings.Contains(err.Error(), "bad trailer key") { // we drop such trailers when they come
+			t.Fatalf("net/http does not accept %q: %v", head, err)
+		}
+		return
+	}
+	sameRequest(t, &r, q)
+	sameFields(t, r.Fields, q.Header, message.Host)
+	sameContent(t, r.Body, r.Length, b[n:], q.Body)
+	roundTrip(t, &r, n)
+}
+
+// Heads put together from pieces, sound and rotten, reach further than mutated bytes.
+func TestHeadsFromPieces(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 12))
+	pick := func(from []string) string { return from[random.IntN(len(from))] }
+	methods := []string{"GET", "POST", "OPTIONS", "HEAD", "get", "CONNECT", "G T", "X-Y", ""}
+	targets := []string{"/", "/a%20b?x=%zz", "*", "http://b", "http://b?q", "https://[::1]:1/x", "//a@b/", "/a?", "/%", "http://@b/", "/a#b", "/\"|\\^", "x", "http://b:/"}
+	versions := []string{"HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/1.5", "HTTP/2.0", "HTTP/1.1 ", "http/1.1"}
+	statuses := []string{"200 OK", "200", "204 ", "304 Not Modified", "101 Up", "103 ", "404 N\xf6 \t", "500  x ", "999 ?", "2000 OK", "20 OK", "099 a"}
+	ends := []string{"\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r", "\r\r\n", ""}
+	fields := []string{
+		"Host: a", "host:b:80", "Host: a@b", "Host:", "Content-Length: 5", "Content-Length: 0", "content-length: 005", "Content-Length: 5,5", "Content-Length: +5",
+		"Transfer-Encoding: chunked", "transfer-encoding:\tChunked ", "Transfer-Encoding: gzip, chunked", "Transfer-Encoding: chunked,", "Transfer-Encoding : chunked",
+		"Connection: close", "Connection: keep-alive, X-A", "connection: Upgrade, TE", "Connection: ,x-b ,", "Keep-Alive: 5", "Proxy-Connection: close", "Upgrade: websocket", "Upgrade: h2c", "Upgrade:",
+		"TE: trailers", "TE: gzip", "Trailer: X-A", "Trailer: Host", "Expect: 100-continue", "Expect: x", "X-A: 1", "x-b:\xff", "X-A: a\tb ", "X-C:", "X-Forwarded-For: 1", "Cookie: a=b",
+		"Pragma: no-cache", "no colon", "X Y: z", "X: \x00", " folded", ": none",
+	}
+	contents := []string{"", "hello", "5\r\nhello\r\n0\r\n\r\n", "5;x\r\nhello\r\n0\r\nX-A: 1\r\nHost: x\r\n\r\n", "5\nhello", "GET / HTTP/1.1\r\n"}
+	accepted := 0
+	for range 30000 {
+		section := ""
+		if random.IntN(4) > 0 {
+			section = "Host: h" + pick(ends)
+		}
+		for range random.IntN(5) {
+			section += pick(fields) + pick(ends)
+		}
+		section += "\r\n" + pick(contents)
+		request := []byte(pick(methods) + " " + pick(targets) + " " + pick(versions) + pick(ends) + section)
+		checkRequest(t, request)
 		var r message.Request
-		n, err := ParseRequest(b, &r)
-		if err != nil || n == 0 {
-			return
+		if n, err := ParseRequest(request, &r); n > 0 && err == nil {
+			accepted++
 		}
-		head := bytes.TrimLeft(b[:n], "\r\n") // net/http skips no empty lines
-		br := bufio.NewReader(io.MultiReader(bytes.NewReader(head), bytes.NewReader(b[n:])))
-		q, err := http.ReadRequest(br)
-		if err != nil {
-			if !strings.Contains(err.Error(), "bad trailer key") { // we drop such trailers when they come
-				t.Fatalf("net/http does not accept %q: %v", head, err)
-			}
-			return
-		}
-		sameRequest(t, &r, q)
-		sameFields(t, r.Fields, q.Header, message.Host)
-		sameContent(t, r.Body, r.Length, b[n:], q.Body)
-		roundTrip(t, &r, n)
-	})
+		checkResponse(t, []byte(pick(versions)+" "+pick(statuses)+pick(ends)+section), random.IntN(3) == 0)
+	}
+	if accepted < 500 {
+		t.Errorf("only %d requests were accepted: the test looks at too little", accepted)
+	}
 }
 
 func sameRequest(t *testing.T, r *message.Request, q *http.Request) {
@@ -116,6 +159,9 @@ func sameFields(t *testing.T, fields []message.Field, h http.Header, also messag
 	}
 	h = h.Clone()
 	h.Del("Trailer")
+	if h.Get("Connection") == "" && slices.ContainsFunc(want["Connection"], func(v string) bool { return message.HasToken([]byte(v), "close") }) {
+		delete(want, "Connection") // net/http takes it out
+	}
 	if h.Get("Pragma") == "no-cache" && want["Cache-Control"] == nil {
 		h.Del("Cache-Control") // net/http adds it
 	}
@@ -206,31 +252,34 @@ func FuzzResponse(f *testing.F) {
 	} {
 		f.Add([]byte(s), i%2 == 1)
 	}
-	f.Fuzz(func(t *testing.T, b []byte, head bool) {
-		method := http.MethodGet
-		if head {
-			method = http.MethodHead
+	f.Fuzz(checkResponse)
+}
+
+// checkResponse is all that must hold for any bytes, as the answer to GET or HEAD.
+func checkResponse(t *testing.T, b []byte, head bool) {
+	method := http.MethodGet
+	if head {
+		method = http.MethodHead
+	}
+	checkPrefixes(t, b, responsePrefix(method))
+	var r message.Response
+	n, err := ParseResponse(b, &r, []byte(method))
+	if err != nil || n == 0 {
+		return
+	}
+	p, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), &http.Request{Method: method})
+	if err != nil {
+		if !strings.Contains(err.Error(), "bad trailer key") {
+			t.Fatalf("net/http does not accept %q: %v", b[:n], err)
 		}
-		checkPrefixes(t, b, responsePrefix(method))
-		var r message.Response
-		n, err := ParseResponse(b, &r, []byte(method))
-		if err != nil || n == 0 {
-			return
-		}
-		p, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), &http.Request{Method: method})
-		if err != nil {
-			if !strings.Contains(err.Error(), "bad trailer key") {
-				t.Fatalf("net/http does not accept %q: %v", b[:n], err)
-			}
-			return
-		}
-		sameResponse(t, &r, p, head)
-		sameFields(t, r.Fields, p.Header, message.Other)
-		if r.Status >= 200 {
-			sameContent(t, r.Body, r.Length, b[n:], p.Body)
-		}
-		responseRoundTrip(t, &r, method, n)
-	})
+		return
+	}
+	sameResponse(t, &r, p, head)
+	sameFields(t, r.Fields, p.Header, message.Other)
+	if r.Status >= 200 {
+		sameContent(t, r.Body, r.Length, b[n:], p.Body)
+	}
+	responseRoundTrip(t, &r, method, n)
 }
 
 func sameResponse(t *testing.T, r *message.Response, p *http.Response, head bool) {

@@ -36,12 +36,18 @@ func parseRequest(b []byte, r *message.Request) (n int, _ *Error) {
 			return 0, errEmptyLines
 		}
 	}
-	if ok, err := mayBeComplete(b, i); !ok {
-		if err != nil && bytes.IndexByte(b[i:limits.TargetBytesMax], '\n') < 0 {
-			err = errTargetLong
+	n, err := requestHead(worthParsing(b, i), i, r)
+	if n == 0 && err == nil && len(b) >= limits.HeadBytesMax {
+		if bytes.IndexByte(b[i:limits.TargetBytesMax], '\n') < 0 {
+			return 0, errTargetLong
 		}
-		return 0, err
+		return 0, errHeadBytes
 	}
+	return n, err
+}
+
+// requestHead reads the head at b[i:]; n is where it ends, 0: not in b.
+func requestHead(b []byte, i int, r *message.Request) (n int, _ *Error) {
 	i, err := requestLine(b, i, r)
 	if err != nil || i == 0 {
 		return 0, err

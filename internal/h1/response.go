@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
 
@@ -25,9 +26,14 @@ func ParseResponse(b []byte, r *message.Response, method []byte) (n int, err err
 
 func parseResponse(b []byte, r *message.Response, method []byte) (n int, _ *Error) {
 	*r = message.Response{Fields: r.Fields[:0]}
-	if ok, err := mayBeComplete(b, 0); !ok {
-		return 0, err
+	n, err := responseHead(worthParsing(b, 0), r, method)
+	if n == 0 && err == nil && len(b) >= limits.HeadBytesMax {
+		return 0, errHeadBytes
 	}
+	return n, err
+}
+
+func responseHead(b []byte, r *message.Response, method []byte) (n int, _ *Error) {
 	i, err := statusLine(b, r)
 	if err != nil || i == 0 {
 		return 0, err
