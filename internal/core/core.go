@@ -5,6 +5,7 @@ package core
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,6 +114,9 @@ func (p *Proxy) Apply(c config.Config) error {
 	for name, sp := range plan.services {
 		r := p.services[name]
 		if r == nil {
+			r = p.revive(name)
+		}
+		if r == nil {
 			r = p.start(name, sp)
 		} else {
 			r.configure(p, sp)
@@ -135,18 +139,58 @@ func (p *Proxy) Apply(c config.Config) error {
 	return nil
 }
 
-// retire lets services go that are no longer named. Exchanges may still use them; the
-// housekeeper stops them when their endpoints are gone.
+// retireAfter is how long a service that is not named any more is kept as it was, for
+// exchanges that began under an older table, and in case it is named again.
+const retireAfter = 5 * time.Second
+
+// retire lets services go that are no longer named.
 func (p *Proxy) retire(next map[string]*running) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for name, r := range p.services {
-		if next[name] != nil {
-			continue
+		if next[name] == nil {
+			r.retiredAt = p.rt.Now()
+			p.retired = append(p.retired, r)
 		}
+	}
+}
+
+// revive takes back the service of that name if it was retired a moment ago, with what
+// is known of its endpoints.
+func (p *Proxy) revive(name string) *running {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, r := range p.retired {
+		if r.Name() == name && !r.emptied {
+			p.retired = slices.Delete(p.retired, i, i+1)
+			return r
+		}
+	}
+	return nil
+}
+
+// dismiss has retired services drain their endpoints, and then stops them.
+func (p *Proxy) dismiss(now time.Duration) {
+	var empty, done []*running
+	p.mu.Lock()
+	p.retired = slices.DeleteFunc(p.retired, func(r *running) bool {
+		switch {
+		case !r.emptied && now-r.retiredAt >= retireAfter:
+			r.emptied = true
+			empty = append(empty, r)
+		case r.emptied && len(r.Snapshot()) == 0:
+			done = append(done, r)
+			return true
+		}
+		return false
+	})
+	p.mu.Unlock()
+	for _, r := range empty {
 		r.unfeed()
 		r.Update(nil)
-		p.mu.Lock()
-		p.retired = append(p.retired, r)
-		p.mu.Unlock()
+	}
+	for _, r := range done {
+		r.stop()
 	}
 }
 
@@ -185,27 +229,8 @@ func (p *Proxy) keep() {
 		for _, r := range p.running() {
 			r.sweep(now)
 		}
-		for _, r := range p.takeRetired() {
-			r.stop()
-		}
+		p.dismiss(now)
 	}
-}
-
-// takeRetired takes the retired services whose endpoints are gone.
-func (p *Proxy) takeRetired() (done []*running) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	kept := p.retired[:0]
-	for _, r := range p.retired {
-		if len(r.Snapshot()) == 0 {
-			done = append(done, r)
-		} else {
-			kept = append(kept, r)
-		}
-	}
-	clear(p.retired[len(kept):])
-	p.retired = kept
-	return done
 }
 
 // Services are those of the configuration in force, in no order.

@@ -69,10 +69,19 @@ func (p *Proxy) ServeStream(s engine.Stream, who Peer) {
 	exchanges.Put(x)
 }
 
+// A Client is an exchange.Client whose exchange can be broken off.
+type Client interface {
+	exchange.Client
+	breaker
+}
+
+// breaker is what drain breaks off: a stream, or a Client.
+type breaker interface{ Interrupt(error) }
+
 // ServeExchange serves one exchange whose client's side somebody else reads and writes.
 // fill makes the head of the request.
-func (p *Proxy) ServeExchange(peer exchange.Peer, c exchange.Client, fill func(*message.Request)) {
-	entry := p.clients.enter(nil)
+func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.Request)) {
+	entry := p.clients.enter(c)
 	entry.begin()
 	defer p.clients.leave(entry)
 	x := exchanges.Get().(*exchange.Exchange)
@@ -92,8 +101,8 @@ type clients struct {
 // client is one of them. Its state decides who may end it: the task that serves it, or
 // drain while it waits for a request.
 type client struct {
-	stream engine.Stream // nil if net/http has it
-	state  atomic.Uint32
+	breaker
+	state atomic.Uint32
 }
 
 const (
@@ -105,8 +114,8 @@ const (
 func (c *client) begin() bool { return c.state.CompareAndSwap(waiting, busy) }
 func (c *client) end() bool   { return c.state.CompareAndSwap(busy, waiting) }
 
-func (c *clients) enter(s engine.Stream) *client {
-	e := &client{stream: s}
+func (c *clients) enter(b breaker) *client {
+	e := &client{breaker: b}
 	c.mu.Lock()
 	if c.open == nil {
 		c.open = make(map[*client]struct{})
@@ -146,17 +155,15 @@ func (c *clients) drain(rt engine.Runtime, hurry *atomic.Bool) bool {
 			return true
 		}
 		for _, e := range open {
-			if e.stream != nil && e.state.CompareAndSwap(waiting, closing) {
-				e.stream.Interrupt(engine.ErrStopping)
+			if e.state.CompareAndSwap(waiting, closing) {
+				e.Interrupt(engine.ErrStopping)
 			}
 		}
 		c.changed.Wait(rt.Now() + 100*time.Millisecond)
 	}
 	left := c.snapshot()
 	for _, e := range left {
-		if e.stream != nil {
-			e.stream.Interrupt(engine.ErrStopping)
-		}
+		e.Interrupt(engine.ErrStopping)
 	}
 	for end := rt.Now() + breakFor; rt.Now() < end && len(c.snapshot()) > 0; {
 		c.changed.Wait(min(end, rt.Now()+100*time.Millisecond))

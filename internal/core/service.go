@@ -23,6 +23,9 @@ type running struct {
 	config config.Service
 	stopIt func() // the source; nil if none runs
 
+	retiredAt time.Duration // guarded by Proxy.mu
+	emptied   bool          // its endpoints were told to go; likewise
+
 	mu          sync.Mutex // guards what follows; nothing waits under it
 	connections *upstream.Settings
 	pools       map[*endpoint.Endpoint]*upstream.Pool
@@ -92,11 +95,11 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 	}
 	same := reflect.DeepEqual(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
 	r.config = sp.config
-	r.Configure(r.settings(p.rt, sp))
 	if !same {
 		r.unfeed()
 		r.feed(p, sp)
 	}
+	r.Configure(r.settings(p.rt, sp)) // after feed: it makes a static set count at once
 }
 
 // feed has the service told its endpoints.

@@ -48,7 +48,8 @@ type Stream interface {
 	// It never blocks. An idle connection that is not quiet must not be reused.
 	Quiet() bool
 
-	// Interrupt makes blocked and later Reads and Writes fail with err, for good.
+	// Interrupt makes blocked and later Reads and Writes fail with err, for good. A stream
+	// that is watched as a client passes it on to the stream that waits for it.
 	Interrupt(err error)
 
 	// CloseWrite sends FIN; the read side stays open.

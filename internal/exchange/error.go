@@ -81,6 +81,8 @@ func endpointError(err error) *Error {
 	switch {
 	case errors.Is(err, engine.ErrClientGone):
 		return clientError(err)
+	case errors.Is(err, engine.ErrStopping):
+		return &Error{Status: 503, Reason: "stopping", Side: BySelf, Err: err}
 	case errors.As(err, &bad):
 		return &Error{Status: 502, Reason: bad.Reason, Side: ByEndpoint, Err: err}
 	case errors.Is(err, engine.ErrTimeout):

@@ -49,7 +49,7 @@ type Settings struct {
 	// endpoint in rotation stays there until the new check has spoken.
 	ProbeID string
 	Breaker health.Breaker
-	// PanicThreshold is a percentage; 0 or less: never.
+	// PanicThreshold is a percentage; 0 means 50, negative: never.
 	PanicThreshold int
 	// Discard frees what Attach made: the endpoint is gone, or the service stopped. It is
 	// called once, by the service's own task, and may block. Nil: nothing to free.
@@ -62,8 +62,8 @@ type Settings struct {
 // A Check says when an endpoint is probed and what its verdicts mean. Zero fields have
 // the defaults of the configuration.
 type Check struct {
-	Interval       time.Duration // between the starts of two probes, jittered by 10 %; 0 means 5 set
-	Timeout        time.Duration // for one probe; 0 means 1 set
+	Interval       time.Duration // between the starts of two probes, jittered by 10 %; 0 means 5 s
+	Timeout        time.Duration // for one probe; 0 means 1 s
 	UnhealthyAfter int           // failed probes in a row that eject; 0 means 3
 	HealthyAfter   int           // passed probes in a row that bring back; 0 means 2
 }
@@ -73,9 +73,19 @@ const (
 	buildEvery = 100 * time.Millisecond
 	// seqShards bounds the workers that have a running number of their own; a power of 2.
 	seqShards = 64
+	// panicThreshold is the default of Settings.PanicThreshold.
+	panicThreshold = 50
 	// newsMax bounds the state changes that wait to be logged.
 	newsMax = 1024
 )
+
+// load is a number that every worker writes, so it has a cache line to itself. One number
+// rather than one per worker: Pick would have to read them all.
+type load struct {
+	_ [64]byte
+	n atomic.Int64
+	_ [56]byte
+}
 
 // A Service is a named set of endpoints with one policy. Make one with New.
 type Service struct {
@@ -87,6 +97,7 @@ type Service struct {
 	rated   atomic.Bool  // the breaker looks at the failure rate: successes are counted
 	retryAt atomic.Int64 // earliest instant at which an endpoint may become usable
 	settled atomic.Bool
+	load    load // attempts in flight, for Attempt.Load
 	stopped atomic.Bool
 	wake    engine.Signal // the keeper's
 
@@ -97,7 +108,7 @@ type Service struct {
 
 	work     sync.Mutex    // one change of members or view at a time
 	built    bool          // there was a first set
-	builtAt  time.Duration // when the last view was built
+	builtAt  time.Duration // when the last view was built, but for Configure's
 	pickerOf uint64        // version of the settings whose policy built the picker
 
 	mu       sync.Mutex
@@ -150,6 +161,9 @@ func New(name string, rt engine.Runtime, set Settings, log *slog.Logger) *Servic
 // adopt takes set over as the settings. Called with mu held, or before anybody else knows s.
 func (s *Service) adopt(set Settings) {
 	s.set = set
+	if set.PanicThreshold == 0 {
+		s.set.PanicThreshold = panicThreshold
+	}
 	s.version++
 	s.check = Check{}
 	if set.Check != nil {
@@ -185,16 +199,18 @@ func (s *Service) Update(specs []endpoint.Spec) {
 	if now := s.rt.Now(); !s.stopped.Load() && (!s.built || now-s.builtAt >= buildEvery) {
 		s.reconcile(now)
 		s.build(now)
+		s.builtAt = now
 	}
 	s.work.Unlock()
 	s.wake.Set()
 }
 
-// Configure takes new settings; they are in force on return. Endpoint state lives on. Any
-// goroutine may call it.
+// Configure takes new settings; they, and the last Update, are in force on return.
+// Endpoint state lives on. Any goroutine may call it.
 func (s *Service) Configure(set Settings) {
 	s.work.Lock()
 	now := s.rt.Now()
+	s.reconcile(now)
 	s.mu.Lock()
 	had, id := s.health.Probed, s.set.ProbeID
 	s.adopt(set)

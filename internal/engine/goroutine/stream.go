@@ -172,6 +172,7 @@ func (s *stream) Quiet() bool {
 func (s *stream) Interrupt(err error) {
 	if s.broken.CompareAndSwap(nil, &err) {
 		s.conn.SetDeadline(past)
+		s.watched.pass(err)
 	}
 }
 

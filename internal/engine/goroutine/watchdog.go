@@ -80,6 +80,19 @@ func (d *watchdog) begin(c *stream, up engine.Stream) {
 	w.mu.Lock()
 	w.up, w.since = up, d.tick.Load()
 	w.mu.Unlock()
+	if e := c.broken.Load(); e != nil { // looked at after up is set: pass sees the one or we the other
+		w.pass(*e)
+	}
+}
+
+// pass hands an interrupt of the client on.
+func (w *watched) pass(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.up != nil {
+		w.up.Interrupt(err)
+		w.up = nil
+	}
 }
 
 func (w *watched) end() {

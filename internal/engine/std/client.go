@@ -42,7 +42,7 @@ type client struct {
 		sync.Mutex
 		stop func() bool // of the context's AfterFunc; nil until first needed
 		up   engine.Stream
-		gone bool
+		why  error // the client left, or the exchange is broken off
 	}
 }
 
@@ -204,10 +204,10 @@ func (c *client) Watch(up engine.Stream) {
 	w.Lock()
 	defer w.Unlock()
 	if w.stop == nil {
-		w.stop = context.AfterFunc(c.r.Context(), c.left)
+		w.stop = context.AfterFunc(c.r.Context(), func() { c.Interrupt(engine.ErrClientGone) })
 	}
-	if w.up = up; w.gone {
-		up.Interrupt(engine.ErrClientGone)
+	if w.up = up; w.why != nil {
+		up.Interrupt(w.why)
 	}
 }
 
@@ -217,12 +217,15 @@ func (c *client) Unwatch(engine.Stream) {
 	c.watch.Unlock()
 }
 
-func (c *client) left() {
+// Interrupt breaks the exchange off.
+func (c *client) Interrupt(err error) {
 	c.watch.Lock()
 	defer c.watch.Unlock()
-	c.watch.gone = true
+	if c.watch.why == nil {
+		c.watch.why = err
+	}
 	if c.watch.up != nil {
-		c.watch.up.Interrupt(engine.ErrClientGone)
+		c.watch.up.Interrupt(err)
 	}
 }
 
