@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
+	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/internal/certs"
@@ -40,6 +43,9 @@ file:line:column: what, and exits 2.`,
 
 // checkAll finds what reading the file alone does not.
 func checkAll(file *configfile.File) error {
+	if err := compile(file.Config); err != nil {
+		return err
+	}
 	var problems []config.Problem
 	for i, l := range file.Config.Listen {
 		if l.TLS == nil {
@@ -53,4 +59,26 @@ func checkAll(file *configfile.File) error {
 		}
 	}
 	return config.NewErrors(problems...)
+}
+
+// compile makes a Proxy of c, which finds what only the making shows: patterns that
+// conflict, keys and authorities that cannot be read. So that nothing outside is touched,
+// it has no access log, and every service stands for itself with an endpoint that gets no
+// request, instead of its own, which would be resolved and probed; those were looked at
+// when the file was read.
+func compile(c config.Config) error {
+	c.AccessLog = config.AccessLog{}
+	c.Logger = slog.New(slog.DiscardHandler)
+	services := make(map[string]config.Service, len(c.Services))
+	for name, s := range c.Services {
+		s.Source, s.Health = nil, nil
+		s.Endpoints = []config.Endpoint{{URL: "http://127.0.0.1:1"}}
+		services[name] = s
+	}
+	c.Services = services
+	p, err := poise.New(c)
+	if err != nil {
+		return err
+	}
+	return p.Close(context.Background())
 }

@@ -19,10 +19,14 @@ import (
 // is served with what is known.
 const readyTimeMax = 10 * time.Second
 
+// breakTimeMax bounds the end of exchanges that are being cut short.
+const breakTimeMax = 3 * time.Second
+
 // An instance is a running proxy with its listeners. One goroutine uses it: its run.
 type instance struct {
 	streams
 	log    *slog.Logger
+	level  *slog.LevelVar
 	config config.Config // in force, with defaults
 	proxy  *poise.Proxy
 	server *serve.Server
@@ -33,8 +37,11 @@ type instance struct {
 // running, if a signal came before it was ready.
 func start(s streams, c config.Config, e serve.Engine) (in *instance, served bool, err error) {
 	c = c.WithDefaults()
-	c.Logger = newLogger(c.Log, s.stderr)
-	in = &instance{streams: s, log: c.Logger, config: c, engine: e}
+	in = &instance{streams: s, level: &slog.LevelVar{}, config: c, engine: e}
+	in.level.Set(levelOf(c.Log))
+	in.log = newLogger(c.Log.Format, in.level, s.stderr)
+	in.config.Logger = in.log
+	c = in.config
 	if in.proxy, err = poise.New(c); err != nil {
 		return nil, false, err
 	}
@@ -119,7 +126,7 @@ func (in *instance) run(ev events) error {
 // apply puts c in the place of the configuration in force, or fails and changes nothing.
 func (in *instance) apply(c config.Config) error {
 	c = c.WithDefaults()
-	c.Logger = newLogger(c.Log, in.stderr)
+	c.Logger = in.log
 	listeners, err := in.server.Prepare(c)
 	if err != nil {
 		return err
@@ -129,7 +136,11 @@ func (in *instance) apply(c config.Config) error {
 		return err
 	}
 	listeners.Commit()
-	in.config, in.log = c, c.Logger
+	in.level.Set(levelOf(c.Log))
+	if c.Log.Format != in.config.Log.Format {
+		in.log.Warn("log.format takes effect at the next start")
+	}
+	in.config = c
 	return nil
 }
 
@@ -153,12 +164,31 @@ func (in *instance) stop() {
 		}
 	}()
 	in.server.Stop(ctx)
-	if err := in.proxy.Close(ctx); err != nil {
+	in.close(ctx)
+	cancel()
+	<-watched
+}
+
+// close closes the proxy. Whatever holds an exchange may not hold the process: a while
+// after ctx is done it gives up waiting, and the end of the process ends the rest.
+func (in *instance) close(ctx context.Context) {
+	closed := make(chan error, 1)
+	go func() { closed <- in.proxy.Close(ctx) }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-ctx.Done():
+		select {
+		case err = <-closed:
+		case <-time.After(breakTimeMax):
+			in.log.Warn("some exchanges did not end")
+			return
+		}
+	}
+	if err != nil {
 		in.log.Warn("some exchanges were cut short", "error", err)
 	}
 	in.server.Wait()
-	cancel()
-	<-watched
 }
 
 // ready writes the one line that says so. It goes to standard output, or to standard
@@ -175,15 +205,18 @@ func (in *instance) ready(about string) {
 	fmt.Fprintf(out, "poise: ready on %s, %s, engine %s\n", where, about, in.engine)
 }
 
-// newLogger makes the logger that c asks for; c has its defaults.
-func newLogger(c config.Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // checked with the configuration; else info
+func newLogger(format string, level slog.Leveler, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func levelOf(c config.Log) slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // checked with the configuration; else info
+	return level
 }
 
 // setWorkers bounds the processors that run the proxy; 0 leaves it to the Go runtime.

@@ -49,7 +49,10 @@ Exit codes: 0 after an orderly end, 1 for failures such as a port in use,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArguments,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+
+		SuggestionsMinimumDistance: 2, // letters that a mistyped command may differ by
+
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(s.stdin)
 	root.SetOut(s.stdout)

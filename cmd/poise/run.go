@@ -99,7 +99,7 @@ func (in *instance) reload(path, why string) {
 		return
 	}
 	in.log.Info("configuration applied", "reload", why, "services", len(in.config.Services),
-		"routes", len(in.config.Routes), "listen", len(in.config.Listen), "took", time.Since(began))
+		"routes", len(in.config.Routes), "listen", in.server.URLs(in.config.Listen), "took", time.Since(began))
 }
 
 // readFile reads a configuration file; every mistake in it is a usageError.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,6 +56,7 @@ type Server struct {
 	engine Engine
 	log    *slog.Logger
 	open   map[string]*listener // by the address in the configuration
+	old    []*stdServer         // retired ones that may have connections
 	failed chan error
 	tasks  sync.WaitGroup
 }
@@ -188,10 +190,13 @@ func (ch *Change) Commit() {
 		l.ended.Store(true)
 		l.socket.Close()
 		if l.std != nil {
-			s.tasks.Go(func() { l.std.shut(context.Background()) })
+			l.std.retired.Store(true)
+			s.old = append(s.old, l.std)
 		}
 	}
 	s.open = ch.next
+	// Once served is set nothing is accepted any more and every connection is counted.
+	s.old = slices.DeleteFunc(s.old, func(o *stdServer) bool { return o.served.Load() && o.open.Load() == 0 })
 }
 
 func (s *Server) serve(l *listener) {
@@ -220,13 +225,18 @@ func (s *Server) Stop(ctx context.Context) {
 		l.ended.Store(true)
 		l.socket.Close()
 	}
-	var group sync.WaitGroup
+	all := s.old
 	for _, l := range s.open {
 		if l.std != nil {
-			group.Go(func() { l.std.shut(ctx) })
+			all = append(all, l.std)
 		}
 	}
+	var group sync.WaitGroup
+	for _, std := range all {
+		group.Go(func() { std.shut(ctx) })
+	}
 	group.Wait()
+	s.old = nil
 	clear(s.open)
 }
 

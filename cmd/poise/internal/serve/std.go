@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/config"
@@ -14,7 +15,11 @@ import (
 
 // A stdServer is net/http in front of the Proxy on one listener.
 type stdServer struct {
-	http   *http.Server
+	http    *http.Server
+	retired atomic.Bool  // its listener is served by another, or by nobody
+	served  atomic.Bool  // accepts no more
+	open    atomic.Int64 // connections
+
 	certs  *certs.Store // nil without TLS
 	log    *slog.Logger
 	cancel context.CancelFunc
@@ -22,12 +27,14 @@ type stdServer struct {
 }
 
 func newStd(p http.Handler, t *config.TLS, bounds times, log *slog.Logger) (*stdServer, error) {
-	s := &stdServer{log: log, http: &http.Server{
-		Handler:           p,
+	s := &stdServer{log: log}
+	s.http = &http.Server{
+		Handler:           s.handler(p),
+		ConnState:         s.count,
 		ReadHeaderTimeout: bounds.head,
 		IdleTimeout:       bounds.idle,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes
-	}}
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if t == nil {
 		return s, nil
@@ -41,8 +48,29 @@ func newStd(p http.Handler, t *config.TLS, bounds times, log *slog.Logger) (*std
 	return s, nil
 }
 
+// handler is p, which after retirement ends connections with the response: Shutdown would
+// drop requests that have just arrived, and idle connections that are just being used.
+func (s *stdServer) handler(p http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.retired.Load() {
+			w.Header().Set("Connection", "close") // in HTTP/2 this is GOAWAY
+		}
+		p.ServeHTTP(w, r)
+	})
+}
+
+func (s *stdServer) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.open.Add(-1)
+	}
+}
+
 // serve returns when the listener is closed or the server is shut.
 func (s *stdServer) serve(l net.Listener) error {
+	defer s.served.Store(true)
 	defer s.cancel()
 	if s.certs == nil {
 		return s.http.Serve(l)
