@@ -97,7 +97,7 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) bool {
 	}
 	switch {
 	case isNull(node):
-		d.fail(path, placeOf(node), "no value is given: leave it out for the default")
+		d.fail(path, d.places[path], "no value is given: leave it out for the default")
 		return false
 	case v.Kind() == reflect.Struct:
 		return d.decodeStruct(node, v, path)

@@ -28,13 +28,9 @@ func document(name string, data []byte) (ast.Node, error) {
 	if err := checkText(name, data); err != nil {
 		return nil, err
 	}
-	tokens := lexer.Tokenize(string(data))
-	if t := tooDeep(tokens); t != nil {
-		return nil, mistake(name, t.Position, fmt.Sprintf("nested more than %d deep", depthMax))
-	}
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // they are found with the unknown ones
+	file, err := tree(name, data)
 	if err != nil {
-		return nil, syntax(name, err)
+		return nil, err
 	}
 	var root ast.Node
 	for _, doc := range file.Docs {
@@ -53,6 +49,25 @@ func document(name string, data []byte) (ast.Node, error) {
 	return root, nil
 }
 
+// tree parses data. Endpoint lists are read while traffic flows: should the parser ever
+// panic, that is a bad file and not the end of the process.
+func tree(name string, data []byte) (file *ast.File, err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			file, err = nil, mistake(name, nil, fmt.Sprintf("the YAML parser failed: %v", why))
+		}
+	}()
+	tokens := lexer.Tokenize(string(data))
+	if t := tooDeep(tokens); t != nil {
+		return nil, mistake(name, t.Position, fmt.Sprintf("nested more than %d deep", depthMax))
+	}
+	file, err = parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // they are found with the unknown ones
+	if err != nil {
+		return nil, syntax(name, err)
+	}
+	return file, nil
+}
+
 // checkText refuses what is not text before the parser can make something of it.
 func checkText(name string, data []byte) error {
 	if len(data) > bytesMax {
@@ -66,7 +81,7 @@ func checkText(name string, data []byte) error {
 			return &Error{[]Problem{{name, line, column, "not UTF-8 text"}}}
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7f:
 			return &Error{[]Problem{{name, line, column, fmt.Sprintf("a control character, %U", r)}}}
-		case r == '\n':
+		case r == '\n', r == '\r' && !bytes.HasPrefix(data[i+1:], []byte("\n")):
 			line, column = line+1, 0
 		}
 		i, column = i+n, column+1

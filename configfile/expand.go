@@ -63,7 +63,7 @@ func (e *expander) value(inner string) (string, error) {
 		value, ok = e.env(name)
 	}
 	switch {
-	case hasDefault && value == "":
+	case hasDefault && (!ok || value == ""):
 		return standard, nil
 	case !ok:
 		return "", fmt.Errorf("the variable %s is not set: set it, or write ${%s:-default}", name, name)

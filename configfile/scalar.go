@@ -33,7 +33,7 @@ func (d *decoder) decodeScalar(node ast.Node, v reflect.Value, f tags.Field, pat
 		v.SetString(s.text)
 		return true
 	}
-	if s.quoted && !s.replaced {
+	if s.quoted && !s.replaced && v.Type() != tags.Duration { // in JSON a duration must be quoted
 		if _, percent := strings.CutSuffix(s.text, "%"); !f.Percent || !percent {
 			d.fail(path, placeOf(node), "%s is expected here, not the text %q: write it without quotes", wanted(v.Type()), abbreviate(s.text))
 			return false

@@ -1,0 +1,40 @@
+package configfile
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/poise-lb/poise/config"
+)
+
+func TestEndpoints(t *testing.T) {
+	two := []config.Endpoint{{URL: "http://127.0.0.1:1"}, {URL: "http://127.0.0.1:2", Weight: 3}}
+	for data, want := range map[string][]config.Endpoint{
+		"- http://127.0.0.1:1\n- {url: http://127.0.0.1:2, weight: 3}\n":                                                   two,
+		"endpoints:\n  - http://127.0.0.1:1\n  - url: http://127.0.0.1:2\n    weight: 3\n":                                 two,
+		`["http://127.0.0.1:1", {"url": "http://127.0.0.1:2", "weight": 3}]`:                                               two,
+		`{"endpoints": ["http://127.0.0.1:1", {"url": "http://127.0.0.1:2", "weight": 3}]}`:                                two,
+		"{\n\t\"endpoints\": [\n\t\t\"http://127.0.0.1:1\",\n\t\t{\"url\": \"http://127.0.0.1:2\", \"weight\": 3}\n\t]\n}": two,
+		"[]":            {},
+		"endpoints: []": {},
+	} {
+		got, err := Endpoints("l", []byte(data))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", data, got, err)
+		}
+	}
+	for data, want := range map[string]string{
+		"":              "l:1:1: the file is empty",
+		"a":             "l:1:1: a mapping is expected here, not the value a",
+		"endpoint: [a]": "l:1:1: endpoint: unknown key, did you mean endpoints?\nl:1:1: endpoints: is missing: URLs, or mappings with url and weight",
+		"- http://${A}": `l:1:3: endpoints[0].url: "http://${A}": not a URL: invalid character "{" in host name`,
+		"- http://a\n-": "l:2:3: endpoints[1]: no value is given: leave it out for the default",
+		"- http://127.0.0.1:1\n- http://127.0.0.1:1/": "l:2:3: endpoints[1].url: http://127.0.0.1:1/ is listed twice",
+		"- {url: \"http://a\", weight: 2000}\n- wait": "l:1:29: endpoints[0].weight: 2000 is more than 1000\nl:2:3: endpoints[1].url: \"wait\": a URL begins with http:// or https://, as in http://wait",
+	} {
+		if got, err := Endpoints("l", []byte(data)); fmt.Sprint(err) != want {
+			t.Errorf("%s: %+v,\n%v, want\n%s", data, got, err, want)
+		}
+	}
+}
