@@ -1,0 +1,60 @@
+# make            lists the targets
+# make test       everything that must pass before a change lands
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+MODULES := . ./cmd/poise
+FUZZ    ?= 30s
+PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/bench)
+
+.PHONY: help test deps vet unit race real quality bench fuzz script build all
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+test: deps vet unit race real quality bench ## all suites, installing what they need (about 8 minutes)
+	@echo "all suites passed"
+
+deps: ## nginx, wrk and curl from Debian's packages, for the suites with real programs
+	@missing=; for c in nginx wrk curl taskset; do command -v $$c >/dev/null || missing="$$missing $$c"; done; \
+	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light wrk curl util-linux >/dev/null; fi
+	@for m in $(MODULES); do (cd $$m && $(GO) mod download); done
+
+vet: ## gofmt and go vet
+	@echo "== gofmt, go vet"
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
+	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
+
+unit: ## unit tests, scripts on every engine, properties, fuzz seeds
+	@echo "== unit tests and scripts"
+	$(GO) test $(PACKAGES)
+	cd cmd/poise && $(GO) test ./...
+
+race: ## the same under the race detector
+	@echo "== race detector"
+	$(GO) test -race -short $(PACKAGES)
+
+script: ## behaviour scripts only: test/script/*.txtar on every engine
+	$(GO) test -v ./test/script
+
+real: deps ## poise run in front of nginx, with curl and wrk
+	@echo "== real servers"
+	$(GO) test -count=1 -timeout 10m ./test/real
+
+quality: deps ## latency under an uneven load, beside nginx
+	@echo "== balancing quality"
+	$(GO) test -count=1 -v -timeout 10m ./test/quality
+
+bench: deps ## CPU per request beside httputil.ReverseProxy
+	@echo "== CPU per request"
+	$(GO) test -count=1 -v -timeout 10m ./test/bench
+
+fuzz: ## every fuzz target for FUZZ (30s)
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \
+		echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$p; done; done
+
+build: ## the binary, as bin/poise
+	$(GO) build -trimpath -o bin/poise ./cmd/poise
