@@ -49,8 +49,8 @@ func (p past) remember(c *Config, in Input, from, to *Machine) past {
 	case ProbeFailed, ProbeRefused:
 		p.passes, p.fails, p.last = 0, min(p.fails+1, c.UnhealthyAfter), in.Event
 	case AttemptFailed:
-		// Attempts at an endpoint that is out prove nothing.
-		if from.state == Healthy || from.state == HalfOpen {
+		// The breaker listens to healthy endpoints and to trials; the rest proves nothing.
+		if from.state == Healthy && !c.Breaker.Off || from.state == HalfOpen && from.trials > 0 && !in.Stranger {
 			p.passes = 0
 		}
 	case CheckChanged, CheckGone:
@@ -272,8 +272,7 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 	// The window goes when what it held was judged, or is made up for, and only then.
 	forget := b.state == Healthy && a.state != Healthy ||
 		b.cause == Attempts && a.cause != Attempts ||
-		b.state == Healthy && in.Event == ProbePassed && to.p.passes >= c.HealthyAfter ||
-		a.state == HalfOpen && in.Event == AttemptFailed && b.state == Ejected
+		b.state == Healthy && in.Event == ProbePassed && to.p.passes >= c.HealthyAfter
 	if change.Forget != forget {
 		return fmt.Errorf("forget %v, want %v", change.Forget, forget)
 	}

@@ -84,6 +84,10 @@ func TestConsecutiveFailuresEject(t *testing.T) {
 	w.do(AttemptSucceeded).do(fail...).is(Healthy, None) // not in a row
 	w.do(AttemptAbandoned, AttemptAbandoned).is(Healthy, None)
 	w.do(AttemptFailed).is(Ejected, Attempts)
+	// A rate that is not looked at does not eject, whatever it is.
+	w = walk(t, Config{})
+	w.m.Apply(&w.c, Input{Event: AttemptFailed, Now: w.now, Spare: true, Requests: 100, Failures: 100})
+	w.is(Healthy, None)
 	off := walk(t, Config{Breaker: Breaker{Off: true}})
 	for range 100 {
 		off.do(AttemptFailed).is(Healthy, None)
@@ -271,7 +275,7 @@ func TestWindowCountsTheLastSpan(t *testing.T) {
 }
 
 func TestWindowLosesNothingUnderContention(t *testing.T) {
-	const workers, each = 8, 20000
+	const workers, each = 4, 4000
 	var w Window
 	var all sync.WaitGroup
 	for range workers {
