@@ -94,7 +94,7 @@ func TestHeadsFromPieces(t *testing.T) {
 	}
 	contents := []string{"", "hello", "5\r\nhello\r\n0\r\n\r\n", "5;x\r\nhello\r\n0\r\nX-A: 1\r\nHost: x\r\n\r\n", "5\nhello", "GET / HTTP/1.1\r\n"}
 	accepted := 0
-	for range 30000 {
+	for range 5000 {
 		section := ""
 		if random.IntN(4) > 0 {
 			section = "Host: h" + pick(ends)
@@ -111,7 +111,7 @@ func TestHeadsFromPieces(t *testing.T) {
 		}
 		checkResponse(t, []byte(pick(versions)+" "+pick(statuses)+pick(ends)+section), random.IntN(3) == 0)
 	}
-	if accepted < 500 {
+	if accepted < 100 {
 		t.Errorf("only %d requests were accepted: the test looks at too little", accepted)
 	}
 }

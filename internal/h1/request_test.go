@@ -340,6 +340,9 @@ func checkPrefixes(t *testing.T, b []byte, parse func([]byte) (string, int, erro
 func requestPrefix(b []byte) (string, int, error) {
 	var r message.Request
 	n, err := ParseRequest(b, &r)
+	if n == 0 {
+		return "", n, err
+	}
 	return describe(&r), n, err
 }
 

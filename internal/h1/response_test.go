@@ -137,6 +137,9 @@ func responsePrefix(method string) func([]byte) (string, int, error) {
 	return func(b []byte) (string, int, error) {
 		var r message.Response
 		n, err := ParseResponse(b, &r, []byte(method))
+		if n == 0 {
+			return "", n, err
+		}
 		return describeResponse(&r), n, err
 	}
 }
