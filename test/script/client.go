@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,9 @@ func (c *client) do(words []string) error {
 		d, err := parseDuration(rest)
 		c.play.stage.Sleep(d)
 		return err
+	}
+	if word == "renew" {
+		return c.renew()
 	}
 	if err := c.connect(); err != nil {
 		return err
@@ -73,6 +77,15 @@ func (c *client) leave(end func(*wire)) error {
 		end(c.wire)
 	}
 	c.wire, c.methods, c.current = nil, nil, nil
+	return nil
+}
+
+// renew does what clients do when the last response said that the connection ends: it
+// opens another one. Otherwise the connection has to be good for the next request.
+func (c *client) renew() error {
+	if c.current != nil && slices.Contains(c.current.get("Connection"), "close") {
+		return c.leave((*wire).hangUp)
+	}
 	return nil
 }
 

@@ -66,6 +66,31 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// A failure is repeated by its seed only if nothing else decides what happens.
+func TestVirtualPlaysCanBeRepeated(t *testing.T) {
+	paths, err := filepath.Glob("*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := parseArchive(string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var traces [2]strings.Builder
+		for i := range traces {
+			playVirtual(&play{name: path, archive: a, parse: parse}, 5, &traces[i])
+		}
+		if traces[0].Len() == 0 || traces[0].String() != traces[1].String() {
+			t.Errorf("%s: two plays of one seed differ", path)
+		}
+	}
+}
+
 // played reads which drivers play a script: all, or those of a line such as
 // "only: virtual (why)" in its comment.
 func played(comment string) ([]string, error) {
@@ -99,8 +124,12 @@ func drive(t *testing.T, driver, path string, a archive) {
 		if first == 0 {
 			first, last = 1, seeds
 		}
+		var trace io.Writer
+		if *traceFlag {
+			trace = os.Stdout
+		}
 		for seed := first; seed <= last; seed++ {
-			if err := playVirtual(p, seed); err != nil {
+			if err := playVirtual(p, seed, trace); err != nil {
 				t.Errorf("%v\n(go test ./test/script -run 'TestScripts/%s/virtual' -seed %d)", err, strings.TrimSuffix(path, ".txtar"), seed)
 				return
 			}
@@ -133,15 +162,13 @@ func parse(name string, data []byte) (config.Config, error) {
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // playVirtual plays in the virtual world of a seed, whose pieces and delay it chooses.
-func playVirtual(p *play, seed uint64) error {
+func playVirtual(p *play, seed uint64, trace io.Writer) error {
 	w := virtual.New(seed)
 	w.SegmentMax = []int{0, 1000, 20, 3}[seed%4]
 	w.Delay = []time.Duration{0, 200 * time.Microsecond, time.Millisecond}[seed%3]
-	if *traceFlag {
-		w.Trace = os.Stdout
-	}
+	w.Trace = trace
 	v := &virtualStage{world: w}
-	p.stage, p.patience = v, time.Minute
+	p.stage, p.patience = v, 10*time.Second
 	p.open = func(cfg config.Config) (proxy, string, error) { return openVirtual(w, v, cfg) }
 	return rehearse(w, p.run)
 }

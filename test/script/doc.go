@@ -1,0 +1,76 @@
+// Package script tests what Poise does by scripts that its users can read. Each *.txtar
+// file here is one: a configuration, what the endpoints do, what clients send and what
+// has to come back. Their names are a table of contents. Every script is played by every
+// driver: goroutine (poise.Proxy behind a listener of its own), std (mounted in a server
+// of net/http) and virtual (coroutines in a virtual world, in several of them, which
+// differ in the order of tasks and in the pieces that writes are cut into).
+//
+//	go test ./test/script                                        all of them
+//	go test ./test/script -run TestScripts/retry                 those about retries
+//	go test ./test/script -run 'TestScripts/drain_.*/virtual' -seed 3 -trace
+//
+// # The file
+//
+// The first line says in words what is shown. A line "only: goroutine virtual (why)"
+// leaves drivers out; there are few of those, and a test counts them. Then follow the
+// files poise.yaml, in which ${name} is the URL of an endpoint of that name, any others
+// that "apply" uses, and script.
+//
+// # Statements
+//
+//	METHOD TARGET [options] -> STATUS [options]    one request on a connection of its own
+//	N times METHOD TARGET ...                      the same, N times
+//	within DURATION METHOD TARGET ...              again until it comes out so
+//	endpoint NAME BEHAVIOUR                        from now on; see below
+//	endpoint NAME next BEHAVIOUR                   for the next request only
+//	endpoint NAME saw METHOD TARGET [options]      the oldest request not asked about yet
+//	endpoint NAME saw nothing                      there is none
+//	endpoint NAME saw hangup                       an exchange was broken off by the proxy
+//	counts NAME=N NAME=MIN..MAX                    requests since the last counts or saw
+//	connections NAME=N                             connections since the last time
+//	client NAME [at ADDRESS]                       one connection; steps below it
+//	wait DURATION                                  real on sockets: short; a jump if virtual
+//	apply FILE [refused TEXT]                      another configuration
+//	drain DURATION / draining / drained            begin to close; it goes on; it has ended
+//
+// # Behaviours of endpoints
+//
+// A new endpoint answers 200 with its name. A behaviour is a program of steps, on
+// indented lines or separated by "then", that is run for every request, after its
+// content was read:
+//
+//	reply STATUS [options]    a whole response
+//	head STATUS [options]     the head only; with chunked, pieces become chunks
+//	piece TEXT, end           content, and the last chunk with its trailers
+//	raw TEXT                  these bytes
+//	interim STATUS, continue  a 1xx response, before the content is read
+//	early                     do not read the content first
+//	wait DURATION
+//	hang                      never answer; note when the proxy hangs up
+//	echo                      send back what comes
+//	close, reset              end the connection
+//
+// Instead of a program: refuse (the process is gone: nothing listens), black-hole
+// (packets vanish), close-at-once and reset-at-once (after accepting), hangup (close
+// idle connections now).
+//
+// # Steps of clients
+//
+//	send METHOD TARGET [options]      raw TEXT
+//	expect STATUS [options]           a whole response; interim ones nobody asked for are skipped
+//	expect head STATUS [options]      its head; then: expect content TEXT, end, or cut
+//	expect closed                     the end of the connection and nothing before it
+//	expect nothing DURATION           no byte, and no end, for that time
+//	expect raw TEXT                   these bytes next
+//	finish, close, abort, wait        FIN of the sending side, close, reset
+//	renew                             connect again if the last response said close
+//
+// # Options
+//
+// When sending they make a message, when expecting they say what it has to be like; what
+// is not mentioned may be anything: header "Name: value" (* for any value), no-header
+// NAME, body TEXT, bytes N (a pattern of that length), contains TEXT, chunk TEXT,
+// trailer "Name: value", length N, chunked, until-close, http/1.0, host NAME (none:
+// without), at ADDRESS, from NAME and not-from NAME (who answered; $name takes the first
+// value it meets), reason WORD (of an answer of the proxy's own).
+package script
