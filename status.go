@@ -1,10 +1,6 @@
 package poise
 
-import (
-	"slices"
-	"strings"
-	"time"
-)
+import "time"
 
 // Status is what a Proxy knows of its services at one moment.
 type Status struct {
@@ -50,6 +46,5 @@ func (p *Proxy) Status() Status {
 		}
 		s.Services = append(s.Services, one)
 	}
-	slices.SortFunc(s.Services, func(a, b ServiceStatus) int { return strings.Compare(a.Name, b.Name) })
 	return s
 }

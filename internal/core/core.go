@@ -5,6 +5,7 @@ package core
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -111,7 +112,8 @@ func (p *Proxy) Apply(c config.Config) error {
 	}
 	next := make(map[string]*running, len(plan.services))
 	heads := make(map[string]*exchange.Service, len(plan.services))
-	for name, sp := range plan.services {
+	for _, name := range slices.Sorted(maps.Keys(plan.services)) { // in order: a run can be repeated
+		sp := plan.services[name]
 		r := p.services[name]
 		if r == nil {
 			r = p.revive(name)
@@ -147,8 +149,8 @@ const retireAfter = 5 * time.Second
 func (p *Proxy) retire(next map[string]*running) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for name, r := range p.services {
-		if next[name] == nil {
+	for _, name := range slices.Sorted(maps.Keys(p.services)) {
+		if r := p.services[name]; next[name] == nil {
 			r.retiredAt = p.rt.Now()
 			p.retired = append(p.retired, r)
 		}
@@ -214,8 +216,8 @@ func (p *Proxy) running() []*running {
 	p.apply.Lock()
 	defer p.apply.Unlock()
 	out := make([]*running, 0, len(p.services))
-	for _, r := range p.services {
-		out = append(out, r)
+	for _, name := range slices.Sorted(maps.Keys(p.services)) {
+		out = append(out, p.services[name])
 	}
 	return out
 }
@@ -233,7 +235,7 @@ func (p *Proxy) keep() {
 	}
 }
 
-// Services are those of the configuration in force, in no order.
+// Services are those of the configuration in force, by name.
 func (p *Proxy) Services() []*service.Service {
 	var out []*service.Service
 	for _, r := range p.running() {

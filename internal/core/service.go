@@ -1,7 +1,6 @@
 package core
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -28,11 +27,11 @@ type running struct {
 
 	mu          sync.Mutex // guards what follows; nothing waits under it
 	connections *upstream.Settings
-	pools       map[*endpoint.Endpoint]*upstream.Pool
+	pools       []*upstream.Pool
 }
 
 func (p *Proxy) start(name string, sp *servicePlan) *running {
-	r := &running{config: sp.config, connections: sp.connections, pools: make(map[*endpoint.Endpoint]*upstream.Pool)}
+	r := &running{config: sp.config, connections: sp.connections}
 	r.Service = service.New(name, p.rt, r.settings(p.rt, sp), p.opts.Logger)
 	r.feed(p, sp)
 	r.keeper = p.rt.Fork(r.Run)
@@ -56,24 +55,22 @@ func (r *running) attach(e *endpoint.Endpoint) *upstream.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pool := upstream.NewPool(e, r.connections)
-	r.pools[e] = pool
+	r.pools = append(r.pools, pool)
 	return pool
 }
 
 func (r *running) discard(e *endpoint.Endpoint) {
+	pool := service.Of(e).Attached.(*upstream.Pool)
 	r.mu.Lock()
-	pool := r.pools[e]
-	delete(r.pools, e)
+	r.pools = slices.DeleteFunc(r.pools, func(p *upstream.Pool) bool { return p == pool })
 	r.mu.Unlock()
-	if pool != nil {
-		pool.Close()
-	}
+	pool.Close()
 }
 
 func (r *running) all() []*upstream.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Values(r.pools))
+	return slices.Clone(r.pools)
 }
 
 func (r *running) sweep(now time.Duration) {

@@ -112,6 +112,7 @@ func (x *Exchange) rewrite() {
 		}
 	}
 	x.forward.rules(q, x.route.Rules)
+	q.KeepAlive = true // the connection to the endpoint is ours, whatever the client does with its own
 }
 
 // readyMax is how long a request may wait for a service that has only begun to know its

@@ -34,6 +34,7 @@ type Conn struct {
 	read    atomic.Bool // the request's content has been read to its end
 	stopped atomic.Bool // StopContent was called
 
+	persist  bool         // the client lets the connection persist
 	response message.Body // how the response's content is delimited on this wire
 	sent     bool         // the final response head has been written
 	last     atomic.Bool  // no further request on this connection
@@ -70,6 +71,7 @@ func (c *Conn) Next(q *message.Request) error {
 			}
 			if n > 0 {
 				c.in.Pin(n)
+				c.persist = q.KeepAlive
 				c.content.Reset(q.Body, q.Length)
 				c.read.Store(q.Body == message.NoBody)
 				return nil

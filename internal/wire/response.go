@@ -22,7 +22,7 @@ func (c *Conn) Interim(r *message.Response) error {
 // A client of HTTP/1.0 gets content without a length delimited by the connection's end.
 func (c *Conn) Head(r *message.Response) error {
 	c.sent = true
-	if !c.req.KeepAlive || !c.ContentRead() || c.stopping != nil && c.stopping.Load() {
+	if !c.persist || !c.ContentRead() || c.stopping != nil && c.stopping.Load() {
 		c.last.Store(true)
 	}
 	if r.Body == message.UntilClose {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -33,6 +34,7 @@ type client struct {
 	stopped  atomic.Bool
 
 	minor   uint8
+	skipped bool // nobody reads the content any more
 	sent    bool
 	dirty   bool // written since the last flush
 	cut     bool // the handler must end the connection
@@ -72,6 +74,7 @@ func (c *client) Content(wait bool) ([]byte, error) {
 
 func (c *client) contentError(err error) error {
 	var large *http.MaxBytesError
+	var broken *net.OpError
 	switch {
 	case err == nil, err == io.EOF:
 		return err
@@ -79,10 +82,10 @@ func (c *client) contentError(err error) error {
 		return engine.ErrTimeout
 	case errors.As(err, &large):
 		return &h1.Error{Status: 413, Reason: "content-too-large"}
-	case c.r.Context().Err() != nil, errors.Is(err, io.ErrUnexpectedEOF):
+	case c.r.Context().Err() != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &broken):
 		return engine.ErrClientGone
 	}
-	return err
+	return &h1.Error{Status: 400, Reason: "bad-content"} // net/http has no name for it
 }
 
 func (c *client) readTrailers() {
@@ -99,8 +102,8 @@ func (c *client) readTrailers() {
 func (c *client) ContentRead() bool         { return c.read.Load() }
 func (c *client) Trailers() []message.Field { return c.trailers }
 
-// Skip leaves content to net/http, which reads over it after the handler.
-func (c *client) Skip() {}
+// Skip leaves the content to net/http, which reads over it before the response is written.
+func (c *client) Skip() { c.skipped = true }
 
 func (c *client) StopContent() {
 	c.stopped.Store(true)
@@ -123,11 +126,14 @@ func (c *client) Interim(r *message.Response) error {
 
 func (c *client) Head(r *message.Response) error {
 	c.sent = true
-	if !c.ContentRead() && c.r.ProtoMajor == 1 {
-		c.ctl.EnableFullDuplex() // net/http would read all content before it writes
-	}
 	h := c.w.Header()
 	copyFields(h, r.Fields)
+	if !c.ContentRead() && !c.skipped && c.r.ProtoMajor == 1 {
+		// A task reads the content still: net/http must not do so before it writes. It
+		// cannot tell afterwards where the next request begins.
+		c.ctl.EnableFullDuplex()
+		h["Connection"] = []string{"close"}
+	}
 	if h["Content-Type"] == nil {
 		h["Content-Type"] = nil // do not guess one
 	}
@@ -173,7 +179,14 @@ func (c *client) Flush() error {
 	return nil
 }
 
+// End sends trailers in the way net/http has for names that were not announced; it needs
+// the head to be written, or a short response would get a Content-Length instead.
 func (c *client) End(trailers []message.Field) error {
+	if len(trailers) > 0 {
+		if err := c.ctl.Flush(); err != nil {
+			return err
+		}
+	}
 	for _, f := range trailers {
 		c.w.Header().Add(http.TrailerPrefix+string(f.Name), string(f.Value))
 	}
