@@ -45,28 +45,29 @@ func (p *Proxy) ServeStream(s engine.Stream, who Peer) {
 		return
 	}
 	peer := who.exchange()
-	var x *exchange.Exchange
-	for {
-		// A connection that waits for its next request holds no exchange.
-		if x == nil {
-			x = exchanges.Get().(*exchange.Exchange)
-		}
-		err := conn.Next(&x.Request)
-		var bad *h1.Error
-		if err != nil && !errors.As(err, &bad) || !entry.begin() {
-			break
-		}
-		table := p.table.Load()
-		if bad != nil {
-			x.Refuse(p.rt, table, &peer, conn, bad)
-			break
-		}
-		x.Run(p.rt, table, &peer, conn)
-		if conn.Last() || !entry.end() {
-			break
+	for conn.Await() == nil && entry.begin() {
+		x := exchanges.Get().(*exchange.Exchange)
+		again := p.serveNext(x, &peer, conn)
+		exchanges.Put(x)
+		if !again || !entry.end() {
+			return
 		}
 	}
-	exchanges.Put(x)
+}
+
+// serveNext serves the request whose first byte has come, and reports whether another
+// one may follow.
+func (p *Proxy) serveNext(x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn) bool {
+	err := conn.Next(&x.Request)
+	table := p.table.Load()
+	var bad *h1.Error
+	switch {
+	case err == nil:
+		x.Run(p.rt, table, peer, conn)
+	case errors.As(err, &bad):
+		x.Refuse(p.rt, table, peer, conn, bad)
+	}
+	return err == nil && !conn.Last()
 }
 
 // A Client is an exchange.Client whose exchange can be broken off.

@@ -18,8 +18,8 @@ type Timeouts struct {
 	Stall time.Duration // without progress while content moves
 }
 
-// A Conn is the client's side of an HTTP/1.1 connection: requests come out of Next one
-// after the other, and between two Nexts it is the client of one exchange. Content may
+// A Conn is the client's side of an HTTP/1.1 connection: requests come out of Await and
+// Next one after the other, and between two Nexts it is the client of one exchange. Content may
 // be called by a forked task while another writes the response; all else belongs to the
 // task that called Next.
 type Conn struct {
@@ -47,60 +47,62 @@ func NewConn(rt engine.Runtime, s engine.Stream, t Timeouts, stopping *atomic.Bo
 	return &Conn{rt: rt, stream: s, timeouts: t, in: Reader{Stream: s}, out: Writer{Stream: s}, stopping: stopping}
 }
 
-// Next reads the next request head into q, whose slices are valid until the following
-// Next. It returns io.EOF when the connection ended in good order between requests, an
-// *h1.Error for a request that is to be answered with its Status, or another error when
-// there is nobody left to answer.
+// Await waits for the first byte of a request. It returns io.EOF when the connection
+// ended in good order instead, or was idle for too long. While it waits it holds no
+// buffer.
+func (c *Conn) Await() error {
+	c.in.Unpin()
+	if len(c.in.Buffered()) > 0 {
+		return nil
+	}
+	c.in.Release()
+	c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Idle)
+	err := c.in.Fill()
+	if errors.Is(err, engine.ErrTimeout) {
+		err = io.EOF
+	}
+	return err
+}
+
+// Next reads a request head, whose first byte Await has seen, into q; q's slices are
+// valid until the following Await. It returns an *h1.Error for a request that is to be
+// answered with its Status, or another error when there is nobody left to answer.
 func (c *Conn) Next(q *message.Request) error {
 	c.req = q
-	c.in.Unpin()
 	c.response, c.sent = message.NoBody, false
 	c.stopped.Store(false)
-	first, heading := len(c.in.Buffered()) == 0, false
-	if first {
-		c.in.Release()
-		c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Idle)
-	}
-	for {
-		if b := c.in.Buffered(); len(b) > 0 {
-			n, err := h1.ParseRequest(b, q)
-			if err != nil {
-				c.last.Store(true)
-				c.read.Store(false)
-				return err
-			}
-			if n > 0 {
-				c.in.Pin(n)
-				c.persist = q.KeepAlive
-				c.content.Reset(q.Body, q.Length)
-				c.read.Store(q.Body == message.NoBody)
-				return nil
-			}
-			if !heading {
-				heading = true
-				c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Head)
-			}
+	for heading := false; ; heading = true {
+		n, err := h1.ParseRequest(c.in.Buffered(), q)
+		if err != nil {
+			return c.refuse(err)
 		}
-		if err := c.in.Fill(); err != nil {
-			return c.headError(err, heading)
+		if n > 0 {
+			c.in.Pin(n)
+			c.persist = q.KeepAlive
+			c.content.Reset(q.Body, q.Length)
+			c.read.Store(q.Body == message.NoBody)
+			return nil
+		}
+		if !heading { // nearly every head arrives at once: the clock is read for the others only
+			c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Head)
+		}
+		switch err := c.in.Fill(); {
+		case errors.Is(err, ErrHeadTooLarge):
+			return c.refuse(&h1.Error{Status: 431, Reason: "head-too-large"})
+		case errors.Is(err, engine.ErrTimeout):
+			return c.refuse(&h1.Error{Status: 408, Reason: "head-timeout"})
+		case err == io.EOF:
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
 		}
 	}
 }
 
-func (c *Conn) headError(err error, heading bool) error {
+// refuse makes the answer to a head that was not understood the last one.
+func (c *Conn) refuse(err error) error {
 	c.last.Store(true)
-	c.read.Store(true)
-	switch {
-	case errors.Is(err, ErrHeadTooLarge):
-		c.read.Store(false)
-		return &h1.Error{Status: 431, Reason: "head-too-large"}
-	case heading && errors.Is(err, engine.ErrTimeout):
-		return &h1.Error{Status: 408, Reason: "head-timeout"}
-	case !heading && (err == io.EOF || errors.Is(err, engine.ErrTimeout)):
-		return io.EOF
-	case err == io.EOF:
-		return io.ErrUnexpectedEOF
-	}
+	c.read.Store(false)
 	return err
 }
 
