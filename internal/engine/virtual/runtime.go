@@ -62,7 +62,11 @@ func (r runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 
 func (r runtime) Watch(client, up engine.Stream) {
 	s := client.(*Stream)
-	if s.in.ended() {
+	switch {
+	case s.broken != nil:
+		up.Interrupt(s.broken)
+		return
+	case s.in.ended():
 		up.Interrupt(engine.ErrClientGone)
 		return
 	}

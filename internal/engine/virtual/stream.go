@@ -174,10 +174,12 @@ func (s *Stream) Quiet() bool {
 	return len(s.in.unread) == 0 && !s.in.ended() && !s.closed
 }
 
-// Interrupt keeps the first error it was given.
+// Interrupt keeps the first error it was given, and hands it on to the streams that watch
+// this one.
 func (s *Stream) Interrupt(err error) {
 	if s.broken == nil {
 		s.broken = err
+		s.tell(err)
 	}
 	s.w.wake(&s.readable)
 	s.w.wake(&s.writable)
@@ -302,9 +304,14 @@ func (s *Stream) noticed() {
 		return
 	}
 	s.w.wake(&s.writable)
+	s.tell(engine.ErrClientGone)
+}
+
+// tell interrupts the streams that watch this one.
+func (s *Stream) tell(err error) {
 	watched := s.watched
 	s.watched = nil
 	for _, up := range watched {
-		up.Interrupt(engine.ErrClientGone)
+		up.Interrupt(err)
 	}
 }

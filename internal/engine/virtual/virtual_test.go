@@ -346,6 +346,29 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+func TestAnInterruptOfTheClientIsHandedOn(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		w := New(10)
+		mine := errors.New("mine")
+		_, client := w.Pipe()
+		up, _ := w.Pipe()
+		w.Go("exchange", func() {
+			if before {
+				client.Interrupt(mine)
+			}
+			w.Runtime().Watch(client, up)
+			if _, err := up.Read(make([]byte, 1)); err != mine {
+				t.Error(err)
+			}
+		})
+		w.Go("drain", func() {
+			w.Runtime().Sleep(w.Now() + time.Second)
+			client.Interrupt(mine)
+		})
+		play(t, w)
+	}
+}
+
 func TestUnwatchLeavesNoInterruptBehind(t *testing.T) {
 	w := New(10)
 	peer, client := w.Pipe()
