@@ -23,6 +23,7 @@ type Source interface {
 type Update struct {
 	Endpoints []endpoint.Spec // complete; empty means that the service has none
 	Err       error           // non-nil: Endpoints is ignored, the previous set stays in use
+	Rejected  []Reject        // entries that are not in Endpoints because something is wrong with them
 }
 
 // Static is a Source whose set never changes.
