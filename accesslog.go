@@ -11,29 +11,21 @@ import (
 
 // accessLog owns the file of the access log and the goroutine that writes it.
 type accessLog struct {
-	sink *record.Sink
 	log  *slog.Logger
 	wake chan struct{}
 	stop chan struct{}
 	done sync.WaitGroup
 
 	mu     sync.Mutex
+	sink   *record.Sink // nil until there is a file; lives on, so that exchanges under an older table can use it
 	path   string
 	out    io.Writer
 	file   *os.File // to be closed; nil for standard output
 	failed bool     // the last write failed, and that was said
-	begun  bool
 }
 
-func newAccessLog(buffer int, log *slog.Logger) *accessLog {
-	a := &accessLog{sink: record.NewSink(buffer), log: log, wake: make(chan struct{}, 1), stop: make(chan struct{})}
-	a.sink.Wake = func() {
-		select {
-		case a.wake <- struct{}{}:
-		default:
-		}
-	}
-	return a
+func newAccessLog(log *slog.Logger) *accessLog {
+	return &accessLog{log: log, wake: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
 // open is called with every configuration; it opens the file again, so that a log that
@@ -62,17 +54,28 @@ func (a *accessLog) open(c AccessLog) *record.Sink {
 	if a.out == nil {
 		return nil
 	}
-	if !a.begun {
-		a.begun = true
-		a.done.Go(a.run)
+	if a.sink == nil {
+		a.begin(c.Buffer)
 	}
 	return a.sink
 }
 
-func (a *accessLog) run() {
+// begin makes the ring, whose size then stays, and starts the goroutine that empties it.
+func (a *accessLog) begin(buffer int) {
+	a.sink = record.NewSink(buffer)
+	a.sink.Wake = func() {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
+	}
+	a.done.Go(func() { a.run(a.sink) })
+}
+
+func (a *accessLog) run(sink *record.Sink) {
 	for {
 		a.drain()
-		if !a.sink.Park() {
+		if !sink.Park() {
 			continue
 		}
 		select {

@@ -46,7 +46,7 @@ func New(c Config) (*Proxy, error) {
 		log = slog.Default()
 	}
 	p := &Proxy{rt: goroutine.New(), log: log, listeners: make(map[net.Listener]struct{})}
-	p.access = newAccessLog(c.AccessLog.Buffer, log)
+	p.access = newAccessLog(log)
 	var err error
 	p.core, err = core.New(p.rt, c, core.Options{Logger: log, Sink: p.access.open, Feed: feed, Start: start})
 	if err != nil {
