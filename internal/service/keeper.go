@@ -89,6 +89,7 @@ func (s *Service) buildIfDirty(now time.Duration) {
 	s.mu.Unlock()
 	if dirty {
 		s.build(now)
+		s.builtAt = now
 	}
 }
 

@@ -16,8 +16,7 @@ type Member struct {
 
 	endpoint *endpoint.Endpoint
 	// mode mirrors the machine for Pick and Settle, which take no lock.
-	mode   atomic.Int32
-	window health.Window
+	mode atomic.Int32
 
 	// The rest is guarded by the service's mu.
 	machine   health.Machine
@@ -31,6 +30,8 @@ type Member struct {
 	signal    engine.Signal // wakes the prober; nil before there was one
 
 	prober engine.Join // the keeper's own
+
+	window health.Window // no lock; apart from mode, which is read as often as this is written
 }
 
 // Modes, in an order that lets the hot path compare.
@@ -81,21 +82,20 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 		m.window.Reset()
 	}
 	s.mirror(m)
-	if !change.Moved() {
-		if doubtful != m.machine.Doubtful() {
-			s.dirty = true // panic mode may use it now, or no more
-			s.wake.Set()
-		}
+	if !change.Moved() && doubtful == m.machine.Doubtful() {
 		return
 	}
 	s.dirty = true
-	m.busyAt = in.Now
-	s.expect(m)
-	if change.To == health.Healthy || change.To == health.HalfOpen {
-		s.urgent = s.urgent || len(s.view.Load().usable) == 0
+	mayHelp := m.counted || m.machine.State() == health.HalfOpen || m.machine.Doubtful() && s.set.PanicThreshold > 0
+	if mayHelp && len(s.view.Load().usable) == 0 {
+		s.urgent = true // requests are refused for want of it
 	}
-	s.report(news{endpoint: m.endpoint, change: change, event: in.Event, err: err})
 	s.wake.Set()
+	if change.Moved() {
+		m.busyAt = in.Now
+		s.expect(m)
+		s.report(news{endpoint: m.endpoint, change: change, event: in.Event, err: err})
+	}
 }
 
 // mirror brings what others read up to date with m's machine. Called with mu held.

@@ -16,12 +16,13 @@ func (s *Service) Seq(worker int) uint64 {
 
 // Pick chooses an endpoint for an attempt; nil: none is available that a has not tried.
 // Whoever gets an endpoint must Begin and Settle the attempt, whatever becomes of it: it
-// may be a trial. a is as before on return.
+// may be a trial. Pick fills in a.Load; the rest of a is as before on return.
 //
 // Pick takes no lock and allocates nothing, except that a trial of a half-open endpoint is
 // counted under a lock.
 func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	w := s.view.Load()
+	a.Load = s.load.n.Load()
 	e := w.picker.Pick(a)
 	if e == nil {
 		return nil
@@ -87,12 +88,16 @@ func (s *Service) trial(m *Member) bool {
 }
 
 // Begin counts an attempt at an endpoint that Pick returned as in flight.
-func (s *Service) Begin(e *endpoint.Endpoint, now time.Duration) { e.Begin(now) }
+func (s *Service) Begin(e *endpoint.Endpoint, now time.Duration) {
+	s.load.n.Add(1)
+	e.Begin(now)
+}
 
 // Settle ends an attempt. counts false: it says nothing about the endpoint (the client
 // went away), whatever o says, and only frees its place. Any task may call it, once for
 // each Begin. A success of a healthy endpoint takes no lock.
 func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) {
+	s.load.n.Add(-1)
 	m := Of(e)
 	o.Failed = o.Failed && counts
 	if counts && !o.Failed && s.rated.Load() {

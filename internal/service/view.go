@@ -46,7 +46,7 @@ func (s *Service) build(now time.Duration) {
 		next.picker = policy.Build(next.members, next.usable, prev)
 		s.pickerOf = version
 	}
-	s.builtAt, s.built = now, true
+	s.built = true
 	s.view.Store(next)
 	s.announce(old, next, settled)
 }

@@ -1,0 +1,357 @@
+package service
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/virtual"
+	"github.com/poise-lb/poise/policy"
+)
+
+// A chaos does to a service whatever may happen to one, in random order, and knows by
+// itself what must be true afterwards.
+type chaos struct {
+	*stage
+	r        *rand.Rand
+	all      []string
+	named    []string                      // by the last update
+	known    map[string]*endpoint.Endpoint // as last seen, until it is gone
+	flights  []*endpoint.Endpoint          // attempts in flight
+	inFlight map[*endpoint.Endpoint]int64
+	out      map[*endpoint.Endpoint]bool // discarded
+}
+
+func (x *chaos) update() {
+	x.named = nil
+	var set []endpoint.Spec
+	for _, i := range x.r.Perm(len(x.all))[:x.r.IntN(len(x.all)+1)] {
+		x.named = append(x.named, x.all[i])
+		s := specs(x.all[i])[0]
+		s.Weight = x.r.IntN(5)
+		set = append(set, s)
+		if x.r.IntN(10) == 0 {
+			set = append(set, s) // named twice
+		}
+	}
+	x.Update(set)
+}
+
+func (x *chaos) configure() {
+	set := Settings{PanicThreshold: []int{-1, 0, 30, 100}[x.r.IntN(4)]}
+	if x.r.IntN(3) > 0 {
+		set.Check = &Check{Interval: time.Duration(1+x.r.IntN(2000)) * time.Millisecond, Timeout: 300 * time.Millisecond, UnhealthyAfter: 1 + x.r.IntN(3)}
+		set.ProbeID = fmt.Sprint(x.r.IntN(2))
+	}
+	set.Breaker = health.Breaker{Off: x.r.IntN(5) == 0, ConsecutiveFailures: 1 + x.r.IntN(3), OpenFor: time.Second,
+		FailureRate: x.r.IntN(2) * 30, MinRequests: 5, Trials: 1 + x.r.IntN(3)}
+	set.Policy = []policy.Policy{x.policy, policy.RoundRobin(), policy.P2C(), policy.ConsistentHash(policy.HashConfig{BoundedLoad: 1.25})}[x.r.IntN(4)]
+	x.Configure(x.with(set))
+}
+
+func (x *chaos) begin() {
+	a := policy.Attempt{Rand: x.r.Uint64(), Seq: x.Seq(0), Now: x.rt.Now()}
+	w := x.view.Load()
+	e := x.Pick(&a)
+	if e == nil {
+		return
+	}
+	m := Of(e)
+	x.Service.mu.Lock()
+	state, trials := m.machine.State(), m.machine.Trials()
+	x.Service.mu.Unlock()
+	switch {
+	case state == health.Draining || state == health.Gone:
+		x.t.Fatalf("picked %v, which is %v", e.ID(), state)
+	case (state == health.Ejected || state == health.Probing) && !w.panic:
+		x.t.Fatalf("picked %v, which is %v, outside panic mode", e.ID(), state)
+	case state == health.HalfOpen && trials == 0 && !w.panic:
+		x.t.Fatalf("picked %v, half-open, without a trial", e.ID())
+	case trials > 3: // the most that is ever configured
+		x.t.Fatalf("%d trials", trials)
+	}
+	x.Begin(e, x.rt.Now())
+	x.flights = append(x.flights, e)
+	x.inFlight[e]++
+}
+
+func (x *chaos) settle() {
+	if len(x.flights) == 0 {
+		return
+	}
+	i := x.r.IntN(len(x.flights))
+	e := x.flights[i]
+	x.flights = slices.Delete(x.flights, i, i+1)
+	x.inFlight[e]--
+	x.Settle(e, endpoint.Outcome{Now: x.rt.Now(), Latency: time.Millisecond, Failed: x.r.IntN(3) == 0}, x.r.IntN(5) > 0)
+}
+
+func (x *chaos) plantSomething() {
+	fault := []error{nil, nil, errIll, errHole, engine.ErrRefused, engine.ErrStopping}[x.r.IntN(6)]
+	x.plant.set(fault, x.all[x.r.IntN(len(x.all))])
+}
+
+// check compares the service with what must be true of it in every quiet moment.
+func (x *chaos) check() {
+	x.t.Helper()
+	total, healthy := int64(0), 0
+	seen := map[string]bool{}
+	for _, e := range x.Endpoints() {
+		address := e.ID().Address
+		seen[address] = true
+		if old := x.known[address]; old != nil && old != e && !x.out[old] {
+			x.t.Fatalf("%s became another endpoint while the old one was not gone", address)
+		}
+		x.known[address] = e
+		if got := e.InFlight(); got != x.inFlight[e] {
+			x.t.Fatalf("%s: %d in flight, want %d", address, got, x.inFlight[e])
+		}
+		total += e.InFlight()
+		if x.mirrored(e) == health.Healthy {
+			healthy++
+		}
+	}
+	for e := range x.out {
+		if x.inFlight[e] > 0 {
+			x.t.Fatalf("%v was freed with attempts in flight", e.ID())
+		}
+	}
+	for address := range x.known {
+		if !seen[address] && !x.out[x.known[address]] {
+			x.t.Fatalf("%s is not known any more and was not freed", address)
+		}
+	}
+	x.Service.mu.Lock()
+	defer x.Service.mu.Unlock()
+	if healthy != x.healthy || x.load.n.Load() < total || x.awaiting < 0 {
+		x.t.Fatalf("%d healthy, counted %d; %d in flight, counted %d; %d awaited", healthy, x.healthy, total, x.load.n.Load(), x.awaiting)
+	}
+}
+
+// mirrored checks that e's mirror shows its machine, and returns the state.
+func (x *chaos) mirrored(e *endpoint.Endpoint) health.State {
+	x.Service.mu.Lock()
+	defer x.Service.mu.Unlock()
+	m := Of(e)
+	if mode := modeOf(&m.machine, &x.health); mode != m.mode.Load() || e.Usable() != m.machine.Usable(&x.health) {
+		x.t.Fatalf("%v: the mirror shows %d for %+v", e.ID(), m.mode.Load(), m.machine)
+	}
+	return m.machine.State()
+}
+
+// changed reports whether a view is still to be built.
+func (x *chaos) changed() bool {
+	x.Service.mu.Lock()
+	defer x.Service.mu.Unlock()
+	return x.dirty
+}
+
+// settledDown checks what must be true when nothing happened for a while.
+func (x *chaos) settledDown() {
+	x.t.Helper()
+	time.Sleep(2 * buildEvery)
+	synctest.Wait()
+	for n := 0; x.changed(); n++ { // something did happen, a probe perhaps
+		if n > 100 {
+			x.t.Fatal("no view is built")
+		}
+		time.Sleep(buildEvery / 10)
+		synctest.Wait()
+	}
+	x.check()
+	got := []string{}
+	w := x.view.Load()
+	for _, e := range w.members {
+		got = append(got, e.ID().Address)
+	}
+	slices.Sort(x.named)
+	if !slices.IsSortedFunc(w.members, func(a, b *endpoint.Endpoint) int { return a.ID().Compare(b.ID()) }) {
+		x.t.Fatal("members are not in order")
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, x.named) {
+		x.t.Fatalf("members %v, want %v", got, x.named)
+	}
+	x.Service.mu.Lock()
+	defer x.Service.mu.Unlock()
+	for _, e := range w.members {
+		state := Of(e).machine.State()
+		in := slices.Contains(w.usable, e)
+		if good := state == health.Healthy || state == health.HalfOpen; good && !in || !good && in && !w.panic {
+			x.t.Fatalf("%v is %v and in the view: %v", e.ID(), state, in)
+		}
+	}
+}
+
+// TestIdentitySurvivesEverything: whatever sources, operators, checks and clients do, an
+// endpoint stays the same one until it is gone, its attempts stay counted, its machine is
+// what everybody sees, and nobody picks one that is out.
+func TestIdentitySurvivesEverything(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			onStage(t, Settings{}, func(st *stage) {
+				x := &chaos{stage: st, r: rand.New(rand.NewPCG(seed, 7)), all: addresses(8),
+					known: map[string]*endpoint.Endpoint{}, inFlight: map[*endpoint.Endpoint]int64{}, out: map[*endpoint.Endpoint]bool{}}
+				x.run(1000)
+			})
+		})
+	}
+}
+
+func (x *chaos) run(changes int) {
+	x.onDiscard = func(e *endpoint.Endpoint) { x.out[e] = true }
+	x.update()
+	for i := 0; i < changes; {
+		switch n := x.r.IntN(100); {
+		case n < 8:
+			x.update()
+			i++
+		case n < 12:
+			x.configure()
+			i++
+		case n < 50:
+			x.begin()
+		case n < 85:
+			x.settle()
+		case n < 92:
+			x.plantSomething()
+		case n < 98:
+			time.Sleep(time.Duration(x.r.Int64N(int64(time.Second))))
+		default:
+			x.settledDown()
+		}
+		synctest.Wait() // so that one seed is one story
+		x.check()
+	}
+	for len(x.flights) > 0 {
+		x.settle()
+	}
+	x.settledDown()
+	time.Sleep(10 * time.Second)
+	if got := len(x.Endpoints()); got != len(x.named) {
+		x.t.Errorf("%d endpoints are kept of %d named", got, len(x.named))
+	}
+}
+
+// TestEverythingAtOnce does the same from many goroutines at once, for the race detector.
+func TestEverythingAtOnce(t *testing.T) {
+	onStage(t, Settings{Check: &Check{Interval: 20 * time.Millisecond, Timeout: 10 * time.Millisecond}}, func(st *stage) {
+		all := addresses(6)
+		st.Update(specs(all...))
+		st.AwaitReady(0)
+		var picked, begun, settled atomic.Int64
+		var tasks sync.WaitGroup
+		for task := range 6 {
+			tasks.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(task), 3))
+				for range 1500 {
+					a := policy.Attempt{Rand: r.Uint64(), Seq: st.Seq(task), Now: st.rt.Now()}
+					e := st.Pick(&a)
+					if e == nil {
+						time.Sleep(time.Millisecond)
+						continue
+					}
+					picked.Add(1)
+					st.Begin(e, st.rt.Now())
+					begun.Add(1)
+					if r.IntN(4) == 0 {
+						time.Sleep(time.Duration(r.IntN(2)) * time.Millisecond)
+					}
+					st.Settle(e, endpoint.Outcome{Now: st.rt.Now(), Failed: r.IntN(3) == 0}, r.IntN(5) > 0)
+					settled.Add(1)
+				}
+			})
+		}
+		for task := range 2 {
+			tasks.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(task), 4))
+				for i := range 200 {
+					switch r.IntN(4) {
+					case 0:
+						st.Update(specs(all[:1+r.IntN(len(all))]...))
+					case 1:
+						st.plant.set([]error{nil, errIll, engine.ErrRefused, errHole}[r.IntN(4)], all[r.IntN(len(all))])
+					case 2:
+						st.Configure(st.with(Settings{Check: &Check{Interval: 20 * time.Millisecond, Timeout: 10 * time.Millisecond},
+							ProbeID: fmt.Sprint(i % 2), Breaker: health.Breaker{OpenFor: 5 * time.Millisecond, FailureRate: 60 * r.IntN(2)}}))
+					case 3:
+						st.Snapshot()
+						st.RetryAfter(st.rt.Now())
+					}
+					time.Sleep(time.Duration(r.IntN(30)) * time.Millisecond)
+				}
+			})
+		}
+		tasks.Wait()
+		if picked.Load() == 0 || begun.Load() != settled.Load() {
+			t.Errorf("picked %d, begun %d, settled %d", picked.Load(), begun.Load(), settled.Load())
+		}
+		if n := st.load.n.Load(); n != 0 {
+			t.Errorf("%d in flight in the end", n)
+		}
+		for _, e := range st.Endpoints() {
+			if n := e.InFlight(); n != 0 {
+				t.Errorf("%v: %d in flight in the end", e.ID(), n)
+			}
+		}
+		if st.policy.overlap.Load() {
+			t.Error("two builds at once")
+		}
+	})
+}
+
+// TestOnCoroutines runs a service where a lock held across a yield would stop everything,
+// and where the same seed must give the same story.
+func TestOnCoroutines(t *testing.T) {
+	story := func(seed uint64) (told string) {
+		world := virtual.New(seed)
+		rt := world.Runtime()
+		plant := &plant{faults: map[string]error{a: errHole}, probes: map[string][]time.Duration{}, rt: rt}
+		world.Go("main", func() {
+			s := New("web", rt, Settings{Policy: policy.P2C(), Check: everySecond, Probe: plant.probe}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			keeper := rt.Fork(s.Run)
+			s.Update(specs(a, b, c))
+			if !s.AwaitReady(rt.Now() + time.Second) {
+				t.Error("not ready")
+			}
+			r := rand.New(rand.NewPCG(seed, 0))
+			for i := range 2000 {
+				at := policy.Attempt{Rand: rt.Rand(), Seq: s.Seq(0), Now: rt.Now()}
+				if e := s.Pick(&at); e != nil {
+					s.Begin(e, rt.Now())
+					_ = rt.Sleep(rt.Now() + time.Duration(r.IntN(20))*time.Millisecond)
+					s.Settle(e, endpoint.Outcome{Now: rt.Now(), Failed: e.ID().Address == b && r.IntN(2) == 0}, true)
+					told += e.ID().Address[7:8]
+				}
+				switch i {
+				case 500:
+					plant.set(nil, a)
+				case 1000:
+					s.Update(specs(a, b))
+				case 1500:
+					s.Configure(Settings{Policy: policy.RoundRobin(), Check: everySecond, Probe: plant.probe})
+				}
+			}
+			s.Stop()
+			keeper.Wait()
+		})
+		if err := world.Run(); err != nil {
+			t.Fatal(err)
+		}
+		return told
+	}
+	one := story(1)
+	if len(one) < 1500 || story(1) != one {
+		t.Errorf("%d picks, and another story the second time", len(one))
+	}
+}
