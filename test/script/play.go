@@ -36,6 +36,7 @@ type play struct {
 	variables map[string]string
 	proxy     proxy
 	drained   *drain
+	over      bool // the script has been played; what follows only takes the stage down
 }
 
 // drain is the outcome of a Close in progress. A task writes it, the script polls.
@@ -49,6 +50,7 @@ var reference = regexp.MustCompile(`\$\{([a-z][a-z0-9_]*)\}`)
 // run plays the script to its end, or to the first expectation that fails, and takes the
 // stage down again.
 func (p *play) run() (err error) {
+	p.proxy, p.drained, p.over = nil, nil, false
 	p.endpoints, p.clients, p.variables = map[string]*endpointActor{}, map[string]*client{}, map[string]string{}
 	script, ok := p.archive.get("script")
 	if !ok {
@@ -110,6 +112,7 @@ func (p *play) strike() error {
 	for _, name := range slices.Sorted(maps.Keys(p.clients)) {
 		p.clients[name].leave((*wire).hangUp)
 	}
+	p.over = true
 	var err error
 	if p.drained != nil {
 		err = p.awaitDrain()

@@ -123,15 +123,17 @@ func (s *Stream) Write(p []byte) (int, error) {
 	s.w.running()
 	longest := max(s.w.SegmentMax, len(p)/piecesMax)
 	for written := 0; ; {
-		if err := s.writeError(); err != nil {
-			return written, err
-		}
-		if written == len(p) {
+		if written == len(p) && written > 0 {
+			s.w.maybePreempt()
 			return written, nil
+		}
+		if err := s.writeError(); err != nil || len(p) == 0 {
+			return written, err
 		}
 		if s.peer.closed {
 			s.refused = true // a socket learns of the reset after this Write
-			return len(p), nil
+			written = len(p)
+			continue
 		}
 		free := s.w.bufferBytes() - len(s.peer.in.unread) - s.peer.in.transit
 		if n := min(free, len(p)-written); n > 0 {
@@ -169,9 +171,10 @@ func (s *Stream) SetWriteDeadline(at time.Duration) {
 	s.w.wake(&s.writable)
 }
 
-// Quiet is false for good once the peer ended its side.
+// Quiet is false for good once the peer ended its side, or after Interrupt: a connection
+// whose client left just after its response must not be used for the next one's.
 func (s *Stream) Quiet() bool {
-	return len(s.in.unread) == 0 && !s.in.ended() && !s.closed
+	return len(s.in.unread) == 0 && !s.in.ended() && !s.closed && s.broken == nil
 }
 
 // Interrupt keeps the first error it was given, and hands it on to the streams that watch

@@ -99,6 +99,13 @@ func (w *World) pass(t *task) {
 	t.yield(struct{}{})
 }
 
+// maybePreempt keeps the calling task from running for a moment, if the world wants that.
+func (w *World) maybePreempt() {
+	if w.Preempt > 0 && w.choice.IntN(w.Preempt) == 0 {
+		w.wait(&w.nobody, w.Now()+1+time.Duration(w.choice.Int64N(int64(preemptMax))), "preempted")
+	}
+}
+
 // wake lets all tasks that wait for c look again.
 func (w *World) wake(c *cond) {
 	for _, t := range c.waiting {

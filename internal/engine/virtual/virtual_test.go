@@ -261,6 +261,31 @@ func TestWritesToAClosedPeer(t *testing.T) {
 	}
 }
 
+// A peer that reads, answers and leaves before Write returns: the writer finds the answer.
+func TestPreemptedWritesReturnLate(t *testing.T) {
+	w := New(7)
+	w.Preempt = 1
+	a, b := w.Pipe()
+	w.Go("a", func() {
+		if _, err := a.Write([]byte("question")); err != nil || w.Now() == epoch || w.Now() > epoch+preemptMax {
+			t.Error(err, w.Now())
+		}
+		if a.Quiet() {
+			t.Error("b has not run yet")
+		}
+		if got, err := readAll(a); got != "answer" || err != io.EOF {
+			t.Error(got, err)
+		}
+	})
+	w.Go("b", func() {
+		b.Read(make([]byte, 8))
+		w.Preempt = 0
+		b.Write([]byte("answer"))
+		b.Close()
+	})
+	play(t, w)
+}
+
 func TestClosingWakesABlockedWriter(t *testing.T) {
 	w := New(7)
 	w.BufferBytes = 8
@@ -626,6 +651,7 @@ func chatter(t *testing.T, seed uint64, trace io.Writer) {
 	w.SegmentMax = dice.IntN(3) * dice.IntN(500)
 	w.BufferBytes = 1 + dice.IntN(4000)
 	w.Delay = time.Duration(dice.IntN(3)) * time.Millisecond
+	w.Preempt = dice.IntN(5)
 	rt := w.Runtime()
 	l := w.Listen("10.0.0.1:80")
 	w.Daemon("server", func() {

@@ -30,6 +30,9 @@ const bufferBytesDefault = 64 << 10
 // stepsMaxDefault is far above what real work takes at one instant.
 const stepsMaxDefault = 10_000_000
 
+// preemptMax is the longest that Preempt keeps a task from running.
+const preemptMax = 2 * time.Millisecond
+
 // piecesMax is about half of how many pieces a long write is cut into.
 const piecesMax = 100
 
@@ -50,6 +53,9 @@ type World struct {
 	// Delay is the time from writing to arriving, for bytes, FIN and resets. Connecting
 	// takes two of them.
 	Delay time.Duration
+	// Preempt, if not zero, makes about one in that many Writes return late, as the task of
+	// a busy machine finds itself descheduled: the peer may have read, answered and left.
+	Preempt int
 	// StepsMax bounds how often tasks are resumed while the clock stands still: above it
 	// they only keep each other busy, and Run fails. Zero means ten million.
 	StepsMax int
