@@ -1,0 +1,225 @@
+package etcd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+)
+
+// RegistrarConfig says where to announce, and for how long an announcement outlives its
+// program.
+type RegistrarConfig struct {
+	Config
+
+	// TTL is the time to live of the lease, in whole seconds: an instance that died
+	// without a word is gone after it. It is renewed three times as often. 0 means 10 s;
+	// etcd may grant more than was asked for.
+	TTL time.Duration
+}
+
+// removeTime bounds the removal at the end.
+const removeTime = 3 * time.Second
+
+// A Registrar announces instances. Make it with NewRegistrar. It may be used by several
+// goroutines, one Run for each instance.
+type Registrar struct {
+	config RegistrarConfig
+	dial   dialFunc // nil but in tests
+}
+
+// NewRegistrar returns a registrar of c.
+func NewRegistrar(c RegistrarConfig) *Registrar {
+	c.TTL = max((cmp.Or(c.TTL, 10*time.Second) + time.Second - 1).Truncate(time.Second), time.Second)
+	return &Registrar{config: c}
+}
+
+// Run writes the key of the instance under a lease, keeps the lease alive, and writes it
+// again whenever it is gone, until ctx is done; then it revokes the lease, which removes
+// the key. It calls report(nil) whenever it has written the key, and report with the
+// reason when the instance is not announced, from its own goroutine. What somebody else
+// writes to the key is left as it is. Run returns an error only if the instance can never
+// be announced.
+func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(error)) error {
+	value, err := render(cmp.Or(in.Scheme, "http"), in.Address, in.Weight, in.Zone, in.Metadata)
+	if err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	prefix := r.config.Prefix
+	if prefix == "" {
+		if in.Service == "" {
+			return errors.New("etcd: the instance has no service, and there is no prefix for its key")
+		}
+		prefix = "/services/" + in.Service + "/"
+	}
+	c, err := newClient(r.config.Config, r.dial)
+	if err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	defer c.close()
+	a := announcement{client: c, ttl: r.config.TTL, report: report,
+		key: []byte(prefix + cmp.Or(in.ID, in.Address)), value: value}
+	backoff := discovery.Backoff{First: 200 * time.Millisecond, Most: 3 * time.Second}
+	for {
+		wait := r.config.TTL/3 - rand.N(r.config.TTL/10)
+		if err := a.beat(ctx); err == nil {
+			backoff.Reset()
+		} else if ctx.Err() == nil {
+			c.next()
+			a.fail(err)
+			wait = backoff.Next()
+		}
+		if !sleep(ctx, wait) {
+			a.remove(ctx)
+			return nil
+		}
+	}
+}
+
+// An announcement is one key and its lease. It belongs to the goroutine of Run.
+type announcement struct {
+	client     *client
+	ttl        time.Duration
+	key, value []byte
+	report     func(error)
+
+	lease   int64     // 0: none
+	until   time.Time // when the lease ends, if it is not renewed
+	present bool      // the key was written under the lease
+	failure string    // what was reported last
+}
+
+// timeout is for one call: a lease outlives a call or two that are not answered.
+func (a *announcement) timeout() time.Duration {
+	return min(requestTimeout, max(a.ttl/3, time.Second))
+}
+
+type leaseAnswer struct {
+	ID  number `json:"ID"`
+	TTL number `json:"TTL"` // 0: there is no such lease
+}
+
+// beat does what is necessary for the key to be there, and renews its lease.
+func (a *announcement) beat(ctx context.Context) error {
+	if a.lease != 0 {
+		if err := a.renew(ctx); err != nil {
+			return err
+		}
+	}
+	if a.lease == 0 {
+		a.present = false
+		if err := a.grant(ctx); err != nil {
+			return err
+		}
+	}
+	if a.present {
+		return a.check(ctx)
+	}
+	return a.put(ctx, map[string]any{"key": a.key, "value": a.value, "lease": strconv.FormatInt(a.lease, 10)})
+}
+
+func (a *announcement) grant(ctx context.Context) error {
+	var l leaseAnswer
+	asked := time.Now()
+	in := map[string]any{"TTL": strconv.Itoa(int(a.ttl / time.Second)), "ID": "0"}
+	if err := a.client.call(ctx, a.timeout(), "/v3/lease/grant", in, &l); err != nil {
+		return err
+	}
+	if l.ID == 0 || l.TTL <= 0 {
+		return errors.New("the server granted no lease")
+	}
+	a.lease, a.until = int64(l.ID), asked.Add(time.Duration(l.TTL)*time.Second)
+	return nil
+}
+
+// renew keeps the lease alive, and forgets it if the server does not know it.
+func (a *announcement) renew(ctx context.Context) error {
+	var l struct {
+		Result leaseAnswer `json:"result"`
+	}
+	asked := time.Now()
+	in := map[string]any{"ID": strconv.FormatInt(a.lease, 10)}
+	if err := a.client.call(ctx, a.timeout(), "/v3/lease/keepalive", in, &l); err != nil {
+		return err
+	}
+	if l.Result.TTL <= 0 {
+		a.lease = 0
+		return nil
+	}
+	a.until = asked.Add(time.Duration(l.Result.TTL) * time.Second)
+	return nil
+}
+
+// check writes the key again if somebody has removed it. If somebody has written it
+// without a lease (to change the weight, say), the new value is put under the lease.
+func (a *announcement) check(ctx context.Context) error {
+	var r rangeAnswer
+	if err := a.client.call(ctx, a.timeout(), "/v3/kv/range", rangeRequest{Key: a.key, KeysOnly: true}, &r); err != nil {
+		return err
+	}
+	in := map[string]any{"key": a.key, "lease": strconv.FormatInt(a.lease, 10)}
+	switch {
+	case len(r.KVs) == 0:
+		in["value"] = a.value
+	case r.KVs[0].Lease == 0:
+		in["ignore_value"] = true
+	default:
+		a.announced()
+		return nil
+	}
+	return a.put(ctx, in)
+}
+
+func (a *announcement) put(ctx context.Context, in map[string]any) error {
+	var answer struct{}
+	if err := a.client.call(ctx, a.timeout(), "/v3/kv/put", in, &answer); err != nil {
+		if e := (*apiError)(nil); errors.As(err, &e) && e.status == 404 {
+			a.lease = 0 // it ended meanwhile
+		}
+		return err
+	}
+	a.present, a.failure = true, ""
+	a.report(nil)
+	return nil
+}
+
+// announced reports that all is well again, if it was not.
+func (a *announcement) announced() {
+	if a.failure != "" {
+		a.failure = ""
+		a.report(nil)
+	}
+}
+
+// fail reports a reason, once, when the key cannot be there any more. Until its lease has
+// ended it is.
+func (a *announcement) fail(err error) {
+	if a.present && a.lease != 0 && time.Now().Before(a.until) || a.failure != "" {
+		return
+	}
+	a.failure = err.Error()
+	a.report(fmt.Errorf("etcd: %w", err))
+}
+
+// remove revokes the lease, after ctx is done.
+func (a *announcement) remove(ctx context.Context) {
+	if a.lease == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	var answer struct{}
+	for range a.client.servers {
+		err := a.client.call(ctx, removeTime/time.Duration(len(a.client.servers)), "/v3/lease/revoke",
+			map[string]any{"ID": strconv.FormatInt(a.lease, 10)}, &answer)
+		if e := (*apiError)(nil); err == nil || errors.As(err, &e) && e.status == 404 {
+			return
+		}
+		a.client.next()
+	}
+}
