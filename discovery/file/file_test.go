@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,7 +34,6 @@ type watched struct {
 	t    *testing.T
 	path string
 	news chan string
-	got  []string
 	stop func() error
 }
 
@@ -54,7 +54,7 @@ func watchFile(t *testing.T, path string) *watched {
 			w.news <- strings.Join(names, " ")
 		})
 	}()
-	w.stop = func() error { cancel(); return <-done }
+	w.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() { w.stop() })
 	return w
 }

@@ -1,0 +1,265 @@
+package eureka
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// An answer is what /apps and /apps/delta say.
+type answer struct {
+	Applications *struct {
+		Hash text `json:"apps__hashcode"`
+		Apps list `json:"application"`
+	} `json:"applications"`
+}
+
+type application struct {
+	Name      text `json:"name"`
+	Instances list `json:"instance"`
+}
+
+// A list is an array, or its only element without the brackets, as older servers write it.
+type list []json.RawMessage
+
+func (l *list) UnmarshalJSON(data []byte) error {
+	switch {
+	case bytes.Equal(data, []byte("null")):
+		return nil
+	case len(data) > 0 && data[0] == '[':
+		return json.Unmarshal(data, (*[]json.RawMessage)(l))
+	}
+	*l = list{slices.Clone(json.RawMessage(data))}
+	return nil
+}
+
+// A text is a string, or a number or truth value as it stands: which of them a server
+// writes differs from field to field and from version to version.
+type text string
+
+func (t *text) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		return json.Unmarshal(data, (*string)(t))
+	}
+	if !bytes.Equal(data, []byte("null")) {
+		*t = text(data)
+	}
+	return nil
+}
+
+// A head is what must be known even of an instance that is otherwise unreadable: the
+// checksum counts it.
+type head struct {
+	ID     text `json:"instanceId"`
+	Host   text `json:"hostName"`
+	Status text `json:"status"`
+	Action text `json:"actionType"`
+}
+
+type body struct {
+	IP         text            `json:"ipAddr"`
+	Port       port            `json:"port"`
+	SecurePort port            `json:"securePort"`
+	Updated    text            `json:"lastUpdatedTimestamp"`
+	Metadata   map[string]text `json:"metadata"`
+}
+
+type port struct {
+	Number  text `json:"$"`
+	Enabled text `json:"@enabled"`
+}
+
+// An entry is one instance of the registry.
+type entry struct {
+	status  string
+	updated int64 // ms since 1970, by the server's clock
+	spec    endpoint.Spec
+	idle    bool   // it asks for no traffic: weight 0
+	reason  string // why it is no endpoint
+}
+
+const (
+	statusUp = "UP"
+	deleted  = "DELETED"
+)
+
+// apps is a copy of a registry: entries by app, in upper case, and instance.
+type apps map[string]map[string]entry
+
+// parse reads an answer. What is not one is an error, however much of it looks right: a
+// set that is not complete may not be taken for one that is.
+func parse(data []byte) (*answer, error) {
+	var a answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		return nil, fmt.Errorf("the answer is not Eureka's JSON: %w", err)
+	}
+	if a.Applications == nil {
+		return nil, errors.New("the answer is not Eureka's: it has no applications")
+	}
+	return &a, nil
+}
+
+// apply changes the copy as the answer says. In a full answer nothing is deleted.
+func (t apps) apply(a *answer, c Config) error {
+	for i, raw := range a.Applications.Apps {
+		var app application
+		if err := json.Unmarshal(raw, &app); err != nil {
+			return fmt.Errorf("application %d: %w", i+1, err)
+		}
+		name := strings.ToUpper(string(app.Name))
+		for j, raw := range app.Instances {
+			id, action, e := parseInstance(raw, c)
+			if id == "" {
+				id = fmt.Sprintf("instance %d", j+1)
+			}
+			if action == deleted {
+				delete(t[name], id)
+				continue
+			}
+			if t[name] == nil {
+				t[name] = make(map[string]entry)
+			}
+			t[name][id] = e
+		}
+	}
+	maps.DeleteFunc(t, func(_ string, instances map[string]entry) bool { return len(instances) == 0 })
+	return nil
+}
+
+// hash is the checksum that servers send: how many instances have each status.
+func (t apps) hash() string {
+	counts := make(map[string]int)
+	for _, instances := range t {
+		for _, e := range instances {
+			counts[e.status]++
+		}
+	}
+	var b strings.Builder
+	for _, status := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintf(&b, "%s_%d_", status, counts[status])
+	}
+	return b.String()
+}
+
+// set returns what can be used of one app, in order. Of several instances at one address,
+// the last registration counts: it is what runs there now, and under which instance id is
+// of no interest.
+func (t apps) set(app string) discovery.Update {
+	var u discovery.Update
+	newest := make(map[endpoint.ID]entry)
+	for id, e := range t[app] {
+		if e.reason != "" {
+			if e.status == statusUp {
+				u.Rejected = append(u.Rejected, discovery.Reject{ID: id, Reason: e.reason})
+			}
+			continue
+		}
+		if old, ok := newest[e.spec.ID]; !ok || e.newer(old) {
+			newest[e.spec.ID] = e
+		}
+	}
+	u.Endpoints = []endpoint.Spec{}
+	for _, e := range newest {
+		if e.status == statusUp && !e.idle {
+			u.Endpoints = append(u.Endpoints, e.spec)
+		}
+	}
+	slices.SortFunc(u.Endpoints, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
+	slices.SortFunc(u.Rejected, func(a, b discovery.Reject) int { return cmp.Compare(a.ID, b.ID) })
+	return u
+}
+
+// newer orders two registrations of one address; of two at the same moment it is the one
+// that is UP, then the heavier, so that the order of a map decides nothing that matters.
+func (e entry) newer(o entry) bool {
+	rank := func(e entry) int {
+		if e.status == statusUp {
+			return 1 + e.spec.Weight
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(e.updated, o.updated), cmp.Compare(rank(e), rank(o))) > 0
+}
+
+func parseInstance(raw json.RawMessage, c Config) (id, action string, e entry) {
+	var h head
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return "", "", entry{status: statusUp, reason: "not an object"}
+	}
+	id = cmp.Or(string(h.ID), string(h.Host)) // before instanceId existed, it was the host's name
+	e.status = string(h.Status)
+	var b body
+	if err := json.Unmarshal(raw, &b); err != nil {
+		e.reason = "unreadable: " + err.Error()
+		return id, string(h.Action), e
+	}
+	e.updated, _ = strconv.ParseInt(string(b.Updated), 10, 64)
+	var err error
+	if e.spec, err = b.spec(string(h.Host), c); err != nil {
+		e.reason = err.Error()
+	}
+	e.idle = e.spec.Weight == 0
+	return id, string(h.Action), e
+}
+
+// spec makes an endpoint of an instance: the secure port if it is enabled, else the other.
+func (b *body) spec(host string, c Config) (endpoint.Spec, error) {
+	ip, err := netip.ParseAddr(string(b.IP))
+	if err != nil {
+		if ip, err = netip.ParseAddr(host); err != nil {
+			return endpoint.Spec{}, fmt.Errorf("neither ipAddr %.60q nor hostName %.60q is an IP address", string(b.IP), host)
+		}
+	}
+	scheme, p := "https", b.SecurePort
+	if p.Enabled != "true" {
+		scheme, p = "http", b.Port
+	}
+	if p.Enabled != "true" {
+		return endpoint.Spec{}, errors.New("no port is enabled")
+	}
+	number, err := strconv.ParseUint(string(p.Number), 10, 16)
+	if err != nil || number == 0 {
+		return endpoint.Spec{}, fmt.Errorf("port %.20q is not a port", string(p.Number))
+	}
+	s := endpoint.Spec{Weight: 1}
+	s.ID = endpoint.ID{Scheme: scheme, Address: netip.AddrPortFrom(ip.Unmap(), uint16(number)).String()}
+	if _, err := netip.ParseAddr(host); err != nil {
+		s.Host = host
+	}
+	for k, v := range b.Metadata {
+		if k == "@class" { // how the server says which kind of map it is
+			continue
+		}
+		if s.Metadata == nil {
+			s.Metadata = make(map[string]string, len(b.Metadata))
+		}
+		s.Metadata[k] = string(v)
+	}
+	s.Zone = s.Metadata[c.ZoneKey]
+	s.Weight = weight(s.Metadata[c.WeightKey])
+	return s, nil
+}
+
+// weight reads a weight. One that is no number counts as 1: a slip of the pen should not
+// take an instance out of service. 0 does, as it says.
+func weight(text string) int {
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	switch {
+	case err != nil || math.IsNaN(f):
+		return 1
+	case f <= 0:
+		return 0
+	}
+	return int(min(max(math.Round(f), 1), endpoint.WeightMax))
+}

@@ -1,0 +1,223 @@
+package eureka
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+)
+
+// RegistrarConfig says where to announce an instance, and for how long.
+type RegistrarConfig struct {
+	Config // Every is not used
+
+	// Lease is how long the server keeps the instance without a sign of life, which is sent
+	// three times as often; 0 means 30 s, and less than 3 s counts as 3 s. It is in whole
+	// seconds. Servers wait twice as long once the lease has been renewed, and longer still
+	// while they protect themselves against mass expiry: this is Eureka's known behaviour.
+	Lease time.Duration
+}
+
+// removal bounds how long Run may take to remove the instance in the end.
+const removal = 3 * time.Second
+
+// A Registrar announces one instance. Make it with NewRegistrar. Its Run may be called
+// again, but not concurrently.
+type Registrar struct {
+	config RegistrarConfig
+}
+
+// NewRegistrar returns a registrar for the servers of c.
+func NewRegistrar(c RegistrarConfig) *Registrar {
+	c.Config = c.withDefaults()
+	c.Lease = max(cmp.Or(c.Lease, 30*time.Second), 3*time.Second).Truncate(time.Second)
+	return &Registrar{config: c}
+}
+
+// Run announces in and keeps it announced until ctx is done; then it removes it, within
+// three seconds, and returns an error if that failed. in.Address must be an IP address and
+// a port. report is called from Run's goroutine: with nil when the instance has been
+// announced, also again, and with an error when it may not be announced at present.
+// Without in.ID the address is the id, so that a restarted instance replaces itself.
+func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(error)) error {
+	servers, err := parseServers(r.config.Config)
+	if err != nil {
+		return err
+	}
+	a, err := newAnnouncement(in, r.config)
+	if err != nil {
+		return err
+	}
+	a.client = newClient(r.config.Config, servers)
+	defer a.client.close()
+	backoff := newBackoff()
+	for {
+		again, err := a.keep(ctx)
+		if ctx.Err() != nil {
+			return a.remove(ctx)
+		}
+		wait := jitter(r.config.Lease / 3)
+		if err != nil {
+			wait = min(wait, backoff.Next())
+			a.tell(report, err)
+		} else {
+			backoff.Reset()
+			if again || a.failure != "" {
+				a.tell(report, nil)
+			}
+		}
+		if !sleep(ctx, wait) {
+			return a.remove(ctx)
+		}
+	}
+}
+
+// An announcement is one instance and what is known of it at the servers.
+type announcement struct {
+	client  *client
+	app, id string
+	content []byte
+	sent    bool   // it may be at a server
+	there   bool   // it is, as far as we know
+	failure string // what was reported last; "" if all was well
+}
+
+// The shape of an instance, as the servers read it.
+type (
+	instanceJSON struct {
+		ID         string            `json:"instanceId"`
+		Host       string            `json:"hostName"`
+		App        string            `json:"app"`
+		IP         string            `json:"ipAddr"`
+		VIP        string            `json:"vipAddress"`
+		SecureVIP  string            `json:"secureVipAddress"`
+		Status     string            `json:"status"`
+		Port       portJSON          `json:"port"`
+		SecurePort portJSON          `json:"securePort"`
+		DataCenter map[string]string `json:"dataCenterInfo"`
+		Lease      map[string]int    `json:"leaseInfo"`
+		Dirty      string            `json:"lastDirtyTimestamp"`
+		Metadata   map[string]string `json:"metadata"`
+	}
+	portJSON struct {
+		Number  int    `json:"$"`
+		Enabled string `json:"@enabled"`
+	}
+)
+
+func newAnnouncement(in discovery.Instance, c RegistrarConfig) (*announcement, error) {
+	addr, err := netip.ParseAddrPort(in.Address)
+	if err != nil || addr.Port() == 0 {
+		return nil, fmt.Errorf("eureka: %q is not an IP address and a port", in.Address)
+	}
+	if in.Service == "" {
+		return nil, errors.New("eureka: the instance names no service")
+	}
+	metadata := maps.Clone(in.Metadata)
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+	if in.Weight > 0 {
+		metadata[c.WeightKey] = strconv.Itoa(in.Weight)
+	}
+	if in.Zone != "" {
+		metadata[c.ZoneKey] = in.Zone
+	}
+	lease := int(c.Lease / time.Second)
+	i := instanceJSON{
+		ID: cmp.Or(in.ID, in.Address), Host: addr.Addr().String(), IP: addr.Addr().String(),
+		App: strings.ToUpper(in.Service), VIP: strings.ToLower(in.Service), SecureVIP: strings.ToLower(in.Service),
+		Status: statusUp,
+		Port:   portJSON{int(addr.Port()), "true"}, SecurePort: portJSON{443, "false"},
+		DataCenter: map[string]string{"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"},
+		Lease:      map[string]int{"renewalIntervalInSecs": lease / 3, "durationInSecs": lease},
+		Dirty:      strconv.FormatInt(time.Now().UnixMilli(), 10),
+		Metadata:   metadata,
+	}
+	switch in.Scheme {
+	case "", "http":
+	case "https":
+		i.Port, i.SecurePort = portJSON{80, "false"}, portJSON{int(addr.Port()), "true"}
+	default:
+		return nil, fmt.Errorf("eureka: scheme %q is neither http nor https", in.Scheme)
+	}
+	content, err := json.Marshal(map[string]any{"instance": i})
+	return &announcement{app: i.App, id: i.ID, content: content}, err
+}
+
+func (a *announcement) path() string {
+	return "/apps/" + url.PathEscape(a.app) + "/" + url.PathEscape(a.id)
+}
+
+// keep gives a sign of life, or announces the instance if the server does not know it. The
+// servers tell each other; so any of them will do, and one that was not told in time will
+// say so and be told.
+func (a *announcement) keep(ctx context.Context) (again bool, err error) {
+	err = a.client.each(ctx, func() error {
+		if a.there {
+			status, _, err := a.client.do(ctx, http.MethodPut, a.path(), nil)
+			if err != nil || status == http.StatusOK {
+				return err
+			}
+			if status != http.StatusNotFound {
+				return refused(status)
+			}
+			a.there = false
+		}
+		a.sent, again = true, true
+		status, _, err := a.client.do(ctx, http.MethodPost, "/apps/"+url.PathEscape(a.app), a.content)
+		if err != nil {
+			return err
+		}
+		if status != http.StatusNoContent && status != http.StatusOK {
+			return refused(status)
+		}
+		a.there = true
+		return nil
+	})
+	return again, err
+}
+
+// remove takes the instance out. One that may have arrived, though no answer came, is
+// removed too.
+func (a *announcement) remove(ctx context.Context) error {
+	if !a.sent {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removal)
+	defer cancel()
+	err := a.client.each(ctx, func() error {
+		status, _, err := a.client.do(ctx, http.MethodDelete, a.path(), nil)
+		if err != nil || status == http.StatusOK || status == http.StatusNoContent || status == http.StatusNotFound {
+			return err
+		}
+		return refused(status)
+	})
+	if err != nil {
+		return fmt.Errorf("eureka: %s is not removed, its lease has to end: %w", a.id, err)
+	}
+	return nil
+}
+
+// tell reports what has not been reported.
+func (a *announcement) tell(report func(error), err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+		if text == a.failure {
+			return
+		}
+	}
+	a.failure = text
+	report(err)
+}
