@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -21,6 +22,9 @@ type Command struct {
 	Args []string
 	Env  []string // besides the test's own
 	Core int      // 1 + the processor it may use; 0: all
+
+	Stdin  io.Reader // nil: nothing
+	Stdout io.Writer // nil: gathered together with the standard error
 }
 
 // A Process is a program that was started. Its methods belong to the test's goroutine,
@@ -59,7 +63,10 @@ func Start(t testing.TB, c Command) *Process {
 	}
 	p := &Process{t: t, cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), c.Env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = c.Stdin, c.Stdout, &p.out
+	if c.Stdout == nil {
+		p.cmd.Stdout = &p.out
+	}
 	endWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package rig
+
+// Prefer does nothing here.
+func Prefer() {}
