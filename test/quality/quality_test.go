@@ -42,12 +42,10 @@ func poise(t *testing.T, binary, policy string, e *endpoints) *proxy {
 	return p
 }
 
-const peerName = "nginx least_conn"
-
 // nginx starts nginx with least_conn and enough kept connections.
 func nginx(t *testing.T, e *endpoints) *proxy {
 	t.Helper()
-	p := &proxy{name: peerName, address: rig.Address(t)}
+	p := &proxy{name: "nginx least_conn", address: rig.Address(t)}
 	rig.Nginx(t, 0, `
 upstream eight {
     least_conn;
@@ -81,7 +79,7 @@ func TestSlowEndpoint(t *testing.T) {
 			proxies = append(proxies, p2c) // to be looked at only
 		}
 		play(t, e, proxies, uint64(round))
-		if t.Failed() || peak.rounds >= roundsMin && (surely(peak, peer) || surely(peer, peak)) {
+		if t.Failed() || peak.rounds >= roundsMin && settled(&peak.pooled, &peer.pooled) {
 			break
 		}
 	}
@@ -122,16 +120,15 @@ func play(t *testing.T, e *endpoints, proxies []*proxy, seed uint64) {
 	}
 }
 
-// surely reports whether a's p99 is clearly on its side of the goal: even if chance made
-// a's too low and b's too high, by as much as it does one time in ten each.
-func surely(a, b *proxy) bool {
+// settled reports whether p99 is clearly on one side of the goal: even if chance made one
+// of both too low and the other too high, each by as much as it does one time in ten.
+func settled(peak, peer *result) bool {
 	const z = 1.28
-	off := z * math.Sqrt(0.99*0.01/float64(len(a.pooled.latencies)))
-	high, low := float64(a.pooled.quantile(0.99+off)), float64(b.pooled.quantile(0.99-off))
-	if b.name == peerName {
-		return high <= goal*low
+	off := z * math.Sqrt(0.99*0.01/float64(len(peak.latencies)))
+	below := func(a, b *result, factor float64) bool {
+		return float64(a.quantile(0.99+off)) <= factor*float64(b.quantile(0.99-off))
 	}
-	return goal*high < low
+	return below(peak, peer, goal) || below(peer, peak, 1/goal)
 }
 
 // oddOnes is how many requests the odd endpoint has taken between two looks, and all of

@@ -1,0 +1,182 @@
+package bench
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/poise-lb/poise/test/internal/rig"
+)
+
+const (
+	rounds      = 4
+	connections = 64
+	turn        = 2 // seconds, of each proxy in a round
+
+	// What may be left of the cost of httputil.ReverseProxy.
+	stdGoal       = 0.8
+	goroutineGoal = 0.35
+)
+
+// The processors: load and endpoints share one, the proxy has the other to itself.
+const (
+	loadCore  = 1
+	proxyCore = 2
+)
+
+// peerVariable makes this test's program, started again, the ReverseProxy: its value is
+// the address to listen on and the endpoint's.
+const peerVariable = "POISE_TEST_REVERSE_PROXY"
+
+func TestMain(m *testing.M) {
+	if listen, to, ok := strings.Cut(os.Getenv(peerVariable), " "); ok {
+		fmt.Fprintln(os.Stderr, reverseProxy(listen, to))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// reverseProxy is what the standard library offers, with a pool that keeps every
+// connection: by default it keeps two.
+func reverseProxy(listen, to string) error {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1024
+	proxy := &httputil.ReverseProxy{
+		Transport: transport,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: to})
+			r.SetXForwarded()
+		},
+	}
+	return http.ListenAndServe(listen, proxy)
+}
+
+// A proxy is one to measure.
+type proxy struct {
+	name, address string
+	process       *rig.Process
+	goal          float64       // of the ReverseProxy's cost; 0: for orientation only
+	cost          time.Duration // of one request, the least of all rounds
+	rate          float64       // requests per second in that round
+}
+
+// TestCPUPerRequest: processor time of one request, in user and system mode, with 64
+// connections that never pause. Noise only ever adds, so the least of several rounds
+// counts, and the proxies take turns.
+func TestCPUPerRequest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes most of a minute")
+	}
+	endpoint := rig.Address(t)
+	rig.Nginx(t, loadCore, `
+server {
+    listen `+endpoint+` backlog=4096;
+    location / { default_type text/plain; return 200 "hello from an endpoint, which says a little more than nothing\n"; }
+}`, endpoint)
+	proxies := start(t, endpoint)
+	for range rounds {
+		for _, p := range proxies {
+			p.measure(t)
+		}
+	}
+	peer := proxies[0].cost
+	t.Log("\n" + table(proxies))
+	for _, p := range proxies {
+		if ratio := float64(p.cost) / float64(peer); p.goal > 0 && ratio > p.goal {
+			t.Errorf("%s costs %.2f of httputil.ReverseProxy, want %.2f at most", p.name, ratio, p.goal)
+		}
+	}
+}
+
+// start starts all proxies, the one to compare with first.
+func start(t *testing.T, endpoint string) []*proxy {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxies := []*proxy{
+		{name: "httputil.ReverseProxy"},
+		{name: "poise --engine std", goal: stdGoal},
+		{name: "poise --engine goroutine", goal: goroutineGoal},
+		{name: "nginx"},
+	}
+	for _, p := range proxies {
+		p.address = rig.Address(t)
+	}
+	one := []string{"GOMAXPROCS=1"}
+	proxies[0].process = rig.Start(t, rig.Command{Path: self, Core: proxyCore, Env: append(one, peerVariable+"="+proxies[0].address+" "+endpoint)})
+	binary := rig.Poise(t)
+	for i, engine := range []string{"std", "goroutine"} {
+		proxies[1+i].process = rig.Start(t, rig.Command{Path: binary, Core: proxyCore, Env: one,
+			Args: []string{"proxy", "--listen", proxies[1+i].address, "--to", "http://" + endpoint, "--engine", engine}})
+	}
+	proxies[3].process = rig.Nginx(t, proxyCore, `
+upstream endpoint { server `+endpoint+`; keepalive 1024; keepalive_requests 1000000000; }
+server {
+    listen `+proxies[3].address+` backlog=4096;
+    location / {
+        proxy_pass http://endpoint;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $host;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $host;
+    }
+}`)
+	for _, p := range proxies {
+		p.process.Listens(p.address)
+	}
+	return proxies
+}
+
+var (
+	wrkRequests = regexp.MustCompile(`(?m)^\s*(\d+) requests in `)
+	wrkRate     = regexp.MustCompile(`(?m)^Requests/sec:\s*([\d.]+)`)
+)
+
+// measure has wrk load the proxy for one turn.
+func (p *proxy) measure(t *testing.T) {
+	t.Helper()
+	before := p.process.CPU()
+	load := rig.Start(t, rig.Command{Path: rig.Program(t, "wrk"), Core: loadCore, Args: []string{
+		"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(turn) + "s", "http://" + p.address + "/some/path?and=query"}})
+	code := load.Exit()
+	spent := p.process.CPU() - before
+	m := wrkRequests.FindStringSubmatch(load.Text())
+	if code != 0 || m == nil || m[1] == "0" || load.Said("Socket errors|Non-2xx") > 0 {
+		t.Fatalf("%s: wrk: exit code %d\n%s", p.name, code, load.Text())
+	}
+	requests, err := strconv.Atoi(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cost := spent / time.Duration(requests); p.cost == 0 || cost < p.cost {
+		p.cost = cost
+		p.rate, _ = strconv.ParseFloat(wrkRate.FindStringSubmatch(load.Text())[1], 64)
+	}
+}
+
+func table(proxies []*proxy) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "proxy\tCPU per request\tof ReverseProxy\tat most\trequests/s\t")
+	for _, p := range proxies {
+		goal := ""
+		if p.goal > 0 {
+			goal = fmt.Sprintf("%.2f", p.goal)
+		}
+		fmt.Fprintf(w, "%s\t%.1f µs\t%.2f\t%s\t%.0f\t\n", p.name, float64(p.cost)/1e3, float64(p.cost)/float64(proxies[0].cost), goal, p.rate)
+	}
+	w.Flush()
+	return b.String()
+}

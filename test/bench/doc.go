@@ -1,0 +1,8 @@
+// Package bench measures what a proxied request costs: processor time beside
+// httputil.ReverseProxy and nginx, and allocations.
+//
+// It has tests and benchmarks only:
+//
+//	go test -v -run TestCPUPerRequest ./test/bench
+//	go test -run '^$' -bench . ./test/bench
+package bench
