@@ -1,0 +1,208 @@
+package consul
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// RegistrarConfig says where to announce, and for how long an announcement outlives its
+// program.
+type RegistrarConfig struct {
+	// Config names the agents. They are tried in turn, but it is best to name the one
+	// beside the instance only: an agent answers for what was registered with it.
+	Config
+
+	// TTL is the time to live of the check: an instance that died without a word is no
+	// longer passing after it. It is renewed three times as often. 0 means 10 s, and one
+	// second is the least.
+	TTL time.Duration
+}
+
+const (
+	removeTime = 3 * time.Second // bounds the removal at the end
+	reapMin    = time.Minute     // Consul does not forget a dead instance sooner
+)
+
+// A Registrar announces instances. Make it with NewRegistrar. It may be used by several
+// goroutines, one Run for each instance.
+type Registrar struct {
+	config RegistrarConfig
+	dial   dialFunc // nil but in tests
+}
+
+// NewRegistrar returns a registrar of c.
+func NewRegistrar(c RegistrarConfig) *Registrar {
+	c.TTL = max(cmp.Or(c.TTL, 10*time.Second), time.Second)
+	return &Registrar{config: c}
+}
+
+// Run registers the instance with a check that it keeps passing, and registers it again
+// whenever the agent does not know it any more, until ctx is done; then it removes it. It
+// calls report(nil) whenever it has registered, and report with the reason when the
+// instance is not announced, from its own goroutine. Run returns an error only if the
+// instance can never be announced.
+func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(error)) error {
+	what, err := register(r.config, in)
+	if err != nil {
+		return fmt.Errorf("consul: it cannot be announced: %w", err)
+	}
+	c, err := newClient(r.config.Config, r.dial)
+	if err != nil {
+		return fmt.Errorf("consul: %w", err)
+	}
+	defer c.close()
+	a := announcement{client: c, ttl: r.config.TTL, what: what, report: report, homes: make(map[int]bool)}
+	backoff := discovery.Backoff{First: 200 * time.Millisecond, Most: 3 * time.Second}
+	for {
+		wait := r.config.TTL/3 - rand.N(r.config.TTL/10)
+		if err := a.beat(ctx); err == nil {
+			backoff.Reset()
+		} else if ctx.Err() == nil {
+			c.next()
+			a.fail(err)
+			wait = backoff.Next()
+		}
+		if !sleep(ctx, wait) {
+			a.remove(ctx)
+			return nil
+		}
+	}
+}
+
+// A registration is the content of /v1/agent/service/register.
+type registration struct {
+	ID      string
+	Name    string
+	Address string
+	Port    int
+	Tags    []string          `json:",omitempty"`
+	Meta    map[string]string `json:",omitempty"`
+	Weights struct{ Passing, Warning int }
+	Check   struct{ CheckID, Name, TTL, Status, DeregisterCriticalServiceAfter string }
+}
+
+// register checks the instance and says how to announce it.
+func register(c RegistrarConfig, in discovery.Instance) (*registration, error) {
+	name := cmp.Or(in.Service, c.Service)
+	if name == "" {
+		return nil, errors.New("the instance has no service")
+	}
+	host, port, err := net.SplitHostPort(in.Address)
+	if err != nil {
+		return nil, errors.New("its address has no port")
+	}
+	n, _ := strconv.Atoi(port) // 0 is refused below
+	if _, err := address(host, n); err != nil {
+		return nil, err
+	}
+	w := &registration{ID: cmp.Or(in.ID, name+"-"+in.Address), Name: name, Address: host, Port: n, Tags: c.Tags}
+	w.Meta = maps.Clone(in.Metadata)
+	for key, text := range map[string]string{cmp.Or(c.ZoneMeta, "zone"): in.Zone, "scheme": in.Scheme} {
+		if text == "" {
+			continue
+		}
+		if w.Meta == nil {
+			w.Meta = make(map[string]string)
+		}
+		w.Meta[key] = text
+	}
+	if in.Scheme != "" && in.Scheme != "http" && in.Scheme != "https" {
+		return nil, errors.New("its scheme is neither http nor https")
+	}
+	w.Weights.Passing, w.Weights.Warning = min(max(in.Weight, 1), endpoint.WeightMax), 1
+	w.Check.CheckID, w.Check.Name = "service:"+w.ID, "heartbeats"
+	w.Check.TTL, w.Check.Status = c.TTL.String(), "passing"
+	w.Check.DeregisterCriticalServiceAfter = max(reapMin, 3*c.TTL).String()
+	return w, nil
+}
+
+// An announcement is one instance at an agent. It belongs to the goroutine of Run.
+type announcement struct {
+	client *client
+	ttl    time.Duration
+	what   *registration
+	report func(error)
+
+	homes   map[int]bool // the agents it was registered with
+	until   time.Time    // when the check fails without another heartbeat
+	failure string       // what was reported last
+}
+
+// timeout is for one call: a check outlives a call or two that are not answered.
+func (a *announcement) timeout() time.Duration {
+	return min(plainTime, max(a.ttl/3, time.Second))
+}
+
+func (a *announcement) put(ctx context.Context, timeout time.Duration, path string, in any) error {
+	_, err := a.client.call(ctx, timeout, http.MethodPut, path, make(url.Values), in, nil)
+	return err
+}
+
+// beat keeps the check passing, and registers the instance where there is none.
+func (a *announcement) beat(ctx context.Context) error {
+	asked := time.Now()
+	if a.homes[a.client.at] {
+		err := a.put(ctx, a.timeout(), "/v1/agent/check/pass/"+url.PathEscape(a.what.Check.CheckID), nil)
+		if e := (*apiError)(nil); err != nil && (!errors.As(err, &e) || !unknown(e)) {
+			return err
+		} else if err == nil {
+			a.passed(asked, false)
+			return nil
+		}
+	}
+	asked = time.Now()
+	a.homes[a.client.at] = true // even if the answer gets lost
+	if err := a.put(ctx, a.timeout(), "/v1/agent/service/register", a.what); err != nil {
+		return err
+	}
+	a.passed(asked, true)
+	return nil
+}
+
+// unknown reports whether the agent does not know the check. Agents before 1.12 say so
+// with another status.
+func unknown(e *apiError) bool {
+	return e.status == http.StatusNotFound || e.status == http.StatusInternalServerError
+}
+
+// passed notes a heartbeat, and reports a registration and the end of a failure.
+func (a *announcement) passed(asked time.Time, registered bool) {
+	a.until = asked.Add(a.ttl)
+	if registered || a.failure != "" {
+		a.failure = ""
+		a.report(nil)
+	}
+}
+
+// fail reports a reason, once, when the instance cannot be passing any more.
+func (a *announcement) fail(err error) {
+	if time.Now().Before(a.until) || a.failure != "" {
+		return
+	}
+	a.failure = err.Error()
+	a.report(fmt.Errorf("consul: %w", err))
+}
+
+// remove deregisters the instance wherever it was registered, after ctx is done.
+func (a *announcement) remove(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	for range a.client.servers {
+		if a.homes[a.client.at] {
+			a.put(ctx, removeTime/time.Duration(len(a.homes)), "/v1/agent/service/deregister/"+url.PathEscape(a.what.ID), nil)
+		}
+		a.client.next()
+	}
+}
