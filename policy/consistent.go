@@ -199,7 +199,12 @@ func (p *hashPicker) search(a *Attempt, key uint64, limit float64) int {
 	}
 	best, bestScore := -1, math.Inf(1)
 	for _, i := range p.usable {
-		if s := p.rivals[i].score(key); s < bestScore && p.admits(int(i), a, limit) {
+		v := &p.rivals[i]
+		h := mix(key ^ v.hash)
+		if beaten(h, v.share, bestScore) {
+			continue
+		}
+		if s := score(h, v.share); s < bestScore && p.admits(int(i), a, limit) {
 			best, bestScore = int(i), s
 		}
 	}

@@ -10,11 +10,11 @@ const (
 	// scanMax is the number of endpoints up to which least connections looks at all.
 	scanMax = 32
 	// sampleSize is how many it looks at when there are more.
-	sampleSize = 8
+	sampleSize = 16
 )
 
 // LeastConnections picks the endpoint with the fewest attempts in flight per weight: of
-// all, up to 32 endpoints; beyond that, of eight drawn by weight. Ties go by weight. Why
+// all, up to 32 endpoints; beyond that, of sixteen drawn by weight. Ties go by weight. Why
 // there is no index: docs/decisions/0002-least-connections-and-rendezvous.md.
 func LeastConnections() Policy { return leastConnections{} }
 

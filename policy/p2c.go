@@ -36,13 +36,18 @@ func (p *p2cPicker) Pick(a *Attempt) *endpoint.Endpoint {
 func (w *wheel) pair(a *Attempt) (first, second *endpoint.Endpoint, coin uint64) {
 	r := next(a.Rand)
 	coin = r * golden
-	if n := len(w.eps); w.slots == nil && n > 1 && a.Tried.Len() == 0 {
-		i, _ := bits.Mul64(a.Rand, uint64(n))
-		j, _ := bits.Mul64(r, uint64(n-1))
-		if j >= i { // i is out, the rest move up
-			j++
+	if n := len(w.eps); n > 1 && a.Tried.Len() == 0 {
+		if w.slots == nil {
+			i, _ := bits.Mul64(a.Rand, uint64(n))
+			j, _ := bits.Mul64(r, uint64(n-1))
+			if j >= i { // i is out, the rest move up
+				j++
+			}
+			return w.eps[i], w.eps[j], coin
 		}
-		return w.eps[i], w.eps[j], coin
+		if i, j := w.index(a.Rand), w.index(r); i != j {
+			return w.eps[i], w.eps[j], coin
+		}
 	}
 	first = w.draw(a.Rand, &a.Tried, nil)
 	if first == nil {

@@ -37,10 +37,12 @@ func (p *peakPicker) Pick(a *Attempt) *endpoint.Endpoint {
 	if second == nil {
 		return first
 	}
+	c1, w1 := p.cost(first, a.Now)
+	c2, w2 := p.cost(second, a.Now)
 	winner := first
-	// Costs are never negative, and then their bits compare as they do: a conditional
-	// move again, as in lighter.
-	if math.Float32bits(p.cost(second, a.Now)) < math.Float32bits(p.cost(first, a.Now)) {
+	// Costs per weight, without a division. They are never negative, and then their bits
+	// compare as they do: a conditional move again, as in lighter.
+	if math.Float32bits(c2*w1) < math.Float32bits(c1*w2) {
 		winner = second
 	}
 	if first.Faultless() && second.Faultless() {
@@ -53,15 +55,14 @@ func (p *peakPicker) Pick(a *Attempt) *endpoint.Endpoint {
 // failing and never answered: more than any real one (a day).
 const unknownCost = float32(24 * time.Hour)
 
-// cost is what an attempt would have to expect.
-func (p *peakPicker) cost(e *endpoint.Endpoint, now time.Duration) float32 {
+// cost is what an attempt would have to expect, latency × (1 + in flight × mean weight /
+// weight), times the weight; and the weight. Bounds keep both products within a float32.
+func (p *peakPicker) cost(e *endpoint.Endpoint, now time.Duration) (cost, weight float32) {
 	busy := float32(e.InFlight())
-	if p.slots != nil {
-		busy *= p.mean / float32(e.Weight())
-	}
 	ns, failing := e.Estimate(now)
 	if ns == 0 && busy+failing > 0 {
 		ns = unknownCost
 	}
-	return ns * (1 + busy)
+	weight = float32(e.Weight())
+	return ns * (weight + busy*p.mean), weight
 }

@@ -8,8 +8,8 @@ import (
 const (
 	// contestMax is the number of members up to which every one is asked for every key.
 	contestMax = 128
-	// groupsMax is in how many groups there are beyond: 64 contests of groups and a
-	// 64th of the members are the least work between 1,000 and 10,000 of them.
+	// groupBits says in how many groups they are beyond: 64. Asking those and then a 64th
+	// of the members is the least work when there are 4,096.
 	groupBits = 6
 )
 
@@ -20,11 +20,15 @@ type rival struct {
 	index uint32
 }
 
-// score is the arrival of the rival in a race for the key, in which the probability of
-// coming first is in proportion to the weight: an exponential variate made of the key and
-// the rival, over the weight. The lowest score wins, and no other rival matters to it.
-func (v *rival) score(key uint64) float64 {
-	return minusLog2(mix(key^v.hash)) * v.share
+// The score of a rival for a key is its arrival in a race in which the probability of
+// coming first is in proportion to the weight: an exponential variate made of the hash of
+// key and rival, over the weight. The lowest score wins, and no other rival matters to it.
+func score(h uint64, share float64) float64 { return minusLog2(h) * share }
+
+// beaten reports whether the score is best or more, as far as that can be told without a
+// logarithm: -log2(x) is at least 1.44 × (1-x). That settles it for all but a few.
+func beaten(h uint64, share, best float64) bool {
+	return float64(int64(^h>>11))*(1.44/(1<<53))*share >= best
 }
 
 // minusLog2 is -log2 of x/2^64, within 1e-5. It makes do with additions and
@@ -32,7 +36,7 @@ func (v *rival) score(key uint64) float64 {
 func minusLog2(x uint64) float64 {
 	x |= 1
 	zeros := bits.LeadingZeros64(x)
-	f := float64(x<<zeros<<1>>11) / (1 << 53) // mantissa - 1
+	f := float64(int64(x<<zeros<<1>>11)) / (1 << 53) // mantissa - 1
 	// log2(1+f) = f + f(1-f)P(f)
 	const c0, c1, c2, c3, c4 = 0.44265407, -0.27656950, 0.18410083, -0.09720183, 0.02569126
 	p := float64(c4*f) + c3
@@ -47,7 +51,11 @@ func contest(p *hashPicker, a *Attempt, rivals []rival, key uint64, limit float6
 	best, bestScore := -1, math.Inf(1)
 	for i := range rivals {
 		v := &rivals[i]
-		if s := v.score(key); s < bestScore && p.admits(int(v.index), a, limit) {
+		h := mix(key ^ v.hash)
+		if beaten(h, v.share, bestScore) {
+			continue
+		}
+		if s := score(h, v.share); s < bestScore && p.admits(int(v.index), a, limit) {
 			best, bestScore = int(v.index), s
 		}
 	}
@@ -59,7 +67,11 @@ func winner(rivals []rival, key uint64) uint32 {
 	best, bestScore := uint32(0), math.Inf(1)
 	for i := range rivals {
 		v := &rivals[i]
-		if s := v.score(key); s < bestScore {
+		h := mix(key ^ v.hash)
+		if beaten(h, v.share, bestScore) {
+			continue
+		}
+		if s := score(h, v.share); s < bestScore {
 			best, bestScore = v.index, s
 		}
 	}
