@@ -1,0 +1,318 @@
+package nacos
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// reconcileEvery is how often a service is asked for although it is pushed, in case a push
+// was lost.
+const reconcileEvery = 30 * time.Second
+
+// A link keeps the subscriptions of all running sources: over a session as long as that
+// lasts, and over the next one then.
+type link struct {
+	config Config
+	client *client
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has ended
+	wake   chan struct{} // holds a token while topics have come or gone
+
+	mu      sync.Mutex
+	topics  map[subject]*topic
+	gone    []subject // to be unsubscribed
+	failure error     // why what is known may be stale; at first, nothing is
+	grace   bool      // lists that lack known instances are held back
+
+	graceEnds time.Time // of poll alone; a session has a timer
+}
+
+// A topic is one service that somebody watches.
+type topic struct {
+	subject
+	watchers map[*watcher]bool
+	hosts    []hostJSON // what was believed last
+	known    bool       // there is such
+	held     []hostJSON // came during the grace time and lacks known instances
+	holding  bool
+
+	subscribed bool      // in this session
+	pushes     int       // that came in this session
+	checked    time.Time // when it was last asked for
+}
+
+func newLink(c Config, servers []server) *link {
+	return &link{
+		config: c,
+		client: newClient(c, servers),
+		done:   make(chan struct{}),
+		wake:   make(chan struct{}, 1),
+		topics: make(map[subject]*topic),
+	}
+}
+
+// add tells w what is known now, and from then on what changes.
+func (l *link) add(w *watcher) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := subject{w.config.Group, w.config.Service}
+	t := l.topics[s]
+	if t == nil {
+		t = &topic{subject: s, watchers: make(map[*watcher]bool)}
+		l.topics[s] = t
+		l.signal()
+	}
+	t.watchers[w] = true
+	if t.known {
+		w.offer(w.config.set(t.hosts))
+	}
+	if l.failure != nil {
+		w.fail(l.failure)
+	}
+}
+
+// remove reports whether w was the last one of all.
+func (l *link) remove(w *watcher) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := subject{w.config.Group, w.config.Service}
+	t := l.topics[s]
+	delete(t.watchers, w)
+	if len(t.watchers) == 0 {
+		delete(l.topics, s)
+		if t.subscribed {
+			l.gone = append(l.gone, s)
+			l.signal()
+		}
+	}
+	return len(l.topics) == 0
+}
+
+func (l *link) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // the token is there
+	}
+}
+
+// run connects until ctx is done.
+func (l *link) run(ctx context.Context) {
+	defer close(l.done)
+	defer l.client.close()
+	backoff := newBackoff()
+	polling := false
+	for {
+		wait := time.Duration(0)
+		s, err := l.client.connect(ctx, l.pushed)
+		if err == nil {
+			if polling {
+				l.config.Note("nacos: " + s.server.grpc + " is reached again: pushes in place of polling")
+			}
+			polling = false
+			backoff.Reset()
+			err = l.serve(ctx, s)
+			l.fail(ctx, err)
+			wait = backoff.Next()
+		} else if more := l.poll(ctx, !polling); more == nil {
+			if !polling {
+				l.config.Note("nacos: polling the HTTP interface, changes come late: " + err.Error())
+			}
+			polling = true
+			backoff.Reset()
+			wait = l.pause()
+		} else {
+			polling = false
+			l.fail(ctx, errors.Join(err, more))
+			wait = backoff.Next()
+		}
+		if !sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
+// serve subscribes and stays until the session ends, and says why it did.
+func (l *link) serve(ctx context.Context, s *session) error {
+	defer s.close()
+	l.begin()
+	if err := l.update(ctx, s); err != nil {
+		return err
+	}
+	grace := time.NewTimer(l.config.Grace)
+	defer grace.Stop()
+	health := time.NewTicker(healthEvery)
+	defer health.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.done:
+			return s.named(s.err)
+		case <-l.wake:
+			err = l.update(ctx, s)
+		case <-grace.C:
+			l.believe()
+		case <-health.C:
+			if err = s.named(s.check(ctx)); err == nil {
+				err = l.update(ctx, s)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// begin forgets what belonged to the last session.
+func (l *link) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.grace = l.config.Grace > 0
+	l.gone = nil
+	for _, t := range l.topics {
+		t.subscribed, t.pushes = false, 0
+	}
+}
+
+// believe ends the grace time.
+func (l *link) believe() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.grace = false
+	for _, t := range l.topics {
+		if t.holding {
+			t.take(t.held)
+		}
+	}
+}
+
+// update asks for the services that are new or due, and ends what nobody watches. An error
+// means that the session is of no use any more; what the server says about one service
+// concerns that service alone.
+func (l *link) update(ctx context.Context, s *session) error {
+	l.mu.Lock()
+	l.failure = nil
+	gone := l.gone
+	l.gone = nil
+	var due []*topic
+	for _, t := range l.topics {
+		if !t.subscribed || time.Since(t.checked) >= reconcileEvery {
+			due = append(due, t)
+		}
+	}
+	l.mu.Unlock()
+	for _, g := range gone {
+		if err := l.ended(ctx, s, g); err != nil {
+			return s.named(err)
+		}
+	}
+	for _, t := range due {
+		err := l.ask(ctx, s, t)
+		if err == nil {
+			continue
+		}
+		if _, remote := errors.AsType[*remoteError](err); !remote || unregistered(err) {
+			return s.named(err)
+		}
+		l.mu.Lock()
+		for w := range t.watchers {
+			w.fail(s.named(err))
+		}
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+func unregistered(err error) bool {
+	remote, ok := errors.AsType[*remoteError](err)
+	return ok && remote.code == codeUnregistered
+}
+
+// ended unsubscribes, unless somebody has come since who wants it.
+func (l *link) ended(ctx context.Context, s *session, g subject) error {
+	l.mu.Lock()
+	back := l.topics[g]
+	l.mu.Unlock()
+	if back != nil {
+		return nil
+	}
+	_, err := s.subscribe(ctx, g, false)
+	if _, remote := errors.AsType[*remoteError](err); remote {
+		return nil // then it was not subscribed
+	}
+	return err
+}
+
+// ask subscribes t, or asks for it again. A push that comes in the meantime is newer than
+// the answer: servers push what changes after they have made the answer.
+func (l *link) ask(ctx context.Context, s *session, t *topic) error {
+	l.mu.Lock()
+	subscribed, pushes := t.subscribed, t.pushes
+	l.mu.Unlock()
+	var hosts []hostJSON
+	var err error
+	if subscribed {
+		hosts, err = s.query(ctx, t.subject)
+	} else {
+		hosts, err = s.subscribe(ctx, t.subject, true)
+	}
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t.subscribed = true
+	t.checked = time.Now().Add(-rand.N(reconcileEvery / 6)) // so that they do not all fall due at once
+	if t.pushes == pushes {
+		l.apply(t, hosts)
+	}
+	return nil
+}
+
+// pushed takes over a push. It is called by the reader of the session.
+func (l *link) pushed(service serviceJSON) {
+	hosts, err := service.instances()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.topics[service.subject()]; t != nil && err == nil {
+		t.pushes++
+		l.apply(t, hosts)
+	}
+}
+
+// apply takes over a list. During the grace time a list that lacks known instances is held
+// back; one that has them all ends the wait.
+func (l *link) apply(t *topic, hosts []hostJSON) {
+	if l.grace && t.known && lost(t.hosts, hosts) {
+		t.held, t.holding = hosts, true
+		return
+	}
+	t.take(hosts)
+}
+
+func (t *topic) take(hosts []hostJSON) {
+	t.hosts, t.known = hosts, true
+	t.held, t.holding = nil, false
+	for w := range t.watchers {
+		w.offer(w.config.set(hosts))
+	}
+}
+
+// fail says that everything may be stale.
+func (l *link) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failure = err
+	for _, t := range l.topics {
+		for w := range t.watchers {
+			w.fail(err)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package nacos
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// A serviceJSON is a service as pushes, answers and the HTTP interface show it.
+type serviceJSON struct {
+	Name  string            `json:"name"` // may begin with the group and @@
+	Group string            `json:"groupName"`
+	Hosts []json.RawMessage `json:"hosts"` // nil if there were none in the message
+}
+
+type hostJSON struct {
+	IP        string            `json:"ip"`
+	Port      int               `json:"port"`
+	Weight    *float64          `json:"weight"`
+	Healthy   *bool             `json:"healthy"`
+	Enabled   *bool             `json:"enabled"`
+	Cluster   string            `json:"clusterName"`
+	Metadata  map[string]string `json:"metadata"`
+	malformed string
+}
+
+// A subject is what can be subscribed.
+type subject struct{ group, service string }
+
+func (s serviceJSON) subject() subject {
+	group, name, ok := strings.Cut(s.Name, "@@")
+	if !ok {
+		return subject{s.Group, s.Name}
+	}
+	return subject{group, name}
+}
+
+// instances reads the hosts. A message without a list is an error: it is not the same as a
+// list that is empty.
+func (s serviceJSON) instances() ([]hostJSON, error) {
+	if s.Hosts == nil {
+		return nil, errors.New("the answer has no list of instances")
+	}
+	out := make([]hostJSON, len(s.Hosts))
+	for i, raw := range s.Hosts {
+		if err := json.Unmarshal(raw, &out[i]); err != nil {
+			out[i].malformed = "unreadable: " + err.Error()
+		}
+	}
+	return out, nil
+}
+
+func (h hostJSON) name() string { return fmt.Sprintf("%s#%d#%s", h.IP, h.Port, h.Cluster) }
+
+// lost reports whether an instance of old is missing in now.
+func lost(old, now []hostJSON) bool {
+	type place struct {
+		ip   string
+		port int
+	}
+	there := make(map[place]bool, len(now))
+	for _, h := range now {
+		there[place{h.IP, h.Port}] = true
+	}
+	return slices.ContainsFunc(old, func(h hostJSON) bool { return !there[place{h.IP, h.Port}] })
+}
+
+// set returns what can be used of hosts, in order.
+func (c ServiceConfig) set(hosts []hostJSON) discovery.Update {
+	u := discovery.Update{Endpoints: []endpoint.Spec{}}
+	var weights []float64
+	seen := make(map[endpoint.ID]bool)
+	for _, h := range sorted(hosts) {
+		s, err := h.spec(c)
+		if err != nil {
+			u.Rejected = append(u.Rejected, discovery.Reject{ID: h.name(), Reason: err.Error()})
+			continue
+		}
+		if !h.wanted(c) || seen[s.ID] {
+			continue // the same address in two clusters is one endpoint
+		}
+		seen[s.ID] = true
+		u.Endpoints = append(u.Endpoints, s)
+		weights = append(weights, h.weight())
+	}
+	for i, w := range whole(weights) {
+		u.Endpoints[i].Weight = w
+	}
+	return u
+}
+
+// sorted orders hosts by address as endpoints are, and then so that the one that is used
+// comes first.
+func sorted(hosts []hostJSON) []hostJSON {
+	out := slices.Clone(hosts)
+	slices.SortStableFunc(out, func(a, b hostJSON) int {
+		return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Cluster, b.Cluster))
+	})
+	return out
+}
+
+// wanted reports whether h is in rotation. What is not said is true: the HTTP interface of
+// some versions leaves out what is.
+func (h hostJSON) wanted(c ServiceConfig) bool {
+	isTrue := func(b *bool) bool { return b == nil || *b }
+	return isTrue(h.Healthy) && isTrue(h.Enabled) && h.weight() > 0 &&
+		(len(c.Clusters) == 0 || slices.Contains(c.Clusters, h.Cluster))
+}
+
+func (h hostJSON) weight() float64 {
+	if h.Weight == nil {
+		return 1
+	}
+	return *h.Weight
+}
+
+func (h hostJSON) spec(c ServiceConfig) (endpoint.Spec, error) {
+	if h.malformed != "" {
+		return endpoint.Spec{}, errors.New(h.malformed)
+	}
+	ip, err := netip.ParseAddr(h.IP)
+	if err != nil {
+		return endpoint.Spec{}, fmt.Errorf("%.60q is not an IP address", h.IP)
+	}
+	if h.Port < 1 || h.Port > math.MaxUint16 {
+		return endpoint.Spec{}, fmt.Errorf("%d is not a port", h.Port)
+	}
+	s := endpoint.Spec{Zone: h.Metadata[c.zoneKey]}
+	if s.Zone == "" && h.Cluster != defaultCluster {
+		s.Zone = h.Cluster
+	}
+	if len(h.Metadata) > 0 {
+		s.Metadata = h.Metadata
+	}
+	s.ID = endpoint.ID{Scheme: c.Scheme, Address: netip.AddrPortFrom(ip.Unmap(), uint16(h.Port)).String()}
+	switch secure := h.Metadata[secureKey]; secure { // as Spring Cloud writes it
+	case "true":
+		s.Scheme = "https"
+	case "false":
+		s.Scheme = "http"
+	}
+	return s, nil
+}
+
+const (
+	secureKey      = "secure"
+	defaultCluster = "DEFAULT"
+)
+
+// whole turns weights, which in Nacos are fractions with a default of 1, into whole numbers
+// of the same proportions. Whole ones stay as they are, so that they mean the same as those
+// of another registry in the same service; the others become tenths or hundredths, as
+// needed, and all are scaled down where one would be too large.
+func whole(weights []float64) []int {
+	most, factor := 0.0, 1.0
+	for _, w := range weights {
+		most = max(most, w)
+		for factor < 100 && math.Abs(w*factor-math.Round(w*factor)) > 1e-6 {
+			factor *= 10
+		}
+	}
+	if most*factor > endpoint.WeightMax {
+		factor = endpoint.WeightMax / most
+	}
+	out := make([]int, len(weights))
+	for i, w := range weights {
+		out[i] = int(max(math.Round(w*factor), 1))
+	}
+	return out
+}

@@ -1,0 +1,204 @@
+// Package nacos is the source that is pushed the instances of a service by a Nacos server,
+// 2.x or 3.x, and the registrar that announces an instance there. Both speak the server's
+// gRPC interface, which for this purpose is two methods and one message: so it is done with
+// the HTTP/2 of net/http and a small codec. One Registry keeps one connection for all the
+// sources that are made from it.
+package nacos
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+)
+
+// Config says which servers to ask and how. Servers is needed, the rest has defaults.
+type Config struct {
+	// Servers are the servers of one cluster: host:port of their HTTP interface, or a URL
+	// like https://10.0.0.1:8848/nacos where it is encrypted or its path is another one. The
+	// first that answers is asked until it fails.
+	Servers []string
+
+	// Namespace is the id of the namespace, not its name; empty: "public".
+	Namespace string
+
+	// User and Password are for servers with authentication; empty: no login. The token is
+	// renewed before it expires.
+	User, Password string
+
+	// TLS makes the gRPC connection encrypted; nil: it is not. It is used for https servers
+	// too; nil: the system's roots.
+	TLS *tls.Config
+
+	// PortOffset is how far the gRPC port is above the HTTP port; 0 means 1000.
+	PortOffset int
+
+	// Timeout is how long a server may take to answer; 0 means 3 s. It is asked for a sign of
+	// life every 5 s: so one that hangs is noticed after 5 s and Timeout.
+	Timeout time.Duration
+
+	// Grace is how long a list that lacks known instances is held back after a reconnection;
+	// 0 means 3 s, negative: it is not. A server that was restarted knows no instance at
+	// first, and the instances come back one by one as their connections do.
+	Grace time.Duration
+
+	// Every is the time between two polls, less or more by a tenth, where the gRPC port
+	// cannot be reached and the HTTP interface is asked instead; 0 means 10 s.
+	Every time.Duration
+
+	// ZoneKey is the metadata that holds an instance's zone; empty: "zone". Without it the
+	// zone is the name of the instance's cluster, unless that is DEFAULT.
+	ZoneKey string
+
+	// Note is told, in one line, when polling begins in place of pushes and when it ends;
+	// nil: nobody is. It is called from a goroutine of the registry and must not block.
+	Note func(text string)
+}
+
+func (c Config) withDefaults() Config {
+	c.Namespace = cmp.Or(c.Namespace, "public")
+	c.PortOffset = cmp.Or(c.PortOffset, 1000)
+	c.Timeout = cmp.Or(max(c.Timeout, 0), 3*time.Second)
+	c.Grace = max(cmp.Or(c.Grace, 3*time.Second), 0)
+	c.Every = cmp.Or(max(c.Every, 0), 10*time.Second)
+	c.ZoneKey = cmp.Or(c.ZoneKey, "zone")
+	if c.Note == nil {
+		c.Note = func(string) {}
+	}
+	return c
+}
+
+// ServiceConfig says which instances to watch. Service is needed.
+type ServiceConfig struct {
+	Service  string
+	Group    string   // empty: "DEFAULT_GROUP"
+	Clusters []string // only instances of these clusters; empty: of all
+	Scheme   string   // of instances whose metadata say nothing; empty: "http"
+
+	zoneKey string
+}
+
+// healthEvery is how often a server is asked for a sign of life. Servers ask clients that
+// were silent for 20 s in turn, and close the connection without an answer.
+const healthEvery = 5 * time.Second
+
+// A Registry is what the sources of one Nacos namespace share. It holds a connection while
+// at least one of its sources runs, and nothing otherwise. It is safe for concurrent use.
+// Make it with NewRegistry.
+type Registry struct {
+	config  Config
+	servers []server
+	invalid error // why no server can ever be asked
+
+	mu   sync.Mutex
+	live *link // nil while no source runs
+}
+
+// NewRegistry returns a registry that is asked as c says. What is wrong with c is what the
+// sources' Run returns.
+func NewRegistry(c Config) *Registry {
+	r := &Registry{config: c.withDefaults()}
+	r.servers, r.invalid = parseServers(r.config)
+	return r
+}
+
+// New returns a source of its own connection.
+func New(c Config, s ServiceConfig) *Source { return NewRegistry(c).Source(s) }
+
+// Source returns the source of the instances of one service. It may be called again for
+// the same service.
+func (r *Registry) Source(s ServiceConfig) *Source {
+	s.Group = cmp.Or(s.Group, "DEFAULT_GROUP")
+	s.Scheme = cmp.Or(s.Scheme, "http")
+	s.zoneKey = r.config.ZoneKey
+	return &Source{registry: r, config: s}
+}
+
+// A Source is the set of instances of one service that are enabled, healthy and of a
+// weight above 0. Its Run may be called again, but not concurrently.
+type Source struct {
+	registry *Registry
+	config   ServiceConfig
+}
+
+// Run publishes the set when it is first known and whenever it has changed, and once per
+// outage that it may be stale. A service that the registry does not have is an empty set.
+// It returns an error only if the configuration is wrong.
+func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error {
+	if s.registry.invalid != nil {
+		return s.registry.invalid
+	}
+	if s.config.Service == "" {
+		return errors.New("nacos: the source names no service")
+	}
+	if s.config.Scheme != "http" && s.config.Scheme != "https" {
+		return errors.New("nacos: the scheme is neither http nor https")
+	}
+	w := newWatcher(s.config)
+	s.registry.join(w)
+	defer s.registry.leave(w)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.ready:
+			for _, u := range w.take() {
+				publish(u)
+			}
+		}
+	}
+}
+
+// join adds w and connects if it is the first.
+func (r *Registry) join(w *watcher) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.live == nil {
+		r.live = newLink(r.config, r.servers)
+		ctx, cancel := context.WithCancel(context.Background())
+		r.live.cancel = cancel
+		go r.live.run(ctx) // ends in leave, which waits for it
+	}
+	r.live.add(w)
+}
+
+// leave takes w out. The last one ends the connection and waits until it has ended.
+func (r *Registry) leave(w *watcher) {
+	r.mu.Lock()
+	live := r.live
+	last := live.remove(w)
+	if last {
+		r.live = nil // whoever joins from here on begins anew
+	}
+	r.mu.Unlock()
+	if last {
+		live.cancel()
+		<-live.done
+	}
+}
+
+// sleep waits for d and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// jitter is d, less or more by up to a tenth.
+func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
+
+// newBackoff begins fast, because most failures are a server that restarts or a connection
+// that was cut, and stays short, because a source that is stale has nothing else to do.
+func newBackoff() discovery.Backoff {
+	return discovery.Backoff{First: 200 * time.Millisecond, Most: 3 * time.Second}
+}

@@ -1,0 +1,170 @@
+package nacos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A web speaks the HTTP interface: the login, and lists where there are no pushes. It
+// belongs to one goroutine.
+type web struct {
+	config Config
+	client *http.Client
+
+	accepted string    // token of the last login
+	renewAt  time.Time // when to log in again
+	expireAt time.Time
+}
+
+func newWeb(c Config) *web {
+	dialer := net.Dialer{Timeout: c.Timeout}
+	transport := &http.Transport{
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    c.Timeout,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	if c.TLS != nil {
+		transport.TLSClientConfig = c.TLS.Clone()
+	}
+	return &web{config: c, client: &http.Client{
+		Transport: transport,
+		// Nacos does not redirect; what does would be shown the credentials.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// do sends a request and returns status and content of the answer. Errors hold neither the
+// URL nor the content.
+func (w *web) do(ctx context.Context, method, address string, form url.Values) (int, []byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.config.Timeout, fmt.Errorf("%w for %v", errSilent, w.config.Timeout))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return 0, nil, errors.New("the path does not make a URL")
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if w.accepted != "" {
+		req.Header.Set("accessToken", w.accepted)
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err
+		}
+		return 0, nil, because(ctx, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, messageMax+1))
+	if err != nil {
+		return 0, nil, because(ctx, err)
+	}
+	if len(data) > messageMax {
+		return 0, nil, fmt.Errorf("the answer is larger than %d MiB", messageMax>>20)
+	}
+	return resp.StatusCode, data, nil
+}
+
+// token returns what to send with requests: nothing without a user. A token is renewed
+// when four fifths of its life are over; if that fails, it is used as long as it lasts.
+func (w *web) token(ctx context.Context, s server) (string, error) {
+	now := time.Now()
+	if w.config.User == "" || w.accepted != "" && now.Before(w.renewAt) {
+		return w.accepted, nil
+	}
+	token, life, err := w.login(ctx, s)
+	if err != nil {
+		if w.accepted != "" && now.Before(w.expireAt) {
+			w.renewAt = now.Add(healthEvery)
+			return w.accepted, nil
+		}
+		return "", fmt.Errorf("login: %w", err)
+	}
+	w.accepted, w.renewAt, w.expireAt = token, now.Add(life*4/5), now.Add(life)
+	return token, nil
+}
+
+// forget makes token log in again.
+func (w *web) forget() { w.accepted, w.renewAt, w.expireAt = "", time.Time{}, time.Time{} }
+
+var errLogin = errors.New("user or password not accepted")
+
+// login tries the paths of 2.x and 3.x.
+func (w *web) login(ctx context.Context, s server) (token string, life time.Duration, err error) {
+	form := url.Values{"username": {w.config.User}, "password": {w.config.Password}}
+	for _, path := range []string{"/v1/auth/login", "/v3/auth/user/login"} {
+		status, data, err := w.do(ctx, http.MethodPost, s.http+path, form)
+		switch {
+		case err != nil && strings.Contains(err.Error(), "malformed HTTP status code"):
+			// 2.3 answers a wrong password with the status line "HTTP/1.1 0".
+			return "", 0, errLogin
+		case err != nil:
+			return "", 0, err
+		case status == http.StatusNotFound, status == http.StatusGone:
+			continue
+		case status == http.StatusUnauthorized, status == http.StatusForbidden:
+			return "", 0, errLogin
+		case status == http.StatusInternalServerError && strings.Contains(string(data), "not found"):
+			return "", 0, errLogin // the user, in 2.3
+		case status != http.StatusOK:
+			return "", 0, fmt.Errorf("status %d", status)
+		}
+		var out struct {
+			Token string `json:"accessToken"`
+			TTL   int64  `json:"tokenTtl"` // seconds
+		}
+		if err := json.Unmarshal(data, &out); err != nil || out.Token == "" {
+			return "", 0, errors.New("the answer has no token")
+		}
+		return out.Token, time.Duration(min(max(out.TTL, 10), 365*24*3600)) * time.Second, nil
+	}
+	return "", 0, errors.New("the server knows no login: is the path of the URL right?")
+}
+
+// list returns the instances of a service, by the first interface that the server has.
+func (w *web) list(ctx context.Context, s server, of subject) ([]hostJSON, error) {
+	if _, err := w.token(ctx, s); err != nil { // do sends it
+		return nil, err
+	}
+	query := url.Values{
+		"namespaceId": {w.config.Namespace}, "groupName": {of.group}, "serviceName": {of.service},
+		"healthyOnly": {"false"},
+	}
+	for _, path := range []string{"/v1/ns/instance/list", "/v3/client/ns/instance/list"} {
+		status, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
+		switch {
+		case err != nil:
+			return nil, err
+		case status == http.StatusNotFound, status == http.StatusGone:
+			continue
+		case status == http.StatusForbidden:
+			w.forget()
+			return nil, errors.New("status 403: the server asks for a login, or the user may not do this")
+		case status != http.StatusOK:
+			return nil, fmt.Errorf("status %d", status)
+		}
+		var out struct {
+			Hosts []json.RawMessage `json:"hosts"` // v1
+			Data  []json.RawMessage `json:"data"`  // v3
+		}
+		if err := json.Unmarshal(data, &out); err != nil {
+			return nil, fmt.Errorf("the answer is not Nacos's JSON: %w", err)
+		}
+		if out.Hosts == nil {
+			out.Hosts = out.Data
+		}
+		return serviceJSON{Hosts: out.Hosts}.instances()
+	}
+	return nil, errors.New("the server has no list of instances: is the path of the URL right?")
+}
