@@ -44,7 +44,8 @@
 //	piece TEXT, end           content, and the last chunk with its trailers
 //	raw TEXT                  these bytes
 //	interim STATUS, continue  a 1xx response, before the content is read
-//	early                     do not read the content first
+//	early                     do not read the content first; it counts as seen now
+//	read                      read the content after early; it counts as seen once more
 //	wait DURATION
 //	hang                      never answer; note when the proxy hangs up
 //	echo                      send back what comes

@@ -261,7 +261,7 @@ func checkStep(step statement) error {
 		_, err = parseOptions(rest)
 	case "wait":
 		_, err = parseDuration(rest)
-	case "piece", "raw", "early", "continue", "hang", "close", "reset", "echo", "close-at-once", "reset-at-once":
+	case "piece", "raw", "early", "read", "continue", "hang", "close", "reset", "echo", "close-at-once", "reset-at-once":
 	default:
 		err = fmt.Errorf("%s: an endpoint cannot do that", word)
 	}
@@ -278,6 +278,12 @@ func (s *serving) do(step statement) error {
 		return nil
 	case "early":
 		s.recordOnce()
+		return nil
+	case "read":
+		if err := s.wire.rest(s.request); err != nil {
+			return err
+		}
+		s.endpoint.record(s.request)
 		return nil
 	case "continue":
 		return s.write("HTTP/1.1 100 Continue\r\n\r\n")

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/poise-lb/poise/config"
@@ -213,116 +212,6 @@ func (p *play) doEndpoint(s statement) error {
 	return e.behave(s.line, s.words[2:], s.steps)
 }
 
-// saw asks for the oldest request the endpoint got and nobody asked about yet.
-func (p *play) saw(e *endpointActor, words []string) error {
-	if len(words) == 1 && words[0] == "nothing" {
-		if m := e.take(); m != nil {
-			return fmt.Errorf("it saw %v", m)
-		}
-		return nil
-	}
-	if len(words) == 1 && words[0] == "hangup" {
-		if !sleepUntil(p.stage, p.patience, e.takeHangup) {
-			return errors.New("it did not")
-		}
-		return nil
-	}
-	if len(words) < 2 {
-		return errors.New("want: nothing, hangup, or a method and a target")
-	}
-	o, err := parseOptions(words[2:])
-	if err != nil {
-		return err
-	}
-	var m *message
-	if !sleepUntil(p.stage, p.patience, func() bool { m = e.take(); return m != nil }) {
-		return errors.New("it saw no request")
-	}
-	if want := words[0] + " " + words[1] + " HTTP/1.1"; m.start != want {
-		return fmt.Errorf("it saw %q, want %q", m.start, want)
-	}
-	if o.host != "example.com" {
-		o.fields = append(o.fields, field{"Host", o.host})
-	}
-	if err := m.match(o); err != nil {
-		return fmt.Errorf("%w, in:\n%v", err, m)
-	}
-	return nil
-}
-
-func (e *endpointActor) takeHangup() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.hangups == 0 {
-		return false
-	}
-	e.hangups--
-	return true
-}
-
-func (e *endpointActor) takeCount() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n := len(e.seen)
-	e.seen = nil
-	return n
-}
-
-func (e *endpointActor) takeConnections() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n := e.accepted
-	e.accepted = 0
-	return n
-}
-
-// counts checks NAME=N or NAME=MIN..MAX for several endpoints, and starts counting anew.
-func (p *play) counts(words []string, take func(*endpointActor) int) error {
-	var wrong []string
-	for _, word := range words {
-		name, want, _ := strings.Cut(word, "=")
-		if bound, ok := p.variables[name]; ok {
-			name = bound
-		}
-		low, high, isRange := strings.Cut(want, "..")
-		if !isRange {
-			high = low
-		}
-		least, err1 := strconv.Atoi(low)
-		most, err2 := strconv.Atoi(high)
-		e := p.endpoints[name]
-		if e == nil || err1 != nil || err2 != nil {
-			return fmt.Errorf("%s: want NAME=N or NAME=MIN..MAX", word)
-		}
-		if got := take(e); got < least || got > most {
-			wrong = append(wrong, fmt.Sprintf("%s=%d", name, got))
-		}
-	}
-	if wrong != nil {
-		return fmt.Errorf("got %s", strings.Join(wrong, " "))
-	}
-	return nil
-}
-
-// answeredBy checks which endpoint answered. A $variable takes the first value it meets.
-func (p *play) answeredBy(m *message, o options) error {
-	by := strings.Join(m.get(endpointField), ",")
-	want := o.from
-	if strings.HasPrefix(want, "$") {
-		if p.variables[want] == "" {
-			p.variables[want] = by
-		}
-		want = p.variables[want]
-	}
-	if want != "" && by != want {
-		return fmt.Errorf("endpoint %q answered, want %s", by, want)
-	}
-	if o.notFrom != "" && (by == "" || by == o.notFrom || by == p.variables[o.notFrom]) {
-		return fmt.Errorf("endpoint %q answered", by)
-	}
-	return nil
-}
-
 // request plays [N times | within D] METHOD TARGET options -> STATUS options: one
 // request on a connection of its own.
 func (p *play) request(words []string) error {
@@ -377,56 +266,4 @@ func (p *play) once(at string, sent, want []string) error {
 		return c.do([]string{"expect", "closed"})
 	}
 	return nil
-}
-
-// apply plays FILE [refused TEXT].
-func (p *play) apply(words []string) error {
-	if len(words) != 1 && !(len(words) == 3 && words[1] == "refused") {
-		return errors.New("want: apply FILE [refused TEXT]")
-	}
-	cfg, err := p.config(words[0])
-	if err == nil {
-		err = p.proxy.Apply(cfg)
-	}
-	if len(words) == 1 {
-		return err
-	}
-	if err == nil || !strings.Contains(err.Error(), words[2]) {
-		return fmt.Errorf("it said: %v", err)
-	}
-	return nil
-}
-
-// startDrain closes the proxy on a task of its own.
-func (p *play) startDrain(words []string) error {
-	d, err := parseDuration(words)
-	if err != nil {
-		return err
-	}
-	drained := &drain{done: make(chan struct{})}
-	p.drained = drained
-	p.stage.Go("drain", func() {
-		drained.err = p.proxy.Close(p.stage.Now() + d)
-		close(drained.done)
-	})
-	p.stage.Sleep(time.Millisecond) // so that the next statement finds it begun
-	return nil
-}
-
-func (p *play) awaitDrain() error {
-	if p.drained == nil {
-		return errors.New("no drain began")
-	}
-	isOver := func() bool {
-		select {
-		case <-p.drained.done:
-			return true
-		default:
-			return false
-		}
-	}
-	if !sleepUntil(p.stage, p.patience, isOver) {
-		return errors.New("the drain does not end")
-	}
-	return p.drained.err
 }

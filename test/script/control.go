@@ -1,0 +1,60 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// apply plays FILE [refused TEXT].
+func (p *play) apply(words []string) error {
+	if len(words) != 1 && !(len(words) == 3 && words[1] == "refused") {
+		return errors.New("want: apply FILE [refused TEXT]")
+	}
+	cfg, err := p.config(words[0])
+	if err == nil {
+		err = p.proxy.Apply(cfg)
+	}
+	if len(words) == 1 {
+		return err
+	}
+	if err == nil || !strings.Contains(err.Error(), words[2]) {
+		return fmt.Errorf("it said: %v", err)
+	}
+	return nil
+}
+
+// startDrain closes the proxy on a task of its own.
+func (p *play) startDrain(words []string) error {
+	d, err := parseDuration(words)
+	if err != nil {
+		return err
+	}
+	drained := &drain{done: make(chan struct{})}
+	p.drained = drained
+	p.stage.Go("drain", func() {
+		drained.err = p.proxy.Close(p.stage.Now() + d)
+		close(drained.done)
+	})
+	p.stage.Sleep(time.Millisecond) // so that the next statement finds it begun
+	return nil
+}
+
+func (p *play) awaitDrain() error {
+	if p.drained == nil {
+		return errors.New("no drain began")
+	}
+	isOver := func() bool {
+		select {
+		case <-p.drained.done:
+			return true
+		default:
+			return false
+		}
+	}
+	if !sleepUntil(p.stage, p.patience, isOver) {
+		return errors.New("the drain does not end")
+	}
+	return p.drained.err
+}
