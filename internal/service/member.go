@@ -115,9 +115,8 @@ func (s *Service) mirror(m *Member) {
 	}
 	if m.first && state != health.Probing {
 		m.first = false
-		if s.awaiting--; s.awaiting == 0 { // ready as soon as a view says so
-			s.dirty, s.urgent = true, true
-			s.wake.Set()
+		if s.awaiting--; s.awaiting == 0 {
+			s.urgent = true // ready as soon as a view says so
 		}
 	}
 }

@@ -37,20 +37,17 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 // the view was built, or a half-open one: those it may not have count as tried meanwhile.
 func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
 	tried := a.Tried
-	for n := 0; e != nil && n < policy.AttemptsMax; n++ {
-		if s.admit(w, e) {
-			break
+	defer func() { a.Tried = tried }()
+	for range policy.AttemptsMax {
+		if e == nil || s.admit(w, e) {
+			return e
 		}
 		a.Tried.Add(e)
 		e = w.picker.Pick(a)
-		if n == policy.AttemptsMax-1 && e != nil {
-			// More endpoints left at once than Tried can hold.
-			a.Tried = tried
-			return s.sweep(w, a)
-		}
 	}
+	// More of them left at once than Tried can hold.
 	a.Tried = tried
-	return e
+	return s.sweep(w, a)
 }
 
 // sweep takes the next endpoint of the view that is admitted, from a random place.

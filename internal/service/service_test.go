@@ -360,8 +360,42 @@ func TestPanicModeHasNoUseForWhatIsCertain(t *testing.T) {
 		st.plant.set(engine.ErrRefused, c)
 		time.Sleep(2 * time.Second)
 		st.pick("")
+		if st.Panic() {
+			t.Error("panic although there is nothing else to use")
+		}
 		if wait := st.RetryAfter(st.rt.Now()); wait < time.Second || wait > 2*time.Second {
 			t.Errorf("retry after %v, want at least 1 s and at most two probes", wait)
+		}
+	})
+}
+
+func TestAnEmptySetIsASet(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(nil)
+		st.pick("")
+		if st.Panic() || !st.Settled() {
+			t.Error("panic, or not settled")
+		}
+	})
+}
+
+func TestRetryAfterIsTheEarliest(t *testing.T) {
+	onStage(t, Settings{PanicThreshold: -1, Check: &Check{Interval: 20 * time.Second}}, func(st *stage) {
+		st.plant.set(errHole, c)
+		st.Update(specs(c))
+		if wait := st.RetryAfter(st.rt.Now()); wait != time.Second {
+			t.Errorf("retry after %v while probing, want any moment", wait)
+		}
+		time.Sleep(2 * time.Second)
+		if wait := st.RetryAfter(st.rt.Now()); wait < 38*time.Second {
+			t.Errorf("retry after %v, want two probes", wait)
+		}
+		st.renew(a, b, c)
+		synctest.Wait()
+		st.eject(a)
+		st.renew(a, c) // in this order: a is earlier
+		if wait := st.RetryAfter(st.rt.Now()); wait > 10*time.Second {
+			t.Errorf("retry after %v, want the breaker's time", wait)
 		}
 	})
 }
@@ -543,6 +577,78 @@ func TestABreakerSwitchedOffLetsGo(t *testing.T) {
 	})
 }
 
+func TestPickersHandOverUnlessThePolicyMayBeAnother(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(specs(a))
+		if st.policy.prev != nil {
+			t.Error("the first picker replaces one")
+		}
+		st.renew(a, b)
+		if st.policy.prev == nil {
+			t.Error("the second does not")
+		}
+		st.Configure(st.with(Settings{}))
+		if st.policy.prev != nil {
+			t.Error("handed over to what may be another policy")
+		}
+		st.renew(a)
+		if st.policy.prev == nil {
+			t.Error("nothing handed over after Configure")
+		}
+	})
+}
+
+// Between the removal of an endpoint and the next view stands the old one.
+func TestARemovedEndpointIsNotPickedFromTheLastView(t *testing.T) {
+	for _, fault := range []error{nil, errIll} { // in panic mode neither
+		onStage(t, Settings{Check: everySecond}, func(st *stage) {
+			st.plant.set(fault, a, b)
+			st.Update(specs(a, b))
+			st.AwaitReady(0)
+			st.pick(a)
+			called := false
+			st.policy.during = func() {
+				called = true
+				st.pick(b)
+			}
+			st.renew(b)
+			if !called {
+				t.Fatal("not built: the test proves nothing")
+			}
+		})
+	}
+}
+
+func TestStateChangesAreCoalesced(t *testing.T) {
+	onStage(t, Settings{PanicThreshold: -1}, func(st *stage) {
+		st.Update(specs(addresses(100)...))
+		time.Sleep(time.Second)
+		builds := st.policy.builds.Load()
+		for _, e := range st.view.Load().members[:90] {
+			for range 5 {
+				st.attempt(e, true)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		if n := st.policy.builds.Load() - builds; n > 3 {
+			t.Errorf("%d builds in 180 ms", n)
+		}
+	})
+}
+
+// The first set is the exception: readiness waits for no tenth of a second.
+func TestReadyAtOnce(t *testing.T) {
+	onStage(t, Settings{Check: &Check{Timeout: 30 * time.Millisecond}}, func(st *stage) {
+		st.plant.set(errHole, a)
+		began := st.rt.Now()
+		st.Update(specs(a, b))
+		st.AwaitReady(0)
+		if took := st.rt.Now() - began; took != 30*time.Millisecond {
+			t.Errorf("ready after %v", took)
+		}
+	})
+}
+
 func TestTheVerdictOfAnOldCheckIsDropped(t *testing.T) {
 	onStage(t, Settings{Check: everySecond, ProbeID: "old"}, func(st *stage) {
 		st.plant.set(errHole, a)
@@ -628,11 +734,17 @@ func TestStateChangesAreLogged(t *testing.T) {
 		st.AwaitReady(0)
 		st.plant.set(errIll, a)
 		time.Sleep(5 * time.Second)
+		st.plant.set(errIll, b)
+		time.Sleep(5 * time.Second)
+		st.plant.set(nil, a, b)
+		time.Sleep(5 * time.Second)
 		st.Stop()
 		keeper.Wait()
 		for _, want := range []string{
 			`msg="endpoints changed" added=2 removed=0 members=2`,
 			`level=INFO msg="endpoint healthy" endpoint=http://` + a + ` from=probing to=healthy why="probes passed"`,
+			`level=WARN msg="panic mode: too many endpoints are ejected, all are used" usable=2 members=2`,
+			`level=INFO msg="panic mode is over" usable=1 members=2`,
 			`level=WARN msg="endpoint ejected" endpoint=http://` + a + ` from=healthy to=ejected why="probes failed" error="status 500"`,
 		} {
 			if !strings.Contains(out.String(), want) {

@@ -89,12 +89,19 @@ type first struct {
 	builds  atomic.Int64
 	at      atomic.Bool // a build is under way
 	overlap atomic.Bool // two were at once
+	prev    policy.Picker
+	during  func() // called by the next build
 }
 
 type firstPicker []*endpoint.Endpoint
 
-func (f *first) Build(_, usable []*endpoint.Endpoint, _ policy.Picker) policy.Picker {
+func (f *first) Build(_, usable []*endpoint.Endpoint, prev policy.Picker) policy.Picker {
 	f.builds.Add(1)
+	f.prev = prev
+	if during := f.during; during != nil {
+		f.during = nil
+		during()
+	}
 	if f.at.Swap(true) {
 		f.overlap.Store(true)
 	}
@@ -247,7 +254,7 @@ func addresses(n int) (all []string) {
 // pick picks, with some endpoints tried, and wants the one at the address; "": none.
 func (st *stage) pick(want string, tried ...*endpoint.Endpoint) *endpoint.Endpoint {
 	st.t.Helper()
-	var a policy.Attempt
+	a := policy.Attempt{Rand: 2}
 	for _, e := range tried {
 		a.Tried.Add(e)
 	}
