@@ -51,8 +51,8 @@ func eachStage(t *testing.T, text string, check func(t *testing.T, err error)) {
 	})
 }
 
-func TestActorsUnderstandEachOther(t *testing.T) {
-	eachStage(t, `
+// dialogue uses every word of the language once.
+const dialogue = `
 GET /x header "X-A: 1" -> 200 body "a" from a length 1
 endpoint a saw GET /x header "X-A: 1" no-header X-B body ""
 endpoint a saw nothing
@@ -127,7 +127,10 @@ client d
   send POST / length 100
   expect 413
   expect closed
-`, func(t *testing.T, err error) {
+`
+
+func TestActorsUnderstandEachOther(t *testing.T) {
+	eachStage(t, dialogue, func(t *testing.T, err error) {
 		if err != nil {
 			t.Error(err)
 		}
