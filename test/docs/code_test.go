@@ -1,0 +1,341 @@
+package docs
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/tags"
+)
+
+// files parses the Go files of one folder that are not tests.
+func files(t *testing.T, folder string) []*ast.File {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*ast.File
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, f)
+	}
+	if len(out) == 0 {
+		t.Fatalf("no Go files in %s", folder)
+	}
+	return out
+}
+
+// A key of the configuration as a document has it.
+type row struct{ value, meaning string }
+
+var keysMark = regexp.MustCompile(`<!-- keys: (\w+) -->`)
+
+// keyTables reads the tables of configuration.md, by the name of the struct they describe.
+func keyTables(t *testing.T) map[string]map[string]row {
+	t.Helper()
+	out := make(map[string]map[string]row)
+	current := ""
+	for _, line := range strings.Split(readPage(t, "docs/configuration.md").text, "\n") {
+		if m := keysMark.FindStringSubmatch(line); m != nil {
+			current = m[1]
+			out[current] = make(map[string]row)
+			continue
+		}
+		if !strings.HasPrefix(line, "|") && len(out[current]) > 0 {
+			current = "" // its table has ended
+		}
+		if current == "" {
+			continue
+		}
+		cells := strings.SplitN(strings.Trim(line, "|"), "|", 3)
+		if len(cells) == 3 && strings.HasPrefix(strings.TrimSpace(cells[0]), "`") {
+			out[current][strings.Trim(cells[0], " `")] = row{strings.TrimSpace(cells[1]), cells[2]}
+		}
+	}
+	return out
+}
+
+// structs are the structs that a configuration file can be made of.
+func structs(model tags.Model, t reflect.Type, into map[string]reflect.Type) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		structs(model, t.Elem(), into)
+	case reflect.Struct:
+		if into[t.Name()] != nil {
+			return
+		}
+		into[t.Name()] = t
+		for _, f := range model.Of(t) {
+			if f.Name != "" {
+				structs(model, f.Type, into)
+			}
+		}
+	}
+}
+
+// configuration.md has every key, with its default and whether it is the short form.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	model := make(tags.Model)
+	known := make(map[string]reflect.Type)
+	structs(model, reflect.TypeFor[config.Config](), known)
+	tables := keyTables(t)
+	for name := range tables {
+		if known[name] == nil {
+			t.Errorf("configuration.md describes %s, which is no struct of a file", name)
+		}
+	}
+	for name, typ := range known {
+		rows := tables[name]
+		if rows == nil {
+			t.Errorf("configuration.md has no table for %s", name)
+			continue
+		}
+		for _, f := range model.Of(typ) {
+			if f.Name == "" {
+				continue
+			}
+			r, ok := rows[f.Name]
+			if !ok {
+				t.Errorf("%s.%s is not described", name, f.Name)
+				continue
+			}
+			if r.value != f.Default {
+				t.Errorf("%s.%s: the default is %q, the document says %q", name, f.Name, f.Default, r.value)
+			}
+			if short := strings.Contains(r.meaning, "*Short form*"); short != f.Short {
+				t.Errorf("%s.%s: short form: %v, in the document %v", name, f.Name, f.Short, short)
+			}
+			for _, word := range f.Enum {
+				if len(f.Enum) <= 4 && len(f.Enum) > 1 && !strings.Contains(r.meaning, word) {
+					t.Errorf("%s.%s may be %s, and the document does not say so", name, f.Name, word)
+				}
+			}
+			delete(rows, f.Name)
+		}
+		for key := range rows {
+			t.Errorf("%s.%s is described and does not exist", name, key)
+		}
+	}
+}
+
+// Every policy has its row.
+func TestEveryPolicyIsDocumented(t *testing.T) {
+	text := readPage(t, "docs/configuration.md").text
+	for _, f := range make(tags.Model).Of(reflect.TypeFor[config.Policy]()) {
+		for _, word := range f.Enum {
+			if !strings.Contains(text, "| `"+word+"` |") && f.Name == "type" {
+				t.Errorf("configuration.md does not say what %s does", word)
+			}
+		}
+	}
+}
+
+var (
+	stepHeading = regexp.MustCompile("(?m)^#+ (`.*)$")
+	stepLead    = regexp.MustCompile("(?m)^(`[a-zA-Z]+`) ")
+	codeWord    = regexp.MustCompile("`([^`]+)`")
+)
+
+// The steps of life-of-a-request.md are functions of internal/exchange, and what Run and
+// the steps of an attempt call is on that page.
+func TestStepsAreFunctions(t *testing.T) {
+	functions := make(map[string]bool)
+	called := make(map[string]bool)
+	for _, file := range files(t, "internal/exchange") {
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			functions[f.Name.Name] = true
+			if slices.Contains([]string{"Run", "attempt", "converse", "speak"}, f.Name.Name) {
+				maps.Copy(called, callsOnX(f.Body))
+			}
+		}
+	}
+	text := readPage(t, "docs/life-of-a-request.md").text
+	steps := 0
+	for _, m := range append(stepHeading.FindAllStringSubmatch(text, -1), stepLead.FindAllStringSubmatch(text, -1)...) {
+		for _, w := range codeWord.FindAllStringSubmatch(m[1], -1) {
+			if steps++; !functions[w[1]] {
+				t.Errorf("life-of-a-request.md has a step %s, which is no function of internal/exchange", w[1])
+			}
+		}
+	}
+	if steps < 18 || len(called) < 10 {
+		t.Errorf("%d steps on the page, %d called: is this test reading them right?", steps, len(called))
+	}
+	for name := range called {
+		if !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("life-of-a-request.md does not mention %s", name)
+		}
+	}
+}
+
+// callsOnX are the methods of the receiver x that body calls.
+func callsOnX(body ast.Node) map[string]bool {
+	out := make(map[string]bool)
+	ast.Inspect(body, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if s, ok := call.Fun.(*ast.SelectorExpr); ok {
+				if x, ok := s.X.(*ast.Ident); ok && x.Name == "x" {
+					out[s.Sel.Name] = true
+				}
+			}
+		}
+		return true
+	})
+	return out
+}
+
+var reasonWord = regexp.MustCompile("`([a-z][a-z0-9.]*(?:-[a-z0-9.]+)*)`")
+
+// Every Poise-Reason in the code is in the tables of life-of-a-request.md, and no other.
+func TestEveryReasonIsDocumented(t *testing.T) {
+	inCode := make(map[string]bool)
+	for _, folder := range []string{"internal/exchange", "internal/h1", "internal/wire", "internal/upstream", "internal/engine/std"} {
+		for _, f := range files(t, folder) {
+			for _, r := range reasonsIn(f) {
+				inCode[r] = true
+			}
+		}
+	}
+	if len(inCode) < 40 {
+		t.Fatalf("only %d reasons found in the code", len(inCode))
+	}
+	text := readPage(t, "docs/life-of-a-request.md").text
+	_, section, _ := strings.Cut(text, "### Every reason")
+	section, _, _ = strings.Cut(section, "\n## ")
+	onPage := make(map[string]bool)
+	for _, line := range strings.Split(section, "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		column := cells[1] // one table has a reason a row, the other many in its second column
+		if !strings.Contains(column, "`") {
+			column = cells[2]
+		}
+		for _, m := range reasonWord.FindAllStringSubmatch(column, -1) {
+			onPage[m[1]] = true
+		}
+	}
+	for r := range inCode {
+		if !onPage[r] {
+			t.Errorf("life-of-a-request.md does not have the reason %s", r)
+		}
+	}
+	for r := range onPage {
+		if !inCode[r] {
+			t.Errorf("life-of-a-request.md has the reason %s, which the code has not", r)
+		}
+	}
+}
+
+// reasonsIn are the constant reasons of the Errors that are made in f.
+func reasonsIn(f *ast.File) []string {
+	var out []string
+	ast.Inspect(f, func(n ast.Node) bool {
+		lit, ok := n.(*ast.CompositeLit)
+		if !ok || !isError(lit.Type) {
+			return true
+		}
+		for i, e := range lit.Elts {
+			if kv, ok := e.(*ast.KeyValueExpr); ok {
+				if key, ok := kv.Key.(*ast.Ident); !ok || key.Name != "Reason" {
+					continue
+				}
+				e = kv.Value
+			} else if i != 1 {
+				continue
+			}
+			if text, ok := e.(*ast.BasicLit); ok && text.Kind == token.STRING {
+				reason, err := strconv.Unquote(text.Value)
+				if err == nil {
+					out = append(out, reason)
+				}
+			}
+		}
+		return true
+	})
+	return out
+}
+
+func isError(typ ast.Expr) bool {
+	switch typ := typ.(type) {
+	case *ast.Ident:
+		return typ.Name == "Error"
+	case *ast.SelectorExpr:
+		return typ.Sel.Name == "Error"
+	}
+	return false
+}
+
+// The table of ranks in ARCHITECTURE.md is that of layout_test.go, for what exists.
+func TestRanksAreThoseOfTheLayout(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "layout_test.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ranks := make(map[string]string)
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || spec.Names[0].Name != "ranks" {
+			return true
+		}
+		for _, e := range spec.Values[0].(*ast.CompositeLit).Elts {
+			kv := e.(*ast.KeyValueExpr)
+			name, _ := strconv.Unquote(kv.Key.(*ast.BasicLit).Value)
+			ranks[name] = kv.Value.(*ast.BasicLit).Value
+		}
+		return false
+	})
+	if len(ranks) < 20 {
+		t.Fatalf("only %d ranks found", len(ranks))
+	}
+	_, section, _ := strings.Cut(readPage(t, "ARCHITECTURE.md").text, "## Import ranks")
+	section, _, _ = strings.Cut(section, "\n## ")
+	written := make(map[string]string)
+	for _, line := range strings.Split(section, "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 {
+			continue
+		}
+		for _, m := range codeWord.FindAllStringSubmatch(cells[2], -1) {
+			written[m[1]] = strings.TrimSpace(cells[1])
+		}
+	}
+	for name, rank := range ranks {
+		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+			continue // a place that is kept
+		}
+		if written[name] == "" && strings.HasPrefix(name, "discovery/") && rank == ranks["discovery/file"] {
+			continue // "every other source"
+		}
+		if written[name] != rank {
+			t.Errorf("%s has rank %s, ARCHITECTURE.md says %q", name, rank, written[name])
+		}
+	}
+	for name := range written {
+		if ranks[name] == "" {
+			t.Errorf("ARCHITECTURE.md gives a rank to %s, layout_test.go does not", name)
+		}
+	}
+}
