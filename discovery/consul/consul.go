@@ -52,6 +52,7 @@ const (
 	plainTime  = 4 * time.Second
 
 	silentMax = 9 * time.Second // without any answer, a set is stale even if agents are left to try
+	backMost  = 2 * time.Second // between two tries
 
 	// Between the beginnings of two queries: many changes at once are one set. It grows
 	// while answers come early and have no news, as they do from a busy catalog.
@@ -132,7 +133,7 @@ func (r *retry) answered(early bool) time.Duration {
 
 // failed returns the time until the next query and whether the set is stale.
 func (r *retry) failed() (wait time.Duration, stale bool) {
-	r.backoff.First, r.backoff.Most = 200*time.Millisecond, 3*time.Second
+	r.backoff.First, r.backoff.Most = 200*time.Millisecond, backMost
 	r.failures++
 	// The first failure is what a restart looks like, and each agent deserves a try.
 	stale = r.failures > r.servers || r.failures > 1 && time.Since(r.heard) > silentMax

@@ -64,7 +64,7 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	}
 	defer c.close()
 	a := announcement{client: c, ttl: r.config.TTL, what: what, report: report, homes: make(map[int]bool)}
-	backoff := discovery.Backoff{First: 200 * time.Millisecond, Most: 3 * time.Second}
+	backoff := discovery.Backoff{First: 200 * time.Millisecond, Most: backMost}
 	for {
 		wait := r.config.TTL/3 - rand.N(r.config.TTL/10)
 		if err := a.beat(ctx); err == nil {

@@ -50,7 +50,8 @@ const (
 	sessionTime = 30 * time.Second
 
 	silentMax = 10 * time.Second // without any answer, a set is stale even if servers are left to try
-	steady    = 5 * time.Second  // a session that lasted so long was a success
+	steady    = 2 * time.Second  // a session that lasted so long was a success
+	backMost  = 2 * time.Second  // between two tries
 )
 
 // errAgain ends a session because the keys must be listed again. It is no failure.
@@ -110,7 +111,7 @@ type retry struct {
 // after judges a session that lasted so long, was answered last at that instant (zero:
 // never), and ended with err, which is nil if it is to be replaced.
 func (r *retry) after(lasted time.Duration, answered time.Time, err error) (wait time.Duration, stale bool) {
-	r.backoff.First, r.backoff.Most = 200*time.Millisecond, 3*time.Second
+	r.backoff.First, r.backoff.Most = 200*time.Millisecond, backMost
 	if answered.After(r.heard) {
 		r.heard = answered
 	}

@@ -87,6 +87,11 @@ func parseAddress(text, scheme string) (endpoint.ID, error) {
 			text = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[scheme])
 		}
 	}
+	return literal(text, scheme)
+}
+
+// literal reads an address alone.
+func literal(text, scheme string) (endpoint.ID, error) {
 	if ap, err := netip.ParseAddrPort(text); err == nil {
 		if ap.Port() == 0 || ap.Addr().IsUnspecified() {
 			return endpoint.ID{}, errors.New("the address is none that can be reached")
@@ -133,7 +138,10 @@ func metadata(data json.RawMessage) map[string]string {
 
 // render is the value that a registrar writes.
 func render(scheme, address string, weight int, zone string, meta map[string]string) ([]byte, error) {
-	id, err := parseAddress(scheme+"://"+address, scheme)
+	id, err := literal(address, scheme)
+	if scheme != "http" && scheme != "https" {
+		err = errors.New("the scheme is neither http nor https")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be announced: %w", err)
 	}

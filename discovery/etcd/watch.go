@@ -88,7 +88,7 @@ type session struct {
 	started time.Time
 
 	mu       sync.Mutex // guards what follows: pulse has a goroutine of its own
-	answered time.Time  // of the last answer of any kind
+	answered time.Time  // of the last answer of any kind; zero: none, yet
 	opened   bool       // the watch is there
 	known    mark
 }
@@ -101,13 +101,17 @@ type mark struct {
 }
 
 // lasted is for how long the session was answered.
-func (s *session) lasted() time.Duration { return s.answered.Sub(s.started) }
+func (s *session) lasted() time.Duration {
+	if s.answered.IsZero() {
+		return 0
+	}
+	return s.answered.Sub(s.started)
+}
 
 // run lists and watches until something is wrong, and returns what; nil if the keys are
 // to be listed again.
 func (s *session) run(ctx context.Context) error {
 	s.started = time.Now()
-	s.answered = s.started.Add(-1) // not yet
 	ctx, cancel := context.WithCancelCause(ctx)
 	var pulse sync.WaitGroup
 	defer pulse.Wait()
@@ -119,6 +123,8 @@ func (s *session) run(ctx context.Context) error {
 	err := s.watch(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // the watch only says that it was cut off
+	} else {
+		s.note(false) // an end is a sign of life, too
 	}
 	if errors.Is(err, errAgain) {
 		return nil
