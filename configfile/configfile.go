@@ -101,7 +101,7 @@ func parse(name string, data []byte, env func(string) (string, bool), dir string
 	d.expander = &expander{env: env, dir: dir}
 	d.decode(root, reflect.ValueOf(&f.Config).Elem(), "")
 	f.places = d.places
-	return f, d.finish(f, f.Config.Validate())
+	return f, d.finish(f, f.Config.Validate)
 }
 
 // Locate returns err with file, line and column, if it says which values are at fault: if

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -14,8 +13,12 @@ import (
 	"github.com/poise-lb/poise/internal/tags"
 )
 
-// visitsMax bounds the values of one file, aliases counted as often as they are used.
-const visitsMax = 2_000_000
+// Bounds of what aliases can make of a small file: values, and mappings that were merged,
+// each counted as often as it is used.
+const (
+	visitsMax = 200_000
+	mergesMax = 10_000
+)
 
 // A decoder turns nodes into values of the model and notes every mistake on the way.
 type decoder struct {
@@ -24,13 +27,21 @@ type decoder struct {
 	model    tags.Model
 	anchors  map[string]ast.Node
 	visits   int
+	merges   int
 	places   map[string]place
 	problems []Problem
-	wrong    []string // paths of values that were not understood
+	wrong    map[string]bool // paths of values that were not understood
+	around   map[string]bool // paths of what holds them
 }
 
 func newDecoder(name string, root ast.Node) *decoder {
-	d := &decoder{name: name, model: make(tags.Model), places: make(map[string]place)}
+	d := &decoder{
+		name:   name,
+		model:  make(tags.Model),
+		places: make(map[string]place),
+		wrong:  make(map[string]bool),
+		around: make(map[string]bool),
+	}
 	d.collectAnchors(root)
 	d.places[""] = placeOf(root)
 	return d
@@ -43,16 +54,20 @@ func (d *decoder) fail(path string, at place, format string, args ...any) {
 		message = path + ": " + message
 	}
 	d.problems = append(d.problems, Problem{d.name, at.line, at.column, message})
-	d.wrong = append(d.wrong, path)
+	d.wrong[path] = true
+	for path != "" && !d.around[path] {
+		d.around[path] = true
+		path = parent(path)
+	}
 }
 
-// finish joins the mistakes of decoding and those of validation. Of the latter it leaves
-// out what is a consequence of the former: about a value that was not understood,
-// something in it, or what holds it.
-func (d *decoder) finish(f *File, semantic error) error {
+// finish joins the mistakes of decoding and those that validate finds. Of the latter it
+// leaves out what is a consequence of the former: about a value that was not understood,
+// something in it, or what holds it. A file that was left half-way is not validated.
+func (d *decoder) finish(f *File, validate func() error) error {
 	all := &Error{Problems: d.problems}
 	var invalid *config.Errors
-	if errors.As(semantic, &invalid) {
+	if d.visits <= visitsMax && d.merges <= mergesMax && errors.As(validate(), &invalid) {
 		for _, p := range invalid.List {
 			if !d.follows(p.Path) {
 				all.Problems = append(all.Problems, f.locate(p))
@@ -67,13 +82,15 @@ func (d *decoder) finish(f *File, semantic error) error {
 }
 
 func (d *decoder) follows(path string) bool {
-	return slices.ContainsFunc(d.wrong, func(wrong string) bool { return within(path, wrong) || within(wrong, path) })
-}
-
-// within reports whether path is outer or in it.
-func within(path, outer string) bool {
-	rest, ok := strings.CutPrefix(path, outer)
-	return ok && (rest == "" || outer == "" || rest[0] == '.' || rest[0] == '[')
+	if d.around[path] || d.wrong[""] {
+		return true
+	}
+	for ; path != ""; path = parent(path) {
+		if d.wrong[path] {
+			return true
+		}
+	}
+	return false
 }
 
 // decode puts node into v, which is settable. It reports whether it was understood.

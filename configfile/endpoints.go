@@ -31,7 +31,7 @@ func Endpoints(name string, data []byte) ([]config.Endpoint, error) {
 		d.decode(root, reflect.ValueOf(&l).Elem(), "")
 	}
 	f := &File{name: name, places: d.places}
-	if err := d.finish(f, check(l.Endpoints)); err != nil {
+	if err := d.finish(f, func() error { return check(l.Endpoints) }); err != nil {
 		return nil, err
 	}
 	return l.Endpoints, nil

@@ -116,13 +116,20 @@ func (d *decoder) entriesOf(node ast.Node, path string, depth int) ([]entry, boo
 // merged returns the entries that << brings in: of one mapping or of a list of them.
 func (d *decoder) merged(node ast.Node, path string, depth int) []entry {
 	at := placeOf(node)
-	d.visits++
-	node, ok := d.plain(node, path)
-	if !ok {
-		return nil
+	if d.merges > mergesMax {
+		return nil // said already
 	}
-	if depth > depthMax || d.visits > visitsMax {
+	d.merges++
+	node, ok := d.plain(node, path)
+	switch {
+	case !ok:
+		return nil
+	case depth > depthMax:
 		d.fail(path, at, "merge keys lead in a circle")
+		d.merges = mergesMax + 1
+		return nil
+	case d.merges > mergesMax:
+		d.fail(path, at, "the file merges more than %d mappings", mergesMax)
 		return nil
 	}
 	if list, ok := node.(*ast.SequenceNode); ok {
