@@ -129,7 +129,7 @@ func TestAnotherServer(t *testing.T) {
 	good := newServer(t, zone{records: map[string][]string{"a.test.": {"A 30 192.0.2.1"}}})
 	silent := newServer(t, zone{silent: map[string]bool{"a.test.": true}})
 	gone := newServer(t, zone{})
-	conf := &resolvConf{servers: []string{gone.address, silent.address, good.address}, attempts: 1, timeout: 200 * time.Millisecond}
+	conf := &resolvConf{servers: []string{gone.address, silent.address, good.address}, attempts: 5, timeout: 500 * time.Millisecond}
 	gone.address = "127.0.0.1:1"
 	conf.servers[0] = gone.address
 	answers := conf.both(t.Context(), "a.test.")
