@@ -1,8 +1,10 @@
 package core
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,16 +60,20 @@ func (p *Proxy) ServeStream(s engine.Stream, who Peer) {
 // serveNext serves the request whose first byte has come, and reports whether another
 // one may follow.
 func (p *Proxy) serveNext(x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn) bool {
-	err := conn.Next(&x.Request)
-	table := p.table.Load()
-	var bad *h1.Error
-	switch {
-	case err == nil:
-		x.Run(p.rt, table, peer, conn)
-	case errors.As(err, &bad):
-		x.Refuse(p.rt, table, peer, conn, bad)
+	if err := conn.Next(&x.Request); err != nil {
+		p.refuse(x, peer, conn, err)
+		return false
 	}
-	return err == nil && !conn.Last()
+	x.Run(p.rt, p.table.Load(), peer, conn)
+	return !conn.Last()
+}
+
+// refuse answers a request that was not understood, if there is anybody to answer.
+func (p *Proxy) refuse(x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn, err error) {
+	var bad *h1.Error
+	if errors.As(err, &bad) {
+		x.Refuse(p.rt, p.table.Load(), peer, conn, bad)
+	}
 }
 
 // A Client is an exchange.Client whose exchange can be broken off.
@@ -96,6 +102,7 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.R
 type clients struct {
 	mu      sync.Mutex
 	open    map[*client]struct{}
+	number  uint64        // of the client that came last
 	changed engine.Signal // somebody left
 }
 
@@ -103,7 +110,8 @@ type clients struct {
 // drain while it waits for a request.
 type client struct {
 	breaker
-	state atomic.Uint32
+	number uint64 // in the order of their coming
+	state  atomic.Uint32
 }
 
 const (
@@ -121,6 +129,8 @@ func (c *clients) enter(b breaker) *client {
 	if c.open == nil {
 		c.open = make(map[*client]struct{})
 	}
+	c.number++
+	e.number = c.number
 	c.open[e] = struct{}{}
 	c.mu.Unlock()
 	return e
@@ -133,7 +143,7 @@ func (c *clients) leave(e *client) {
 	c.changed.Set()
 }
 
-// snapshot is who is open now.
+// snapshot is who is open now, in the order of their coming: a run can be repeated.
 func (c *clients) snapshot() []*client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,6 +151,7 @@ func (c *clients) snapshot() []*client {
 	for e := range c.open {
 		out = append(out, e)
 	}
+	slices.SortFunc(out, func(a, b *client) int { return cmp.Compare(a.number, b.number) })
 	return out
 }
 

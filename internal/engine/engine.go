@@ -45,7 +45,8 @@ type Stream interface {
 	SetWriteDeadline(at time.Duration)
 
 	// Quiet reports whether the peer has sent neither bytes nor FIN that nobody read.
-	// It never blocks. An idle connection that is not quiet must not be reused.
+	// It never blocks. An idle connection that is not quiet must not be reused; one that
+	// was interrupted is not quiet.
 	Quiet() bool
 
 	// Interrupt makes blocked and later Reads and Writes fail with err, for good. A stream

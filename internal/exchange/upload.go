@@ -163,7 +163,7 @@ func (x *Exchange) finishUpload(u *upstream.Conn) (whole bool) {
 	if !p.ended.Load() && (!x.client.ContentRead() || !u.Persists()) {
 		x.stopUpload(u)
 	}
-	p.join()
+	x.join()
 	return p.ended.Load()
 }
 
@@ -176,7 +176,7 @@ func (x *Exchange) endUpload(u *upstream.Conn) {
 	if !p.ended.Load() {
 		x.stopUpload(u)
 	}
-	p.join()
+	x.join()
 }
 
 var errStopped = errors.New("the exchange is over")
@@ -190,12 +190,13 @@ func (x *Exchange) stopUpload(u *upstream.Conn) {
 	u.Stream.Interrupt(errStopped)
 }
 
-// join waits for the forked task. What was stopped on the way cannot be sent again: a
-// piece may have been taken from the client and not kept.
-func (p *upload) join() {
+// join waits for the forked task. Content whose reading was stopped on the way cannot be
+// sent again: the client's stream does not say where it stands.
+func (x *Exchange) join() {
+	p := &x.upload
 	p.task.Wait()
 	p.task = nil
-	if p.stopping.Load() {
+	if p.stopping.Load() && !x.client.ContentRead() {
 		p.lost = true
 	}
 }

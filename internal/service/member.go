@@ -25,6 +25,7 @@ type Member struct {
 	checkGen  uint64        // the check that machine knows
 	counted   bool          // among Service.healthy
 	first     bool          // among Service.awaiting
+	covering  bool          // removed, but in use until its replacement has a verdict
 	probing   bool          // its prober runs, or is about to
 	busyAt    time.Duration // when its trials, if any, were last seen in flight
 	signal    engine.Signal // wakes the prober; nil before there was one

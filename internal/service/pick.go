@@ -35,19 +35,30 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 
 // pickOn goes on picking when the policy chose an endpoint that left the usable set after
 // the view was built, or a half-open one: those it may not have count as tried meanwhile.
+// One that the source has just removed is still there, and better than none.
 func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
 	tried := a.Tried
 	defer func() { a.Tried = tried }()
+	var leaving *endpoint.Endpoint
 	for range policy.AttemptsMax {
-		if e == nil || s.admit(w, e) {
+		if e == nil {
+			return leaving
+		}
+		if s.admit(w, e) {
 			return e
+		}
+		if Of(e).mode.Load() == modeLeaving {
+			leaving = e
 		}
 		a.Tried.Add(e)
 		e = w.picker.Pick(a)
 	}
 	// More of them left at once than Tried can hold.
 	a.Tried = tried
-	return s.sweep(w, a)
+	if e = s.sweep(w, a); e == nil {
+		return leaving
+	}
+	return e
 }
 
 // sweep takes the next endpoint of the view that is admitted, from a random place.

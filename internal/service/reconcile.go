@@ -106,6 +106,7 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 		m.machine, m.checkGen = health.New(&s.health), s.checkGen
 	}
 	m.window.Reset()
+	m.covering = false
 	s.expect(m)
 	s.draining = slices.DeleteFunc(s.draining, func(d *Member) bool { return d == m })
 	s.mirror(m)
@@ -127,7 +128,7 @@ func (s *Service) reap(now time.Duration) (gone []*endpoint.Endpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = slices.DeleteFunc(s.draining, func(m *Member) bool {
-		if now-m.removedAt < drainAtLeast || m.endpoint.InFlight() > 0 || m.probing {
+		if now-m.removedAt < drainAtLeast || m.endpoint.InFlight() > 0 || m.probing || m.covering {
 			return false
 		}
 		s.apply(m, health.Input{Event: health.Emptied, Now: now}, nil)

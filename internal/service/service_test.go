@@ -391,7 +391,7 @@ func TestRetryAfterIsTheEarliest(t *testing.T) {
 			t.Errorf("retry after %v, want two probes", wait)
 		}
 		st.renew(a, b, c)
-		synctest.Wait()
+		time.Sleep(2 * buildEvery) // a view with both, whoever was probed first
 		st.eject(a)
 		st.renew(a, c) // in this order: a is earlier
 		if wait := st.RetryAfter(st.rt.Now()); wait > 10*time.Second {
@@ -774,5 +774,36 @@ func TestStopIsPromptAndFinal(t *testing.T) {
 			t.Errorf("freed %v of %d", st.discarded, len(st.Endpoints()))
 		}
 		st.pick(b) // exchanges that still hold the last view may finish
+	})
+}
+
+func TestAFullReplacementLeavesNoGap(t *testing.T) {
+	onStage(t, Settings{Check: &Check{Interval: time.Second}}, func(st *stage) {
+		st.Update(specs(a))
+		synctest.Wait()
+		st.pick(a)
+		st.plant.set(errHole, b)
+		st.renew(b) // whose first probe hangs
+		time.Sleep(2 * buildEvery)
+		st.pick(a)
+		st.plant.set(nil, b)
+		time.Sleep(5 * time.Second)
+		st.pick(b)
+		if states := st.states(); len(states) != 1 {
+			t.Errorf("a is kept although b serves: %v", states)
+		}
+	})
+}
+
+func TestWhatWasJustRemovedIsBetterThanNothing(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(specs(a))
+		st.renew(b)
+		st.pick(b)
+		old := st.view.Load()
+		time.Sleep(2 * buildEvery)
+		st.renew(a)
+		st.view.Store(old) // as an exchange sees it between reconcile and build
+		st.pick(b)
 	})
 }

@@ -74,7 +74,9 @@ func (s *Service) look(now time.Duration) *view {
 		}
 	}
 	s.retryAt.Store(int64(retryAt))
-	w.panic = doubtful > 0 && usable*100 < s.set.PanicThreshold*known
+	// Those without a verdict may yet turn out well: they count as usable here.
+	unknown := len(s.members) - known
+	w.panic = doubtful > 0 && (usable+unknown)*100 < s.set.PanicThreshold*len(s.members)
 	w.usable = make([]*endpoint.Endpoint, 0, usable+doubtful)
 	for _, m := range s.members {
 		state := m.machine.State()
@@ -82,7 +84,26 @@ func (s *Service) look(now time.Duration) *view {
 			w.usable = append(w.usable, m.endpoint)
 		}
 	}
+	s.cover(w, unknown > 0)
 	return w
+}
+
+// cover keeps removed endpoints in use while those that replace them have no verdict yet
+// and nothing else is usable: a full replacement leaves no gap. Called with mu held.
+func (s *Service) cover(w *view, unknown bool) {
+	covered := unknown && len(w.usable) == 0
+	for _, m := range s.draining {
+		was := m.before.State()
+		if m.covering = covered && (was == health.Healthy || was == health.HalfOpen); m.covering {
+			w.members = append(w.members, m.endpoint)
+			w.usable = append(w.usable, m.endpoint)
+		}
+	}
+	if covered {
+		order := func(a, b *endpoint.Endpoint) int { return a.ID().Compare(b.ID()) }
+		slices.SortFunc(w.members, order)
+		slices.SortFunc(w.usable, order)
+	}
 }
 
 // mayReturn is the earliest instant at which m may become usable; 0 if it is. Called with

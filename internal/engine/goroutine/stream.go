@@ -159,6 +159,9 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // Quiet looks at the socket below; a connection without one is taken for quiet.
 func (s *stream) Quiet() bool {
+	if s.broken.Load() != nil {
+		return false
+	}
 	if s.raw == nil {
 		return true
 	}
