@@ -1,0 +1,600 @@
+package consul
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+)
+
+// A heard is what a source has published so far.
+type heard struct {
+	mu      sync.Mutex
+	updates []discovery.Update
+	at      []time.Time
+}
+
+func (h *heard) publish(u discovery.Update) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.updates, h.at = append(h.updates, u), append(h.at, time.Now())
+}
+
+// all returns what was published since the last take.
+func (h *heard) all() ([]discovery.Update, []time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.updates), slices.Clone(h.at)
+}
+
+// take returns what was published since the last take, as text.
+func (h *heard) take() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for _, u := range h.updates {
+		out = append(out, describe(u))
+	}
+	h.updates, h.at = nil, nil
+	return strings.Join(out, "; ")
+}
+
+func describe(u discovery.Update) string {
+	if u.Err != nil {
+		return "error"
+	}
+	out := []string{"set"}
+	for _, s := range u.Endpoints {
+		one := strings.TrimPrefix(s.URL(), "http://")
+		if s.Weight != 0 {
+			one += fmt.Sprint("*", s.Weight)
+		}
+		if s.Zone != "" {
+			one += "@" + s.Zone
+		}
+		out = append(out, one)
+	}
+	for _, r := range u.Rejected {
+		out = append(out, "-"+r.ID)
+	}
+	return strings.Join(out, " ")
+}
+
+// play runs a source beside fakes named a, b, ... in virtual time. The source must end
+// when its context does, with all its goroutines, or the bubble says so.
+func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		all, dial := network(t, fakes, &c)
+		s := New(c)
+		s.dial = dial
+		h := new(heard)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := s.Run(ctx, h.publish); err != nil {
+				t.Error(err)
+			}
+		})
+		script(h, all)
+		cancel()
+		running.Wait()
+	})
+}
+
+// network makes fakes and names them in c.
+func network(t *testing.T, fakes int, c *Config) ([]*fake, dialFunc) {
+	names := make(map[string]*fake)
+	var all []*fake
+	for i := range fakes {
+		f := newFake(t)
+		name := string(rune('a'+i)) + ":8500"
+		all, names[name] = append(all, f), f
+		c.Servers = append(c.Servers, name)
+	}
+	c.Service = "web"
+	return all, func(ctx context.Context, network, address string) (net.Conn, error) {
+		return names[address].listen.dial(ctx, network, address)
+	}
+}
+
+func expect(t *testing.T, h *heard, when, want string) {
+	t.Helper()
+	synctest.Wait()
+	if got := h.take(); got != want {
+		t.Errorf("%s: published %q, want %q", when, got, want)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		expect(t, h, "nothing", "set")
+		for _, one := range []struct {
+			id, address string
+			weight      int
+			meta        map[string]string
+			want        string
+		}{
+			{"1", "10.0.0.1:80", 1, nil, "set 10.0.0.1:80*1"},
+			{"2", "10.0.0.2:80", 3, map[string]string{"zone": "z"}, "set 10.0.0.1:80*1 10.0.0.2:80*3@z"},
+			{"2", "10.0.0.2:80", 5, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5"},
+			{"3", ":80", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1"},
+			{"4", "10.0.0.4:443", 1, map[string]string{"scheme": "https"}, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 https://10.0.0.4:443*1"},
+			{"4", "10.0.0.4:443", 1, map[string]string{"secure": "true"}, ""},
+			{"4", "name:443", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 -t1/4"},
+			{"4", "10.0.0.4:443", 1, map[string]string{"scheme": "tcp"}, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 -t1/4"},
+			{"4", "10.0.0.4:0", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 -t1/4"},
+			{"3", "", 0, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 -t1/4"},
+			{"again", "10.0.0.2:80", 9, nil, "set 10.0.0.1:80*1 10.0.0.2:80*9 -t1/4"},
+			{"2", "", 0, nil, ""},
+			{"again", "", 0, nil, "set 10.0.0.1:80*1 -t1/4"},
+			{"4", "", 0, nil, "set 10.0.0.1:80*1"},
+			{"1", "", 0, nil, "set"},
+		} {
+			f[0].set(one.id, one.address, one.weight, one.meta)
+			time.Sleep(spaceMost)
+			if one.meta["secure"] == "true" { // the same endpoint, with other metadata
+				h.take()
+				continue
+			}
+			expect(t, h, fmt.Sprint(one), one.want)
+		}
+		before := f[0].count("v1/health/service")
+		time.Sleep(10 * time.Minute)
+		expect(t, h, "ten quiet minutes", "")
+		if n := f[0].count("v1/health/service") - before; n < 75 || n > 90 {
+			t.Errorf("%d queries in ten minutes", n)
+		}
+	})
+}
+
+func TestChecks(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		f[0].set("1", "10.0.0.1:80", 1, nil)
+		time.Sleep(time.Second)
+		h.take()
+		f[0].do(func() { f[0].services["1"].passing = false })
+		time.Sleep(spaceMost)
+		expect(t, h, "critical", "set")
+		f[0].do(func() {
+			f[0].services["1"].passing = true
+			f[0].services["1"].meta = map[string]string{"zone": "of the node"}
+		})
+		time.Sleep(spaceMost)
+		expect(t, h, "passing", "set 10.0.0.1:80*1@of the node")
+	})
+}
+
+func TestWhatIsAsked(t *testing.T) {
+	c := Config{Tags: []string{"v1", "x y"}, Datacenter: "dc2", Namespace: "ns1", Partition: "p1", Token: "secret"}
+	play(t, c, 1, func(h *heard, f []*fake) {
+		f[0].do(func() { f[0].token = "secret" })
+		time.Sleep(10 * time.Second)
+		f[0].mu.Lock()
+		defer f[0].mu.Unlock()
+		q := f[0].last.URL.Query()
+		if !slices.Equal(q["tag"], c.Tags) || q.Get("dc") != "dc2" || q.Get("ns") != "ns1" || q.Get("partition") != "p1" ||
+			q.Get("passing") != "1" || q.Get("wait") != "7s" || strings.Contains(f[0].last.URL.String(), "secret") {
+			t.Errorf("asked %v", f[0].last.URL)
+		}
+	})
+}
+
+func TestWrongToken(t *testing.T) {
+	play(t, Config{Token: "correct horse"}, 1, func(h *heard, f []*fake) {
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		updates, _ := h.all()
+		if len(updates) != 1 || updates[0].Err == nil || !strings.Contains(updates[0].Err.Error(), "ACL not found") || strings.Contains(updates[0].Err.Error(), "horse") {
+			t.Errorf("published %v", updates)
+		}
+		h.take()
+		f[0].do(func() { f[0].token = "correct horse" })
+		time.Sleep(backMost)
+		expect(t, h, "the right one", "set")
+	})
+}
+
+func TestRestart(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		f[0].set("1", "10.0.0.1:80", 1, nil)
+		time.Sleep(time.Minute)
+		h.take()
+		f[0].listen.cut(false)
+		time.Sleep(time.Second)
+		expect(t, h, "a connection broke", "")
+		f[0].listen.cut(true)
+		f[0].set("2", "10.0.0.2:80", 1, nil)
+		time.Sleep(10 * time.Second)
+		f[0].listen.cut(false)
+		time.Sleep(backMost)
+		expect(t, h, "ten seconds away", "error; set 10.0.0.1:80*1 10.0.0.2:80*1")
+		f[0].do(func() { f[0].index = 1000 })
+		time.Sleep(time.Second)
+		f[0].reset() // connections stay, as with a new leader without data
+		time.Sleep(2 * waitTime)
+		expect(t, h, "the index went back", "set")
+		f[0].set("3", "10.0.0.3:80", 1, nil)
+		time.Sleep(spaceMost)
+		expect(t, h, "and goes on", "set 10.0.0.3:80*1")
+		f[0].listen.cut(true)
+		time.Sleep(time.Hour)
+		expect(t, h, "an hour away: one error", "error")
+		f[0].listen.cut(false)
+		time.Sleep(backMost)
+		expect(t, h, "back", "set 10.0.0.3:80*1")
+	})
+}
+
+func TestFrozenAgent(t *testing.T) {
+	for servers := 1; servers <= 3; servers++ {
+		for range 5 {
+			play(t, Config{}, servers, func(h *heard, f []*fake) {
+				f[0].set("1", "10.0.0.1:80", 1, nil)
+				time.Sleep(time.Duration(60000+rand.N(9000)) * time.Millisecond)
+				h.take()
+				frozen := time.Now()
+				for _, one := range f {
+					one.do(func() { one.frozen = true; one.index-- }) // no news
+				}
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				updates, at := h.all()
+				if len(at) == 0 || updates[0].Err == nil || at[0].Sub(frozen) > 15*time.Second {
+					t.Fatalf("%d agents: not noticed within 15 s: %v, %v", servers, updates, frozen)
+				}
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if updates, _ = h.all(); len(updates) > 1 && servers == 1 || len(updates) > 130 {
+					t.Errorf("%d agents: %d errors in an hour", servers, len(updates))
+				}
+				h.take()
+				for i, one := range f {
+					one.do(func() { one.frozen = false })
+					if i > 0 {
+						one.set("1", "10.0.0.1:80", 1, nil)
+					}
+				}
+				time.Sleep(backMost)
+				expect(t, h, "back", "set 10.0.0.1:80*1")
+			})
+		}
+	}
+}
+
+func TestOneAgentOfTwoIsEnough(t *testing.T) {
+	play(t, Config{}, 2, func(h *heard, f []*fake) {
+		for _, one := range f {
+			one.set("1", "10.0.0.1:80", 1, nil)
+		}
+		time.Sleep(time.Minute)
+		h.take()
+		f[0].listen.cut(true)
+		time.Sleep(time.Minute)
+		f[1].set("2", "10.0.0.2:80", 1, nil)
+		time.Sleep(spaceMost)
+		expect(t, h, "the first went away", "set 10.0.0.1:80*1 10.0.0.2:80*1")
+		f[0].set("2", "10.0.0.2:80", 1, nil)
+		f[0].listen.cut(false)
+		f[1].do(func() { f[1].frozen = true })
+		time.Sleep(15 * time.Second)
+		f[0].set("3", "10.0.0.3:80", 1, nil)
+		time.Sleep(spaceMost)
+		expect(t, h, "the second froze", "set 10.0.0.1:80*1 10.0.0.2:80*1 10.0.0.3:80*1")
+	})
+}
+
+// Agents have answered with an index of 0, with one that does not change, and at once:
+// none of it may become a loop that burns both sides.
+func TestHastyAgent(t *testing.T) {
+	for _, index := range []string{"", "0", "7"} {
+		play(t, Config{}, 1, func(h *heard, f []*fake) {
+			f[0].do(func() { f[0].hasty, f[0].indexes = true, index })
+			time.Sleep(10 * time.Minute)
+			if n := f[0].count("v1/health/service"); n > 1300 {
+				t.Errorf("index %q: %d queries in ten minutes", index, n)
+			}
+			f[0].set("1", "10.0.0.1:80", 1, nil)
+			time.Sleep(spaceMost)
+			expect(t, h, "a change", "set; set 10.0.0.1:80*1")
+		})
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	for _, one := range []struct {
+		status int
+		answer string
+	}{
+		{200, "<html>"}, {200, `[{"Node":`}, {200, `{}`}, {200, "[]"}, {200, `[{"Service":{"Port":"x"}}]`}, {500, "rpc error: No cluster leader"},
+		{429, "Your IP is issuing too many concurrent connections"}, {301, "elsewhere"}, {500, ""},
+	} {
+		play(t, Config{}, 1, func(h *heard, f []*fake) {
+			f[0].set("1", "10.0.0.1:80", 1, nil)
+			time.Sleep(time.Minute)
+			h.take()
+			f[0].do(func() { f[0].broken, f[0].status = one.answer+" ", one.status })
+			time.Sleep(2 * time.Minute)
+			expect(t, h, one.answer, "error")
+			f[0].do(func() { f[0].broken = "" })
+			time.Sleep(backMost)
+			expect(t, h, "after "+one.answer, "set 10.0.0.1:80*1")
+		})
+	}
+}
+
+func TestConfigThatCannotWork(t *testing.T) {
+	for _, c := range []Config{
+		{}, {Service: "x", Servers: []string{"ftp://a"}}, {Service: "x", Servers: []string{"http://u:secret@a"}},
+		{Service: "x", Servers: []string{"http://%zz:secret@"}}, {Service: "x", Servers: []string{"a?secret"}},
+	} {
+		err := New(c).Run(t.Context(), func(discovery.Update) { t.Error("published") })
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v: %v", c.Servers, err)
+		}
+	}
+}
+
+// TestSetIsThatOfTheAgent plays random changes and faults, and compares every set that
+// was published with what has ever been the content, and the last with what it is.
+func TestSetIsThatOfTheAgent(t *testing.T) {
+	for seed := range uint64(60) {
+		play(t, Config{}, 1+int(seed%2), func(h *heard, f []*fake) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			was := map[string]bool{"set": true}
+			for range 60 {
+				id, address := fmt.Sprint(r.IntN(6)), fmt.Sprintf("10.0.0.%d:80", r.IntN(8))
+				fault := r.IntN(14)
+				for _, one := range f {
+					switch fault {
+					case 0:
+						one.listen.cut(false)
+					case 1:
+						one.listen.cut(r.IntN(2) == 0)
+					case 2:
+						one.do(func() { one.frozen = !one.frozen })
+					case 3:
+						one.do(func() { one.hasty = !one.hasty })
+					case 4:
+						one.do(func() { one.broken = strings.Repeat("x", r.IntN(2)) })
+					case 5:
+						one.reset()
+						one.listen.cut(false)
+					case 6, 7:
+						one.set(id, "", 0, nil)
+					default:
+						one.set(id, address, 1, nil)
+					}
+				}
+				for _, one := range f {
+					was[content(one)] = true
+				}
+				time.Sleep(time.Duration(r.IntN(5000)) * time.Millisecond >> r.IntN(12))
+			}
+			for _, one := range f {
+				one.do(func() { one.frozen, one.hasty, one.broken = false, false, "" })
+				one.listen.cut(false)
+			}
+			time.Sleep(2 * waitTime)
+			synctest.Wait()
+			last := ""
+			updates, _ := h.all()
+			for _, u := range updates {
+				if last = describe(u); u.Err == nil && !was[last] {
+					t.Fatalf("seed %d: %q was never the content", seed, last)
+				}
+			}
+			if want := content(f[0]); last != want {
+				t.Fatalf("seed %d: in the end %q, want %q", seed, last, want)
+			}
+		})
+	}
+}
+
+// content is what should be published of a fake.
+func content(f *fake) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var addresses []string
+	for _, s := range f.services {
+		addresses = append(addresses, fmt.Sprintf("%s:%d*1", s.Address, s.Port))
+	}
+	slices.Sort(addresses)
+	return strings.Join(append([]string{"set"}, slices.Compact(addresses)...), " ")
+}
+
+// TestNothingIsLeftOf500Connections measures what reconnecting leaves behind.
+func TestNothingIsLeftOf500Connections(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		f[0].set("1", "10.0.0.1:80", 1, nil)
+		measure := func(n int) (goroutines int, heap uint64) {
+			for range n {
+				f[0].listen.cut(false)
+				time.Sleep(3 * time.Second)
+			}
+			synctest.Wait()
+			h.take()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return runtime.NumGoroutine(), m.HeapAlloc
+		}
+		goroutines, heap := measure(50)
+		made := f[0].listen.count()
+		after, heapAfter := measure(500)
+		if n := f[0].listen.count() - made; n < 500 {
+			t.Fatalf("only %d connections were made", n)
+		}
+		if after > goroutines+5 {
+			t.Errorf("%d goroutines, then %d", goroutines, after)
+		}
+		if heapAfter > heap+1<<20 {
+			t.Errorf("a heap of %d bytes, then of %d", heap, heapAfter)
+		}
+	})
+}
+
+func TestRegistrar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c Config
+		fakes, dial := network(t, 1, &c)
+		f := fakes[0]
+		r := NewRegistrar(RegistrarConfig{Config: c})
+		r.dial = dial
+		var mu sync.Mutex
+		var reports []string
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		in := discovery.Instance{Service: "web", Scheme: "https", Address: "10.0.0.1:80", Weight: 3, Zone: "z", Metadata: map[string]string{"a": "b"}}
+		running.Go(func() {
+			err := r.Run(ctx, in, func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				reports = append(reports, map[bool]string{true: "well", false: "error"}[err == nil])
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		const id = "web-10.0.0.1:80"
+		step := func(when string, after time.Duration, there bool, want string) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if got := f.passing(id); (got != nil) != there {
+				t.Errorf("%s: the instance is %v, want %v", when, got, there)
+			}
+			if got := strings.Join(reports, " "); got != want {
+				t.Errorf("%s: reported %q, want %q", when, got, want)
+			}
+			reports = nil
+		}
+		step("begin", 0, true, "well")
+		s := f.passing(id)
+		if s.Address != "10.0.0.1" || s.Port != 80 || s.Weights.Passing != 3 || s.Meta["zone"] != "z" || s.Meta["a"] != "b" || s.Meta["scheme"] != "https" || len(in.Metadata) != 1 {
+			t.Errorf("registered %+v", s)
+		}
+		step("an hour", time.Hour, true, "")
+		f.set(id, "", 0, nil)
+		step("removed by others", 4*time.Second, true, "well")
+		f.reset()
+		step("without data", 4*time.Second, true, "well")
+		f.listen.cut(true)
+		step("gone for a moment", 5*time.Second, true, "")
+		f.listen.cut(false)
+		step("back in time", 3*time.Second, true, "")
+		f.listen.cut(true)
+		step("gone", time.Minute, false, "error")
+		f.listen.cut(false)
+		step("back", 3*time.Second, true, "well")
+		cancel()
+		running.Wait()
+		step("end", 0, false, "")
+		if f.services[id] != nil {
+			t.Error("it is still registered")
+		}
+	})
+}
+
+// An instance that was registered with two agents leaves both, and does so within three
+// seconds, whatever they do.
+func TestRegistrarLeaves(t *testing.T) {
+	for _, frozen := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var c Config
+			fakes, dial := network(t, 2, &c)
+			r := NewRegistrar(RegistrarConfig{Config: c})
+			r.dial = dial
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { r.Run(ctx, discovery.Instance{Service: "web", Address: "10.0.0.1:80"}, func(error) {}) })
+			synctest.Wait()
+			fakes[0].listen.cut(true)
+			time.Sleep(10 * time.Second)
+			fakes[0].listen.cut(false)
+			if fakes[1].passing("web-10.0.0.1:80") == nil {
+				t.Error("it did not turn to the second agent")
+			}
+			for _, f := range fakes {
+				f.do(func() { f.frozen = frozen })
+			}
+			began := time.Now()
+			cancel()
+			running.Wait()
+			if took := time.Since(began); took > removeTime {
+				t.Errorf("it took %v", took)
+			}
+			for i, f := range fakes {
+				if len(f.services) > 0 && !frozen {
+					t.Errorf("it is still registered with agent %d", i)
+				}
+			}
+		})
+	}
+}
+
+func TestRegistrarRefuses(t *testing.T) {
+	for _, in := range []discovery.Instance{
+		{Address: "10.0.0.1:80"}, {Service: "web"}, {Service: "web", Address: "name:80"}, {Service: "web", Address: "10.0.0.1"},
+		{Service: "web", Address: "0.0.0.0:80"}, {Service: "web", Address: "10.0.0.1:0"}, {Service: "web", Address: "10.0.0.1:80", Scheme: "ftp"},
+	} {
+		r := NewRegistrar(RegistrarConfig{})
+		r.dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("it dialled") }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if err := r.Run(ctx, in, func(error) { cancel() }); err == nil {
+			t.Errorf("%v was accepted", in)
+		}
+		cancel()
+	}
+}
+
+// FuzzAnswer: whatever an agent says, every instance is an endpoint that can be dialled or
+// is rejected, none is lost, and their order in the answer does not matter.
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte(`[{"Node":{"Node":"t1","Address":"127.0.0.1"},"Service":{"ID":"web-1","Address":"","Port":8081,"Meta":{"zone":"a"},"Weights":{"Passing":3,"Warning":1}}}]`))
+	f.Add([]byte(`[{"Node":{},"Service":{"Address":"::1","Port":1,"CreateIndex":3}},{"Service":{"Address":"::1","Port":1,"CreateIndex":4,"Meta":{"scheme":"https"}}},{"Service":{"Address":"a"}},null]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var list []instance
+		if json.Unmarshal(data, &list) != nil {
+			return
+		}
+		addresses := make(map[string]int)
+		good := 0
+		for _, in := range list {
+			if s, err := spec(in, Config{}); err == nil {
+				addresses[s.URL()]++
+				good++
+			}
+		}
+		got, rejected := specs(slices.Clone(list), Config{})
+		if len(got) != len(addresses) || len(rejected) != len(list)-good {
+			t.Fatalf("%d endpoints and %d rejected of %d, want %d and %d", len(got), len(rejected), len(list), len(addresses), len(list)-good)
+		}
+		for _, s := range got {
+			if ap, err := netip.ParseAddrPort(s.Address); err != nil || ap.Port() == 0 || s.Scheme != "http" && s.Scheme != "https" || s.Weight < 0 {
+				t.Fatalf("%+v", s)
+			}
+		}
+		slices.Reverse(list)
+		again, _ := specs(list, Config{})
+		for i := range got {
+			if got[i].ID != again[i].ID {
+				t.Fatalf("%v in another order is %v", got, again)
+			}
+		}
+	})
+}
