@@ -376,8 +376,8 @@ func TestBadFileAtStart(t *testing.T) {
 	p.exit(2)
 }
 
-// TestReloadLosesNothing: requests go on, on kept and on fresh connections, while an
-// endpoint and a listener come and go again and again.
+// TestReloadLosesNothing: requests go on, on kept and on fresh connections, while all
+// endpoints are replaced and a listener comes and goes, again and again.
 func TestReloadLosesNothing(t *testing.T) {
 	a, b := endpoint(t, "a"), endpoint(t, "b")
 	for _, engine := range []string{"goroutine", "std"} {
@@ -385,7 +385,7 @@ func TestReloadLosesNothing(t *testing.T) {
 			one, two := unusedAddress(t), unusedAddress(t)
 			path := filepath.Join(t.TempDir(), "poise.yaml")
 			less := file(a.URL, one)
-			more := strings.Replace(file(a.URL, one, two), a.URL+`"`, a.URL+`", "`+b.URL+`"`, 1)
+			more := file(b.URL, one, two) // every endpoint is another one
 			write(t, path, less)
 			p := ready(t, "run", "-c", path, "--engine", engine)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -413,7 +413,7 @@ func TestReloadLosesNothing(t *testing.T) {
 				write(t, path, more)
 				p.signal(syscall.SIGHUP)
 				leads(t, "http://"+one, "b")
-				leads(t, "http://"+two, "a")
+				leads(t, "http://"+two, "b")
 				write(t, path, less)
 				p.signal(syscall.SIGHUP)
 				closes(t, two)
