@@ -1,0 +1,296 @@
+package zookeeper
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+var (
+	errClosed  = errors.New("the connection was closed")
+	errLost    = errors.New("the connection was lost")
+	errExpired = errors.New("the session has expired")
+	errRefused = errors.New("the servers refuse the session")
+	errSilent  = errors.New("no answer in time")
+)
+
+// A link is one session over one connection: when that is lost, so is the link, and
+// whoever used it reads everything again by another. (The client library would keep the
+// session. But it is then refused for ever by servers that lost their data, because it
+// has seen more than they have.) It is safe for concurrent use.
+type link struct {
+	conn   *zk.Conn
+	ended  <-chan zk.Event // closed when the library's goroutines have ended
+	cancel context.CancelFunc
+	ready  chan struct{} // closed when there is a session
+	dead   chan struct{} // closed when it is lost
+
+	mu     sync.Mutex
+	err    error // why it is dead
+	isUp   bool
+	socket net.Conn
+	boxes  map[string][]*mailbox // by the path that they watch
+	strays int                   // watches that nobody waits for any more
+	users  int                   // guarded by the pool's mutex
+}
+
+// straysMax is how many forgotten watches a link may carry: the protocol's way to take
+// one back is not in the library.
+const straysMax = 10_000
+
+// open connects to a server and waits for a session.
+func open(ctx context.Context, server, user, password string) (*link, error) {
+	l, err := connect(server)
+	if err != nil {
+		return nil, err
+	}
+	t := time.NewTimer(openTimeout)
+	defer t.Stop()
+	select {
+	case <-l.ready:
+		if user == "" {
+			return l, nil
+		}
+		_, err := call(ctx, l, openTimeout, func() (struct{}, error) {
+			return struct{}{}, l.conn.AddAuth("digest", []byte(user+":"+password))
+		})
+		if err == nil {
+			return l, nil
+		}
+		l.fail(err)
+	case <-l.dead:
+	case <-t.C:
+		l.fail(errSilent)
+	case <-ctx.Done():
+		l.fail(ctx.Err())
+	}
+	err = l.err
+	l.close()
+	return nil, err
+}
+
+func connect(server string) (*link, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &link{cancel: cancel, ready: make(chan struct{}), dead: make(chan struct{}), boxes: make(map[string][]*mailbox)}
+	dialled := false
+	dial := func(network, address string, _ time.Duration) (net.Conn, error) {
+		if dialled { // the library has lost the connection
+			l.fail(errLost)
+			return nil, errLost
+		}
+		dialled = true
+		d := net.Dialer{Timeout: openTimeout}
+		conn, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			l.fail(err)
+			return nil, err
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.socket = conn
+		if ctx.Err() != nil { // close has not seen it
+			conn.Close()
+		}
+		return &frames{Conn: conn, most: readMax}, nil
+	}
+	var err error
+	l.conn, l.ended, err = zk.Connect([]string{server}, sessionTime, zk.WithDialer(dial), zk.WithHostProvider(&hosts{servers: []string{server}}),
+		zk.WithLogger(silence{}), zk.WithLogInfo(false), zk.WithEventCallback(l.event),
+		zk.WithMaxBufferSize(frameMax), zk.WithMaxConnBufferSize(sendMax))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return l, nil
+}
+
+// sendMax is the largest request. The library allocates it for every connection.
+const sendMax = 256 << 10
+
+// event is called by the library's goroutine and may not block.
+func (l *link) event(e zk.Event) {
+	if e.Type == zk.EventSession {
+		switch e.State {
+		case zk.StateHasSession:
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if !l.isUp {
+				l.isUp = true
+				close(l.ready)
+			}
+		case zk.StateExpired:
+			l.fail(errExpired)
+		case zk.StateAuthFailed:
+			l.fail(zk.ErrAuthFailed)
+		case zk.StateDisconnected:
+			l.fail(errLost)
+		}
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.boxes[e.Path] {
+		b.put("")
+	}
+	for _, b := range l.boxes[path.Dir(e.Path)] {
+		b.put(path.Base(e.Path))
+	}
+}
+
+// fail ends the link, if nothing has yet.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+		close(l.dead)
+	}
+}
+
+// why is the reason of its end, nil while it lives.
+func (l *link) why() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// close ends the session, in peace if the link is alive, and waits for the library's
+// goroutines. Of a dead link, one of them may take a second more.
+func (l *link) close() {
+	quit := make(chan struct{})
+	go func() {
+		defer close(quit)
+		l.conn.Close() // waits for the answer, for at most a second
+	}()
+	if l.why() == nil {
+		<-quit
+		l.fail(errClosed)
+	}
+	l.cancel()
+	l.mu.Lock()
+	socket := l.socket
+	l.mu.Unlock()
+	if socket != nil {
+		socket.Close()
+	}
+	for range l.ended {
+	}
+}
+
+// call runs f, which asks the server, and does not wait for it longer than until the
+// link is dead, ctx is done or the time is over, which kills the link.
+func call[T any](ctx context.Context, l *link, timeout time.Duration, f func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	got := make(chan answer, 1)
+	go func() { // the library has no contexts; it answers all questions of a dead link
+		v, err := f()
+		got <- answer{v, err}
+	}()
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	var none T
+	select {
+	case a := <-got:
+		if errors.Is(a.err, zk.ErrConnectionClosed) || errors.Is(a.err, zk.ErrClosing) || errors.Is(a.err, zk.ErrNoServer) {
+			l.fail(errLost)
+			return none, l.why()
+		}
+		return a.value, a.err
+	case <-l.dead:
+		return none, l.why()
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-t.C:
+		l.fail(errSilent)
+		return none, errSilent
+	}
+}
+
+// A mailbox gathers what has changed below a path. The zero name is the list itself.
+type mailbox struct {
+	news chan struct{} // has room for one
+
+	mu    sync.Mutex
+	dirty map[string]bool
+}
+
+func (l *link) subscribe(path string) *mailbox {
+	b := &mailbox{news: make(chan struct{}, 1), dirty: make(map[string]bool)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.boxes[path] = append(l.boxes[path], b)
+	return b
+}
+
+// unsubscribe gives a mailbox back, with so many watches that may never fire.
+func (l *link) unsubscribe(path string, b *mailbox, watches int) {
+	l.mu.Lock()
+	var rest []*mailbox
+	for _, other := range l.boxes[path] {
+		if other != b {
+			rest = append(rest, other)
+		}
+	}
+	l.boxes[path] = rest
+	if len(rest) == 0 {
+		delete(l.boxes, path)
+	}
+	l.strays += watches
+	full := l.strays > straysMax
+	l.mu.Unlock()
+	if full {
+		l.fail(errAgain)
+	}
+}
+
+func (b *mailbox) put(name string) {
+	b.mu.Lock()
+	b.dirty[name] = true
+	b.mu.Unlock()
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the mailbox.
+func (b *mailbox) take() map[string]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := b.dirty
+	b.dirty = make(map[string]bool)
+	return out
+}
+
+// silence is the logger of the library, which would write to the standard error.
+type silence struct{}
+
+func (silence) Printf(string, ...any) {}
+
+// hosts tells the library which server is next. It leaves names to the dialler, which
+// resolves them every time.
+type hosts struct {
+	servers []string
+	at      int
+	tries   int // without success
+}
+
+func (h *hosts) Init([]string) error { return nil }
+func (h *hosts) Len() int            { return len(h.servers) }
+func (h *hosts) Connected()          { h.tries = 0 }
+
+func (h *hosts) Next() (server string, again bool) {
+	again = h.tries >= len(h.servers) // the library waits for a second then
+	server = h.servers[h.at%len(h.servers)]
+	h.at++
+	h.tries++
+	return server, again
+}
