@@ -152,22 +152,25 @@ func TestTheReadmesAgree(t *testing.T) {
 		}
 	}
 	number := regexp.MustCompile(`[0-9][0-9.]*`)
-	e, c := number.FindAllString(figures(t, english), -1), number.FindAllString(figures(t, chinese), -1)
-	if !slices.Equal(e, c) || len(e) < 4 {
-		t.Errorf("figures: %v in English, %v in Chinese", e, c)
+	for _, name := range []string{"bench", "quality"} {
+		e := number.FindAllString(figures(t, english, name), -1)
+		c := number.FindAllString(figures(t, chinese, name), -1)
+		if !slices.Equal(e, c) || len(e) < 4 {
+			t.Errorf("figures of %s: %v in English, %v in Chinese", name, e, c)
+		}
 	}
 	if n := len(strings.Split(english.text, "\n")); n > 200 {
 		t.Errorf("README.md has %d lines beside its code: more than anybody reads", n)
 	}
 }
 
-// figures is the table between its two marks.
-func figures(t *testing.T, p page) string {
+// figures is the table of that name, between its two marks.
+func figures(t *testing.T, p page, name string) string {
 	t.Helper()
-	_, after, found := strings.Cut(p.text, "<!-- figures: bench -->")
+	_, after, found := strings.Cut(p.text, "<!-- figures: "+name+" -->")
 	table, _, ended := strings.Cut(after, "<!-- end of figures -->")
 	if !found || !ended {
-		t.Fatalf("%s: no place for figures", p.path)
+		t.Fatalf("%s: no place for the figures of %s", p.path, name)
 	}
 	return table
 }
