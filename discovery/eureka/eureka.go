@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,8 @@ type Config struct {
 	// WeightKey and ZoneKey are the metadata that hold an instance's weight and zone; empty:
 	// "weight" and "zone".
 	WeightKey, ZoneKey string
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests
 }
 
 func (c Config) withDefaults() Config {
@@ -51,6 +54,9 @@ func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(max(c.Timeout, 0), 3*time.Second)
 	c.WeightKey = cmp.Or(c.WeightKey, "weight")
 	c.ZoneKey = cmp.Or(c.ZoneKey, "zone")
+	if c.dial == nil {
+		c.dial = (&net.Dialer{Timeout: c.Timeout, KeepAlive: 15 * time.Second}).DialContext
+	}
 	return c
 }
 

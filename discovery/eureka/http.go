@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -62,14 +61,13 @@ func newClient(c Config, servers []server) *client {
 	if c.TLS != nil {
 		secure = c.TLS.Clone()
 	}
-	dialer := net.Dialer{Timeout: c.Timeout, KeepAlive: 15 * time.Second}
 	return &client{
 		servers: servers,
 		timeout: c.Timeout,
 		http: &http.Client{
 			// No proxy of the environment: a registry is asked directly.
 			Transport: &http.Transport{
-				DialContext:            dialer.DialContext,
+				DialContext:            c.dial,
 				TLSClientConfig:        secure,
 				TLSHandshakeTimeout:    c.Timeout,
 				MaxIdleConnsPerHost:    1,

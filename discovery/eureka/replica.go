@@ -5,6 +5,15 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
+)
+
+// Servers keep three minutes of changes. Equal checksums do not prove that none was missed:
+// one instance that comes and one that goes leave it the same. So a list that is not soon
+// after the last does not count, and everything is asked for now and then.
+const (
+	gapMost   = time.Minute
+	fullEvery = 5 * time.Minute
 )
 
 // A replica is a copy of the servers' registry, kept up to date by polling.
@@ -15,8 +24,10 @@ type replica struct {
 	done   chan struct{} // closed when run has ended
 
 	// Of run's goroutine alone.
-	server  int  // the one table is from
-	noDelta bool // it has no change lists
+	server  int       // the one table is from
+	noDelta bool      // it has no change lists
+	asked   time.Time // when table was last changed by a list, or replaced
+	fetched time.Time // when it was last replaced
 
 	mu       sync.Mutex
 	table    apps
@@ -98,7 +109,8 @@ func (r *replica) tell(err error) {
 // its own checksum differs, as it may for a moment: the next poll will tell.
 func (r *replica) poll(ctx context.Context) error {
 	same := r.server == r.client.current // another server's change list begins elsewhere
-	if r.whole && same && !r.noDelta {
+	recent := time.Since(r.asked) < gapMost && time.Since(r.fetched) < fullEvery
+	if r.whole && same && recent && !r.noDelta {
 		if current, err := r.delta(ctx); current || err != nil {
 			return err
 		}
@@ -130,6 +142,7 @@ func (r *replica) delta(ctx context.Context) (current bool, err error) {
 	if err := r.table.apply(a, r.config); err != nil {
 		return false, err
 	}
+	r.asked = time.Now()
 	r.whole = r.table.hash() == string(a.Applications.Hash)
 	return r.whole, nil
 }
@@ -144,6 +157,8 @@ func (r *replica) full(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.server, r.table, r.whole = r.client.current, table, true
+	r.asked = time.Now()
+	r.fetched = r.asked
 	return nil
 }
 
