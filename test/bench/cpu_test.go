@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	rounds      = 4
+	rounds      = 8
 	connections = 64
-	turn        = 2 // seconds, of each proxy in a round
+	turn        = 1 // second, of each proxy in a round
 
 	// What may be left of the cost of httputil.ReverseProxy.
 	stdGoal       = 0.8
