@@ -44,20 +44,24 @@ func (p *Proxy) Serve(l net.Listener) error {
 	}
 }
 
-// ServeTLS is Serve for a plain listener on which TLS is to be terminated. The files of
-// t are read again when they change; what cannot be read then is logged, and the
-// certificates in use stay.
+// ServeTLS is Serve(TLSListener(l, t)).
 func (p *Proxy) ServeTLS(l net.Listener, t TLS) error {
-	store, err := certs.Load(t.Certificates)
+	secure, err := p.TLSListener(l, t)
 	if err != nil {
 		l.Close()
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var watch sync.WaitGroup
-	watch.Go(func() { store.Watch(ctx, func(err error) { p.reloaded(l, err) }) })
-	defer watch.Wait()
-	defer cancel()
+	return p.Serve(secure)
+}
+
+// TLSListener terminates TLS on a plain listener, for Serve. The certificates are loaded
+// when it returns. Their files are read again when they change; what cannot be read then
+// is logged, and the certificates in use stay. Closing it closes l.
+func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
+	store, err := certs.Load(t.Certificates)
+	if err != nil {
+		return nil, err
+	}
 	for _, w := range store.Warnings(time.Now()) {
 		p.log.Warn(w)
 	}
@@ -69,7 +73,23 @@ func (p *Proxy) ServeTLS(l net.Listener, t TLS) error {
 	if t.MinVersion == "1.3" {
 		c.MinVersion = tls.VersionTLS13
 	}
-	return p.Serve(tls.NewListener(l, c))
+	ctx, cancel := context.WithCancel(context.Background())
+	secure := &tlsListener{Listener: tls.NewListener(l, c), cancel: cancel}
+	secure.watch.Go(func() { store.Watch(ctx, func(err error) { p.reloaded(l, err) }) })
+	return secure, nil
+}
+
+// tlsListener owns the goroutine that watches its certificates.
+type tlsListener struct {
+	net.Listener
+	cancel context.CancelFunc
+	watch  sync.WaitGroup
+}
+
+func (l *tlsListener) Close() error {
+	l.cancel()
+	l.watch.Wait()
+	return l.Listener.Close()
 }
 
 func (p *Proxy) reloaded(l net.Listener, err error) {

@@ -47,7 +47,7 @@ func (e Engine) Resolve() (Engine, error) {
 type Proxy interface {
 	http.Handler
 	Serve(net.Listener) error
-	ServeTLS(net.Listener, config.TLS) error
+	TLSListener(net.Listener, config.TLS) (net.Listener, error)
 }
 
 // A Server holds the listeners of one process. Its methods are called by one goroutine.
@@ -74,7 +74,8 @@ type listener struct {
 	listen config.Listen
 	times  times
 	socket *net.TCPListener
-	std    *stdServer // nil with the own codec
+	secure net.Listener // socket with TLS terminated; nil without, and with std
+	std    *stdServer   // nil with the own codec
 	ended  atomic.Bool
 }
 
@@ -132,7 +133,7 @@ func (s *Server) bind(want config.Listen, t times, old *listener) (_ *listener, 
 	if s.engine == Std {
 		l.std, err = newStd(s.proxy, want.TLS, t, s.log)
 	} else if want.TLS != nil {
-		err = lookOver(*want.TLS)
+		l.secure, err = s.proxy.TLSListener(l.socket, *want.TLS)
 	}
 	if err != nil {
 		l.socket.Close()
@@ -175,8 +176,17 @@ func plainError(err error) error {
 // Cancel closes what Prepare bound.
 func (ch *Change) Cancel() {
 	for _, l := range ch.started {
-		l.socket.Close()
+		l.close()
 	}
+}
+
+// close accepts no more.
+func (l *listener) close() {
+	if l.secure != nil {
+		l.secure.Close()
+		return
+	}
+	l.socket.Close()
 }
 
 // Commit serves what is new and stops accepting on what is not wanted any more.
@@ -188,7 +198,7 @@ func (ch *Change) Commit() {
 	}
 	for _, l := range ch.stopped {
 		l.ended.Store(true)
-		l.socket.Close()
+		l.close()
 		if l.std != nil {
 			l.std.retired.Store(true)
 			s.old = append(s.old, l.std)
@@ -204,8 +214,8 @@ func (s *Server) serve(l *listener) {
 	switch {
 	case l.std != nil:
 		err = l.std.serve(l.socket)
-	case l.listen.TLS != nil:
-		err = s.proxy.ServeTLS(l.socket, *l.listen.TLS)
+	case l.secure != nil:
+		err = s.proxy.Serve(l.secure)
 	default:
 		err = s.proxy.Serve(l.socket)
 	}
@@ -223,7 +233,7 @@ func (s *Server) serve(l *listener) {
 func (s *Server) Stop(ctx context.Context) {
 	for _, l := range s.open {
 		l.ended.Store(true)
-		l.socket.Close()
+		l.close()
 	}
 	all := s.old
 	for _, l := range s.open {

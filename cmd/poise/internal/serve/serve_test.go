@@ -42,8 +42,12 @@ func (e *echo) server() *http.Server {
 
 func (e *echo) Serve(l net.Listener) error { return e.server().Serve(l) }
 
-func (e *echo) ServeTLS(l net.Listener, t config.TLS) error {
-	return e.server().ServeTLS(l, t.Certificates[0].Cert, t.Certificates[0].Key)
+func (e *echo) TLSListener(l net.Listener, t config.TLS) (net.Listener, error) {
+	c, err := tls.LoadX509KeyPair(t.Certificates[0].Cert, t.Certificates[0].Key)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{c}}), nil
 }
 
 func (e *echo) close() {

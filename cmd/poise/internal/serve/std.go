@@ -106,9 +106,3 @@ func (s *stdServer) shut(ctx context.Context) {
 		s.http.Close()
 	}
 }
-
-// lookOver loads certificates only to see that they can be.
-func lookOver(t config.TLS) error {
-	_, err := certs.Load(t.Certificates)
-	return err
-}
