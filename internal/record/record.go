@@ -54,7 +54,7 @@ type Attempt struct {
 	Scheme  string        // of the endpoint
 	Address string        // of the endpoint
 	Status  int           // of the endpoint's response head; 0: none came
-	Reason  string        // "": it went well; else "connect", "timeout", "reset", ReasonStatus …
+	Reason  string        // "": it went well; else as in docs/life-of-a-request.md, or ReasonStatus
 	Start   time.Duration // since the start of the exchange
 	Time    time.Duration // what the attempt took
 }
