@@ -88,8 +88,8 @@ func (x *Exchange) await(u *upstream.Conn) *Error {
 	for interims := 0; ; {
 		by := x.deadline
 		held := x.upload.state == held
-		if hold := x.rt.Now() + continueAfter; held && hold < by {
-			by = hold
+		if held {
+			by = min(by, x.rt.Now()+continueAfter)
 		}
 		err := u.ReadHead(&x.response, x.Request.Method, by)
 		switch {
