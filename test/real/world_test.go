@@ -94,7 +94,7 @@ type world struct {
 }
 
 // newWorld starts three sites and poise run with the file of the documentation.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, engine string) *world {
 	t.Helper()
 	for _, p := range []string{"nginx", "wrk", "curl"} {
 		rig.Program(t, p)
@@ -117,7 +117,7 @@ func newWorld(t *testing.T) *world {
 	if out := rig.Run(t, w.binary, "check", "-c", w.path("poise.yaml")); !strings.HasPrefix(out, "ok: 2 services, 2 routes, 2 address") {
 		t.Errorf("poise check: %s", out)
 	}
-	w.poise = rig.Start(t, rig.Command{Path: w.binary, Args: []string{"run", "-c", w.path("poise.yaml")}})
+	w.poise = rig.Start(t, rig.Command{Path: w.binary, Args: []string{"run", "-c", w.path("poise.yaml"), "--engine", engine}})
 	w.poise.Await("poise: ready on http://" + w.http + " and https://" + w.https)
 	return w
 }
