@@ -154,7 +154,7 @@ func TestWatch(t *testing.T) {
 		before := f[0].count("v1/health/service")
 		time.Sleep(10 * time.Minute)
 		expect(t, h, "ten quiet minutes", "")
-		if n := f[0].count("v1/health/service") - before; n < 75 || n > 90 {
+		if n := f[0].count("v1/health/service") - before; n < 150 || n > 180 { // two each time, as there is nothing
 			t.Errorf("%d queries in ten minutes", n)
 		}
 	})
@@ -204,6 +204,21 @@ func TestWrongToken(t *testing.T) {
 		f[0].do(func() { f[0].token = "correct horse" })
 		time.Sleep(backMost)
 		expect(t, h, "the right one", "set")
+	})
+}
+
+// A token that has lost its rights sees no instances; they are there, all the same.
+func TestTokenThatMayNotRead(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		f[0].set("1", "10.0.0.1:80", 1, nil)
+		time.Sleep(time.Minute)
+		h.take()
+		f[0].do(func() { f[0].hidden = true })
+		time.Sleep(10 * time.Minute)
+		expect(t, h, "hidden", "error")
+		f[0].do(func() { f[0].hidden = false })
+		time.Sleep(backMost)
+		expect(t, h, "seen", "set 10.0.0.1:80*1")
 	})
 }
 
@@ -303,7 +318,7 @@ func TestHastyAgent(t *testing.T) {
 		play(t, Config{}, 1, func(h *heard, f []*fake) {
 			f[0].do(func() { f[0].hasty, f[0].indexes = true, index })
 			time.Sleep(10 * time.Minute)
-			if n := f[0].count("v1/health/service"); n > 1300 {
+			if n := f[0].count("v1/health/service"); n > 2500 {
 				t.Errorf("index %q: %d queries in ten minutes", index, n)
 			}
 			f[0].set("1", "10.0.0.1:80", 1, nil)

@@ -34,6 +34,7 @@ type fake struct {
 	broken   string // what every answer is instead
 	status   int    // of broken
 	indexes  string // what is said as the index, if it is not the right one
+	hidden   bool   // the token may read nothing
 	hasty    bool   // blocking queries do not block
 	calls    map[string]int
 	last     *http.Request
@@ -189,7 +190,7 @@ func (f *fake) health(w http.ResponseWriter, r *http.Request) {
 	list := make([]any, 0)
 	for _, id := range slices.Sorted(maps.Keys(f.services)) {
 		s := f.services[id]
-		if s.Name != r.PathValue("name") || !s.passing {
+		if s.Name != r.PathValue("name") || !s.passing || f.hidden {
 			continue
 		}
 		list = append(list, map[string]any{
@@ -201,6 +202,9 @@ func (f *fake) health(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Consul-Index", cmp.Or(f.indexes, fmt.Sprint(f.index)))
 	w.Header().Set("X-Consul-KnownLeader", "false")
+	if f.hidden && asked == 0 { // the streaming backend does not say it
+		w.Header().Set("X-Consul-Results-Filtered-By-Acls", "true")
+	}
 	json.NewEncoder(w).Encode(list)
 }
 

@@ -40,8 +40,20 @@ type query struct {
 	index  uint64 // of the last answer; 0: ask without waiting
 }
 
-// run asks, and waits for news if it has an index.
+// run asks, and waits for news if it has an index. If the news is that there is nothing
+// left, it asks again at once: only an answer to a query that does not wait says whether
+// the token hides the instances.
 func (q *query) run(ctx context.Context) ([]instance, error) {
+	waited := q.index > 0
+	list, err := q.once(ctx)
+	if err == nil && waited && len(list) == 0 {
+		q.index = 0
+		return q.once(ctx)
+	}
+	return list, err
+}
+
+func (q *query) once(ctx context.Context) ([]instance, error) {
 	values := url.Values{"passing": {"1"}}
 	for _, tag := range q.config.Tags {
 		values.Add("tag", tag)
@@ -59,6 +71,9 @@ func (q *query) run(ctx context.Context) ([]instance, error) {
 	head, err := q.client.call(ctx, timeout, http.MethodGet, "/v1/health/service/"+url.PathEscape(q.config.Service), values, nil, &list)
 	if err != nil {
 		return nil, err
+	}
+	if len(list) == 0 && head.Get("X-Consul-Results-Filtered-By-ACLs") == "true" {
+		return nil, errors.New("the token may not read the service, or not its nodes")
 	}
 	index, err := strconv.ParseUint(head.Get("X-Consul-Index"), 10, 64)
 	if err != nil {

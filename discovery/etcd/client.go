@@ -242,13 +242,17 @@ type apiError struct {
 
 func (e *apiError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.message) }
 
+// refusal reads what a server says about an error: message and, up to 3.5, error; around
+// both, for calls that are streams, another error.
 func refusal(res *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(res.Body, 16<<10)) // as much as there is
-	var answer struct{ Error, Message string }
-	if json.Unmarshal(data, &answer) != nil {
-		return &apiError{res.StatusCode, http.StatusText(res.StatusCode)}
+	var stream struct {
+		Error struct{ Message string }
 	}
-	message := cmp.Or(answer.Message, answer.Error, http.StatusText(res.StatusCode))
+	var plain struct{ Message string }
+	json.Unmarshal(data, &stream) // what is not there is empty
+	json.Unmarshal(data, &plain)
+	message := cmp.Or(stream.Error.Message, plain.Message, http.StatusText(res.StatusCode))
 	return &apiError{res.StatusCode, message[:min(len(message), messageBytes)]}
 }
 

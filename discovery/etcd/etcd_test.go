@@ -524,6 +524,44 @@ func TestRegistrar(t *testing.T) {
 	})
 }
 
+// The lease of an instance outlives tokens, and the begin of authentication.
+func TestRegistrarLogsInAgain(t *testing.T) {
+	for _, modern := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := Config{Username: "user", Password: "correct horse"}
+			fakes, dial := network(t, 1, &c)
+			f := fakes[0]
+			f.do(func() { f.modern = modern })
+			r := NewRegistrar(RegistrarConfig{Config: c})
+			r.dial = dial
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			reports := 0
+			running.Go(func() {
+				r.Run(ctx, discovery.Instance{Service: "web", Address: "10.0.0.1:80"}, func(err error) {
+					if reports++; err != nil {
+						t.Error(err)
+					}
+				})
+			})
+			time.Sleep(time.Minute)
+			f.do(func() { f.password = "correct horse" })
+			for range 5 {
+				time.Sleep(time.Minute)
+				if _, ok := f.get(prefix + "10.0.0.1:80"); !ok {
+					t.Error("it has gone")
+				}
+				f.do(func() { clear(f.tokens) })
+			}
+			cancel()
+			running.Wait()
+			if _, ok := f.get(prefix + "10.0.0.1:80"); ok || reports != 1 {
+				t.Errorf("after the end: there %v, %d reports", ok, reports)
+			}
+		})
+	}
+}
+
 // An instance leaves within three seconds, whatever the server does.
 func TestRegistrarLeavesInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -40,6 +40,7 @@ type fake struct {
 	frozen   bool   // answers nothing
 	mute     bool   // watches are silent
 	broken   string // what every answer is instead
+	modern   bool   // errors have the shape of those of 3.6
 	calls    map[string]int
 }
 
@@ -185,21 +186,28 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request, handle func(map[st
 	}
 	login := strings.HasPrefix(r.URL.Path, "/v3/auth")
 	if refused := f.refuse(r.Header.Get("Authorization")); refused != nil && !login {
-		fail(w, refused)
+		f.fail(w, r, refused)
 		return
 	}
 	out, refused := handle(in)
 	if refused != nil {
-		fail(w, refused)
+		f.fail(w, r, refused)
 		return
 	}
 	data, _ := json.Marshal(out)
 	w.Write(data)
 }
 
-func fail(w http.ResponseWriter, e *apiError) {
+func (f *fake) fail(w http.ResponseWriter, r *http.Request, e *apiError) {
 	w.WriteHeader(e.status)
-	fmt.Fprintf(w, `{"error":%q,"message":%q,"code":5}`, e.message, e.message)
+	switch {
+	case f.modern && r.URL.Path == "/v3/lease/keepalive": // a stream
+		fmt.Fprintf(w, `{"error":{"code":3,"message":%q}}`, e.message)
+	case f.modern:
+		fmt.Fprintf(w, `{"code":3, "message":%q}`, e.message)
+	default:
+		fmt.Fprintf(w, `{"error":%q,"message":%q,"code":3}`, e.message, e.message)
+	}
 }
 
 func (f *fake) refuse(token string) *apiError {
