@@ -24,7 +24,8 @@ var ranks = map[string]int{
 	"internal/message": 1, "internal/engine": 1, "endpoint": 1,
 	"policy": 2, "discovery": 2,
 	"config": 3, "health": 3, "discovery/file": 3, "discovery/dns": 3,
-	"discovery/etcd": 3, "discovery/consul": 3, "discovery/nacos": 3, "discovery/eureka": 3, "discovery/zookeeper": 3, "discovery/kubernetes": 3,
+	"discovery/etcd": 3, "discovery/consul": 3, "discovery/nacos": 3, "discovery/eureka": 3, "discovery/zookeeper": 3, "discovery/kubernetes": 3, "discovery/snapshot": 3,
+	"discovery/kubernetes/kubeconfig": 4, "register": 4,
 	"internal/h1": 4, "internal/affinity": 4, "internal/record": 4, "internal/certs": 4, "internal/route": 4,
 	"internal/rewrite": 5, "internal/wire": 5, "configfile": 5,
 	"internal/upstream": 6, "internal/service": 6,
@@ -33,7 +34,7 @@ var ranks = map[string]int{
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9,
 	"internal/engine/std": 10,
 	".":                   11,
-	"policy/policytest":   12,
+	"policy/policytest":   12, "discovery/discoverytest": 12,
 }
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.
