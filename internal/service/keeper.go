@@ -27,7 +27,6 @@ func (s *Service) Run() {
 	all := make([]*Member, 0, len(s.byID))
 	for _, m := range s.byID {
 		all = append(all, m)
-		m.nudge()
 	}
 	discard := s.set.Discard
 	s.mu.Unlock()

@@ -26,6 +26,8 @@ type goroutines struct {
 	mu             sync.Mutex
 	rand           *rand.Rand
 	tasks          atomic.Int64
+	forks, joins   atomic.Int64
+	waits          atomic.Int64 // for signals
 }
 
 func newGoroutines(seed uint64) *goroutines {
@@ -44,18 +46,29 @@ func (g *goroutines) NewSignal() engine.Signal { return &signal{g, make(chan str
 
 func (g *goroutines) Fork(f func()) engine.Join {
 	g.tasks.Add(1)
-	done := make(join)
+	g.forks.Add(1)
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer g.tasks.Add(-1)
 		f()
 	}()
-	return done
+	return &join{g: g, done: done}
 }
 
-type join chan struct{}
+type join struct {
+	g      *goroutines
+	done   chan struct{}
+	waited atomic.Bool
+}
 
-func (j join) Wait() { <-j }
+func (j *join) Wait() {
+	if j.waited.Swap(true) {
+		panic("joined twice")
+	}
+	j.g.joins.Add(1)
+	<-j.done
+}
 
 type signal struct {
 	g   *goroutines
@@ -70,6 +83,7 @@ func (s *signal) Set() {
 }
 
 func (s *signal) Wait(by time.Duration) bool {
+	s.g.waits.Add(1)
 	if by == 0 {
 		<-s.set
 		return true
@@ -178,15 +192,18 @@ func onStage(t *testing.T, set Settings, f func(st *stage)) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, set)
 		keeper := st.rt.Fork(st.Run)
-		end := func() {
+		end := sync.OnceFunc(func() {
 			st.Stop()
 			keeper.Wait()
-		}
+		})
 		defer end() // also after Fatal
 		f(st)
 		end()
 		if n := st.rt.tasks.Load(); n != 0 {
 			t.Errorf("%d tasks are left", n)
+		}
+		if forks, joins := st.rt.forks.Load(), st.rt.joins.Load(); forks != joins {
+			t.Errorf("%d tasks forked, %d joined", forks, joins)
 		}
 		for _, e := range st.Endpoints() {
 			if n := st.freed(e.ID().Address); n < 1 {
