@@ -18,6 +18,18 @@ type (
 	Source      = config.Source
 	FileSource  = config.FileSource
 	DNSSource   = config.DNSSource
+
+	EtcdSource       = config.EtcdSource
+	ConsulSource     = config.ConsulSource
+	NacosSource      = config.NacosSource
+	EurekaSource     = config.EurekaSource
+	ZookeeperSource  = config.ZookeeperSource
+	KubernetesSource = config.KubernetesSource
+	SourcePart       = config.SourcePart
+	SourceTLS        = config.SourceTLS
+	Guard            = config.Guard
+	Discover         = config.Discover
+
 	Policy      = config.Policy
 	Health      = config.Health
 	Breaker     = config.Breaker

@@ -2,7 +2,8 @@
 // file. The tags are the one truth about a field; decoding, defaults, validation and the
 // schema all read them:
 //
-//	yaml      its name in the file; - keeps it out of the file
+//	yaml      its name in the file; - keeps it out of the file; ,inline of an embedded
+//	          struct has its fields stand among those around it
 //	doc       a line of help
 //	default   its value when it is zero, nil or absent; words of a list are split at commas
 //	enum      the words it may have
@@ -20,7 +21,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -40,7 +40,13 @@ type Config struct {
 	Log            Log                `yaml:"log" doc:"the proxy's own log"`
 	AccessLog      AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
 	Services       map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
-	Routes         []Route            `yaml:"routes" doc:"which requests lead to which service; the most specific match wins"`
+	// Discover are patterns of services: a route that names one leads to whatever service
+	// of that name the registry has. Services and Discover may not both be empty.
+	Discover map[string]Discover `yaml:"discover" doc:"patterns of services that a registry knows, by name"`
+	Routes   []Route             `yaml:"routes" doc:"which requests lead to which service; the most specific match wins"`
+	// Snapshot is a folder in which the last sets of the sources are kept, for a start while
+	// a registry is down. Empty: nothing is written to disk.
+	Snapshot string `yaml:"snapshot" doc:"folder for the last sets of sources, for a start while a registry is down; empty: nothing is written" path:"true" example:"/var/lib/poise"`
 
 	// Logger receives the proxy's own log; nil: slog.Default(). Go only.
 	Logger *slog.Logger `yaml:"-"`
@@ -101,6 +107,16 @@ type Service struct {
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
 	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
+	Guard          Guard        `yaml:"guard" doc:"what is held back of a source's updates"`
+}
+
+// Guard holds an update back that takes away too much at once, until probes confirm it or
+// its time is over. The zero value is the default.
+type Guard struct {
+	// MaxRemoval is the share of a service's endpoints, in percent, that one update may
+	// take away. 0 means the default, 50; -1: all of them.
+	MaxRemoval int           `yaml:"max_removal" doc:"percentage of the endpoints that an update may take away at once; -1: any" default:"50" min:"-1" max:"100" unit:"percent"`
+	Hold       time.Duration `yaml:"hold" doc:"for which a larger removal is held back, at most" default:"60s" min:"1ms"`
 }
 
 // Endpoint is one entry of a static list; the short form is its URL.
@@ -110,28 +126,6 @@ type Endpoint struct {
 	// is an endpoint. See Parse.
 	URL    string `yaml:"url" doc:"http://host:port, https://host:port or unix:/path; a host name is resolved, each address an endpoint" required:"true" short:"true"`
 	Weight int    `yaml:"weight" doc:"share relative to the others, 1 to 1000" default:"1" min:"1" max:"1000"`
-}
-
-// Source is where an endpoint list comes from: exactly one field is set.
-type Source struct {
-	File *FileSource `yaml:"file" doc:"a watched file"`
-	DNS  *DNSSource  `yaml:"dns" doc:"addresses of a host name"`
-	// Custom is any other source. Go only.
-	Custom discovery.Source `yaml:"-"`
-}
-
-// FileSource watches a YAML or JSON file with a list like Service.Endpoints. The short form is its path.
-type FileSource struct {
-	Path string `yaml:"path" doc:"YAML or JSON file with a list of endpoints, read again when it changes" required:"true" short:"true" path:"true"`
-}
-
-// DNSSource resolves a name again as its TTL says and keeps the last set when it cannot.
-// The short form is its URL.
-type DNSSource struct {
-	URL string `yaml:"url" doc:"scheme://name:port; each address is an endpoint" required:"true" short:"true"`
-	// Server is the name server to ask: a literal IP address with or without a port, which is
-	// 53 if it is left out. Empty: those of /etc/resolv.conf, after /etc/hosts.
-	Server string `yaml:"server" doc:"name server to ask, address:port; empty: those of /etc/resolv.conf" example:"10.0.0.10:53"`
 }
 
 // Policy is a balancing policy; the short form is its type.
@@ -194,12 +188,16 @@ type EndpointTLS struct {
 	Insecure   bool   `yaml:"insecure_skip_verify" doc:"accept any certificate: for tests only"`
 }
 
-// Route leads the requests it matches to a service.
+// Route leads the requests it matches to a service: exactly one of Service and Discover is
+// given.
 type Route struct {
 	Match   Match   `yaml:"match" doc:"which requests; absent: all"`
 	Rewrite Rewrite `yaml:"rewrite" doc:"changes to path and host before forwarding"`
 	Headers Headers `yaml:"headers" doc:"changes to header fields"`
-	Service string  `yaml:"service" doc:"name of the service" required:"true"`
+	Service string  `yaml:"service" doc:"name of the service; or else discover"`
+	// Discover is the name of an entry of Config.Discover. The segment {service} of the
+	// path is then the name of the service.
+	Discover string `yaml:"discover" doc:"name of the entry of discover; the path has a segment {service}, which is the name of the service"`
 	// Timeout bounds the whole exchange; of event streams and upgrades only the time up to
 	// the response head. 0 means 60 s up to the response head, and after it only
 	// Timeouts.Stall.

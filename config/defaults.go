@@ -56,18 +56,18 @@ func (f filler) copy(v reflect.Value) reflect.Value {
 func (f filler) fields(out, v reflect.Value) {
 	for _, t := range f.model.Of(v.Type()) {
 		if t.Name == "" {
-			out.Field(t.Index).Set(v.Field(t.Index)) // Go only: shared
+			out.FieldByIndex(t.Index).Set(v.FieldByIndex(t.Index)) // Go only: shared
 			continue
 		}
-		out.Field(t.Index).Set(f.copy(v.Field(t.Index)))
-		if t.Default == "" || !v.Field(t.Index).IsZero() {
+		out.FieldByIndex(t.Index).Set(f.copy(v.FieldByIndex(t.Index)))
+		if t.Default == "" || !v.FieldByIndex(t.Index).IsZero() {
 			continue
 		}
 		d, err := tags.Value(t.Type, t.Default)
 		if err != nil {
 			panic("config: default of " + t.Name + ": " + err.Error()) // a test reads every tag
 		}
-		out.Field(t.Index).Set(d)
+		out.FieldByIndex(t.Index).Set(d)
 	}
 	if h, ok := v.Interface().(Health); ok && h.Timeout == 0 {
 		full := out.Addr().Interface().(*Health)

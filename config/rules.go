@@ -46,7 +46,7 @@ func keys(m reflect.Value) map[string]bool {
 }
 
 func (v *validator) field(path string, f tags.Field, parent reflect.Value) {
-	at, val := Key(path, f.Name), parent.Field(f.Index)
+	at, val := Key(path, f.Name), parent.FieldByIndex(f.Index)
 	custom := parent.Type() == reflect.TypeFor[Policy]() && parent.Interface().(Policy).Custom != nil
 	switch {
 	case f.Required && (val.IsZero() || val.Kind() == reflect.Slice && val.Len() == 0):

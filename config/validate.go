@@ -25,7 +25,11 @@ func (c *Config) Validate() error {
 			v.add(Index("trusted_proxies", i), text, near, err.Error())
 		}
 	}
+	if len(full.Services) == 0 && len(full.Discover) == 0 {
+		v.add("services", "", "", "there is no service: at least one is needed, or an entry of discover")
+	}
 	v.services(full.Services)
+	v.discover(full.Discover)
 	v.routes(&full)
 	return NewErrors(v.problems...)
 }
@@ -70,9 +74,6 @@ func (v *validator) listeners(listen []Listen) {
 }
 
 func (v *validator) services(services map[string]Service) {
-	if len(services) == 0 {
-		v.add("services", "", "", "there is no service: at least one is needed")
-	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		path := Key("services", name)
 		s := services[name]
@@ -80,14 +81,49 @@ func (v *validator) services(services map[string]Service) {
 			v.add(path, "", "", "a service needs a name")
 		}
 		v.members(path, &s)
-		v.policy(Key(path, "policy"), &s.Policy)
-		if s.Health != nil {
-			v.health(Key(path, "health"), s.Health)
+		v.balancing(path, &s)
+	}
+}
+
+// balancing checks what services and those that are discovered have in common.
+func (v *validator) balancing(path string, s *Service) {
+	v.policy(Key(path, "policy"), &s.Policy)
+	if s.Health != nil {
+		v.health(Key(path, "health"), s.Health)
+	}
+	for i, word := range s.Retry.On {
+		if err := new(Conditions).add(word); err != nil {
+			at := Index(Key(Key(path, "retry"), "on"), i)
+			v.add(at, word, nearest.Word(word, []string{"connect", "reset", "timeout"}), err.Error())
 		}
-		for i, word := range s.Retry.On {
-			if err := new(Conditions).add(word); err != nil {
-				at := Index(Key(Key(path, "retry"), "on"), i)
-				v.add(at, word, nearest.Word(word, []string{"connect", "reset", "timeout"}), err.Error())
+	}
+}
+
+func (v *validator) discover(discover map[string]Discover) {
+	for _, name := range slices.Sorted(maps.Keys(discover)) {
+		path := Key("discover", name)
+		d := discover[name]
+		if name == "" {
+			v.add(path, "", "", "an entry needs a name")
+		}
+		s := d.Service("service") // any name will do
+		at := Key(path, "source")
+		v.source(at, s.Source, false)
+		v.balancing(path, &s)
+		if d.Source.Custom != nil {
+			v.add(at, "", "", "a custom source is that of one service")
+			continue
+		}
+		sources := map[string]Source{at: d.Source}
+		if d.Source.Merge != nil {
+			delete(sources, at)
+			for i, part := range d.Source.Merge {
+				sources[Index(Key(at, "merge"), i)] = part.Source
+			}
+		}
+		for _, at := range slices.Sorted(maps.Keys(sources)) {
+			if one := sources[at]; !reflect.ValueOf(one).IsZero() && reflect.DeepEqual(one, one.named("")) {
+				v.add(at, "", "", "says the same for every service: write {service} where its name belongs")
 			}
 		}
 	}
@@ -103,7 +139,7 @@ func (v *validator) members(path string, s *Service) {
 		v.add(Key(path, "source"), "", "", "a service has endpoints or a source, not both")
 	}
 	if s.Source != nil {
-		v.source(Key(path, "source"), s.Source)
+		v.source(Key(path, "source"), s.Source, false)
 	}
 	seen := make(map[string]int)
 	for i, e := range s.Endpoints {
@@ -133,37 +169,6 @@ func (v *validator) endpoint(path string, e Endpoint) string {
 	return spec.URL()
 }
 
-func (v *validator) source(path string, s *Source) {
-	var given []string
-	if s.File != nil {
-		given = append(given, "file")
-	}
-	if s.DNS != nil {
-		given = append(given, "dns")
-	}
-	if s.Custom != nil {
-		given = append(given, "custom")
-	}
-	switch {
-	case len(given) == 0:
-		v.add(path, "", "", "a source needs file or dns")
-	case len(given) > 1:
-		v.add(path, "", "", fmt.Sprintf("a source is one of file and dns, and this one is %s", strings.Join(given, " and ")))
-	}
-	if s.DNS == nil || s.DNS.URL == "" {
-		return
-	}
-	at := Key(path, "dns")
-	if _, _, _, err := (DNSSource{URL: s.DNS.URL}).Target(); err != nil {
-		v.add(Key(at, "url"), s.DNS.URL, "", err.Error())
-	}
-	if s.DNS.Server != "" {
-		if _, err := parseServer(s.DNS.Server); err != nil {
-			v.add(Key(at, "server"), s.DNS.Server, "", err.Error())
-		}
-	}
-}
-
 func (v *validator) policy(path string, p *Policy) {
 	if p.Custom != nil || p.Type == "consistent_hash" {
 		return
@@ -171,8 +176,8 @@ func (v *validator) policy(path string, p *Policy) {
 	// Values equal to a default may come from WithDefaults and are nobody's mistake.
 	val := reflect.ValueOf(*p)
 	for _, f := range v.model.Of(val.Type()) {
-		got := fmt.Sprint(val.Field(f.Index).Interface())
-		if f.Name != "" && f.Name != "type" && !val.Field(f.Index).IsZero() && got != f.Default {
+		got := fmt.Sprint(val.FieldByIndex(f.Index).Interface())
+		if f.Name != "" && f.Name != "type" && !val.FieldByIndex(f.Index).IsZero() && got != f.Default {
 			v.add(Key(path, f.Name), got, "", fmt.Sprintf("only consistent_hash has it, and the type is %s", p.Type))
 		}
 	}
@@ -218,12 +223,10 @@ func (v *validator) routes(c *Config) {
 	if len(c.Routes) == 0 {
 		v.add("routes", "", "", "there is no route: at least one is needed")
 	}
-	names := slices.Sorted(maps.Keys(c.Services))
+	services, discover := slices.Sorted(maps.Keys(c.Services)), slices.Sorted(maps.Keys(c.Discover))
 	for i, r := range c.Routes {
 		path := Index("routes", i)
-		if _, ok := c.Services[r.Service]; !ok && r.Service != "" {
-			v.add(Key(path, "service"), r.Service, nearest.Word(r.Service, names), fmt.Sprintf("there is no service %q", r.Service))
-		}
+		v.leads(path, &r, services, discover)
 		for j, m := range r.Match.Methods {
 			at := Index(Key(Key(path, "match"), "methods"), j)
 			switch {
@@ -234,6 +237,23 @@ func (v *validator) routes(c *Config) {
 			}
 		}
 		v.rewrite(Key(path, "rewrite"), &r.Rewrite)
+	}
+}
+
+// leads checks where a route leads.
+func (v *validator) leads(path string, r *Route, services, discover []string) {
+	switch {
+	case r.Service == "" && r.Discover == "":
+		v.add(Key(path, "service"), "", "", "is missing: name of the service; or else discover")
+	case r.Service != "" && r.Discover != "":
+		v.add(Key(path, "discover"), r.Discover, "", "a route leads to a service or to what discover finds, not both")
+	case r.Service != "" && !slices.Contains(services, r.Service):
+		v.add(Key(path, "service"), r.Service, nearest.Word(r.Service, services), fmt.Sprintf("there is no service %q", r.Service))
+	case r.Discover != "" && !slices.Contains(discover, r.Discover):
+		v.add(Key(path, "discover"), r.Discover, nearest.Word(r.Discover, discover), fmt.Sprintf("discover has no entry %q", r.Discover))
+	}
+	if r.Discover != "" && !slices.Contains(strings.Split(r.Match.Path, "/"), placeholder) {
+		v.add(Key(Key(path, "match"), "path"), r.Match.Path, "", "has no segment {service}, which names the service to discover")
 	}
 }
 

@@ -100,7 +100,7 @@ func TestValidateFinds(t *testing.T) {
 		}},
 		{"services.carts.source.dns.url", "no host name", "", func(c *Config) { c.Services["carts"].Source.DNS.URL = "http://10.0.0.1" }},
 		{"services.carts.source.dns.server", "name server", "", func(c *Config) { c.Services["carts"].Source.DNS.Server = "ns.example:53" }},
-		{"services.carts.source", "needs file or dns", "", func(c *Config) { c.Services["carts"].Source.DNS = nil }},
+		{"services.carts.source", "needs one of file, dns, etcd", "", func(c *Config) { c.Services["carts"].Source.DNS = nil }},
 		{"services.carts.source", "file and dns", "", func(c *Config) { c.Services["carts"].Source.File = &FileSource{Path: "x"} }},
 		{"services.users.health.check", "is missing", "", func(c *Config) { c.Services["users"].Health.Check = "" }},
 		{"services.users.health.check", "not a method and a path", "HEAD /x", func(c *Config) { c.Services["users"].Health.Check = "/x" }},

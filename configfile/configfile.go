@@ -166,7 +166,7 @@ func resolve(v reflect.Value, model tags.Model, dir string) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range model.Of(v.Type()) {
-			text := v.Field(f.Index)
+			text := v.FieldByIndex(f.Index)
 			switch {
 			case f.Name == "":
 			case !f.Path:

@@ -144,7 +144,7 @@ func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string) bool
 		}
 		given[e.key] = true
 		d.places[at] = e.place
-		all = d.decodeField(e.value, v.Field(fields[i].Index), fields[i], at) && all
+		all = d.decodeField(e.value, v.FieldByIndex(fields[i].Index), fields[i], at) && all
 	}
 	for _, f := range fields {
 		if f.Required && !given[f.Name] {
@@ -179,7 +179,7 @@ func (d *decoder) decodeShort(node ast.Node, v reflect.Value, path string) bool 
 	d.places[path] = placeOf(node)
 	at := config.Key(path, f.Name)
 	d.places[at] = placeOf(node)
-	return d.decodeField(node, v.Field(f.Index), f, at)
+	return d.decodeField(node, v.FieldByIndex(f.Index), f, at)
 }
 
 // decodeField is decode for a field of a struct, whose tags say more than its type.

@@ -16,7 +16,7 @@ var Duration = reflect.TypeFor[time.Duration]()
 
 // A Field is what the tags of one field of a struct say.
 type Field struct {
-	Index    int    // of the field in its struct
+	Index    []int  // of the field in its struct, for reflect.Value.FieldByIndex
 	Name     string // in the file; empty: Go only
 	Type     reflect.Type
 	Doc      string
@@ -35,26 +35,35 @@ type Field struct {
 // safe for concurrent use.
 type Model map[reflect.Type][]Field
 
-// Of returns every field of struct type t, so that their indices agree with the struct's.
+// Of returns every field of struct type t in its order, those that are not in the file
+// too. In place of an embedded struct that is inline stand its fields.
 func (m Model) Of(t reflect.Type) []Field {
 	if fields, ok := m[t]; ok {
 		return fields
 	}
-	fields := make([]Field, t.NumField())
-	for i := range fields {
-		fields[i] = read(i, t.Field(i))
+	fields := make([]Field, 0, t.NumField())
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Tag.Get("yaml") != ",inline" {
+			fields = append(fields, read(f))
+			continue
+		}
+		for _, inner := range m.Of(f.Type) {
+			inner.Index = append([]int{i}, inner.Index...)
+			fields = append(fields, inner)
+		}
 	}
 	m[t] = fields
 	return fields
 }
 
-func read(i int, f reflect.StructField) Field {
+func read(f reflect.StructField) Field {
 	name := f.Tag.Get("yaml")
 	if name == "" || name == "-" {
-		return Field{Index: i, Type: f.Type}
+		return Field{Index: f.Index, Type: f.Type}
 	}
 	field := Field{
-		Index:    i,
+		Index:    f.Index,
 		Name:     name,
 		Type:     f.Type,
 		Doc:      f.Tag.Get("doc"),

@@ -3,6 +3,7 @@ package tags
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -17,13 +18,13 @@ type sample struct {
 func TestOf(t *testing.T) {
 	m := make(Model)
 	fields := m.Of(reflect.TypeFor[sample]())
-	want := Field{Index: 0, Name: "a", Type: reflect.TypeFor[int](), Doc: "help", Default: "5", Enum: []string{"1", "5"},
+	want := Field{Index: []int{0}, Name: "a", Type: reflect.TypeFor[int](), Doc: "help", Default: "5", Enum: []string{"1", "5"},
 		Min: "1", Max: "9", Required: true, Short: true, Percent: true, Path: true, Example: "7"}
 	if len(fields) != 4 || !reflect.DeepEqual(fields[0], want) {
 		t.Errorf("%+v", fields)
 	}
 	for i, name := range []string{"a", "", "", "b"} {
-		if fields[i].Index != i || fields[i].Name != name {
+		if !slices.Equal(fields[i].Index, []int{i}) || fields[i].Name != name {
 			t.Errorf("field %d is %+v", i, fields[i])
 		}
 	}
@@ -36,6 +37,47 @@ func TestOf(t *testing.T) {
 	for _, other := range []reflect.Type{reflect.TypeFor[int](), reflect.TypeFor[struct{ X int }]()} {
 		if f, ok := m.Short(other); ok {
 			t.Error(other, f)
+		}
+	}
+}
+
+type inner struct {
+	C int `yaml:"c" default:"3"`
+	D func()
+}
+
+type Middle struct {
+	inner `yaml:",inline"`
+	E     string `yaml:"e"`
+}
+
+type outer struct {
+	F      bool `yaml:"f"`
+	Middle `yaml:",inline"`
+	G      Middle `yaml:"g"`
+}
+
+// The fields of inline structs stand among the others, and their indices lead to them.
+func TestInline(t *testing.T) {
+	var v outer
+	v.C, v.E = 7, "here"
+	m := make(Model)
+	first := m.Of(reflect.TypeFor[outer]())
+	m.Of(reflect.TypeFor[struct {
+		outer `yaml:",inline"`
+	}]())
+	if again := m.Of(reflect.TypeFor[outer]()); !slices.Equal(again[1].Index, first[1].Index) || len(again[1].Index) != 3 {
+		t.Errorf("an index was changed by being used further out: %v", again[1].Index)
+	}
+	if len(first) != 5 {
+		t.Fatalf("%+v", first)
+	}
+	if f := first[1]; f.Name != "c" || f.Default != "3" || reflect.ValueOf(v).FieldByIndex(f.Index).Int() != 7 {
+		t.Errorf("%+v", f)
+	}
+	for i, index := range [][]int{{0}, {1, 0, 0}, {1, 0, 1}, {1, 1}, {2}} {
+		if !slices.Equal(first[i].Index, index) {
+			t.Errorf("field %d: %v, want %v", i, first[i].Index, index)
 		}
 	}
 }

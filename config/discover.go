@@ -1,0 +1,105 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Discover is a pattern of services: whatever service a registry has is one of this
+// configuration as soon as a request names it, and is forgotten when none has for a time.
+type Discover struct {
+	// Source is that of every such service. {service} stands for the name in the value that
+	// says which: the path of a file, the URL of a name, the prefix of etcd, the service of
+	// Consul, Nacos and Kubernetes (and their group and namespace), the app of Eureka, the
+	// path of ZooKeeper. In a merge each part has it.
+	Source Source `yaml:"source" doc:"of each service; {service} in it stands for the name" required:"true"`
+
+	// What follows is as for a Service.
+
+	Policy         Policy       `yaml:"policy" doc:"how an endpoint is chosen: a name, or a mapping with type"`
+	Health         *Health      `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
+	Breaker        Breaker      `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
+	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
+	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
+	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
+	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
+	Guard          Guard        `yaml:"guard" doc:"what is held back of a source's updates"`
+
+	// Max bounds the services that are watched at once. At the bound requests for further
+	// ones are refused.
+	Max int `yaml:"max" doc:"services watched at once; requests for more are refused" default:"500" min:"1" max:"100000"`
+	// ForgetAfter is how long a service is watched after the last request for it.
+	ForgetAfter time.Duration `yaml:"forget_after" doc:"a service without requests is watched so long" default:"10m" min:"1s"`
+}
+
+// placeholder is what stands for the name of a service.
+const placeholder = "{service}"
+
+// nameMax bounds the name of a discovered service, which comes from a request.
+const nameMax = 128
+
+// CheckName reports whether name, which may come from a request, may be asked for at a
+// registry: letters, digits, and within it "-", "_" and "."; at most 128 bytes. It can be
+// put into a path or a URL without changing its meaning.
+func CheckName(name string) error {
+	switch {
+	case name == "" || len(name) > nameMax:
+		return fmt.Errorf("the name of a service has 1 to %d bytes", nameMax)
+	case strings.Contains(name, ".."):
+		return fmt.Errorf("%q is not the name of a service: it has two dots in a row", name)
+	}
+	for i, c := range []byte(name) {
+		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		inner := i > 0 && i < len(name)-1 && (c == '-' || c == '_' || c == '.')
+		if !alphanumeric && !inner {
+			return fmt.Errorf("%q is not the name of a service: letters, digits, and between them -, _ and .", name)
+		}
+	}
+	return nil
+}
+
+// Service returns the service of that name, which must have passed CheckName. It shares
+// no part of its Source with d that depends on the name.
+func (d Discover) Service(name string) Service {
+	source := d.Source.named(name)
+	return Service{
+		Source: &source, Policy: d.Policy, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold,
+		Retry: d.Retry, Connections: d.Connections, TLS: d.TLS, Guard: d.Guard,
+	}
+}
+
+// named puts name in place of the placeholder.
+func (s Source) named(name string) Source {
+	put := func(texts ...*string) {
+		for _, text := range texts {
+			*text = strings.ReplaceAll(*text, placeholder, name)
+		}
+	}
+	s.File = copied(s.File, func(f *FileSource) { put(&f.Path) })
+	s.DNS = copied(s.DNS, func(d *DNSSource) { put(&d.URL) })
+	s.Etcd = copied(s.Etcd, func(e *EtcdSource) { put(&e.Prefix) })
+	s.Consul = copied(s.Consul, func(c *ConsulSource) { put(&c.Service) })
+	s.Nacos = copied(s.Nacos, func(n *NacosSource) { put(&n.Service, &n.Group) })
+	s.Eureka = copied(s.Eureka, func(e *EurekaSource) { put(&e.App) })
+	s.Zookeeper = copied(s.Zookeeper, func(z *ZookeeperSource) { put(&z.Path) })
+	s.Kubernetes = copied(s.Kubernetes, func(k *KubernetesSource) { put(&k.Service, &k.Namespace) })
+	if s.Merge != nil {
+		parts := make([]SourcePart, len(s.Merge))
+		for i, p := range s.Merge {
+			parts[i] = SourcePart{Source: p.named(name), Shadow: p.Shadow}
+		}
+		s.Merge = parts
+	}
+	return s
+}
+
+// copied returns a changed copy of what v points to; nil if v is.
+func copied[T any](v *T, change func(*T)) *T {
+	if v == nil {
+		return nil
+	}
+	c := *v
+	change(&c)
+	return &c
+}
