@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -51,11 +52,19 @@ const (
 	portMax = 32_000
 )
 
-// Address returns a free address on 127.0.0.1.
+// drawn counts the ports that were drawn, from a random start: what is free stays free until
+// its server starts, so that only a count keeps two servers of a test apart.
+var drawn = func() *atomic.Uint32 {
+	n := &atomic.Uint32{}
+	n.Store(rand.Uint32N(portMax - portMin))
+	return n
+}()
+
+// Address returns a free address on 127.0.0.1, another one at each call.
 func Address(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(portMin+rand.IntN(portMax-portMin)))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(portMin+drawn.Add(1)%(portMax-portMin))))
 		if l, err := net.Listen("tcp", address); err == nil {
 			l.Close()
 			return address
