@@ -125,13 +125,15 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 func (r *Registry) join(w *watcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.live == nil {
-		r.live = newReplica(r.config, r.servers)
-		ctx, cancel := context.WithCancel(context.Background())
-		r.live.cancel = cancel
-		go r.live.run(ctx) // ends in leave, which waits for it
+	if r.live != nil {
+		r.live.add(w)
+		return
 	}
+	r.live = newReplica(r.config, r.servers)
 	r.live.add(w)
+	ctx, cancel := context.WithCancel(context.Background())
+	r.live.cancel = cancel
+	go r.live.run(ctx) // ends in leave, which waits for it
 }
 
 // leave takes w out. The last one ends the polling and waits until it has ended.

@@ -89,7 +89,7 @@ type fake struct {
 	cut      bool          // the connection breaks within the content
 	requests []string
 	auth     string // what Authorization must be
-	serving  sync.WaitGroup
+	serving  gate
 }
 
 func newFake() *fake {
@@ -108,7 +108,7 @@ func (f *fake) serve(t *testing.T, n *network, addr string) (stop func()) {
 	stop = sync.OnceFunc(func() {
 		s.Close()
 		<-done
-		f.serving.Wait()
+		f.serving.wait()
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.hosts[addr] == l {
@@ -317,8 +317,8 @@ func (f *fake) get(path string) (int, []byte) {
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.serving.Add(1)
-	defer f.serving.Done()
+	f.serving.enter()
+	defer f.serving.leave()
 	f.mu.Lock()
 	silent, drip, cut := f.silent, f.drip, f.cut
 	f.mu.Unlock()
@@ -346,4 +346,34 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(drip)
 	}
 	w.Write(data)
+}
+
+// A gate counts what runs, as a WaitGroup does, but may be entered while somebody waits.
+type gate struct {
+	mu   sync.Mutex
+	none sync.Cond
+	n    int
+}
+
+func (g *gate) enter() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.none.L = &g.mu
+	g.n++
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n--; g.n == 0 {
+		g.none.Broadcast()
+	}
+}
+
+func (g *gate) wait() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.n > 0 {
+		g.none.Wait()
+	}
 }

@@ -47,8 +47,9 @@ const (
 )
 
 var (
-	errReset  = errors.New("the server sends its clients elsewhere")
-	errSilent = errors.New("the server is silent")
+	errReset       = errors.New("the server sends its clients elsewhere")
+	errSilent      = errors.New("the server is silent")
+	errUnreachable = errors.New("not reachable")
 )
 
 // dial connects to the gRPC port of s and opens the stream. It does not wait until the
@@ -70,19 +71,18 @@ func dial(ctx context.Context, s server, c Config, push func(serviceJSON)) (*con
 	} else {
 		protocols.SetUnencryptedHTTP2(true)
 	}
-	dialer := net.Dialer{Timeout: c.Timeout, KeepAlive: 15 * time.Second}
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dialer.DialContext(ctx, network, address)
+		to, err := c.dial(ctx, network, address)
 		if err == nil {
-			n.clientIP, _, _ = net.SplitHostPort(c.LocalAddr().String())
+			n.clientIP, _, _ = net.SplitHostPort(to.LocalAddr().String())
 		}
-		return c, err
+		return to, err
 	}
 	dialing, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var err error
 	if n.client, err = transport.NewClientConn(dialing, scheme, s.grpc); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	n.open(ctx)
 	return n, nil

@@ -116,7 +116,7 @@ func (l *link) run(ctx context.Context) {
 			err = l.serve(ctx, s)
 			l.fail(ctx, err)
 			wait = backoff.Next()
-		} else if more := l.poll(ctx, !polling); more == nil {
+		} else if more := l.poll(ctx, err, !polling); more == nil {
 			if !polling {
 				l.config.Note("nacos: polling the HTTP interface, changes come late: " + err.Error())
 			}
@@ -125,13 +125,30 @@ func (l *link) run(ctx context.Context) {
 			wait = l.pause()
 		} else {
 			polling = false
-			l.fail(ctx, errors.Join(err, more))
+			l.fail(ctx, more)
 			wait = backoff.Next()
 		}
-		if !sleep(ctx, wait) {
+		if !l.rest(ctx, wait, polling) {
 			return
 		}
 	}
+}
+
+// rest waits for d, or while polling until there is a service more, and reports whether ctx
+// is still alive.
+func (l *link) rest(ctx context.Context, d time.Duration, polling bool) bool {
+	if !polling {
+		return sleep(ctx, d)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-l.wake:
+	}
+	return true
 }
 
 // serve subscribes and stays until the session ends, and says why it did.

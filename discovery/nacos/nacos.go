@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -58,6 +59,8 @@ type Config struct {
 	// Note is told, in one line, when polling begins in place of pushes and when it ends;
 	// nil: nobody is. It is called from a goroutine of the registry and must not block.
 	Note func(text string)
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests
 }
 
 func (c Config) withDefaults() Config {
@@ -67,6 +70,9 @@ func (c Config) withDefaults() Config {
 	c.Grace = max(cmp.Or(c.Grace, 3*time.Second), 0)
 	c.Every = cmp.Or(max(c.Every, 0), 10*time.Second)
 	c.ZoneKey = cmp.Or(c.ZoneKey, "zone")
+	if c.dial == nil {
+		c.dial = (&net.Dialer{Timeout: c.Timeout, KeepAlive: 15 * time.Second}).DialContext
+	}
 	if c.Note == nil {
 		c.Note = func(string) {}
 	}
@@ -158,13 +164,15 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 func (r *Registry) join(w *watcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.live == nil {
-		r.live = newLink(r.config, r.servers)
-		ctx, cancel := context.WithCancel(context.Background())
-		r.live.cancel = cancel
-		go r.live.run(ctx) // ends in leave, which waits for it
+	if r.live != nil {
+		r.live.add(w)
+		return
 	}
+	r.live = newLink(r.config, r.servers)
 	r.live.add(w)
+	ctx, cancel := context.WithCancel(context.Background())
+	r.live.cancel = cancel
+	go r.live.run(ctx) // ends in leave, which waits for it
 }
 
 // leave takes w out. The last one ends the connection and waits until it has ended.
@@ -200,5 +208,5 @@ func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
 // newBackoff begins fast, because most failures are a server that restarts or a connection
 // that was cut, and stays short, because a source that is stale has nothing else to do.
 func newBackoff() discovery.Backoff {
-	return discovery.Backoff{First: 200 * time.Millisecond, Most: 3 * time.Second}
+	return discovery.Backoff{First: 200 * time.Millisecond, Most: 2 * time.Second}
 }

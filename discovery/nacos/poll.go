@@ -2,13 +2,20 @@ package nacos
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// poll asks the HTTP interface for every service, as far as the gRPC port is not reached:
-// a firewall between them is not rare. begins means that what is known may be old.
-func (l *link) poll(ctx context.Context, begins bool) error {
+// poll asks the HTTP interface for every service if the gRPC port cannot be reached, which
+// a firewall may be the reason of. Where it can, but to no avail, which err says, the HTTP
+// interface would not help: then changes would only come late for no good reason. begins
+// means that what is known may be old.
+func (l *link) poll(ctx context.Context, err error, begins bool) error {
+	if !errors.Is(err, errUnreachable) {
+		return err
+	}
 	if begins {
 		l.begin()
 		l.graceEnds = time.Now().Add(l.config.Grace)
@@ -22,9 +29,9 @@ func (l *link) poll(ctx context.Context, begins bool) error {
 		all = append(all, t)
 	}
 	l.mu.Unlock()
-	return l.client.each(ctx, func(s server) error {
+	more := l.client.each(ctx, func(s server) error {
 		for _, t := range all {
-			hosts, err := l.client.web.list(ctx, s, t.subject)
+			hosts, err := l.client.web.list(ctx, s, t.subject, l.clusters(t))
 			if err != nil {
 				return fmt.Errorf("polling %s: %w", s.http, err)
 			}
@@ -35,6 +42,25 @@ func (l *link) poll(ctx context.Context, begins bool) error {
 		}
 		return nil
 	})
+	if more != nil {
+		return errors.Join(err, more)
+	}
+	return nil
+}
+
+// clusters are those that somebody wants of t; nil: all.
+func (l *link) clusters(t *topic) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for w := range t.watchers {
+		if len(w.config.Clusters) == 0 {
+			return nil
+		}
+		out = append(out, w.config.Clusters...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // pause is how long to wait until the next poll: not long while lists are held back, or

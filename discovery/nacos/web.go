@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,9 +24,8 @@ type web struct {
 }
 
 func newWeb(c Config) *web {
-	dialer := net.Dialer{Timeout: c.Timeout}
 	transport := &http.Transport{
-		DialContext:            dialer.DialContext,
+		DialContext:            c.dial,
 		TLSHandshakeTimeout:    c.Timeout,
 		MaxIdleConnsPerHost:    1,
 		IdleConnTimeout:        30 * time.Second,
@@ -133,7 +131,9 @@ func (w *web) login(ctx context.Context, s server) (token string, life time.Dura
 }
 
 // list returns the instances of a service, by the first interface that the server has.
-func (w *web) list(ctx context.Context, s server, of subject) ([]hostJSON, error) {
+// That of 3.x shows only the clusters that are named, and without any only DEFAULT: where
+// all are wanted, its answer would not be the whole set, and is not asked for.
+func (w *web) list(ctx context.Context, s server, of subject, clusters []string) ([]hostJSON, error) {
 	if _, err := w.token(ctx, s); err != nil { // do sends it
 		return nil, err
 	}
@@ -141,7 +141,14 @@ func (w *web) list(ctx context.Context, s server, of subject) ([]hostJSON, error
 		"namespaceId": {w.config.Namespace}, "groupName": {of.group}, "serviceName": {of.service},
 		"healthyOnly": {"false"},
 	}
-	for _, path := range []string{"/v1/ns/instance/list", "/v3/client/ns/instance/list"} {
+	const v1, v3 = "/v1/ns/instance/list", "/v3/client/ns/instance/list"
+	for _, path := range []string{v1, v3} {
+		if path == v3 {
+			if clusters == nil {
+				return nil, errors.New("the HTTP interface of this version does not list all clusters of a service: name them, or open the gRPC port")
+			}
+			query.Set("clusterName", strings.Join(clusters, ","))
+		}
 		status, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
 		switch {
 		case err != nil:
