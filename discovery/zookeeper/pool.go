@@ -26,11 +26,12 @@ type slot struct {
 	link   *link
 	at     int // the server in use
 	failed time.Time
+	fails  int
 	err    error
 }
 
-// failedFor is how long one failure to connect speaks for all sources: they need not
-// find out one after the other that no server answers.
+// failedFor is how long one failure to connect is told to sources that have not heard of
+// it: they need not find out one after the other that a server does not answer.
 const failedFor = 500 * time.Millisecond
 
 func (p *Pool) slot(k key) *slot {
@@ -48,7 +49,8 @@ func (p *Pool) slot(k key) *slot {
 }
 
 // acquire returns a link that is alive, and opens one if necessary. Each is released.
-func (p *Pool) acquire(ctx context.Context, k key) (*link, error) {
+// seen is the number of the last failure that the caller was told.
+func (p *Pool) acquire(ctx context.Context, k key, seen *int) (*link, error) {
 	s := p.slot(k)
 	select {
 	case s.turn <- struct{}{}:
@@ -59,21 +61,23 @@ func (p *Pool) acquire(ctx context.Context, k key) (*link, error) {
 	if s.link != nil && p.join(s.link) {
 		return s.link, nil
 	}
-	if s.err != nil && time.Since(s.failed) < failedFor {
+	if s.err != nil && *seen != s.fails && time.Since(s.failed) < failedFor {
+		*seen = s.fails
 		return nil, s.err
 	}
 	servers := strings.Split(k.servers, ",")
 	s.at++ // never the one that was lost, if there is another
 	l, err := open(ctx, servers[s.at%len(servers)], k.user, k.password)
-	s.err = err
-	if err != nil {
-		s.link, s.failed = nil, time.Now()
+	if s.link, s.err = l, err; err != nil {
 		if ctx.Err() != nil {
 			s.err = nil // it is not the servers' fault
+			return nil, err
 		}
+		s.failed = time.Now()
+		s.fails++
+		*seen = s.fails
 		return nil, err
 	}
-	s.link = l
 	p.join(l)
 	return l, nil
 }

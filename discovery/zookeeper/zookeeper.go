@@ -1,8 +1,6 @@
 // Package zookeeper is the source that watches the nodes below a path of ZooKeeper, as
 // Curator, Spring Cloud and Dubbo write them, and the registrar that announces an instance
 // in the same form. README.md describes what nodes look like.
-//
-// It is a module of its own, because it needs a client library.
 package zookeeper
 
 import (
@@ -96,10 +94,11 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	}
 	out := reporter{publish: publish}
 	retry := retry{servers: len(servers)}
+	seen := 0
 	for {
 		began := time.Now()
 		var heard time.Time
-		link, err := pool.acquire(ctx, key{strings.Join(servers, ","), c.Username, c.Password})
+		link, err := pool.acquire(ctx, key{strings.Join(servers, ","), c.Username, c.Password}, &seen)
 		if err == nil {
 			w := watch{link: link, config: c, out: &out}
 			err = w.run(ctx)

@@ -1,0 +1,185 @@
+package zookeeper
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// What the real libraries write.
+const (
+	spring = `{"name":"web","id":"0b8","address":"10.0.0.1","port":8081,"sslPort":null,"payload":{"@class":"org.springframework.cloud.zookeeper.discovery.ZookeeperInstance","id":"web-1","name":"web","metadata":{"zone":"a","weight":"3","instance_status":"UP"}},"registrationTimeUTC":1795398355275,"serviceType":"DYNAMIC","uriSpec":{"parts":[{"value":"scheme","variable":true}]}}`
+	dubbo  = `{"name":"app","id":"10.0.0.2:20880","address":"10.0.0.2","port":20880,"sslPort":null,"payload":{"@class":"org.apache.dubbo.registry.zookeeper.ZookeeperInstance","id":"10.0.0.2:20880","name":"app","metadata":{"dubbo.endpoints":"[{\"port\":20880,\"protocol\":\"tri\"},{\"port\":8080,\"protocol\":\"rest\"}]"}},"registrationTimeUTC":1,"serviceType":"DYNAMIC","uriSpec":null}`
+)
+
+// brief is an entry in one line: "-" for none, "! reason".
+func brief(e entry) string {
+	switch {
+	case e.reason != "":
+		return "! " + e.reason
+	case e.none:
+		return "-"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s *%d %s", e.spec.URL(), e.spec.Weight, e.spec.Zone))
+}
+
+func TestParse(t *testing.T) {
+	for _, test := range []struct {
+		c          Config
+		data, want string
+	}{
+		{Config{}, spring, "http://10.0.0.1:8081 *3 a"},
+		{Config{Scheme: "https"}, spring, "https://10.0.0.1:8081 *3 a"},
+		{Config{}, dubbo, "http://10.0.0.2:20880 *0"},
+		{Config{Protocol: "rest"}, dubbo, "http://10.0.0.2:8080 *0"},
+		{Config{Protocol: "dubbo"}, dubbo, "-"},
+		{Config{Protocol: "rest"}, strings.Replace(dubbo, `"[{`, `"[`, 1), "! its dubbo.endpoints cannot be read"},
+		{Config{}, strings.Replace(spring, `"UP"`, `"OUT_OF_SERVICE"`, 1), "-"},
+		{Config{}, strings.Replace(spring, `"sslPort":null`, `"sslPort":8443`, 1), "https://10.0.0.1:8443 *3 a"},
+		{Config{Scheme: "http"}, strings.Replace(spring, `"sslPort":null`, `"sslPort":8443`, 1), "http://10.0.0.1:8081 *3 a"},
+		{Config{}, strings.Replace(spring, `"3"`, `"0"`, 1), "! the weight is 0: it takes no requests"},
+		{Config{}, strings.Replace(spring, `"3"`, `"-1"`, 1), "! the weight is not a number from 0"},
+		{Config{}, strings.Replace(spring, `"3"`, `"NaN"`, 1), "! the weight is not a number from 0"},
+		{Config{}, strings.Replace(spring, `"3"`, `0.5`, 1), "http://10.0.0.1:8081 *1 a"},
+		{Config{}, strings.Replace(spring, `"3"`, `5000`, 1), "http://10.0.0.1:8081 *1000 a"},
+		{Config{}, strings.Replace(spring, "10.0.0.1", "host.example", 1), "! the address is a name, or no address: it must be an IP address and a port"},
+		{Config{}, strings.Replace(spring, "8081", "0", 1), "! the address is none that can be reached"},
+		{Config{}, strings.Replace(spring, "8081", "80810", 1), "! the address is a name, or no address: it must be an IP address and a port"},
+		{Config{}, strings.Replace(spring, "10.0.0.1", "fe80::1", 1), "http://[fe80::1]:8081 *3 a"},
+		{Config{}, strings.Replace(spring, "10.0.0.1", "", 1), "! it has no address and port"},
+		{Config{}, spring[:100], "! the data is not the JSON of an instance"},
+		{Config{}, `{}`, "! it has no address"},
+		{Config{}, `{"address":"10.0.0.1","port":"x"}`, "! the data is not the JSON of an instance"},
+		{Config{}, `{"address":"10.0.0.1:80","weight":7,"zone":"z","metadata":{"k":"v"}}`, "http://10.0.0.1:80 *7 z"},
+		{Config{}, `{"url":"https://10.0.0.1","enabled":true,"weight":"2"}`, "https://10.0.0.1:443 *2"},
+		{Config{}, `{"url":"https://10.0.0.1","enabled":false}`, "-"},
+		{Config{}, `{"address":"10.0.0.1","port":80,"payload":{"weight":4,"zone":"p","list":[1],"none":null}}`, "http://10.0.0.1:80 *4 p"},
+		{Config{}, `{"address":"10.0.0.1","port":80,"payload":"text"}`, "http://10.0.0.1:80 *0"},
+		{Config{}, "https://10.0.0.1:8443/\n", "https://10.0.0.1:8443 *0"},
+		{Config{}, "10.0.0.1:80", "http://10.0.0.1:80 *0"},
+		{Config{}, "[::ffff:10.0.0.1]:80", "http://10.0.0.1:80 *0"},
+		{Config{}, "", "http://10.9.9.9:99 *0"}, // the name
+		{Config{}, "http://u:secret@10.0.0.1:80", "! the URL has more than scheme, address and port"},
+		{Config{}, "ftp://10.0.0.1:80", "! the URL is neither http:// nor https://"},
+		{Config{}, "10.0.0.1", "! it has no address and port"},
+		{Config{}, "0.0.0.0:80", "! the address is none that can be reached"},
+	} {
+		if got := brief(test.c.parse("10.9.9.9:99", []byte(test.data))); got != test.want {
+			t.Errorf("%s (%+v):\n\t%s, want\n\t%s", test.data, test.c, got, test.want)
+		}
+	}
+	meta := new(Config).parse("", []byte(spring)).spec.Metadata
+	if meta["zone"] != "a" || meta["@class"] != "" {
+		t.Errorf("metadata %v", meta)
+	}
+}
+
+func TestNamed(t *testing.T) {
+	const provider = "tri://10.0.0.3:50051/com.example.Greeter?application=app&category=providers&pid=7&timestamp=1795398355275"
+	for _, test := range []struct {
+		c          Config
+		name, want string
+	}{
+		{Config{}, provider, "http://10.0.0.3:50051 *100"},
+		{Config{}, provider + "&weight=50&zone=a", "http://10.0.0.3:50051 *50 a"},
+		{Config{}, provider + "&weight=0", "! the weight is 0: it takes no requests"},
+		{Config{}, provider + "&ssl-enabled=true", "https://10.0.0.3:50051 *100"},
+		{Config{}, provider + "&disabled=true", "-"},
+		{Config{}, provider + "&enabled=false", "-"},
+		{Config{Protocol: "tri"}, provider, "http://10.0.0.3:50051 *100"},
+		{Config{Protocol: "rest"}, provider, "-"},
+		{Config{}, strings.Replace(provider, "tri:", "dubbo:", 1), `! its protocol is not one over HTTP: "dubbo"`},
+		{Config{Protocol: "dubbo"}, strings.Replace(provider, "tri:", "dubbo:", 1), "http://10.0.0.3:50051 *100"},
+		{Config{}, strings.Replace(provider, "=providers", "=consumers", 1), "-"},
+		{Config{}, "https://10.0.0.3:443/x", "https://10.0.0.3:443 *100"},
+		{Config{}, "http://host/x", "! it has no address and port"},
+		{Config{}, "http://%zz/x", "! the name is not an encoded URL"},
+	} {
+		e, ok := test.c.named(url.QueryEscape(test.name))
+		if got := brief(e); got != test.want || !ok {
+			t.Errorf("%s (%+v):\n\t%s, want\n\t%s", test.name, test.c, got, test.want)
+		}
+	}
+	if e, _ := new(Config).named(url.QueryEscape(provider)); e.created != 1795398355275 || e.spec.Metadata["application"] != "app" {
+		t.Errorf("%+v", e)
+	}
+	if _, ok := new(Config).named("10.0.0.1:80"); ok {
+		t.Error("an address is not an encoded URL")
+	}
+	if e, ok := new(Config).named("http%3A%2F%2F%zz"); !ok || e.reason == "" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestSetPrefersTheLatest(t *testing.T) {
+	at := func(created int64, weight int, address string) entry {
+		return entry{created: created, spec: endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}, Weight: weight}}
+	}
+	specs, rejected := set(map[string]entry{
+		"old": at(1, 1, "10.0.0.2:80"), "new": at(2, 2, "10.0.0.2:80"), "other": at(1, 3, "10.0.0.1:80"),
+		"z": {reason: "bad"}, "a": {reason: "bad"}, "off": {none: true},
+	})
+	if len(specs) != 2 || specs[0].Weight != 3 || specs[1].Weight != 2 {
+		t.Errorf("%+v", specs)
+	}
+	if len(rejected) != 2 || rejected[0].ID != "a" || rejected[1] != (discovery.Reject{ID: "z", Reason: "bad"}) {
+		t.Errorf("%+v", rejected)
+	}
+}
+
+// TestRenderIsRead: what the registrar writes, the source reads.
+func TestRenderIsRead(t *testing.T) {
+	for _, in := range []discovery.Instance{
+		{Service: "web", Address: "10.0.0.1:80"},
+		{Service: "web", ID: "i", Scheme: "https", Address: "[2001:db8::1]:443", Weight: 7, Zone: "z", Metadata: map[string]string{"k": "v", "weight": "9"}},
+	} {
+		data, err := render(in, time.Unix(1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := new(Config).parse("x", data)
+		s := e.spec
+		if e.reason != "" || s.Address != in.Address || s.Scheme == "https" != (in.Scheme == "https") || s.Weight != max(in.Weight, 1) || s.Zone != in.Zone || s.Metadata["k"] != in.Metadata["k"] {
+			t.Errorf("%s is read as %+v", data, e)
+		}
+		var all map[string]any
+		if json.Unmarshal(data, &all) != nil || all["serviceType"] != "DYNAMIC" || all["registrationTimeUTC"] != 1000.0 {
+			t.Errorf("%s", data)
+		}
+	}
+	if _, err := render(discovery.Instance{Address: "host:80"}, time.Now()); err == nil {
+		t.Error("a name was announced")
+	}
+}
+
+// FuzzParse: whatever a node holds, it is an endpoint that can be reached, nothing, or a
+// reason that does not repeat it.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{spring, dubbo, "10.0.0.1:80", "http://[::1]:80", "", "{", `{"payload":{"metadata":null}}`, `{"address":"a","port":-1}`, "tri%3A%2F%2F10.0.0.1%3A80%2F%3Fweight%3D1"} {
+		f.Add(s, "")
+		f.Add(s, "rest")
+	}
+	f.Fuzz(func(t *testing.T, data, protocol string) {
+		c := Config{Protocol: protocol}
+		entries := []entry{c.parse(data, []byte(data))}
+		if e, ok := c.named(data); ok {
+			entries = append(entries, e)
+		}
+		for _, e := range entries {
+			if e.none || e.reason != "" {
+				continue
+			}
+			ap, err := netip.ParseAddrPort(e.spec.Address)
+			if err != nil || ap.Port() == 0 || e.spec.Scheme != "http" && e.spec.Scheme != "https" || e.spec.Weight < 0 || e.spec.Weight > endpoint.WeightMax {
+				t.Errorf("%+v", e.spec)
+			}
+		}
+	})
+}
