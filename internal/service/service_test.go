@@ -50,7 +50,6 @@ func TestFirstVerdictBeforeFirstTraffic(t *testing.T) {
 		st.plant.set(errIll, b)
 		began := st.rt.Now()
 		st.Update(specs(a, b, c))
-		st.pick("")
 		if st.AwaitReady(began + 100*time.Millisecond) {
 			t.Error("ready while a has no verdict")
 		}
@@ -440,6 +439,7 @@ func TestPanicModeHasNoUseForWhatIsCertain(t *testing.T) {
 		st.plant.set(errIll, b)
 		st.plant.set(errHole, c) // no verdict yet
 		st.Update(specs(a, b, c))
+		time.Sleep(2 * buildEvery) // those without a verdict hold panic off: a's and b's are needed
 		synctest.Wait()
 		st.pick(b)
 		st.plant.set(engine.ErrRefused, b)
