@@ -118,7 +118,7 @@ func (s *session) introduce(ctx context.Context) error {
 		return err
 	}
 	err := s.send("ConnectionSetupRequest", map[string]any{
-		"clientVersion":   "Nacos-Go-Client:v2.3.0", // the protocol it speaks: servers look at the number
+		"clientVersion":   "Poise:1",
 		"tenant":          s.client.config.Namespace,
 		"labels":          map[string]string{"source": "sdk", "module": "naming"},
 		"clientAbilities": struct{}{},

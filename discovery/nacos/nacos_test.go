@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -534,6 +535,7 @@ func TestTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(e.grpc))
 	server.EnableHTTP2 = true
 	server.Config.ConnContext = e.connection
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // of the handshake that is refused
 	server.StartTLS()
 	defer server.Close()
 	port := server.Listener.Addr().(*net.TCPAddr).Port
