@@ -27,7 +27,8 @@ type HashConfig struct {
 	// BoundedLoad keeps every endpoint's attempts in flight at or below this multiple of
 	// its share of all in flight (Attempt.Load), rounded up: keys whose home is full go on
 	// to their next endpoint. 1.25 is a good value. 0 means unbounded; otherwise what is
-	// below 1 counts as 1.
+	// below 1 counts as 1. Up to 4 attempts in flight are never too many: among idle
+	// endpoints the second request of a user would have to leave his home otherwise.
 	BoundedLoad float64
 }
 
@@ -51,6 +52,9 @@ func ConsistentHash(c HashConfig) Policy {
 	}
 	return h
 }
+
+// boundFloor is how many attempts in flight a key's home may hold whatever the bound says.
+const boundFloor = 4
 
 // A homes table knows the endpoints of every key, best first. It is immutable and stands
 // on the members alone; endpoints are indexes into them.
@@ -148,7 +152,7 @@ func (p *hashPicker) Pick(a *Attempt) *endpoint.Endpoint {
 	if p.bound > 0 {
 		// One attempt more, shared out by weight, times the bound.
 		limit := p.bound * float64(max(a.Load, 0)+1) / p.weight
-		if p.full(i, limit) {
+		if p.eps[i].InFlight() >= boundFloor && p.full(i, limit) {
 			// Nobody is free if the load was counted while it changed, or those who are
 			// free fail: then the key stays at home.
 			if j := p.lookUp(a, key, limit); j >= 0 {

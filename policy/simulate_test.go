@@ -326,9 +326,43 @@ func (p *boundCheckPicker) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	e := p.Picker.Pick(a)
 	if p.bound > 0 {
 		most := math.Ceil(p.bound * float64(a.Load+1) * float64(e.Weight()) / p.total)
+		most = max(most, 4) // so few are never too many
 		if got := float64(e.InFlight() + 1); got > most {
 			p.t.Fatalf("bound %v: weight %d of %v gets to %v in flight of %d, want at most %v", p.bound, e.Weight(), p.total, got, a.Load+1, most)
 		}
 	}
 	return e
+}
+
+// A user whose requests come two at a time stays where he is while nobody is busy.
+func TestBoundedLoadLeavesIdleEndpointsAlone(t *testing.T) {
+	for _, algorithm := range []string{policy.Ring, policy.Maglev, policy.Rendezvous} {
+		eps := three()
+		p := policy.ConsistentHash(policy.HashConfig{Algorithm: algorithm, BoundedLoad: 1.25}).Build(eps, eps, nil)
+		for key := range uint64(100) {
+			a := policy.Attempt{Key: key + 1}
+			home := p.Pick(&a)
+			for i := range 4 {
+				a.Load = int64(i)
+				if e := p.Pick(&a); e != home {
+					t.Fatalf("%s: with %d in flight the key left home", algorithm, i)
+				}
+				home.Begin(0)
+			}
+			a.Load = 4
+			if e := p.Pick(&a); e == home {
+				t.Fatalf("%s: the fifth is at home: nothing is bounded", algorithm)
+			}
+			for range 4 {
+				home.End(endpoint.Outcome{})
+			}
+		}
+	}
+}
+
+func three() (eps []*endpoint.Endpoint) {
+	for _, address := range []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"} {
+		eps = append(eps, endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}}))
+	}
+	return eps
 }
