@@ -416,7 +416,7 @@ func (f *fake) web(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/nacos/v1/auth/login" && !f.version3, r.URL.Path == "/nacos/v3/auth/user/login" && f.version3:
 		f.logins++
 		if string(content) != "password=right&username=me" {
-			w.WriteHeader(http.StatusForbidden)
+			w.WriteHeader(map[bool]int{false: http.StatusForbidden, true: http.StatusInternalServerError}[f.version3])
 			return
 		}
 		token := fmt.Sprint("token", f.logins)

@@ -113,8 +113,9 @@ func (w *web) login(ctx context.Context, s server) (token string, life time.Dura
 			continue
 		case status == http.StatusUnauthorized, status == http.StatusForbidden:
 			return "", 0, errLogin
-		case status == http.StatusInternalServerError && strings.Contains(string(data), "not found"):
-			return "", 0, errLogin // the user, in 2.3
+		case status == http.StatusInternalServerError:
+			// 3.1 has this for a wrong user or password, 2.3 for a wrong user.
+			return "", 0, fmt.Errorf("%w, or an error of the server (status 500)", errLogin)
 		case status != http.StatusOK:
 			return "", 0, fmt.Errorf("status %d", status)
 		}
