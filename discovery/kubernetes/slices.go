@@ -102,7 +102,9 @@ func set(all map[string]slice, c Config, namespace string) ([]endpoint.Spec, []d
 		specs = append(specs, s)
 	}
 	slices.SortFunc(specs, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
-	slices.SortFunc(rejected, func(a, b discovery.Reject) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(rejected, func(a, b discovery.Reject) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Reason, b.Reason))
+	})
 	return specs, rejected
 }
 

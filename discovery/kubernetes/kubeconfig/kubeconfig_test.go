@@ -1,0 +1,157 @@
+package kubeconfig
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/kubernetes"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// config is a file with one context.
+func config(cluster, user string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{name: k, cluster: {%s}}]
+contexts: [{name: c, context: {cluster: k, user: u}}, {name: other, context: {cluster: k, user: u, namespace: shop}}, {name: lost, context: {cluster: x, user: u}}, {name: stranger, context: {cluster: k, user: x}}, {name: nobody, context: {cluster: k}}]
+users: [{name: u, user: {%s}}]
+`, cluster, user)
+}
+
+const server = "server: https://192.0.2.1:6443"
+
+func TestLoad(t *testing.T) {
+	path := write(t, config(server+", insecure-skip-tls-verify: true, tls-server-name: api", "token: secret"))
+	c, err := Load(path, "")
+	if err != nil || c.Server != "https://192.0.2.1:6443" || c.Token != "secret" || c.Namespace != "default" || !c.TLS.InsecureSkipVerify || c.TLS.ServerName != "api" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err = Load(path, "other"); err != nil || c.Namespace != "shop" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err = Load(path, "nobody"); err != nil || c.Token != "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	t.Setenv("KUBECONFIG", path)
+	if c, err = Load("", ""); err != nil || c.Token != "secret" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	path = write(t, config(server, "token: secret, tokenFile: t/token"))
+	if c, err = Load(path, ""); err != nil || c.Token != "" || c.TokenFile != filepath.Join(filepath.Dir(path), "t/token") {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, test := range map[string]struct{ text, context, want string }{
+		"no context":      {config(server, ""), "none", `has no context "none"`},
+		"no current one":  {"kind: Config\n", "", "has no current context"},
+		"no cluster":      {config(server, ""), "lost", "names a cluster that is not there"},
+		"no user":         {config(server, ""), "stranger", "names a user who is not there"},
+		"no server":       {config("", ""), "", "the cluster has no server"},
+		"a proxy":         {config(server+", proxy-url: http://secret", ""), "", "HTTPS_PROXY"},
+		"a program":       {config(server, "exec: {command: secret}"), "", "come from a program"},
+		"a provider":      {config(server, "auth-provider: {name: secret}"), "", "come from a program"},
+		"a password":      {config(server, "username: u, password: secret"), "", "has given up"},
+		"impersonation":   {config(server, "as: secret"), "", "impersonates"},
+		"no base64":       {config(server+`, certificate-authority-data: "secret!"`, ""), "", "is not base64"},
+		"no certificates": {config(server+", certificate-authority-data: c2VjcmV0", ""), "", "has no certificates"},
+		"no file":         {config(server+", certificate-authority: none.pem", ""), "", "none.pem"},
+		"half a pair":     {config(server, "client-certificate-data: c2VjcmV0"), "", "the client's certificate"},
+		"no YAML":         {"users:\n- user: {token: secret\n", "", "it is not a kubeconfig"},
+		"another shape":   {"users: secret\n", "", "it is not a kubeconfig"},
+	} {
+		_, err := Load(write(t, test.text), test.context)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "none"), ""); err == nil {
+		t.Error("a file that is not there was read")
+	}
+	t.Setenv("KUBECONFIG", "a"+string(os.PathListSeparator)+"b")
+	if _, err := Load("", ""); err == nil {
+		t.Error("two files were read")
+	}
+}
+
+// authority makes a certificate for a client, signed by itself.
+func authority(t *testing.T) (cert, key []byte, parsed *x509.Certificate) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, _ = x509.ParseCertificate(der)
+	raw, _ := x509.MarshalPKCS8PrivateKey(private)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), parsed
+}
+
+// TestClientCertificate asks a server that wants one, whose own is verified.
+func TestClientCertificate(t *testing.T) {
+	cert, key, parsed := authority(t)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS.PeerCertificates[0].Subject.CommonName == "client" && r.URL.Query().Get("watch") == "" {
+			io.WriteString(w, `{"kind":"EndpointSliceList","metadata":{"resourceVersion":"72"},"items":[]}`)
+		}
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
+	s.TLS.ClientCAs.AddCert(parsed)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	path := write(t, config("server: "+s.URL+", certificate-authority-data: "+base64.StdEncoding.EncodeToString(ca), "client-certificate: c.pem, client-key-data: "+base64.StdEncoding.EncodeToString(key)))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "c.pem"), cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Service = "web"
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []discovery.Update
+	kubernetes.New(c).Run(ctx, func(u discovery.Update) { got = append(got, u); cancel() })
+	if len(got) == 0 || got[0].Err != nil {
+		t.Errorf("%+v", got)
+	}
+}
