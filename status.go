@@ -1,6 +1,10 @@
 package poise
 
-import "time"
+import (
+	"time"
+
+	"github.com/poise-lb/poise/internal/service"
+)
 
 // Status is what a Proxy knows of its services at one moment.
 type Status struct {
@@ -12,7 +16,29 @@ type ServiceStatus struct {
 	Name string `json:"name"`
 	// Panic: so few endpoints are usable that health is not believed, and all are used.
 	Panic     bool             `json:"panic"`
+	Source    SourceStatus     `json:"source"`
 	Endpoints []EndpointStatus `json:"endpoints"` // by address
+}
+
+// SourceStatus is how the source of a service's endpoints does. A static list never fails.
+type SourceStatus struct {
+	// Stale: the source cannot be asked, and the last set, of which there may be none, stays
+	// in use; Age is for how long already, in ns, and Error is why.
+	Stale bool          `json:"stale"`
+	Age   time.Duration `json:"age"`
+	Error string        `json:"error,omitempty"`
+	// Held counts the endpoints that stay in use for a while although the last set does not
+	// name them: it left out too many at once.
+	Held int `json:"held"`
+	// Rejected are the entries that are no usable endpoints, the first twenty of Rejects.
+	Rejected []Rejected `json:"rejected,omitempty"`
+	Rejects  int        `json:"rejects"`
+}
+
+// Rejected is an entry of a source that is not a usable endpoint.
+type Rejected struct {
+	ID     string `json:"id"` // what the source calls it
+	Reason string `json:"reason"`
 }
 
 // EndpointStatus is one endpoint.
@@ -25,13 +51,16 @@ type EndpointStatus struct {
 	Latency  time.Duration `json:"latency"`   // smoothed, until the response head, in ns
 	Attempts uint64        `json:"attempts"`  // since it was first named
 	Failures uint64        `json:"failures"`
+	Held     bool          `json:"held,omitempty"`   // not named any more: see SourceStatus.Held
+	Damped   bool          `json:"damped,omitempty"` // came and went too often: not used for a while if another one is there
 }
 
-// Status reports the state of all services. It takes a lock of each for a moment.
+// Status reports the state of all services, discovered ones included. It takes a lock of
+// each for a moment.
 func (p *Proxy) Status() Status {
 	var s Status
 	for _, svc := range p.core.Services() {
-		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic()}
+		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), Source: sourceStatus(svc.Source())}
 		for _, e := range svc.Snapshot() {
 			one.Endpoints = append(one.Endpoints, EndpointStatus{
 				URL:      e.Spec.URL(),
@@ -42,9 +71,22 @@ func (p *Proxy) Status() Status {
 				Latency:  e.Latency,
 				Attempts: e.Attempts,
 				Failures: e.Failures,
+				Held:     e.Held > 0,
+				Damped:   e.Damped > 0,
 			})
 		}
 		s.Services = append(s.Services, one)
+	}
+	return s
+}
+
+func sourceStatus(from service.SourceStatus) SourceStatus {
+	s := SourceStatus{Stale: from.Stale, Age: from.Age, Held: from.Held, Rejects: from.Rejects}
+	if from.Err != nil {
+		s.Error = from.Err.Error()
+	}
+	for _, r := range from.Rejected {
+		s.Rejected = append(s.Rejected, Rejected{ID: r.ID, Reason: r.Reason})
 	}
 	return s
 }

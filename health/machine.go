@@ -122,6 +122,9 @@ func (m *Machine) Calm() bool { return m.state == Healthy && m.faults == 0 }
 // be the check's fault, a refused connection leaves no hope. Panic mode uses the doubtful.
 func (m *Machine) Doubtful() bool { return m.state == Ejected && !m.refused }
 
+// Failing reports whether the latest probe failed; false if there was none.
+func (m *Machine) Failing() bool { return m.fails > 0 }
+
 // Lacking is how many more passed probes in a row an endpoint that its probes ejected
 // needs to come back.
 func (m *Machine) Lacking(c *Config) int {

@@ -154,6 +154,7 @@ func compileService(at string, s config.Service, t config.Timeouts, feed func(st
 		TLS:            secure,
 	}
 	p.settings.PanicThreshold = s.PanicThreshold
+	p.settings.Guard = service.Guard{MaxRemoval: s.Guard.MaxRemoval, Hold: s.Guard.Hold}
 	p.settings.Breaker = health.Breaker{
 		Off:                 s.Breaker.Off,
 		ConsecutiveFailures: s.Breaker.ConsecutiveFailures,

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/service"
@@ -45,6 +44,9 @@ func (r *running) settings(rt engine.Runtime, sp *servicePlan) service.Settings 
 		s.Probe = func(e *endpoint.Endpoint, by time.Duration) error {
 			return probe.Do(rt, service.Of(e).Attached.(*upstream.Pool), e, by)
 		}
+	}
+	s.Connect = func(e *endpoint.Endpoint, by time.Duration) error {
+		return service.Of(e).Attached.(*upstream.Pool).Connect(rt, by)
 	}
 	s.Attach = func(e *endpoint.Endpoint) any { return r.attach(e) }
 	s.Discard = r.discard
@@ -94,6 +96,7 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 	r.config = sp.config
 	if !same {
 		r.unfeed()
+		r.Renew()
 		r.feed(p, sp)
 	}
 	r.Configure(r.settings(p.rt, sp)) // after feed: it makes a static set count at once
@@ -105,14 +108,7 @@ func (r *running) feed(p *Proxy, sp *servicePlan) {
 		r.Update(sp.feed.Static)
 		return
 	}
-	log := p.opts.Logger
-	r.stopIt = p.opts.Start(sp.feed.Source, func(u discovery.Update) {
-		if u.Err != nil {
-			log.Warn("source is stale: its last set stays in use", "service", r.Name(), "error", u.Err)
-			return
-		}
-		r.Update(u.Endpoints)
-	})
+	r.stopIt = p.opts.Start(sp.feed.Source, r.Take)
 }
 
 func (r *running) unfeed() {

@@ -103,26 +103,33 @@ func (s *Service) next(now time.Duration) time.Duration {
 	if s.built && (s.dirty || s.unread) {
 		earlier(s.builtAt + buildEvery)
 	}
+	if s.source.backAt > 0 {
+		earlier(s.source.backAt + backAfter)
+	}
 	if len(s.draining)+len(s.trying) > 0 {
 		earlier(now + tick)
 	}
 	return at
 }
 
-// expire ends the ejections whose time is over and looks after trials.
+// expire ends ejections, holds and quiet times that are over and looks after trials.
+// Called with work held.
 func (s *Service) expire(now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.recover(now)
 	if s.due > 0 && now >= s.due {
 		s.due = 0
+		s.release(now)
+		s.undamp(now)
 		for _, m := range s.members {
 			if at := m.machine.Deadline(); at > 0 && at <= now {
 				s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)
-			} else if at > 0 {
-				s.expect(m)
 			}
+			s.alarm(m, now)
 		}
 	}
+	s.prune()
 	s.trying = slices.DeleteFunc(s.trying, func(m *Member) bool {
 		if m.machine.State() != health.HalfOpen {
 			return true

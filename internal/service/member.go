@@ -26,9 +26,13 @@ type Member struct {
 	counted   bool          // among Service.healthy
 	first     bool          // among Service.awaiting
 	covering  bool          // removed, but in use until its replacement has a verdict
+	confirmed bool          // removed, and a probe failed: nobody may use it
 	probing   bool          // its prober runs, or is about to
 	busyAt    time.Duration // when its trials, if any, were last seen in flight
 	signal    engine.Signal // wakes the prober; nil before there was one
+
+	heldUntil  time.Duration // end of the hold of its removal; 0: its removal is not held
+	quietUntil time.Duration // until then it is damped; 0: it is not
 
 	prober engine.Join // the keeper's own
 
@@ -130,11 +134,19 @@ func (s *Service) spare(m *Member) bool {
 	return s.healthy > 0
 }
 
+// alarm makes the keeper come back at the instants after now that m waits for. Called with
+// mu held.
+func (s *Service) alarm(m *Member, now time.Duration) {
+	for _, at := range [...]time.Duration{m.machine.Deadline(), m.heldUntil, m.quietUntil} {
+		if at > now && (s.due == 0 || at < s.due) {
+			s.due = at
+		}
+	}
+}
+
 // expect makes the keeper come back for what m's state needs. Called with mu held.
 func (s *Service) expect(m *Member) {
-	if at := m.machine.Deadline(); at > 0 && (s.due == 0 || at < s.due) {
-		s.due = at
-	}
+	s.alarm(m, 0)
 	if m.machine.State() == health.HalfOpen {
 		s.trying = append(s.trying, m)
 	}

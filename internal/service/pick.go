@@ -25,7 +25,7 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	a.Load = s.load.n.Load()
 	e := w.picker.Pick(a)
 	if e == nil {
-		return nil
+		return s.sweep(w, w.reserve, a)
 	}
 	if mode := Of(e).mode.Load(); mode == modeCalm || mode == modeTally {
 		return e
@@ -42,7 +42,7 @@ func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endp
 	var leaving *endpoint.Endpoint
 	for range policy.AttemptsMax {
 		if e == nil {
-			return leaving
+			break
 		}
 		if s.admit(w, e) {
 			return e
@@ -53,18 +53,24 @@ func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endp
 		a.Tried.Add(e)
 		e = w.picker.Pick(a)
 	}
-	// More of them left at once than Tried can hold.
-	a.Tried = tried
-	if e = s.sweep(w, a); e == nil {
+	full := e != nil // more of them left at once than Tried can hold
+	a.Tried, e = tried, nil
+	if full {
+		e = s.sweep(w, w.usable, a)
+	}
+	if e == nil {
+		e = s.sweep(w, w.reserve, a)
+	}
+	if e == nil {
 		return leaving
 	}
 	return e
 }
 
-// sweep takes the next endpoint of the view that is admitted, from a random place.
-func (s *Service) sweep(w *view, a *policy.Attempt) *endpoint.Endpoint {
-	for i := range w.usable {
-		e := w.usable[(a.Rand%uint64(len(w.usable))+uint64(i))%uint64(len(w.usable))]
+// sweep takes the next one of a view's endpoints that is admitted, from a random place.
+func (s *Service) sweep(w *view, list []*endpoint.Endpoint, a *policy.Attempt) *endpoint.Endpoint {
+	for i := range list {
+		e := list[(a.Rand%uint64(len(list))+uint64(i))%uint64(len(list))]
 		if !a.Tried.Has(e) && s.admit(w, e) {
 			return e
 		}

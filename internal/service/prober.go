@@ -16,12 +16,18 @@ type orders struct {
 	timeout  time.Duration
 	checkGen uint64
 	version  uint64
+	held     bool // its removal is held
 }
 
-// wantProber asks the keeper for m's prober if there is none and there is a check. Called
+// probed reports whether m is to be probed. Called with mu held.
+func (s *Service) probed(m *Member) bool {
+	return s.health.Probed || m.heldUntil > 0 && s.set.Connect != nil
+}
+
+// wantProber asks the keeper for m's prober if there is none and m is to be probed. Called
 // with mu held.
 func (s *Service) wantProber(m *Member) {
-	if s.health.Probed && !m.probing && !s.stopped.Load() {
+	if s.probed(m) && !m.probing && !s.stopped.Load() {
 		m.probing = true
 		s.starting = append(s.starting, m)
 		s.wake.Set()
@@ -50,7 +56,7 @@ func (s *Service) tend() {
 
 // probe is a prober: the task that probes one endpoint, first at once, then at intervals,
 // so that a black hole delays nobody else. It ends when its endpoint is removed, when
-// there is no check any more, and when the service stops.
+// there is neither a check nor a hold any more, and when the service stops.
 func (s *Service) probe(m *Member, signal engine.Signal) {
 	var last orders
 	var began, at time.Duration // of the latest probe; of the next one
@@ -60,9 +66,9 @@ func (s *Service) probe(m *Member, signal engine.Signal) {
 			return
 		}
 		switch {
-		case o.checkGen != last.checkGen || last.probe == nil:
+		case o.checkGen != last.checkGen || last.probe == nil || o.held && !last.held:
 			at = s.rt.Now()
-		case o.version != last.version:
+		case o.version != last.version || o.held != last.held:
 			at = s.after(began, o.interval)
 		}
 		last = o
@@ -89,22 +95,31 @@ func (s *Service) after(t, interval time.Duration) time.Duration {
 func (s *Service) ordersFor(m *Member) (o orders, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.health.Probed || m.machine.State() >= health.Draining || s.stopped.Load() {
+	if !s.probed(m) || m.machine.State() >= health.Draining || s.stopped.Load() {
 		m.probing = false
 		s.ended = append(s.ended, m)
 		s.wake.Set()
 		return orders{}, false
 	}
-	return orders{
+	o = orders{
 		probe:    s.set.Probe,
 		interval: s.check.Interval,
 		timeout:  s.check.Timeout,
 		checkGen: s.checkGen,
 		version:  s.version,
-	}, true
+		held:     m.heldUntil > 0,
+	}
+	if !s.health.Probed {
+		o.probe, o.interval, o.timeout = s.set.Connect, heldEvery, heldTimeout
+	}
+	if o.held {
+		o.interval = min(o.interval, heldEvery)
+	}
+	return o, true
 }
 
-// verdict reports the result of a probe, unless the check became another one meanwhile.
+// verdict reports the result of a probe, unless the check became another one meanwhile. Of
+// a held member a failure says that its removal is right, and without a check no more.
 func (s *Service) verdict(m *Member, o orders, err error) {
 	in := health.Input{Event: health.ProbePassed, Now: s.rt.Now()}
 	switch {
@@ -117,7 +132,13 @@ func (s *Service) verdict(m *Member, o orders, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o.checkGen != s.checkGen {
+	switch {
+	case o.checkGen != s.checkGen:
+		return
+	case err != nil && m.heldUntil > 0:
+		s.confirm(m, in.Now, err)
+		return
+	case !s.health.Probed:
 		return
 	}
 	s.apply(m, in, err)

@@ -16,55 +16,92 @@ const drainAtLeast = time.Second
 // Called with work held, which makes it the only writer of byID and members.
 func (s *Service) reconcile(now time.Duration) {
 	s.mu.Lock()
-	specs, unread, attach := s.pending, s.unread, s.set.Attach
+	specs, unread, guarded, attach := s.pending, s.unread, s.guarded, s.set.Attach
 	s.pending, s.unread = nil, false
+	s.prune()
 	s.mu.Unlock()
 	if !unread {
 		return
 	}
-	// Making endpoints is slow and another package's code, so it is done before mu is held.
-	next := make(map[endpoint.ID]*Member, len(specs))
-	members := make([]*Member, 0, len(specs))
-	fresh := make([]endpoint.Spec, 0, len(specs)) // of members, by index
+	u := s.read(specs, attach)
+	u.guarded, u.now = guarded, now
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.first = s.awaiting < 0; u.first {
+		s.awaiting = 0
+	}
+	added := s.admitAll(&u)
+	var missing []*Member
+	for _, m := range s.members {
+		if u.next[m.endpoint.ID()] == nil {
+			missing = append(missing, m)
+		}
+	}
+	held := s.part(missing, added, &u)
+	removed := len(missing) - len(held)
+	s.members = append(u.members, held...)
+	slices.SortFunc(s.members, byID)
+	if u.first || added+removed > 0 {
+		s.shaped, s.dirty = true, true
+		s.report(news{kind: setChanged, added: added, removed: removed, members: len(s.members)})
+	}
+}
+
+// An update is a set that is being compared with the members.
+type update struct {
+	next    map[endpoint.ID]*Member
+	members []*Member       // those of next, in the order of the set
+	specs   []endpoint.Spec // what the set says of members, by index
+	first   bool            // it is the first set
+	guarded bool
+	now     time.Duration
+}
+
+// read finds the members that a set names, and makes those that are new: that is slow and
+// another package's code, so mu is not held. Called with work held.
+func (s *Service) read(specs []endpoint.Spec, attach func(*endpoint.Endpoint) any) update {
+	u := update{next: make(map[endpoint.ID]*Member, len(specs))}
 	for _, spec := range specs {
-		if next[spec.ID] != nil {
+		if u.next[spec.ID] != nil {
 			continue
 		}
 		m := s.byID[spec.ID]
 		if m == nil {
 			m = newMember(spec, attach)
 		}
-		next[spec.ID] = m
-		members, fresh = append(members, m), append(fresh, spec)
+		u.next[spec.ID] = m
+		u.members, u.specs = append(u.members, m), append(u.specs, spec)
 	}
+	return u
+}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	first := s.awaiting < 0
-	if first {
-		s.awaiting = 0
-	}
-	added, removed := 0, 0
-	for i, m := range members {
-		if s.byID[m.endpoint.ID()] == nil {
-			s.join(m, first)
+// admitAll takes in or keeps every member of a set, and counts those that were not in
+// before. Called with both locks.
+func (s *Service) admitAll(u *update) (added int) {
+	back := 0
+	for i, m := range u.members {
+		isNew := s.byID[m.endpoint.ID()] == nil
+		if isNew {
+			s.join(m, u.first)
+		}
+		if isNew || s.keep(m, u.specs[i], u.now) {
 			added++
-		} else if s.keep(m, fresh[i], now) {
-			added++
+			if u.guarded {
+				s.damp(m, u.now)
+			}
+		}
+		if s.unhold(m) {
+			back++
 		}
 	}
-	for _, m := range s.members {
-		if next[m.endpoint.ID()] == nil {
-			s.remove(m, now)
-			removed++
-		}
+	if len(u.members) > 0 {
+		s.known.Store(true)
 	}
-	slices.SortFunc(members, byID)
-	s.members = members
-	if first || added+removed > 0 {
-		s.shaped, s.dirty = true, true
-		s.report(news{added: added, removed: removed, members: len(members)})
+	if back > 0 {
+		s.report(news{kind: removalTakenBack, count: back})
 	}
+	return added
 }
 
 // newMember makes an endpoint that nobody else knows yet.
@@ -107,6 +144,10 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 	}
 	m.window.Reset()
 	m.covering = false
+	if m.confirmed {
+		m.confirmed = false
+		m.machine, m.checkGen = health.New(&s.health), s.checkGen
+	}
 	s.expect(m)
 	s.draining = slices.DeleteFunc(s.draining, func(d *Member) bool { return d == m })
 	s.mirror(m)
@@ -117,6 +158,8 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 // remove lets an endpoint drain that the source names no more. Called with mu held.
 func (s *Service) remove(m *Member, now time.Duration) {
 	m.before, m.removedAt = m.machine, now
+	m.heldUntil, m.quietUntil = 0, 0
+	s.flaps.left(m.endpoint.ID(), now)
 	s.apply(m, health.Input{Event: health.Removed, Now: now}, nil)
 	s.draining = append(s.draining, m)
 	m.nudge()

@@ -51,6 +51,11 @@ type Settings struct {
 	Breaker health.Breaker
 	// PanicThreshold is a percentage; 0 means 50, negative: never.
 	PanicThreshold int
+	// Guard holds back updates of a source that would remove many endpoints at once.
+	Guard Guard
+	// Connect tells by connecting whether anything listens at e: it probes held members of
+	// a service without a check. Otherwise as Probe; nil: they are not probed.
+	Connect func(e *endpoint.Endpoint, by time.Duration) error
 	// Discard frees what Attach made: the endpoint is gone, or the service stopped. It is
 	// called once, by the service's own task, and may block. Nil: nothing to free.
 	Discard func(e *endpoint.Endpoint)
@@ -97,7 +102,8 @@ type Service struct {
 	rated   atomic.Bool  // the breaker looks at the failure rate: successes are counted
 	retryAt atomic.Int64 // earliest instant at which an endpoint may become usable
 	settled atomic.Bool
-	load    load // attempts in flight, for Attempt.Load
+	load    load        // attempts in flight, for Attempt.Load
+	known   atomic.Bool // there was a member
 	stopped atomic.Bool
 	wake    engine.Signal // the keeper's
 
@@ -119,6 +125,9 @@ type Service struct {
 	checkGen uint64        // counts identities of the check
 	pending  []endpoint.Spec
 	unread   bool // pending was not looked at
+	guarded  bool // pending comes from a source that named a set before
+	source   source
+	flaps    flaps
 	byID     map[endpoint.ID]*Member
 	members  []*Member // in the order of their IDs; replaced, never modified
 	draining []*Member
@@ -127,6 +136,7 @@ type Service struct {
 	dirty    bool          // the usable set may have changed since the last build
 	shaped   bool          // members, weights or policy did: the picker must be rebuilt
 	urgent   bool          // the next build must not wait
+	stray    bool          // there are members that were removed since the last reconcile
 	due      time.Duration // the earliest Deadline of a member; 0: none
 	trying   []*Member     // half-open, perhaps
 	starting []*Member     // need a prober
@@ -164,6 +174,7 @@ func (s *Service) adopt(set Settings) {
 	if set.PanicThreshold == 0 {
 		s.set.PanicThreshold = panicThreshold
 	}
+	s.set.Guard = set.Guard.withDefaults()
 	s.version++
 	s.check = Check{}
 	if set.Check != nil {
@@ -187,23 +198,11 @@ func (s *Service) adopt(set Settings) {
 // Name is the service's name in the configuration.
 func (s *Service) Name() string { return s.name }
 
-// Update takes the complete set a source names now. The last call wins; of entries with
-// the same ID the first counts. Any goroutine may call it. The set is in force on return,
-// unless the last build was less than a tenth of a second ago: then the keeper follows up.
-func (s *Service) Update(specs []endpoint.Spec) {
-	s.mu.Lock()
-	s.pending, s.unread = specs, true
-	s.mu.Unlock()
-
-	s.work.Lock()
-	if now := s.rt.Now(); !s.stopped.Load() && (!s.built || now-s.builtAt >= buildEvery) {
-		s.reconcile(now)
-		s.build(now)
-		s.builtAt = now
-	}
-	s.work.Unlock()
-	s.wake.Set()
-}
+// Update takes a complete set that the configuration names; what a source names goes
+// through Take. The last call wins; of entries with the same ID the first counts. Any
+// goroutine may call it. The set is in force on return, unless the last build was less
+// than a tenth of a second ago: then the keeper follows up.
+func (s *Service) Update(specs []endpoint.Spec) { s.take(specs, false) }
 
 // Configure takes new settings; they, and the last Update, are in force on return.
 // Endpoint state lives on. Any goroutine may call it.
@@ -214,6 +213,9 @@ func (s *Service) Configure(set Settings) {
 	s.mu.Lock()
 	had, id := s.health.Probed, s.set.ProbeID
 	s.adopt(set)
+	if s.set.Guard.MaxRemoval < 0 {
+		s.letGo(now)
+	}
 	event := health.TimePassed // a breaker that was switched off lets go
 	switch {
 	case had && !s.health.Probed:

@@ -1,8 +1,6 @@
 package service
 
 import (
-	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -20,6 +18,10 @@ type EndpointStatus struct {
 	State health.State
 	Cause health.Cause  // who ejected it
 	Until time.Duration // end of an ejection by the breaker; 0: no such
+	// Held is the end of the hold of its removal, which see Guard; 0: the set names it.
+	Held time.Duration
+	// Damped is the end of its damping: it came and went too often; 0: it is not damped.
+	Damped time.Duration
 	endpoint.Stats
 }
 
@@ -37,6 +39,9 @@ func (s *Service) Snapshot() []EndpointStatus {
 			Cause: m.machine.Cause(),
 			Until: m.machine.Deadline(),
 			Stats: m.endpoint.Stats(now),
+
+			Held:   m.heldUntil,
+			Damped: m.quietUntil,
 		})
 	}
 	slices.SortFunc(all, func(a, b EndpointStatus) int { return a.Spec.ID.Compare(b.Spec.ID) })
@@ -85,101 +90,4 @@ func (s *Service) AwaitReady(by time.Duration) bool {
 	s.waiters = slices.DeleteFunc(s.waiters, func(w engine.Signal) bool { return w == signal })
 	s.mu.Unlock()
 	return s.Settled()
-}
-
-// news is something to be logged, by the keeper: exchanges never wait for a log.
-type news struct {
-	// A change of one endpoint,
-	endpoint *endpoint.Endpoint
-	change   health.Change
-	event    health.Event
-	err      error
-	// or of panic mode,
-	view *view
-	// or of the set.
-	added, removed, members int
-}
-
-// report queues n for the log. Called with mu held.
-func (s *Service) report(n news) {
-	if len(s.news) == newsMax {
-		s.lost++
-		return
-	}
-	s.news = append(s.news, n)
-	s.wake.Set()
-}
-
-// tell writes the news to the log. Called without locks.
-func (s *Service) tell() {
-	s.mu.Lock()
-	all, lost := s.news, s.lost
-	s.news, s.lost = nil, 0
-	s.mu.Unlock()
-	for _, n := range all {
-		switch {
-		case n.endpoint != nil:
-			s.tellChange(n)
-		case n.view != nil && n.view.panic:
-			s.log.Warn("panic mode: too many endpoints are ejected, all are used",
-				"usable", len(n.view.usable), "members", len(n.view.members))
-		case n.view != nil:
-			s.log.Info("panic mode is over", "usable", len(n.view.usable), "members", len(n.view.members))
-		default:
-			s.log.Info("endpoints changed", "added", n.added, "removed", n.removed, "members", n.members)
-		}
-	}
-	if lost > 0 {
-		s.log.Warn("state changes were not logged: too many at once", "lost", lost)
-	}
-}
-
-// tellChange logs that an endpoint went from one state to another.
-func (s *Service) tellChange(n news) {
-	level := slog.LevelInfo
-	switch n.change.To {
-	case health.Ejected:
-		level = slog.LevelWarn
-	case health.Draining, health.Gone:
-		level = slog.LevelDebug // told as a change of the set
-	}
-	attrs := []slog.Attr{
-		slog.String("endpoint", n.endpoint.ID().String()),
-		slog.String("from", n.change.From.String()),
-		slog.String("to", n.change.To.String()),
-		slog.String("why", why(n)),
-	}
-	if n.err != nil {
-		attrs = append(attrs, slog.Any("error", n.err))
-	}
-	s.log.LogAttrs(context.Background(), level, "endpoint "+n.change.To.String(), attrs...)
-}
-
-// why puts the reason of a change into words.
-func why(n news) string {
-	switch n.event {
-	case health.ProbePassed:
-		return "probes passed"
-	case health.ProbeFailed, health.ProbeRefused:
-		return "probes failed"
-	case health.AttemptSucceeded:
-		return "trials succeeded"
-	case health.AttemptFailed:
-		if n.change.To == health.Healthy {
-			return "a trial failed, but no other endpoint is healthy"
-		}
-		return "attempts failed"
-	case health.TimePassed:
-		if n.change.To == health.Healthy {
-			return "the breaker is off"
-		}
-		return "time for a trial"
-	case health.CheckGone:
-		return "not checked any more"
-	case health.Removed:
-		return "not named by the source any more"
-	case health.Emptied:
-		return "nothing in flight"
-	}
-	return n.change.Cause.String()
 }

@@ -14,6 +14,7 @@ type view struct {
 	picker  policy.Picker
 	members []*endpoint.Endpoint // in the order of their IDs
 	usable  []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
+	reserve []*endpoint.Endpoint // usable, but damped: for when nobody else is left
 	panic   bool                 // ejected endpoints are among usable
 }
 
@@ -81,8 +82,15 @@ func (s *Service) look(now time.Duration) *view {
 	for _, m := range s.members {
 		state := m.machine.State()
 		if state == health.Healthy || state == health.HalfOpen || w.panic && m.machine.Doubtful() {
+			if m.quietUntil > 0 {
+				w.reserve = append(w.reserve, m.endpoint)
+				continue
+			}
 			w.usable = append(w.usable, m.endpoint)
 		}
+	}
+	if len(w.usable) == 0 {
+		w.usable, w.reserve = w.reserve, nil
 	}
 	s.cover(w, unknown > 0)
 	return w
@@ -94,7 +102,7 @@ func (s *Service) cover(w *view, unknown bool) {
 	covered := unknown && len(w.usable) == 0
 	for _, m := range s.draining {
 		was := m.before.State()
-		if m.covering = covered && (was == health.Healthy || was == health.HalfOpen); m.covering {
+		if m.covering = covered && !m.confirmed && (was == health.Healthy || was == health.HalfOpen); m.covering {
 			w.members = append(w.members, m.endpoint)
 			w.usable = append(w.usable, m.endpoint)
 		}
@@ -125,7 +133,7 @@ func (s *Service) announce(old, next *view, settled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if next.panic != old.panic {
-		s.report(news{view: next})
+		s.report(news{kind: panicMode, view: next})
 	}
 	if !settled || s.settled.Load() {
 		return

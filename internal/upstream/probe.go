@@ -47,6 +47,17 @@ func (p *Probe) Do(rt engine.Runtime, pool *Pool, e *endpoint.Endpoint, by time.
 	return nil
 }
 
+// Connect tells whether anything listens at the endpoint: it connects, with TLS where that
+// is spoken, and closes again. It returns by the given instant; nil: something does.
+func (p *Pool) Connect(rt engine.Runtime, by time.Duration) error {
+	t := p.current.Load()
+	s, err := rt.Dial(&engine.Dial{Network: t.network, Address: t.address, TLS: t.tls, By: by})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
 func (p *Probe) request(e *endpoint.Endpoint) *message.Request {
 	host := p.Host
 	if host == "" {

@@ -1,0 +1,110 @@
+package service
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// Flap damping. An endpoint that its source adds and removes again and again costs every
+// time a probe, connections, and the keys of a hashing policy. From the third return
+// within a minute on it is a member at once, so that keys stay where they are, but back in
+// rotation only when it was not removed again for a quiet time: five seconds, twice as
+// long with every further return, at most a minute. Until then it is used if nothing else
+// is left. Two minutes without a return or a removal make everything forgotten.
+const (
+	flapReturns = 3
+	flapWithin  = time.Minute
+	quietFirst  = 5 * time.Second
+	quietMost   = time.Minute
+	flapForget  = 2 * time.Minute
+	flapMax     = 1024 // endpoints remembered per service
+	flapSweep   = 10 * time.Second
+)
+
+// A flap is what is remembered of an endpoint that its source removed.
+type flap struct {
+	returns [flapReturns]time.Duration // instants of the latest ones, the last one first
+	last    time.Duration              // of its latest return or removal
+	quiet   time.Duration              // how long it was damped last; 0: never
+}
+
+// flaps is the memory of a service, by identity. The zero value is empty.
+type flaps struct {
+	byID  map[endpoint.ID]*flap
+	swept time.Duration
+}
+
+// left notes that an endpoint was removed.
+func (f *flaps) left(id endpoint.ID, now time.Duration) {
+	if one := f.byID[id]; one != nil && now-one.last <= flapForget {
+		one.last = now
+		return
+	}
+	if f.byID == nil {
+		f.byID = make(map[endpoint.ID]*flap)
+	}
+	if len(f.byID) >= flapMax && !f.sweep(now) {
+		return // so much comes and goes that no single endpoint stands out
+	}
+	f.byID[id] = &flap{last: now}
+}
+
+// sweep makes room and reports whether there is some. A flood costs one walk in a while.
+func (f *flaps) sweep(now time.Duration) bool {
+	if f.swept > 0 && now-f.swept < flapSweep {
+		return false
+	}
+	f.swept = now
+	for id, one := range f.byID {
+		if now-one.last > flapForget {
+			delete(f.byID, id)
+		}
+	}
+	return len(f.byID) < flapMax
+}
+
+// returned notes that an endpoint is named again and says for how long it is damped; 0:
+// not at all.
+func (f *flaps) returned(id endpoint.ID, now time.Duration) time.Duration {
+	one := f.byID[id]
+	if one == nil {
+		return 0
+	}
+	if now-one.last > flapForget {
+		delete(f.byID, id)
+		return 0
+	}
+	one.last = now
+	copy(one.returns[1:], one.returns[:])
+	one.returns[0] = now
+	earliest := one.returns[flapReturns-1]
+	switch {
+	case one.quiet > 0:
+		one.quiet = min(2*one.quiet, quietMost)
+	case earliest > 0 && now-earliest <= flapWithin:
+		one.quiet = quietFirst
+	}
+	return one.quiet
+}
+
+// damp keeps a member out of rotation for a while if it flaps. Called with mu held.
+func (s *Service) damp(m *Member, now time.Duration) {
+	quiet := s.flaps.returned(m.endpoint.ID(), now)
+	if quiet == 0 {
+		return
+	}
+	m.quietUntil = now + quiet
+	s.alarm(m, 0)
+	s.report(news{kind: damped, endpoint: m.endpoint, wait: quiet})
+}
+
+// undamp ends the quiet times that are over. Called with mu held.
+func (s *Service) undamp(now time.Duration) {
+	for _, m := range s.members {
+		if m.quietUntil > 0 && m.quietUntil <= now {
+			m.quietUntil = 0
+			s.dirty = true
+		}
+	}
+}

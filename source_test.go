@@ -1,0 +1,115 @@
+package poise_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// byHand is a source that publishes what a test gives it.
+type byHand chan discovery.Update
+
+func (b byHand) Run(ctx context.Context, publish func(discovery.Update)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case u := <-b:
+			publish(u)
+		}
+	}
+}
+
+// names publishes the set of these endpoints.
+func (b byHand) names(t testing.TB, urls ...string) {
+	t.Helper()
+	var u discovery.Update
+	for _, url := range urls {
+		spec, _, err := config.Endpoint{URL: url}.Parse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Endpoints = append(u.Endpoints, spec)
+	}
+	b <- u
+}
+
+func fromHand(b byHand, guard config.Guard) poise.Config {
+	return poise.Config{
+		Services: map[string]poise.Service{"all": {Source: &poise.Source{Custom: b}, Guard: guard, Policy: poise.Policy{Type: "round_robin"}}},
+		Routes:   []poise.Route{{Service: "all"}},
+		Logger:   quiet,
+	}
+}
+
+// eventually waits for something that other goroutines are about to bring about.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in ten seconds: %s", what)
+		}
+	}
+}
+
+// TestARegistryThatLosesItsData: requests go on as long as endpoints answer, and no
+// further; the status says why.
+func TestARegistryThatLosesItsData(t *testing.T) {
+	one, other := named(t, "one"), httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("other"))
+	}))
+	defer other.Close()
+	source := make(byHand)
+	p := start(t, fromHand(source, config.Guard{}))
+	front := httptest.NewServer(p)
+	defer front.Close()
+
+	source.names(t, one, other.URL)
+	get(t, front.Client(), front.URL) // waits for the first set
+	source.names(t)                   // nobody at all
+	all := func() poise.ServiceStatus { return p.Status().Services[0] }
+	eventually(t, "both are held", func() bool { return all().Source.Held == 2 })
+	for _, e := range all().Endpoints {
+		if !e.Held || e.State != "healthy" {
+			t.Errorf("%+v, want it held and healthy", e)
+		}
+	}
+	for range 10 {
+		if status, body := get(t, front.Client(), front.URL); status != 200 {
+			t.Fatalf("%d %q while the endpoints are there", status, body)
+		}
+	}
+	other.Close() // it did go away
+	eventually(t, "its removal is confirmed", func() bool { return all().Source.Held == 1 })
+	for range 10 {
+		if status, body := get(t, front.Client(), front.URL); status != 200 || !strings.HasPrefix(body, "one ") {
+			t.Fatalf("%d %q, want one", status, body)
+		}
+	}
+	source.names(t, one)
+	eventually(t, "nothing is held", func() bool { return all().Source.Held == 0 && !all().Endpoints[0].Held })
+
+	source <- discovery.Update{Err: errors.New("no such host")}
+	eventually(t, "it is stale", func() bool { return all().Source.Stale && all().Source.Age > 0 && all().Source.Error == "no such host" })
+	source <- discovery.Update{Endpoints: []endpoint.Spec{}, Rejected: []discovery.Reject{{ID: "i-1", Reason: "port 0"}}}
+	eventually(t, "it is back", func() bool {
+		s := all().Source
+		return !s.Stale && s.Error == "" && s.Rejects == 1 && s.Rejected[0] == poise.Rejected{ID: "i-1", Reason: "port 0"} && s.Held == 1
+	})
+	c := fromHand(source, config.Guard{MaxRemoval: -1})
+	if err := p.Apply(c); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := get(t, front.Client(), front.URL); status != 503 {
+		t.Errorf("%d %q after the guard was switched off", status, body)
+	}
+}
