@@ -402,7 +402,7 @@ func TestTheGuardKeepsItsRules(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 11))
 			all := addresses(12)
-			guard := Guard{MaxRemoval: []int{1, 30, 50, 75, 100}[r.IntN(5)], Hold: time.Duration(2+r.IntN(20))*time.Second - 100*time.Millisecond}
+			guard := Guard{MaxRemoval: []int{1, 30, 50, 75, 100}[r.IntN(5)], Hold: time.Duration(2+r.IntN(20))*time.Second - 300*time.Millisecond}
 			model := guardModel{max: guard.MaxRemoval, hold: int(guard.Hold/time.Second) + 1, members: map[string]int{}, ill: map[string]bool{}}
 			onGuardedStage(t, Settings{Guard: guard}, func(st *stage) {
 				for range 300 {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/engine"
@@ -44,11 +45,16 @@ func (x *chaos) update() {
 			set = append(set, s) // named twice
 		}
 	}
-	x.Update(set)
+	if x.r.IntN(2) == 0 {
+		x.Update(set)
+		return
+	}
+	x.Take(discovery.Update{Endpoints: set})
 }
 
 func (x *chaos) configure() {
-	set := Settings{PanicThreshold: []int{-1, 0, 30, 100}[x.r.IntN(4)]}
+	set := Settings{PanicThreshold: []int{-1, 0, 30, 100}[x.r.IntN(4)], Connect: x.plant.probe}
+	set.Guard = Guard{MaxRemoval: []int{-1, 10, 50}[x.r.IntN(3)], Hold: time.Duration(1+x.r.IntN(5)) * time.Second}
 	if x.r.IntN(3) > 0 {
 		set.Check = &Check{Interval: time.Duration(1+x.r.IntN(2000)) * time.Millisecond, Timeout: 300 * time.Millisecond, UnhealthyAfter: 1 + x.r.IntN(3)}
 		set.ProbeID = fmt.Sprint(x.r.IntN(2))
@@ -176,7 +182,7 @@ func (x *chaos) settledDown() {
 	got := []string{}
 	w := x.view.Load()
 	for _, e := range w.members {
-		if !Of(e).covering { // removed, but still in use
+		if m := Of(e); !m.covering && m.heldUntil == 0 { // removed, but still in use
 			got = append(got, e.ID().Address)
 		}
 	}
@@ -196,6 +202,9 @@ func (x *chaos) settledDown() {
 		}
 		state := Of(e).machine.State()
 		in := slices.Contains(w.usable, e)
+		if Of(e).quietUntil > 0 && !in {
+			in = slices.Contains(w.reserve, e)
+		}
 		if good := state == health.Healthy || state == health.HalfOpen; good && !in || !good && in && !w.panic {
 			x.t.Fatalf("%v is %v and in the view: %v", e.ID(), state, in)
 		}
@@ -248,7 +257,7 @@ func (x *chaos) run(changes int) {
 	x.settledDown()
 	time.Sleep(10 * time.Second)
 	// Those that still stand in for members without a verdict are kept rightly.
-	kept := slices.DeleteFunc(x.Endpoints(), func(e *endpoint.Endpoint) bool { return Of(e).covering })
+	kept := slices.DeleteFunc(x.Endpoints(), func(e *endpoint.Endpoint) bool { return Of(e).covering || Of(e).heldUntil > 0 })
 	if len(kept) != len(x.named) {
 		x.t.Errorf("%d endpoints are kept of %d named", len(kept), len(x.named))
 	}
@@ -289,12 +298,13 @@ func TestEverythingAtOnce(t *testing.T) {
 				for i := range 200 {
 					switch r.IntN(4) {
 					case 0:
-						st.Update(specs(all[:1+r.IntN(len(all))]...))
+						st.Take(discovery.Update{Endpoints: specs(all[:r.IntN(len(all)+1)]...)})
+						st.Take(discovery.Update{Err: errIll})
 					case 1:
 						st.plant.set([]error{nil, errIll, engine.ErrRefused, errHole}[r.IntN(4)], all[r.IntN(len(all))])
 					case 2:
 						st.Configure(st.with(Settings{Check: &Check{Interval: 20 * time.Millisecond, Timeout: 10 * time.Millisecond},
-							ProbeID: fmt.Sprint(i % 2), Breaker: health.Breaker{OpenFor: 5 * time.Millisecond, FailureRate: 60 * r.IntN(2)}}))
+							ProbeID: fmt.Sprint(i % 2), Guard: Guard{Hold: 100 * time.Millisecond}, Breaker: health.Breaker{OpenFor: 5 * time.Millisecond, FailureRate: 60 * r.IntN(2)}}))
 					case 3:
 						st.Snapshot()
 						st.RetryAfter(st.rt.Now())
