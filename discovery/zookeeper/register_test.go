@@ -57,6 +57,7 @@ var web = discovery.Instance{Service: "e", ID: "w/1", Address: "10.0.0.1:80", We
 const webNode = "/services/e/w%2F1"
 
 func TestRegister(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.timeout = 600
 	source := start(t, s.config())
@@ -80,18 +81,30 @@ func TestRegister(t *testing.T) {
 	}
 	s.mu.Unlock()
 	reported(t, reports, "<nil>")
-	source.want("")
-	source.want("10.0.0.1:80*3")
+	s.mu.Lock()
+	if n := s.nodes[webNode]; n == nil || n.owner == owner {
+		t.Errorf("after the session had expired: %+v", n)
+	}
+	s.mu.Unlock()
 
 	s.delete(webNode) // by somebody's hand: it is made again, at the next look
 	reported(t, reports, "<nil>")
-	source.want("")
-	source.want("10.0.0.1:80*3")
-
+	if _, there := s.get(webNode); !there {
+		t.Error("the node was not made again")
+	}
 	stop()
-	source.want("")
 	if _, there := s.get(webNode); there {
 		t.Error("the node is still there")
+	}
+	for deadline := time.After(limit); ; { // whether it saw the moments without is chance
+		select {
+		case got := <-source.news:
+			if got == "" {
+				return
+			}
+		case <-deadline:
+			t.Fatal("the source did not see that it is gone")
+		}
 	}
 }
 

@@ -181,6 +181,7 @@ func TestOracle(t *testing.T) {
 
 // TestOutages: the set is published again after each, and never a part of it.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.timeout = 300 // pings every 100 ms; silence is noticed after 200 ms
 	s.set("/services/e/a", "10.0.0.1:80")
@@ -262,6 +263,7 @@ func cutShort(kind int32) func(int32, string, []byte) []byte {
 }
 
 func TestServersTakeTurns(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.set("/services/e/a", "10.0.0.1:80")
 	c := s.config()
@@ -274,6 +276,7 @@ func TestServersTakeTurns(t *testing.T) {
 }
 
 func TestAuthentication(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.set("/services/e/a", "10.0.0.1:80")
 	s.set("/services/e/b", "10.0.0.2:80")
