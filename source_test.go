@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +113,45 @@ func TestARegistryThatLosesItsData(t *testing.T) {
 	}
 	if status, body := get(t, front.Client(), front.URL); status != 503 {
 		t.Errorf("%d %q after the guard was switched off", status, body)
+	}
+}
+
+// TestAColdStartWhileTheRegistryIsDown: what a source named last is there again, and it is
+// said that it may be old.
+func TestAColdStartWhileTheRegistryIsDown(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "snapshots")
+	source := make(byHand)
+	c := fromHand(source, config.Guard{})
+	c.Snapshot = folder
+	one := named(t, "one")
+	up := start(t, c)
+	source.names(t, one)
+	front := httptest.NewServer(up)
+	get(t, front.Client(), front.URL)
+	front.Close()
+	shut(t, up)
+
+	down := start(t, c)
+	source <- discovery.Update{Err: errors.New("connection refused")}
+	front = httptest.NewServer(down)
+	defer front.Close()
+	if status, body := get(t, front.Client(), front.URL); status != 200 {
+		t.Errorf("%d %q, want what the snapshot has", status, body)
+	}
+	if s := down.Status().Services[0].Source; !s.Stale || !strings.Contains(s.Error, "using the snapshot of ") || !strings.HasSuffix(s.Error, ": connection refused") {
+		t.Errorf("%+v, want it stale, with the snapshot and the reason", s)
+	}
+	source.names(t, one, named(t, "two"))
+	eventually(t, "it is back", func() bool { s := down.Status().Services[0]; return !s.Source.Stale && len(s.Endpoints) == 2 })
+	if err := down.Apply(fromHand(source, config.Guard{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	source.names(t, one)
+	shut(t, down)
+	if _, err := os.Stat(folder); err == nil {
+		t.Error("snapshots are written although they are switched off")
 	}
 }

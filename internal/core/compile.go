@@ -48,6 +48,7 @@ type servicePlan struct {
 	key         *affinity.Key
 	retry       exchange.Retry
 	feed        Feed
+	snapshots   string // folder; empty: none are kept
 }
 
 // compile reports every problem it finds.
@@ -61,7 +62,11 @@ func compile(c config.Config, feed func(path string, s config.Service) (Feed, er
 	for name, s := range full.Services {
 		at := config.Key("services", name)
 		sp, err := compileService(at, s, full.Timeouts, feed)
-		problems = append(problems, problemsOf(at, err)...)
+		if err != nil {
+			problems = append(problems, problemsOf(at, err)...)
+			continue
+		}
+		sp.snapshots = full.Snapshot
 		p.services[name] = sp
 	}
 	patterns := make([]route.Pattern, len(full.Routes))

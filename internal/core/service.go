@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/discovery/snapshot"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/service"
@@ -20,6 +21,7 @@ type running struct {
 	keeper engine.Join
 	config config.Service
 	stopIt func() // the source; nil if none runs
+	folder string // where the source's last set is kept; empty: nowhere
 
 	retiredAt time.Duration // guarded by Proxy.mu
 	emptied   bool          // its endpoints were told to go; likewise
@@ -92,7 +94,7 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 	for _, pool := range r.all() {
 		pool.Configure(sp.connections)
 	}
-	same := reflect.DeepEqual(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
+	same := r.folder == sp.snapshots && reflect.DeepEqual(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
 	r.config = sp.config
 	if !same {
 		r.unfeed()
@@ -104,11 +106,18 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 
 // feed has the service told its endpoints.
 func (r *running) feed(p *Proxy, sp *servicePlan) {
+	r.folder = sp.snapshots
 	if sp.feed.Source == nil || p.opts.Start == nil {
 		r.Update(sp.feed.Static)
 		return
 	}
-	r.stopIt = p.opts.Start(sp.feed.Source, r.Take)
+	source := sp.feed.Source
+	if r.folder != "" {
+		source = snapshot.New(r.folder, r.Name(), source, func(err error) {
+			p.opts.Logger.Warn("snapshot", "service", r.Name(), "error", err)
+		})
+	}
+	r.stopIt = p.opts.Start(source, r.Take)
 }
 
 func (r *running) unfeed() {
