@@ -1,0 +1,123 @@
+package live
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/test/internal/rig"
+)
+
+const (
+	many     = 1000 // instances of one service
+	services = 200
+	filled   = 3 * time.Minute // bounds the registration of so many on a busy machine
+)
+
+// crowd: 200 services, and 1,000 instances of one, all of which register themselves. Another
+// poise watches them all.
+func (w *world) crowd(t *testing.T) {
+	quiet.RLock()
+	defer quiet.RUnlock()
+	w.services(t)
+	w.instances(t)
+}
+
+// services: each of the routes leads to its own service, and a change of any is seen.
+func (w *world) services(t *testing.T) {
+	var cast [2][]discovery.Instance
+	var body, routes strings.Builder
+	for i := range services {
+		name := fmt.Sprintf("s%03d", i)
+		for k := range cast {
+			if k == 0 || i%10 == 0 {
+				cast[k] = append(cast[k], discovery.Instance{Service: name, Address: w.draw(t), Weight: 1})
+			}
+		}
+		fmt.Fprintf(&body, "  %s: {source: {%s}, policy: round_robin}\n", name, w.registry.source(w.at, name, ""))
+		fmt.Fprintf(&routes, "  - {match: {path: /%s}, service: %[1]s}\n", name)
+	}
+	old := w.many(t, cast[0])
+	for _, r := range w.relays {
+		r.count()
+	}
+	began := time.Now()
+	p := w.run(t, "services:\n"+body.String()+"routes:\n"+routes.String())
+	for _, in := range cast[0] {
+		until(t, p.address, in, filled)
+	}
+	conns := 0
+	for _, r := range w.relays {
+		conns += r.count()
+	}
+	w.row.all = fmt.Sprintf("all seen %.1f s after poise started, %d connections made", time.Since(began).Seconds(), conns)
+	fresh := w.many(t, cast[1])
+	for _, in := range cast[1] {
+		until(t, p.address, in, filled)
+	}
+	t.Log(w.row.all)
+	p.Kill()
+	old.Kill()
+	fresh.Kill()
+}
+
+// many starts a process of endpoints and waits until all are announced.
+func (w *world) many(t *testing.T, all []discovery.Instance) *rig.Process {
+	t.Helper()
+	p := launch(t, cast{Kind: w.registry.kind, Server: w.server.address(), Lease: 30 * time.Second, Instances: all})
+	announcedAll(t, p, len(all), filled)
+	return p
+}
+
+// until asks for a service until in answers.
+func until(t *testing.T, address string, in discovery.Instance, within time.Duration) {
+	t.Helper()
+	var c *rig.Conn
+	for limit := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
+		name, next, err := ask(c, address, []byte("GET /"+in.Service+" HTTP/1.1\r\nHost: live\r\n\r\n"))
+		c = next
+		if err == nil && name == in.Address {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s of service %s does not answer: %s %v", in.Address, in.Service, name, err)
+		}
+	}
+	if c != nil {
+		c.Close()
+	}
+}
+
+// instances: every one of a thousand gets its turn, while a load runs and a third of them
+// leaves.
+func (w *world) instances(t *testing.T) {
+	var all []discovery.Instance
+	for range many {
+		all = append(all, discovery.Instance{Service: "big", Address: w.draw(t), Weight: 1})
+	}
+	third := many / 3
+	began := time.Now()
+	leaving := w.many(t, all[:third])
+	p := w.run(t, fmt.Sprintf("services: {big: {source: {%s}, policy: round_robin}}\nroutes: [{service: big}]\n", w.registry.source(w.at, "big", "")))
+	l := begin(t, p.address, "/", 2)
+	w.many(t, all[third:])
+	registered := time.Since(began)
+	for _, in := range all {
+		l.comes(t, in.Address, began, filled)
+	}
+	w.row.registered = fmt.Sprintf("registered in %.1f s, all had answered after %.1f s", registered.Seconds(), time.Since(began).Seconds())
+	t.Log(w.row.registered)
+	since := time.Now()
+	leaving.Signal(syscall.SIGTERM)
+	leaving.Await("(?m)^removed$")
+	for _, in := range all[:third] {
+		l.goes(t, in.Address, since, filled)
+	}
+	l.stop()
+	l.flawless(t)
+	w.row.requests += l.total
+	p.Kill()
+}

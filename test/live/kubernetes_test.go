@@ -1,0 +1,188 @@
+package live
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/test/internal/rig"
+	"github.com/poise-lb/poise/test/live/recipe"
+)
+
+// kubernetes is the API server over an etcd, without the controllers that would write
+// slices: the endpoints write their own. It accepts no slice with an address of this machine
+// alone, so endpoints listen on one of its other addresses.
+func kubernetes() *registry {
+	return &registry{
+		name: "kubernetes", kind: "kubernetes", spare: 2, host: outside(),
+		refused: `(?i)\b401\b|unauthorized|not accepted`,
+		missing: func() error {
+			if outside() == "" {
+				return recipe.Unavailable{Reason: "this machine has no address but 127.0.0.1, and slices may not have that"}
+			}
+			_, err := find("etcd34")
+			return err
+		},
+		run: kubernetesRun, put: kubernetesPut, drop: kubernetesDrop,
+		ready:  func(s *server) error { _, err := kubernetesCall(s.address(), "GET", "/readyz", nil); return err },
+		secure: func(*server) error { return nil }, // it knows no token but ours
+		source: func(at, service, password string) string {
+			if password == "" {
+				password = kubernetesToken
+			}
+			return fmt.Sprintf("kubernetes: {server: %q, namespace: default, service: %s, port: http, token: %q, tls: {insecure_skip_verify: true}}",
+				"https://"+at, service, password)
+		},
+		client: func(s *server, service string) (rig.Command, bool) {
+			return rig.Command{Path: filepath.Join(s.bin, "clients"), Args: []string{"kubernetes", "https://" + s.address(), service},
+				Env: []string{"LIVE_TOKEN=" + kubernetesToken}}, true
+		},
+	}
+}
+
+// kubernetesToken is for the servers of one run: it is drawn, and endpoints are told.
+var kubernetesToken = func() string {
+	if token := os.Getenv("LIVE_TOKEN"); token != "" {
+		return token
+	}
+	token := rand.Text()
+	os.Setenv("LIVE_TOKEN", token)
+	return token
+}()
+
+// outside is an address of this machine that is not a loopback one; empty: it has none.
+func outside() string {
+	all, _ := net.InterfaceAddrs()
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	return ""
+}
+
+func kubernetesRun(s *server) []rig.Command {
+	bin, err := find("etcd34")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	token := kubernetesToken
+	if s.password != "" {
+		token = s.password
+	}
+	keyFile, tokens := filepath.Join(s.data, "sa.key"), filepath.Join(s.data, "tokens.csv")
+	rig.Write(s.t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+	rig.Write(s.t, tokens, token+`,live,1,"system:masters"`+"\n")
+	const issuer = "https://kubernetes.default.svc"
+	return []rig.Command{
+		etcdCommand(filepath.Join(bin, "usr/bin/etcd"), s.data, s.spare[0], s.spare[1]),
+		{Path: filepath.Join(s.bin, "kube-apiserver"), Args: []string{
+			"--etcd-servers=http://" + local(s.spare[0]), "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", s.port),
+			"--cert-dir=" + filepath.Join(s.data, "certs"), "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
+			"--authorization-mode=AlwaysAllow", "--token-auth-file=" + tokens, "--anonymous-auth=false",
+			"--service-account-issuer=" + issuer, "--api-audiences=" + issuer,
+			"--service-account-key-file=" + keyFile, "--service-account-signing-key-file=" + keyFile,
+			"--disable-admission-plugins=ServiceAccount", "--profiling=false", "--storage-initialization-timeout=60s", "-v=0",
+		}},
+	}
+}
+
+// trusting is for a server that has made its certificate a moment ago.
+var trusting = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 16}}
+
+const slicesPath = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+
+// kubernetesCall returns the status; every status that says no is an error.
+func kubernetesCall(server, method, path string, in any) (int, error) {
+	text, err := json.Marshal(in)
+	if err != nil {
+		return 0, err
+	}
+	q, err := http.NewRequest(method, "https://"+server+path, strings.NewReader(string(text)))
+	if err != nil {
+		return 0, err
+	}
+	q.Header.Set("Authorization", "Bearer "+kubernetesToken)
+	q.Header.Set("Content-Type", "application/json")
+	a, err := trusting.Do(q)
+	if err != nil {
+		return 0, err
+	}
+	defer a.Body.Close()
+	var b [300]byte
+	n, _ := a.Body.Read(b[:])
+	if a.StatusCode >= 400 {
+		return a.StatusCode, fmt.Errorf("%s %s: status %d: %s", method, path, a.StatusCode, b[:n])
+	}
+	return a.StatusCode, nil
+}
+
+// kubernetesSlice has one endpoint: a slice has the same ports for all of its addresses.
+func kubernetesSlice(in discovery.Instance) (name string, slice any) {
+	host, port := split(in)
+	name = strings.NewReplacer(".", "-", ":", "-").Replace(in.Service + "-" + in.Address)
+	return name, map[string]any{
+		"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+		"metadata":  map[string]any{"name": name, "labels": map[string]string{"kubernetes.io/service-name": in.Service}},
+		"endpoints": []any{map[string]any{"addresses": []string{host}, "conditions": map[string]bool{"ready": true}}},
+		"ports":     []any{map[string]any{"name": "http", "port": port, "protocol": "TCP"}},
+	}
+}
+
+func kubernetesPut(s *server, in discovery.Instance) error {
+	_, slice := kubernetesSlice(in)
+	_, err := kubernetesCall(s.address(), "POST", slicesPath, slice)
+	return err
+}
+
+func kubernetesDrop(s *server, in discovery.Instance) error {
+	name, _ := kubernetesSlice(in)
+	_, err := kubernetesCall(s.address(), "DELETE", slicesPath+"/"+name, nil)
+	return err
+}
+
+// announceKubernetes does what the controllers do, which are not there: it writes the
+// endpoint's slice, again when it is gone, and removes it at the end.
+func announceKubernetes(server string, _ time.Duration) announcer {
+	return func(ctx context.Context, in discovery.Instance, report func(error)) error {
+		name, slice := kubernetesSlice(in)
+		there := false
+		for ctx.Err() == nil {
+			status, err := kubernetesCall(server, "GET", slicesPath+"/"+name, nil)
+			if status == http.StatusNotFound {
+				there = false
+				_, err = kubernetesCall(server, "POST", slicesPath, slice)
+			}
+			switch {
+			case err != nil:
+				report(err)
+			case !there:
+				there = true
+				report(nil)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(2 * time.Second):
+			}
+		}
+		_, err := kubernetesCall(server, "DELETE", slicesPath+"/"+name, nil)
+		return err
+	}
+}

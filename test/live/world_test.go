@@ -1,0 +1,196 @@
+package live
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/test/internal/rig"
+)
+
+// service is the one that the story is about.
+const service = "web"
+
+// A world is everything that runs for one registry.
+type world struct {
+	t        *testing.T // of the whole story: what runs outlives the step that starts it
+	registry *registry
+	binary   string // of poise
+	bin      string // of the server
+	server   *server
+	relays   []*relay
+	at       string // the server's address as poise has it
+	proxy    *proxy
+	load     *load
+	running  map[string]*rig.Process // endpoints by address
+	row      row
+}
+
+func newWorld(t *testing.T, r *registry, bin, binary string) *world {
+	return &world{t: t, registry: r, bin: bin, binary: binary, running: make(map[string]*rig.Process),
+		row: row{name: r.name, bound: time.Second}}
+}
+
+// A step is a part of the story. Steps stand on each other.
+type step struct {
+	name string
+	play func(*testing.T)
+}
+
+func (w *world) steps() []step {
+	all := []step{{"pull", w.pull}, {"add", w.add}}
+	if w.registry.weights {
+		all = append(all, step{"weight", w.weight})
+	}
+	all = append(all, step{"remove", w.remove})
+	if w.registry.lease > 0 {
+		all = append(all, step{"expiry", w.expiry})
+	}
+	all = append(all, []step{
+		{"times", w.times},
+		{"restart", w.restart},
+		{"loss", w.loss},
+		{"freeze", w.freeze},
+		{"cut", w.cut},
+		{"hole", w.hole},
+		{"crowd", w.crowd},
+		{"end", w.end},
+		{"password", w.wrongPassword},
+	}...)
+	for i, s := range all {
+		all[i].play = func(t *testing.T) {
+			began := time.Now()
+			s.play(t)
+			if w.load != nil {
+				w.load.flawless(t)
+			}
+			say("%s: %s took %.1f s", w.registry.name, s.name, time.Since(began).Seconds())
+		}
+	}
+	return all
+}
+
+// serve starts a process with one endpoint that registers itself, and waits until it has.
+func (w *world) serve(t *testing.T) discovery.Instance {
+	t.Helper()
+	in := discovery.Instance{Service: service, Address: w.draw(t), Weight: 1}
+	w.running[in.Address] = launch(w.t, cast{Kind: w.registry.kind, Server: w.server.address(), Lease: w.registry.lease, Instances: []discovery.Instance{in}})
+	announcedAll(t, w.running[in.Address], 1, startTime)
+	return in
+}
+
+// draw returns an unused address for an endpoint.
+func (w *world) draw(t *testing.T) string {
+	t.Helper()
+	address := rig.Address(t)
+	if w.registry.host != "" {
+		_, port, _ := net.SplitHostPort(address)
+		address = net.JoinHostPort(w.registry.host, port)
+	}
+	return address
+}
+
+// leave ends an endpoint as operators do: it leaves the registry, serves on for a moment,
+// and ends.
+func (w *world) leave(t *testing.T, in discovery.Instance) {
+	t.Helper()
+	p := w.running[in.Address]
+	delete(w.running, in.Address)
+	p.Signal(syscall.SIGTERM)
+	p.Await("(?m)^removed$")
+}
+
+// all waits until every endpoint that runs answers requests from now on.
+func (w *world) all(t *testing.T, within time.Duration) {
+	t.Helper()
+	since := time.Now()
+	for address := range w.running {
+		w.load.comes(t, address, since, within)
+	}
+}
+
+// connect makes the network between poise and the server.
+func (w *world) connect(t *testing.T) {
+	t.Helper()
+	offsets := w.registry.ports[:w.registry.relayed]
+	if len(offsets) == 0 {
+		offsets = []int{0}
+	}
+	port := drawPort(t, offsets)
+	for _, off := range offsets {
+		w.relays = append(w.relays, newRelay(w.t, local(port+off), local(w.server.port+off)))
+	}
+	w.at = local(port)
+}
+
+func (w *world) network(t *testing.T, m mode) {
+	t.Helper()
+	for _, r := range w.relays {
+		r.set(t, m)
+	}
+}
+
+// A proxy is poise run with a file.
+type proxy struct {
+	*rig.Process
+	address, file string
+}
+
+// run starts poise with a file of services and routes, and waits until it listens.
+func (w *world) run(t *testing.T, body string) *proxy {
+	t.Helper()
+	p := &proxy{address: rig.Address(t), file: filepath.Join(w.t.TempDir(), "poise.yaml")}
+	p.write(t, body)
+	p.Process = rig.Start(w.t, rig.Command{Path: w.binary, Args: []string{"run", "-c", p.file}})
+	p.Await("(?m)^poise: ready on ")
+	return p
+}
+
+func (p *proxy) write(t *testing.T, body string) {
+	t.Helper()
+	rig.Write(t, p.file, fmt.Sprintf("version: 1\nlisten: [%q]\n%s", p.address, body))
+}
+
+// one is the body of a file with one service for every request. Turns make plain at once
+// who is in use.
+func (w *world) one(at, password string) string {
+	return fmt.Sprintf("services:\n  %s:\n    source: {%s}\n    policy: weighted_round_robin\nroutes: [{service: %[1]s}]\n",
+		service, w.registry.source(at, service, password))
+}
+
+// silentAbout fails the test if a log has a secret, plain or as in HTTP's basic
+// authentication.
+func (p *proxy) silentAbout(t *testing.T, secrets ...string) {
+	t.Helper()
+	for _, s := range secrets {
+		for _, user := range []string{"", "live:", "root:", "nacos:"} {
+			text := s
+			if user != "" {
+				text = base64.StdEncoding.EncodeToString([]byte(user + s))
+			}
+			if strings.Contains(p.Text(), text) {
+				t.Errorf("the log has the password in it, %s", map[bool]string{true: "as it is", false: "encoded"}[user == ""])
+			}
+		}
+	}
+}
+
+// official is the command that watches a service by the registry's official client.
+func official(kind, server, service string) (rig.Command, bool) {
+	dir, err := find("clients")
+	if err != nil {
+		return rig.Command{}, false
+	}
+	home, err := os.MkdirTemp("", "live-client")
+	if err != nil {
+		return rig.Command{}, false
+	}
+	return rig.Command{Path: filepath.Join(dir, "clients"), Args: []string{kind, server, service}, Env: []string{"TMPDIR=" + home}}, true
+}
