@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poise-lb/poise/config"
@@ -28,6 +29,7 @@ type plan struct {
 	tree     *route.Tree
 	routes   []routePlan
 	services map[string]*servicePlan
+	discover map[string]*directoryPlan
 	table    exchange.Table // without routes
 }
 
@@ -38,7 +40,11 @@ type routePlan struct {
 	rules   *rewrite.Rules
 	timeout time.Duration
 	whole   bool // the timeout was given, so it bounds the whole exchange
+	segment int  // of the path that names the service, where it is discovered
 }
+
+// A feeder says where the endpoints of a service come from: see Options.Feed.
+type feeder func(path string, s config.Service) (Feed, error)
 
 type servicePlan struct {
 	config      config.Service
@@ -52,12 +58,12 @@ type servicePlan struct {
 }
 
 // compile reports every problem it finds.
-func compile(c config.Config, feed func(path string, s config.Service) (Feed, error)) (*plan, error) {
+func compile(c config.Config, feed feeder) (*plan, error) {
 	full := c.WithDefaults()
 	if err := full.Validate(); err != nil {
 		return nil, err
 	}
-	p := &plan{config: full, services: make(map[string]*servicePlan)}
+	p := &plan{config: full, services: make(map[string]*servicePlan), discover: make(map[string]*directoryPlan)}
 	var problems []config.Problem
 	for name, s := range full.Services {
 		at := config.Key("services", name)
@@ -69,14 +75,13 @@ func compile(c config.Config, feed func(path string, s config.Service) (Feed, er
 		sp.snapshots = full.Snapshot
 		p.services[name] = sp
 	}
-	patterns := make([]route.Pattern, len(full.Routes))
-	for i, r := range full.Routes {
-		patterns[i] = route.Pattern{Host: r.Match.Host, Path: r.Match.Path, Methods: r.Match.Methods}
-		rules, err := rewrite.Compile(r.Rewrite, r.Headers)
-		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
-		problems = append(problems, patternProblem(i, patterns[i].Check())...)
-		p.routes = append(p.routes, routePlan{rules: rules, timeout: cmp.Or(r.Timeout, headTimeout), whole: r.Timeout != 0})
+	for name := range full.Discover {
+		d, err := compileDirectory(name, &full, feed)
+		problems = append(problems, problemsOf(config.Key("discover", name), err)...)
+		p.discover[name] = d
 	}
+	patterns, bad := p.compileRoutes()
+	problems = append(problems, bad...)
 	if len(problems) == 0 {
 		var err error
 		if p.tree, err = route.Build(patterns); err != nil {
@@ -92,6 +97,22 @@ func compile(c config.Config, feed func(path string, s config.Service) (Feed, er
 	}
 	p.table = exchange.Table{Tree: p.tree, Trusted: trusted, Stall: full.Timeouts.Stall}
 	return p, nil
+}
+
+// compileRoutes fills in routes and returns their patterns.
+func (p *plan) compileRoutes() (patterns []route.Pattern, problems []config.Problem) {
+	for i, r := range p.config.Routes {
+		pattern := route.Pattern{Host: r.Match.Host, Path: r.Match.Path, Methods: r.Match.Methods}
+		rules, err := rewrite.Compile(r.Rewrite, r.Headers)
+		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
+		problems = append(problems, patternProblem(i, pattern.Check())...)
+		patterns = append(patterns, pattern)
+		p.routes = append(p.routes, routePlan{
+			rules: rules, timeout: cmp.Or(r.Timeout, headTimeout), whole: r.Timeout != 0,
+			segment: slices.Index(strings.Split(r.Match.Path, "/"), "{service}") - 1,
+		})
+	}
+	return patterns, problems
 }
 
 // problemsOf gives errors of compiled parts the path of what they were compiled from.
@@ -134,7 +155,7 @@ func conflictProblem(err error) []config.Problem {
 		Message: fmt.Sprintf("matches exactly what routes[%d] matches", c.I)}}
 }
 
-func compileService(at string, s config.Service, t config.Timeouts, feed func(string, config.Service) (Feed, error)) (*servicePlan, error) {
+func compileService(at string, s config.Service, t config.Timeouts, feed feeder) (*servicePlan, error) {
 	p := &servicePlan{config: s}
 	var err error
 	if p.settings.Policy, p.key, err = compilePolicy(at, s.Policy); err != nil {

@@ -52,12 +52,13 @@ type Proxy struct {
 	hurry    atomic.Bool
 	clients  clients
 
-	apply    sync.Mutex // one Apply at a time; nothing below it waits
-	services map[string]*running
-	mu       sync.Mutex // guards retired
-	retired  []*running
-	wake     engine.Signal // the housekeeper's
-	keeper   engine.Join
+	apply       sync.Mutex // one Apply at a time; nothing below it waits
+	services    map[string]*running
+	directories map[string]*directory // of services that requests name
+	mu          sync.Mutex            // guards retired
+	retired     []*running
+	wake        engine.Signal // the housekeeper's
+	keeper      engine.Join
 }
 
 // New starts a Proxy. Its errors are those of the configuration, with
@@ -116,7 +117,7 @@ func (p *Proxy) Apply(c config.Config) error {
 		sp := plan.services[name]
 		r := p.services[name]
 		if r == nil {
-			r = p.revive(name)
+			r = p.revive(name, nil, nil)
 		}
 		if r == nil {
 			r = p.start(name, sp)
@@ -126,74 +127,54 @@ func (p *Proxy) Apply(c config.Config) error {
 		next[name] = r
 		heads[name] = &exchange.Service{Service: r.Service, Name: name, Key: sp.key, Retry: sp.retry}
 	}
+	directories := p.direct(plan)
 	for i, r := range plan.config.Routes {
-		table.Routes = append(table.Routes, exchange.Route{
+		one := exchange.Route{
 			Service: heads[r.Service],
 			Rules:   plan.routes[i].rules,
 			Timeout: plan.routes[i].timeout,
 			Whole:   plan.routes[i].whole,
-		})
+		}
+		if r.Discover != "" {
+			one.Directory, one.Segment = directories[r.Discover], plan.routes[i].segment
+		}
+		table.Routes = append(table.Routes, one)
 	}
 	p.table.Store(&table)
 	p.config.Store(&plan.config)
-	p.retire(next)
-	p.services = next
+	p.replace(next, directories)
 	return nil
 }
 
-// retireAfter is how long a service that is not named any more is kept as it was, for
-// exchanges that began under an older table, and in case it is named again.
-const retireAfter = 5 * time.Second
+// direct returns the directories of a plan: those that are there already, configured, and
+// new ones. Called with apply held.
+func (p *Proxy) direct(plan *plan) map[string]*directory {
+	next := make(map[string]*directory, len(plan.discover))
+	for _, name := range slices.Sorted(maps.Keys(plan.discover)) {
+		d := p.directories[name]
+		if d == nil {
+			d = newDirectory(p, name)
+		}
+		d.configure(plan.discover[name])
+		next[name] = d
+	}
+	return next
+}
 
-// retire lets services go that are no longer named.
-func (p *Proxy) retire(next map[string]*running) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// replace makes these the services and directories of the proxy, and retires those that
+// are no longer named. Called with apply held.
+func (p *Proxy) replace(services map[string]*running, directories map[string]*directory) {
 	for _, name := range slices.Sorted(maps.Keys(p.services)) {
-		if r := p.services[name]; next[name] == nil {
-			r.retiredAt = p.rt.Now()
-			p.retired = append(p.retired, r)
+		if services[name] == nil {
+			p.retire(p.services[name])
 		}
 	}
-}
-
-// revive takes back the service of that name if it was retired a moment ago, with what
-// is known of its endpoints.
-func (p *Proxy) revive(name string) *running {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, r := range p.retired {
-		if r.Name() == name && !r.emptied {
-			p.retired = slices.Delete(p.retired, i, i+1)
-			return r
+	for _, name := range slices.Sorted(maps.Keys(p.directories)) {
+		if directories[name] == nil {
+			p.directories[name].close()
 		}
 	}
-	return nil
-}
-
-// dismiss has retired services drain their endpoints, and then stops them.
-func (p *Proxy) dismiss(now time.Duration) {
-	var empty, done []*running
-	p.mu.Lock()
-	p.retired = slices.DeleteFunc(p.retired, func(r *running) bool {
-		switch {
-		case !r.emptied && now-r.retiredAt >= retireAfter:
-			r.emptied = true
-			empty = append(empty, r)
-		case r.emptied && len(r.Snapshot()) == 0:
-			done = append(done, r)
-			return true
-		}
-		return false
-	})
-	p.mu.Unlock()
-	for _, r := range empty {
-		r.unfeed()
-		r.Update(nil)
-	}
-	for _, r := range done {
-		r.stop()
-	}
+	p.services, p.directories = services, directories
 }
 
 // Config is the configuration in force, with defaults.
@@ -212,6 +193,7 @@ func (p *Proxy) AwaitReady(by time.Duration) bool {
 	return ready
 }
 
+// running are the services that the configuration names.
 func (p *Proxy) running() []*running {
 	p.apply.Lock()
 	defer p.apply.Unlock()
@@ -222,23 +204,46 @@ func (p *Proxy) running() []*running {
 	return out
 }
 
+// discovered are the services that requests have named.
+func (p *Proxy) discovered() (out []*running) {
+	for _, d := range p.allDirectories() {
+		for _, e := range d.sorted() {
+			out = append(out, e.running)
+		}
+	}
+	return out
+}
+
+func (p *Proxy) allDirectories() (out []*directory) {
+	p.apply.Lock()
+	defer p.apply.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(p.directories)) {
+		out = append(out, p.directories[name])
+	}
+	return out
+}
+
 // keep is the housekeeper: once a second it closes connections that have been idle for
 // too long and stops services that nobody uses any more.
 func (p *Proxy) keep() {
 	for !p.stopping.Load() {
 		p.wake.Wait(p.rt.Now() + time.Second)
 		now := p.rt.Now()
-		for _, r := range p.running() {
+		for _, d := range p.allDirectories() {
+			d.forget(now)
+		}
+		for _, r := range append(p.running(), p.discovered()...) {
 			r.sweep(now)
 		}
 		p.dismiss(now)
 	}
 }
 
-// Services are those of the configuration in force, by name.
+// Services are those of the configuration in force, by name, and after them those that
+// requests have named; the name of such a one is that of its entry, a slash, and its own.
 func (p *Proxy) Services() []*service.Service {
 	var out []*service.Service
-	for _, r := range p.running() {
+	for _, r := range append(p.running(), p.discovered()...) {
 		out = append(out, r.Service)
 	}
 	return out
@@ -258,6 +263,9 @@ func (p *Proxy) Close() (drained bool) {
 	drained = p.clients.drain(p.rt, &p.hurry)
 	p.wake.Set()
 	p.keeper.Wait()
+	for _, d := range p.allDirectories() {
+		d.close()
+	}
 	p.mu.Lock()
 	last := p.retired
 	p.mu.Unlock()

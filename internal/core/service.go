@@ -23,6 +23,9 @@ type running struct {
 	stopIt func() // the source; nil if none runs
 	folder string // where the source's last set is kept; empty: nowhere
 
+	directory *directory     // that started it; nil: it stands in the configuration
+	plan      *directoryPlan // what it was last configured by; guarded by Proxy.mu once retired
+
 	retiredAt time.Duration // guarded by Proxy.mu
 	emptied   bool          // its endpoints were told to go; likewise
 

@@ -15,7 +15,7 @@ import (
 // attempt tries e: nil if a response was delivered. It is the only caller of the pair
 // Begin and Settle.
 func (x *Exchange) attempt(e *endpoint.Endpoint) (err *Error) {
-	s := x.route.Service
+	s := x.service
 	x.attempts++
 	x.choice.Tried.Add(e)
 	x.response.Reset()
@@ -158,7 +158,7 @@ func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
 		t.log.Reason, o.Failed = record.ReasonStatus, true
 	}
 	t.log.Time = now - t.began
-	x.route.Service.Settle(e, o, counts)
+	x.service.Settle(e, o, counts)
 }
 
 // failing reports whether an endpoint that answers so is taken to be unable to serve. 500

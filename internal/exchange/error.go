@@ -53,12 +53,11 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Errors without a cause of their own.
 var (
-	errNoRoute    = &Error{Status: 404, Reason: "no-route", Side: ByClient}
-	errMethod     = &Error{Status: 405, Reason: "method-not-allowed", Side: ByClient}
-	errNoEndpoint = &Error{Status: 503, Reason: "no-endpoint", Side: ByEndpoint}
-	errUnasked    = &Error{Status: 502, Reason: "unexpected-upgrade", Side: ByEndpoint}
-	errInterim    = &Error{Status: 502, Reason: "too-many-interim-responses", Side: ByEndpoint}
-	errPanic      = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
+	errNoRoute = &Error{Status: 404, Reason: "no-route", Side: ByClient}
+	errMethod  = &Error{Status: 405, Reason: "method-not-allowed", Side: ByClient}
+	errUnasked = &Error{Status: 502, Reason: "unexpected-upgrade", Side: ByEndpoint}
+	errInterim = &Error{Status: 502, Reason: "too-many-interim-responses", Side: ByEndpoint}
+	errPanic   = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
 )
 
 // connectError says why no connection to the endpoint could be had.

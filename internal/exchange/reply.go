@@ -90,8 +90,8 @@ func hasPrefix(b []byte, s string) bool {
 // retryAfter is when asking again may help, in whole seconds, rounded up.
 func (x *Exchange) retryAfter() string {
 	wait := time.Second
-	if x.route != nil {
-		wait = x.route.Service.RetryAfter(x.rt.Now())
+	if x.service != nil {
+		wait = x.service.RetryAfter(x.rt.Now())
 	}
 	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 }
@@ -109,6 +109,8 @@ var explanations = map[string]string{
 	"method-not-allowed":         "no route takes this method here",
 	"bad-path":                   "the path cannot be understood safely",
 	"no-endpoint":                "no endpoint of the service is available",
+	"unknown-service":            "there is no service of that name",
+	"too-many-services":          "no further service can be watched now",
 	"endpoint-busy":              "the endpoint has as many connections as it may have",
 	"connect-failed":             "the endpoint could not be reached",
 	"connect-timeout":            "the endpoint could not be reached in time",

@@ -22,7 +22,7 @@ func (x *Exchange) again(err *Error) bool {
 }
 
 func (x *Exchange) mayRepeat(err *Error) bool {
-	r := &x.route.Service.Retry
+	r := &x.service.Retry
 	if x.attempts >= r.Attempts || x.client.Sent() || x.rt.Now() >= x.deadline {
 		return false
 	}

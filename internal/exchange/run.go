@@ -25,6 +25,8 @@ type Exchange struct {
 	client Client
 	peer   *Peer
 	route  *Route
+	// service is the one the route leads to; nil before that is known.
+	service *Service
 
 	began    time.Duration
 	deadline time.Duration // of the route
@@ -50,7 +52,7 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client Client) {
 	}
 	x.rewrite()
 	if x.next = x.first(); x.next == nil {
-		x.fail(errNoEndpoint)
+		x.fail(x.unavailable())
 		return
 	}
 	for {
@@ -75,7 +77,7 @@ func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client Client
 
 func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client) {
 	x.rt, x.table, x.peer, x.client = rt, t, peer, client
-	x.route, x.next, x.attempts = nil, nil, 0
+	x.route, x.service, x.next, x.attempts = nil, nil, nil, 0
 	x.choice = policy.Attempt{}
 	x.upload.reset()
 	x.began = rt.Now()
@@ -84,7 +86,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client)
 	x.log.Method, x.log.Host, x.log.Path = x.Request.Method, x.Request.Host, x.Request.Path
 }
 
-// match finds the route. Matching is on the normalised path; what is forwarded stays raw
+// match finds the route and its service. Matching is on the normalised path; what is forwarded stays raw
 // unless the route rewrites it.
 func (x *Exchange) match() *Error {
 	q := &x.Request
@@ -98,7 +100,10 @@ func (x *Exchange) match() *Error {
 	}
 	x.route = &x.table.Routes[i]
 	x.deadline = x.began + x.route.Timeout
-	x.log.Route, x.log.Service = i, x.route.Service.Name
+	if err := x.enter(); err != nil {
+		return err
+	}
+	x.log.Route, x.log.Service = i, x.service.Name
 	return nil
 }
 
@@ -106,7 +111,7 @@ func (x *Exchange) match() *Error {
 func (x *Exchange) rewrite() {
 	q := &x.Request
 	clientIP := x.forward.fields(q, x.peer, x.table)
-	if k := x.route.Service.Key; k != nil {
+	if k := x.service.Key; k != nil {
 		if v, ok := k.Of(q, x.forward.norm, clientIP); ok {
 			x.choice.Key = policy.Hash(v)
 		}
@@ -123,8 +128,8 @@ const readyMax = 3 * time.Second
 // is given the time to learn of its endpoints and to probe them.
 func (x *Exchange) first() *endpoint.Endpoint {
 	e := x.pick()
-	if e == nil && !x.route.Service.Settled() {
-		x.route.Service.AwaitReady(min(x.deadline, x.rt.Now()+readyMax))
+	if e == nil && !x.service.Settled() {
+		x.service.AwaitReady(min(x.deadline, x.rt.Now()+readyMax))
 		e = x.pick()
 	}
 	return e
@@ -132,15 +137,17 @@ func (x *Exchange) first() *endpoint.Endpoint {
 
 // pick asks the service for an endpoint that was not tried yet; nil: there is none.
 func (x *Exchange) pick() *endpoint.Endpoint {
-	s := x.route.Service
+	s := x.service
 	x.choice.Rand = x.rt.Rand()
 	x.choice.Seq = s.Seq(x.rt.Worker())
 	x.choice.Now = x.rt.Now()
 	return s.Pick(&x.choice)
 }
 
-// record hands the exchange to the access log and to the counters.
+// record hands the exchange to the access log and to the counters, and lets go of the
+// service.
 func (x *Exchange) record() {
+	x.leave()
 	x.log.BytesIn = x.upload.bytes
 	x.table.Counts.Add(x.rt.Worker(), x.log.Status, x.log.BytesIn, x.log.BytesOut)
 	if x.table.Sink == nil {

@@ -28,10 +28,12 @@ type Table struct {
 
 // A Route is where a match leads.
 type Route struct {
-	Service *Service
-	Rules   *rewrite.Rules
-	Timeout time.Duration // until the response head
-	Whole   bool          // Timeout bounds the whole exchange, content included
+	Service   *Service  // nil if there is a Directory
+	Directory Directory // has the service that the path names; nil: it is Service
+	Segment   int       // of the path that names it, from 0
+	Rules     *rewrite.Rules
+	Timeout   time.Duration // until the response head
+	Whole     bool          // Timeout bounds the whole exchange, content included
 }
 
 // A Service is a set of endpoints, with what a table says of it. The *service.Service
@@ -41,6 +43,7 @@ type Service struct {
 	Name  string
 	Key   *affinity.Key // nil: the policy needs none
 	Retry Retry
+	Uses  *Uses // nil: it is not forgotten
 }
 
 // Retry says when another attempt is made.
