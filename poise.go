@@ -12,6 +12,7 @@ import (
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/engine/std"
+	"github.com/poise-lb/poise/internal/sources"
 )
 
 // ErrClosed is what Serve returns after Close.
@@ -25,6 +26,7 @@ type Proxy struct {
 	handler std.Handler
 	log     *slog.Logger
 	access  *accessLog
+	sources sources.Set
 
 	serving sync.WaitGroup // connections and listeners
 	h2      http.Server    // for connections that have agreed on HTTP/2
@@ -45,10 +47,10 @@ func New(c Config) (*Proxy, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	p := &Proxy{rt: goroutine.New(), log: log, listeners: make(map[net.Listener]struct{})}
+	p := &Proxy{rt: goroutine.New(), log: log, sources: sources.Set{Log: log}, listeners: make(map[net.Listener]struct{})}
 	p.access = newAccessLog(log)
 	var err error
-	p.core, err = core.New(p.rt, c, core.Options{Logger: log, Sink: p.access.open, Feed: feed, Start: start})
+	p.core, err = core.New(p.rt, c, core.Options{Logger: log, Sink: p.access.open, Feed: p.feed, Start: start})
 	if err != nil {
 		p.access.close()
 		p.rt.Close()
