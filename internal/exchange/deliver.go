@@ -79,7 +79,7 @@ func isEventStream(r *message.Response) bool {
 // ended, or one has failed.
 func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	r := &x.response
-	if x.Request.Upgrade == nil || r.Upgrade == nil {
+	if !offered(x.Request.Upgrade, r.Upgrade) {
 		return errUnasked
 	}
 	x.endUpload(u)
@@ -95,6 +95,18 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	x.upload.bytes += carry(u.Stream, client, early)
 	down.Wait()
 	return nil
+}
+
+// offered reports whether the client has asked for the protocol that the endpoint has
+// switched to: any other is nobody's to choose (RFC 9110 §7.8).
+func offered(asked, chosen []byte) bool {
+	protocol, rest := message.NextToken(chosen)
+	for ; protocol != nil; protocol, rest = message.NextToken(rest) {
+		if !message.HasToken(asked, string(protocol)) {
+			return false
+		}
+	}
+	return asked != nil && chosen != nil
 }
 
 // carry copies from src to dst, first what was read already, and passes the end on: a
