@@ -108,6 +108,7 @@ var explanations = map[string]string{
 	"no-route":                   "no route matches this request",
 	"method-not-allowed":         "no route takes this method here",
 	"bad-path":                   "the path cannot be understood safely",
+	"last-hop":                   "the request was to go no further (Max-Forwards: 0)",
 	"no-endpoint":                "no endpoint of the service is available",
 	"unknown-service":            "there is no service of that name",
 	"too-many-services":          "no further service can be watched now",
@@ -128,6 +129,8 @@ var explanations = map[string]string{
 
 func statusText(status int) string {
 	switch status {
+	case 200:
+		return "OK"
 	case 400:
 		return "Bad Request"
 	case 404:

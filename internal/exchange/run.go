@@ -50,6 +50,10 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client Client) {
 		x.fail(err)
 		return
 	}
+	if err := x.hop(); err != nil {
+		x.fail(err)
+		return
+	}
 	x.rewrite()
 	if x.next = x.first(); x.next == nil {
 		x.fail(x.unavailable())
