@@ -19,6 +19,11 @@ func (e Endpoint) WithDefaults() Endpoint {
 	return filler{make(tags.Model)}.copy(reflect.ValueOf(e)).Interface().(Endpoint)
 }
 
+// WithDefaults returns h with what it does not say filled in.
+func (h Health) WithDefaults() Health {
+	return filler{make(tags.Model)}.copy(reflect.ValueOf(h)).Interface().(Health)
+}
+
 // A filler copies values of the model and gives them their defaults.
 type filler struct{ model tags.Model }
 

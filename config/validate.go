@@ -43,6 +43,15 @@ func (e Endpoint) Validate() error {
 	return NewErrors(v.problems...)
 }
 
+// Validate reports what is wrong with a health check, as an *Errors.
+func (h Health) Validate() error {
+	v := validator{model: make(tags.Model)}
+	full := h.WithDefaults()
+	v.tags("", reflect.ValueOf(full))
+	v.health("", &full)
+	return NewErrors(v.problems...)
+}
+
 // A validator collects problems, in the order of the model and of names.
 type validator struct {
 	model    tags.Model
