@@ -52,6 +52,15 @@ func (h Health) Validate() error {
 	return NewErrors(v.problems...)
 }
 
+// Validate reports what is wrong with a source, as an *Errors.
+func (s Source) Validate() error {
+	v := validator{model: make(tags.Model)}
+	full := filler{v.model}.copy(reflect.ValueOf(s)).Interface().(Source)
+	v.tags("", reflect.ValueOf(full))
+	v.source("", &full, false)
+	return NewErrors(v.problems...)
+}
+
 // A validator collects problems, in the order of the model and of names.
 type validator struct {
 	model    tags.Model

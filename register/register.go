@@ -84,6 +84,9 @@ func Run(ctx context.Context, c Config, in discovery.Instance, report func(error
 	if err := check(in); err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
+	if err := c.check(in.Service); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
 	r, err := c.registrar()
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
@@ -125,16 +128,46 @@ type registrar interface {
 	Run(ctx context.Context, in discovery.Instance, report func(error)) error
 }
 
-func (c Config) registrar() (registrar, error) {
+// check finds what is wrong with the registry, as with that of a source. A source needs to
+// be told which instances it watches, and a registrar does not: so that is made up.
+func (c Config) check(service string) error {
+	s := config.Source{Etcd: clone(c.Etcd), Consul: clone(c.Consul), Nacos: clone(c.Nacos), Eureka: clone(c.Eureka), Zookeeper: clone(c.Zookeeper)}
 	given := 0
-	for _, set := range []bool{c.Etcd != nil, c.Consul != nil, c.Nacos != nil, c.Eureka != nil, c.Zookeeper != nil} {
-		if set {
-			given++
-		}
+	if s.Etcd != nil {
+		given++
+		s.Etcd.Prefix = cmp.Or(s.Etcd.Prefix, "/")
+	}
+	if s.Consul != nil {
+		given++
+		s.Consul.Service = service
+	}
+	if s.Nacos != nil {
+		given++
+		s.Nacos.Service = service
+	}
+	if s.Eureka != nil {
+		given++
+		s.Eureka.App = service
+	}
+	if s.Zookeeper != nil {
+		given++
+		s.Zookeeper.Path = cmp.Or(s.Zookeeper.Path, "/services")
 	}
 	if given != 1 {
-		return nil, fmt.Errorf("one registry is needed, and there are %d", given)
+		return fmt.Errorf("one registry is needed, and there are %d", given)
 	}
+	return s.Validate()
+}
+
+func clone[T any](v *T) *T {
+	if v == nil {
+		return nil
+	}
+	c := *v
+	return &c
+}
+
+func (c Config) registrar() (registrar, error) {
 	switch {
 	case c.Etcd != nil:
 		settings, err := registry.Etcd(*c.Etcd)

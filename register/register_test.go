@@ -41,10 +41,10 @@ func TestWhatNoRegistryWouldTake(t *testing.T) {
 		{Config{Consul: &config.ConsulSource{}, Etcd: &config.EtcdSource{}}, nil, "there are 2"},
 		{Config{Consul: &config.ConsulSource{}, Health: &config.Health{Check: "/x"}}, nil, "HEAD /x"},
 		{Config{Consul: &config.ConsulSource{}, Health: &config.Health{Check: "GET /", Interval: -1}}, nil, "interval"},
-		{Config{Etcd: &config.EtcdSource{TLS: &config.SourceTLS{CA: "/nonexistent"}}}, nil, "/nonexistent"},
-		{Config{Nacos: &config.NacosSource{}}, nil, "no servers"},
-		{Config{Eureka: &config.EurekaSource{}}, nil, "no servers"},
-		{Config{Zookeeper: &config.ZookeeperSource{Path: "x"}}, nil, "slash"},
+		{Config{Etcd: &config.EtcdSource{Servers: []string{"127.0.0.1"}, TLS: &config.SourceTLS{CA: "/nonexistent"}}}, nil, "/nonexistent"},
+		{Config{Nacos: &config.NacosSource{}}, nil, "nacos.servers: is missing"},
+		{Config{Eureka: &config.EurekaSource{Servers: []string{"127.0.0.1:8761"}}}, nil, "eureka.servers[0]: a server is written as in http://"},
+		{Config{Zookeeper: &config.ZookeeperSource{Servers: []string{"127.0.0.1"}, Path: "x"}}, nil, "slash"},
 	} {
 		in := users
 		if test.change != nil {
