@@ -185,47 +185,44 @@ func TestFrozen(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server, r *run) {
 		r.want("10.0.0.1:80", soon)
 		time.Sleep(3 * time.Second)
-		thaw := make(chan bool)
-		s.setFault(func(_ http.ResponseWriter, r *http.Request, _ bool) bool {
-			select {
-			case <-thaw:
-				return false
-			case <-r.Context().Done():
-				return true
-			}
-		})
-		s.mu.Lock()
-		s.ends = make(chan struct{}) // watches that run do not end any more
-		s.mu.Unlock()
+		thaw := s.freeze()
 		r.want("error: kubernetes: no answer in time", 15*time.Second)
 		r.quiet(time.Minute) // told once
 		s.set("web-1", object(80, "10.0.0.2"))
-		close(thaw)
-		s.setFault(nil)
+		thaw()
 		r.want("10.0.0.2:80", 10*time.Second)
+	})
+}
+
+// TestFrozenAfterAnOutage: a server that hangs before a watch has come to its end is noticed
+// as soon as any other.
+func TestFrozenAfterAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, s *server, r *run) {
+		r.want("10.0.0.1:80", soon)
+		s.setDown(true)
+		r.want("error: kubernetes: connection refused", 2*time.Second)
+		r.quiet(time.Minute)
+		s.setDown(false)
+		r.want("10.0.0.1:80", 5*time.Second)
+		time.Sleep(time.Second)
+		thaw := s.freeze()
+		r.want("error: kubernetes: no answer in time", 15*time.Second)
+		thaw()
+		r.want("10.0.0.1:80", 10*time.Second)
 	})
 }
 
 func TestRestart(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server, r *run) {
-		down := func(is bool) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.down = is
-			for _, p := range s.pipes {
-				p.Close()
-			}
-			s.pipes = nil
-		}
 		r.want("10.0.0.1:80", soon)
 		time.Sleep(time.Second)
 		s.cut() // and nothing else: nobody is told
 		s.set("web-1", object(80, "10.0.0.2"))
 		r.want("10.0.0.2:80", time.Second)
-		down(true)
+		s.setDown(true)
 		r.want("error: kubernetes: connection refused", 2*time.Second)
 		r.quiet(5 * time.Minute)
-		down(false)
+		s.setDown(false)
 		r.want("10.0.0.2:80", 5*time.Second) // the same, but no longer stale
 	})
 }

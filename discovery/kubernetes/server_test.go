@@ -37,6 +37,7 @@ type server struct {
 	last     http.Header
 	fault    func(w http.ResponseWriter, r *http.Request, watch bool) bool // true: it has answered
 	ends     chan struct{}                                                 // closed: watches end
+	frozen   chan bool                                                     // closed when the server answers again; nil: it does
 }
 
 type change struct {
@@ -96,6 +97,47 @@ func (s *server) source() *Source {
 	out := New(Config{Server: "http://127.0.0.1:6443", Service: "web"})
 	out.dial = s.dial
 	return out
+}
+
+// setDown has connections refused, and breaks those there are, or accepts them again.
+func (s *server) setDown(is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = is
+	if is {
+		for _, p := range s.pipes {
+			p.Close()
+		}
+		s.pipes = nil
+	}
+}
+
+// freeze has nothing answered any more, nor watches say anything, until thaw is called.
+func (s *server) freeze() (thaw func()) {
+	on := make(chan bool)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = on
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(on)
+		s.frozen = nil
+	}
+}
+
+// hold waits while the server is frozen.
+func (s *server) hold(r *http.Request) {
+	s.mu.Lock()
+	frozen := s.frozen
+	s.mu.Unlock()
+	if frozen == nil {
+		return
+	}
+	select {
+	case <-frozen:
+	case <-r.Context().Done():
+	}
 }
 
 // cut ends all watches.
@@ -174,6 +216,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	s.last = r.Header
 	fault, token := s.fault, s.token
 	s.mu.Unlock()
+	s.hold(r)
 	switch {
 	case fault != nil && fault(w, r, watch):
 		return
@@ -234,7 +277,9 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 		select {
 		case <-news:
+			s.hold(r)
 		case <-end:
+			s.hold(r)
 			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"kind":"EndpointSlice","metadata":{"resourceVersion":"%d"},"endpoints":null,"ports":null}}`+"\n", now)
 			return
 		case <-ends:

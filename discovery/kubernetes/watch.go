@@ -27,7 +27,7 @@ type session struct {
 	slices   map[string]slice // by name
 	revision string           // up to which the slices are known
 	listed   bool             // there was a list
-	settled  bool             // a watch came to its end: all was well
+	settled  bool             // a watch lasted its time: all was well
 }
 
 // run lists and watches until something goes wrong, or it is time to list again.
@@ -39,10 +39,13 @@ func (s *session) run(ctx context.Context) error {
 	s.publish()
 	end := time.Now().Add(relistAfter + rand.N(relistAfter))
 	for time.Now().Before(end) {
-		if err := s.watch(ctx); err != nil {
+		began := time.Now()
+		err := s.watch(ctx)
+		// One that falls silent was well before; that is not told sooner by waiting.
+		s.settled = s.settled || err == nil || time.Since(began) >= watchTime
+		if err != nil {
 			return err
 		}
-		s.settled = true
 	}
 	return errAgain
 }
