@@ -13,7 +13,7 @@ import (
 // every part has published or failed once, and then whenever a part does. A part that
 // fails keeps its last set, of which there may be none; the failures of all parts that
 // are failing are published after the set, as one error. An endpoint that several parts
-// name is that of the first. Without parts it is the empty Static set.
+// name is that of the first; what any of them rejects is rejected. Without parts it is the empty Static set.
 func Merge(sources ...Source) Source {
 	switch len(sources) {
 	case 0:
@@ -59,7 +59,8 @@ type part struct {
 	heard bool // published or failed at least once
 	known bool // published at least once
 	set   []endpoint.Spec
-	err   error // of the last update
+	left  []Reject // of the last set
+	err   error    // of the last update
 }
 
 func (m *merged) update(i int, u Update) {
@@ -68,7 +69,7 @@ func (m *merged) update(i int, u Update) {
 	p := &m.parts[i]
 	p.heard, p.err = true, u.Err
 	if u.Err == nil {
-		p.known, p.set = true, u.Endpoints
+		p.known, p.set, p.left = true, u.Endpoints, u.Rejected
 	}
 	known := false
 	var errs []error
@@ -80,7 +81,7 @@ func (m *merged) update(i int, u Update) {
 		errs = append(errs, p.err)
 	}
 	if known && (u.Err == nil || !m.complete) {
-		m.publish(Update{Endpoints: m.union()})
+		m.publish(m.union())
 	}
 	m.complete = true
 	if err := errors.Join(errs...); err != nil {
@@ -88,16 +89,17 @@ func (m *merged) update(i int, u Update) {
 	}
 }
 
-func (m *merged) union() []endpoint.Spec {
-	var out []endpoint.Spec
+func (m *merged) union() Update {
+	var out Update
 	seen := make(map[endpoint.ID]bool)
 	for _, p := range m.parts {
 		for _, s := range p.set {
 			if !seen[s.ID] {
 				seen[s.ID] = true
-				out = append(out, s)
+				out.Endpoints = append(out.Endpoints, s)
 			}
 		}
+		out.Rejected = append(out.Rejected, p.left...)
 	}
 	return out
 }

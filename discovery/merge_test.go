@@ -131,6 +131,22 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// What the parts reject is not lost, and is forgotten with the set that it belongs to.
+func TestMergeKeepsWhatIsRejected(t *testing.T) {
+	var got []string
+	var publish [2]func(Update)
+	s := &merged{parts: make([]part, 2), publish: func(u Update) { got = append(got, fmt.Sprint(u.Rejected)) }}
+	for i := range publish {
+		publish[i] = func(u Update) { s.update(i, u) }
+	}
+	publish[0](Update{Endpoints: specs("a"), Rejected: []Reject{{"x", "bad"}}})
+	publish[1](Update{Endpoints: specs("b"), Rejected: []Reject{{"y", "worse"}, {"z", "worse"}}})
+	publish[0](Update{Endpoints: specs("a")})
+	if want := []string{"[{x bad} {y worse} {z worse}]", "[{y worse} {z worse}]"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestMergeIsTheUnion plays random scripts and compares the end with a simple model.
 func TestMergeIsTheUnion(t *testing.T) {
 	for seed := range uint64(200) {
