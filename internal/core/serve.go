@@ -86,15 +86,18 @@ type Client interface {
 type breaker interface{ Interrupt(error) }
 
 // ServeExchange serves one exchange whose client's side somebody else reads and writes.
-// fill makes the head of the request.
-func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.Request)) {
+// fill makes the head of the request, or says why it is not accepted.
+func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.Request) *h1.Error) {
 	entry := p.clients.enter(c)
 	entry.begin()
 	defer p.clients.leave(entry)
 	x := exchanges.Get().(*exchange.Exchange)
 	defer exchanges.Put(x)
 	x.Request.Reset()
-	fill(&x.Request)
+	if err := fill(&x.Request); err != nil {
+		x.Refuse(p.rt, p.table.Load(), &peer, c, err)
+		return
+	}
 	x.Run(p.rt, p.table.Load(), &peer, c)
 }
 

@@ -126,6 +126,13 @@ var hostOK = func() (t [256]bool) {
 // hostBytesMax is the longest name of DNS with a port and some room.
 const hostBytesMax = 300
 
+// ValidHost reports whether host may be the value of a Host field, for heads that
+// somebody else has parsed. An empty one may.
+func ValidHost(host []byte) bool {
+	_, ok := parseHost(host)
+	return ok
+}
+
 // parseHost checks uri-host [":" port] (RFC 9110 §7.2) and returns it without an empty
 // port. It may be empty, which says that there is no authority; a port alone, userinfo,
 // lists and the rest are not ok.

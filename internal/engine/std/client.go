@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,11 +33,13 @@ type client struct {
 	trailers []message.Field
 	read     atomic.Bool
 	stopped  atomic.Bool
+	last     atomic.Bool // the connection takes no further request
 
 	minor   uint8
 	skipped bool // nobody reads the content any more
 	sent    bool
 	dirty   bool // written since the last flush
+	bare    bool // only the end of the connection ends the response's content
 	cut     bool // the handler must end the connection
 	release func()
 
@@ -63,7 +66,9 @@ func (c *client) Content(wait bool) ([]byte, error) {
 	}
 	n, err := c.r.Body.Read(c.buf)
 	if err == io.EOF {
-		c.readTrailers()
+		if !c.readTrailers() {
+			return nil, c.contentError(errTrailers)
+		}
 		c.read.Store(true)
 	}
 	if n > 0 {
@@ -80,6 +85,9 @@ func (c *client) contentError(err error) error {
 		return err
 	case c.stopped.Load():
 		return engine.ErrTimeout
+	}
+	c.last.Store(true) // net/http would go on behind content that is none
+	switch {
 	case errors.As(err, &large):
 		return &h1.Error{Status: 413, Reason: "content-too-large"}
 	case c.r.Context().Err() != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &broken):
@@ -88,15 +96,23 @@ func (c *client) contentError(err error) error {
 	return &h1.Error{Status: 400, Reason: "bad-content"} // net/http has no name for it
 }
 
-func (c *client) readTrailers() {
+var errTrailers = errors.New("a trailer that is no field")
+
+// readTrailers reports whether all of them are fields: net/http looks at those of the head
+// only.
+func (c *client) readTrailers() bool {
 	for name, values := range c.r.Trailer {
-		if !message.TrailerAllowed([]byte(name)) {
-			continue
-		}
 		for _, v := range values {
-			c.trailers = append(c.trailers, message.NewField(name, v))
+			f := message.NewField(name, v)
+			if !message.ValidName(f.Name) || !message.ValidValue(f.Value) {
+				return false
+			}
+			if message.TrailerAllowed(f.Name) {
+				c.trailers = append(c.trailers, f)
+			}
 		}
 	}
+	return true
 }
 
 func (c *client) ContentRead() bool         { return c.read.Load() }
@@ -132,8 +148,9 @@ func (c *client) Head(r *message.Response) error {
 		// A task reads the content still: net/http must not do so before it writes. It
 		// cannot tell afterwards where the next request begins.
 		c.ctl.EnableFullDuplex()
-		h["Connection"] = []string{"close"}
+		c.last.Store(true)
 	}
+	c.connection(h, r)
 	if h["Content-Type"] == nil {
 		h["Content-Type"] = nil // do not guess one
 	}
@@ -148,6 +165,25 @@ func (c *client) Head(r *message.Response) error {
 	c.w.WriteHeader(r.Status)
 	c.dirty = true
 	return nil
+}
+
+// connection says what becomes of it, as far as net/http does not by itself.
+func (c *client) connection(h http.Header, r *message.Response) {
+	if c.r.ProtoMajor != 1 {
+		return
+	}
+	c.bare = c.minor == 0 && r.Body >= message.Chunked
+	var options []string
+	if c.last.Load() {
+		options = append(options, "close")
+	}
+	if r.Upgrade != nil && r.Status == http.StatusUpgradeRequired {
+		options = append(options, "Upgrade")
+		h["Upgrade"] = []string{string(r.Upgrade)}
+	}
+	if options != nil {
+		h["Connection"] = []string{strings.Join(options, ", ")}
+	}
 }
 
 // copyFields adds what is to be forwarded, but for the framing, which net/http writes.
@@ -209,7 +245,19 @@ func (c *client) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 }
 
 func (c *client) Sent() bool { return c.sent }
-func (c *client) Cut()       { c.cut = true }
+
+// Cut has the handler end the connection. Where that would be the end of the content, too,
+// the connection is reset.
+func (c *client) Cut() {
+	c.cut = true
+	if !c.bare {
+		return
+	}
+	if conn, _, err := c.ctl.Hijack(); err == nil {
+		c.rt.Stream(conn).Abort()
+		c.cut = false
+	}
+}
 
 // Watch goes by the request's context, which net/http cancels when the client leaves.
 func (c *client) Watch(up engine.Stream) {

@@ -3,10 +3,12 @@ package std
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/message"
 )
 
@@ -21,7 +23,7 @@ type Handler struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &client{rt: h.Runtime, w: w, r: r, ctl: http.NewResponseController(w)}
 	defer c.close()
-	h.Core.ServeExchange(peerOf(r), c, func(q *message.Request) { c.fill(q) })
+	h.Core.ServeExchange(peerOf(r), c, c.fill)
 	if c.cut {
 		panic(http.ErrAbortHandler)
 	}
@@ -42,11 +44,14 @@ func peerOf(r *http.Request) exchange.Peer {
 // fill makes the neutral head of the request. Its bytes are copied into one array: the
 // strings of an http.Header must not be written to. What middleware did to r.URL counts,
 // not the target as the client sent it.
-func (c *client) fill(q *message.Request) {
+func (c *client) fill(q *message.Request) *h1.Error {
 	r := c.r
 	path, query := r.URL.EscapedPath(), r.URL.RawQuery
 	if path == "" {
 		path = "/"
+	}
+	if wholeServer(r) {
+		path = "*"
 	}
 	size := len(r.Method) + len(path) + len(query) + len(r.Host)
 	for name, values := range r.Header {
@@ -81,6 +86,32 @@ func (c *client) fill(q *message.Request) {
 	c.minor = q.Minor
 	q.Derive()
 	c.frame(q)
+	err := check(q, r)
+	if err != nil {
+		c.last.Store(true)
+	}
+	return err
+}
+
+// wholeServer recognises OPTIONS about the server as a whole in a target of absolute form
+// (RFC 9112 §3.2.4). A path that middleware has made empty is another thing.
+func wholeServer(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.URL.Path == "" && r.URL.RawQuery == "" && !r.URL.ForceQuery &&
+		r.RequestURI != "" && r.RequestURI[0] != '/'
+}
+
+// check refuses what net/http lets through although our own codec would not: here it
+// would be asked for, or taken for something else, by an endpoint.
+func check(q *message.Request, r *http.Request) *h1.Error {
+	switch {
+	case r.Method == http.MethodConnect:
+		return &h1.Error{Status: 501, Reason: "connect-not-supported"}
+	case r.URL.Opaque != "", strings.Contains(r.RequestURI, "#"), string(q.Path) == "*" && r.Method != http.MethodOptions:
+		return &h1.Error{Status: 400, Reason: "bad-target"}
+	case !h1.ValidHost(q.Host):
+		return &h1.Error{Status: 400, Reason: "bad-host"}
+	}
+	return nil
 }
 
 // frame says how the content is delimited. Chunked stands for a length unknown.
