@@ -1,0 +1,98 @@
+package conformance
+
+import (
+	"context"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise"
+)
+
+func fmtInt(n int) string { return strconv.Itoa(n) }
+
+// A subject is a proxy that can be judged.
+type subject struct {
+	name  string
+	std   bool // net/http reads and writes the client's side
+	stage func(t *testing.T, c *testCase) *stage
+}
+
+var (
+	goroutineEngine = subject{name: "goroutine", stage: func(t *testing.T, c *testCase) *stage { return poiseStage(t, c, false) }}
+	stdEngine       = subject{name: "std", std: true, stage: func(t *testing.T, c *testCase) *stage { return poiseStage(t, c, true) }}
+)
+
+// quickly is the time of a client in cases with quick timeouts.
+const quickly = 300 * time.Millisecond
+
+func listen(t testing.TB) net.Listener {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// endpoints opens what a case wants behind its proxy.
+func (s setup) endpoints(t testing.TB) []net.Listener {
+	out := []net.Listener{listen(t)}
+	if s.two {
+		out = append(out, listen(t))
+	}
+	return out
+}
+
+// poiseStage is a Poise of the case's own, with the configuration that everybody has who
+// names nothing but endpoints.
+func poiseStage(t *testing.T, c *testCase, std bool) *stage {
+	s := &stage{endpoints: c.setup.endpoints(t)}
+	service := poise.Service{}
+	for _, e := range s.endpoints {
+		service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: "http://" + e.Addr().String()})
+	}
+	config := poise.Config{
+		Services: map[string]poise.Service{"all": service},
+		Routes:   []poise.Route{{Service: "all"}},
+		Logger:   slog.New(slog.DiscardHandler),
+	}
+	server := &http.Server{
+		MaxHeaderBytes: 64 << 10, // net/http's default is 1 MiB
+		IdleTimeout:    time.Minute,
+		ErrorLog:       log.New(io.Discard, "", 0),
+	}
+	if c.setup.quick {
+		config.Timeouts.Head, config.Timeouts.Idle = quickly, quickly
+		server.ReadHeaderTimeout, server.IdleTimeout = quickly, quickly
+	}
+	proxy, err := poise.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Handler = proxy
+	front := listen(t)
+	s.address = front.Addr().String()
+	served := make(chan error, 1)
+	go func() { // ends when s.close has closed the listener
+		if std {
+			served <- server.Serve(front)
+		} else {
+			served <- proxy.Serve(front)
+		}
+	}()
+	s.close = func() {
+		if std {
+			server.Close()
+		}
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		proxy.Close(over)
+		<-served
+	}
+	return s
+}
