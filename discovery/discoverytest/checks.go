@@ -167,7 +167,7 @@ func down(s *stage) {
 // outage waits a while and wants no set after the first error: the last one stays in use.
 func (s *stage) outage(since int) {
 	s.Helper()
-	time.Sleep(s.Notices / 4)
+	time.Sleep(s.Arrives)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	failed := false
@@ -229,7 +229,7 @@ func lostData(s *stage) {
 	s.begin()
 	s.registry.Down()
 	s.set(1)
-	time.Sleep(s.Notices / 4)
+	time.Sleep(s.Arrives)
 	s.registry.Up()
 	s.eventually(s.Recovers, "the empty set", s.arrived)
 	s.set(2, 1, 2, 3)
@@ -241,7 +241,11 @@ func lostData(s *stage) {
 func storm(s *stage) {
 	s.begin()
 	r := rand.New(rand.NewPCG(uint64(len(s.Name())), 1))
-	for round := range 60 {
+	rounds := 60
+	if !s.Virtual {
+		rounds = 20 // this is real time
+	}
+	for round := range rounds {
 		switch r.IntN(8) {
 		case 0:
 			s.registry.Reset()
@@ -272,7 +276,7 @@ func end(s *stage) {
 func endDown(s *stage) {
 	s.begin()
 	s.registry.Down()
-	time.Sleep(s.Notices / 2)
+	time.Sleep(s.Arrives)
 	s.stop()
 }
 
