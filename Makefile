@@ -5,11 +5,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO      ?= go
-MODULES := . ./cmd/poise
+MODULES := . ./cmd/poise ./test/live
 FUZZ    ?= 30s
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/bench)
 
-.PHONY: help test deps vet unit race real quality bench fuzz script build all
+.PHONY: help test deps vet unit race real quality bench conformance fuzz script build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,6 +51,20 @@ quality: deps ## latency under an uneven load, beside nginx
 bench: deps ## CPU per request beside httputil.ReverseProxy
 	@echo "== CPU per request"
 	$(GO) test -count=1 -v -timeout 10m ./test/bench
+
+conformance: ## HTTP/1.1 case by case, beside nginx and HAProxy: writes docs/conformance.md
+	@missing=; for c in nginx haproxy; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \
+	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light haproxy >/dev/null; fi
+	$(GO) test -count=1 -timeout 10m ./test/conformance -write ../../docs/conformance.md
+
+live: live-deps ## the real servers of the registries (about 7 minutes, the first time 25); LIVE_ONLY=etcd34,consul selects
+	@echo "== registries"
+	cd test/live && $(GO) test -count=1 -timeout 25m
+
+live-deps: ## builds or unpacks those servers, once, into $POISE_LIVE_CACHE (~/.cache/poise-live)
+	@echo "== servers of registries"
+	@cd test/live && $(GO) run ./deps
 
 fuzz: ## every fuzz target for FUZZ (30s)
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \

@@ -19,8 +19,8 @@ var responseFraming = []testCase{
 	{name: "content and its coding pass unchanged", rfc: "RFC 9110 §7.7", play: relayed(reply("200 OK", "Content-Length: 6", "Content-Encoding: gzip")+"\x1f\x8b\x00\xff\r\n", content("\x1f\x8b\x00\xff\r\n"), has("Content-Encoding", "gzip"))},
 	{name: "206 and its range", rfc: "RFC 9110 §15.3.7", play: relayed(reply("206 Partial Content", "Content-Length: 5", "Content-Range: bytes 0-4/10")+"hello", status(206), has("Content-Range", "bytes 0-4/10"), content("hello"))},
 	{name: "the same length twice", rfc: "RFC 9110 §8.6", play: eitherRelayed(reply("200 OK", "Content-Length: 5", "Content-Length: 5")+"hello", content("hello"))},
-	{name: "two lengths", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: 5", "Content-Length: 6") + "hello!")},
-	{name: "a list of lengths", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: 5, 6") + "hello!")},
+	{name: "two lengths", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: 5", "Content-Length: 6") + "hello!" + fin)},
+	{name: "a list of lengths", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: 5, 6") + "hello!" + fin)},
 	{name: "a length that is no number", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: five") + "hello" + fin)},
 	{name: "a length below zero", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: -5") + "hello" + fin)},
 	{name: "a length with a plus", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: +5") + "hello" + fin)},
@@ -41,13 +41,8 @@ var responseFraming = []testCase{
 	}},
 	{name: "trailers do not become fields of the head", rfc: "RFC 9110 §6.5.1", play: relayedTo(get("/", "TE: trailers", "Connection: TE"),
 		reply("200 OK", "Transfer-Encoding: chunked", "Trailer: X-T")+"5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n", content("hello"), lacks("X-T"))},
-	{name: "trailers that could change the response are not passed on", rfc: "RFC 9110 §6.5.1", play: relayedTo(get("/", "TE: trailers", "Connection: TE"),
-		reply("200 OK", "Transfer-Encoding: chunked")+"5\r\nhello\r\n0\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\n\r\n", content("hello"), func(m *message) string {
-			for _, f := range m.trailers {
-				return "trailer " + f.name
-			}
-			return ""
-		})},
+	{name: "trailers that could change the response do not get into its head", rfc: "RFC 9110 §6.5.1", play: relayedTo(get("/", "TE: trailers", "Connection: TE"),
+		reply("200 OK", "Transfer-Encoding: chunked")+"5\r\nhello\r\n0\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\n\r\n", content("hello"), lacks("Set-Cookie"))},
 	{name: "HEAD: the length is told, without content", rfc: "RFC 9110 §9.3.2", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK", "Content-Length: 5"), has("Content-Length", "5"))},
 	{name: "HEAD: chunks are told, without content", rfc: "RFC 9112 §6.1", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK", "Transfer-Encoding: chunked"), status(200))},
 	{name: "HEAD: nothing is told", rfc: "RFC 9110 §9.3.2", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK"), status(200))},

@@ -3,15 +3,13 @@ package conformance
 import (
 	"flag"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-var (
-	peersFlag = flag.Bool("peers", false, "judge nginx and HAProxy, too")
-	writeFlag = flag.String("write", "", "write the results as a page of Markdown into this file")
-)
+var writeFlag = flag.String("write", "", "judge nginx and HAProxy, too, and write the results as a page of Markdown")
 
 // Cases wait for each other's sockets rather than for the processor, so that more of them
 // run at the same time than there are processors.
@@ -22,7 +20,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		if err := flag.Set("test.parallel", fmtInt(together)); err != nil {
+		if err := flag.Set("test.parallel", strconv.Itoa(together)); err != nil {
 			panic(err)
 		}
 	}

@@ -70,6 +70,16 @@ func lines(name string, values ...string) check {
 	}
 }
 
+// unfolded is has, with any whitespace between words.
+func unfolded(name, value string) check {
+	return func(m *message) string {
+		if got := m.values(name); len(got) != 1 || strings.Join(strings.Fields(got[0]), " ") != value {
+			return fmt.Sprintf("%s: %.60q", name, got)
+		}
+		return ""
+	}
+}
+
 // elements: the field is a list of exactly these elements.
 func elements(name string, values ...string) check {
 	return func(m *message) string {
@@ -187,6 +197,7 @@ func (p *play) refuse(request string, allowed []int) *conn {
 	case err != nil:
 		p.failf("response: %v", explain(err))
 	case a.status() != 400 && !slices.Contains(allowed, a.status()):
+		p.wholly()
 		p.failf("answered %d", a.status())
 	}
 	p.next()
@@ -302,13 +313,13 @@ func relayedTo(request, response string, checks ...check) func(*play) {
 	}
 }
 
+// relay has every attempt answered so.
 func (p *play) relay(request, response string) *message {
+	p.serve(func(*message) string { return response })
 	c := p.dial()
 	c.send(request)
-	e := p.accept()
-	m := e.request()
-	e.send(response)
-	return c.answer(m.method())
+	method, _, _ := strings.Cut(request, " ")
+	return c.answer(method)
 }
 
 // rejected: the client gets 502, and nothing of the response.
@@ -326,11 +337,9 @@ func eitherRelayed(response string, checks ...check) func(*play) {
 // truncated: the client can tell that the response is not whole; or it gets 502.
 func truncated(response string) func(*play) {
 	return func(p *play) {
+		p.serve(func(*message) string { return response })
 		c := p.dial()
 		c.send(get("/"))
-		e := p.accept()
-		e.request()
-		e.send(response)
 		switch a, err := c.tryAnswer("GET"); {
 		case err == errCut, err == io.EOF, err == nil && a.status() == 502:
 		case err != nil:

@@ -108,6 +108,7 @@ func (p *play) accept() *conn {
 	l := p.endpoints[0].(*net.TCPListener)
 	l.SetDeadline(time.Now().Add(p.patience))
 	c, err := l.Accept()
+	l.SetDeadline(time.Time{})
 	if err != nil {
 		p.failf("not forwarded")
 	}
@@ -139,7 +140,7 @@ func (c *conn) serve(reply func(*message) string) {
 	for {
 		m, err := c.head()
 		if err == nil {
-			if m.has("Expect", "100-continue") {
+			if m.has("Expect", "100-continue") && strings.HasSuffix(m.start, "/1.1") {
 				c.send("HTTP/1.1 100 Continue\r\n\r\n")
 			}
 			err = c.finishRequest(m)

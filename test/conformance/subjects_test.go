@@ -7,14 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/poise-lb/poise"
 )
-
-func fmtInt(n int) string { return strconv.Itoa(n) }
 
 // A subject is a proxy that can be judged.
 type subject struct {
