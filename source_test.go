@@ -155,3 +155,58 @@ func TestAColdStartWhileTheRegistryIsDown(t *testing.T) {
 		t.Error("snapshots are written although they are switched off")
 	}
 }
+
+// TestDiscover: one route leads to whatever service there is a list of.
+func TestDiscover(t *testing.T) {
+	folder := t.TempDir()
+	list := func(service, url string) {
+		t.Helper()
+		next := filepath.Join(folder, "next")
+		if err := os.WriteFile(next, []byte("- "+url+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, filepath.Join(folder, service+".yaml")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list("orders", named(t, "one"))
+	list("users", named(t, "two"))
+	c := poise.Config{
+		Discover: map[string]config.Discover{"lists": {
+			Source: poise.Source{File: &poise.FileSource{Path: filepath.Join(folder, "{service}.yaml")}},
+		}},
+		Routes: []poise.Route{{Match: poise.Match{Path: "/api/{service}/**"}, Discover: "lists"}},
+		Logger: quiet,
+	}
+	p := start(t, c)
+	mounted := httptest.NewServer(p) // net/http reads the requests of one, the proxy itself those of the other
+	defer mounted.Close()
+	for _, front := range []string{mounted.URL, "http://" + serve(t, p)} {
+		for service, name := range map[string]string{"orders": "one", "users": "two"} {
+			if status, body := get(t, http.DefaultClient, front+"/api/"+service+"/x"); status != 200 || !strings.HasPrefix(body, name+" GET /api/"+service+"/x ") {
+				t.Errorf("%s: %d %q, want %s", service, status, body, name)
+			}
+		}
+		if status, _ := get(t, http.DefaultClient, front+"/api/..%2f..%2fetc/x"); status != 400 && status != 404 {
+			t.Errorf("%d for a name that leaves the folder", status)
+		}
+	}
+	if err := p.Apply(c); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range p.Status().Services {
+		names = append(names, s.Name)
+		if s.Endpoints[0].Attempts != 2 {
+			t.Errorf("%s: %d attempts are remembered, want 2", s.Name, s.Endpoints[0].Attempts)
+		}
+	}
+	if strings.Join(names, " ") != "lists/orders lists/users" {
+		t.Errorf("services %q", names)
+	}
+	list("orders", named(t, "three")) // a change arrives
+	eventually(t, "three answers for orders", func() bool {
+		_, body := get(t, http.DefaultClient, mounted.URL+"/api/orders/x")
+		return strings.HasPrefix(body, "three ")
+	})
+}
