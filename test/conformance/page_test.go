@@ -96,7 +96,7 @@ A case that leaves a choice, because the RFC does, is passed by every choice. So
 
 ## What is left out
 
-* **Via.** RFC 9110 §7.6.3 wants it of every gateway in requests. Poise does not write it, nor do nginx and HAProxy unless told to: some endpoints then leave out what they think a proxy cannot take; nginx, for one, stops compressing (`+"`gzip_proxied`"+`).
+* **Via.** RFC 9110 §7.6.3 wants it of every gateway in requests. Poise does not write it, nor do nginx and HAProxy unless told to: some endpoints then leave out what they think a proxy cannot take; nginx, for one, stops compressing (` + "`gzip_proxied`" + `).
 * **A client that ends its sending side** before it has the response is one that leaves, for Poise. RFC 9112 leaves it open.
 * **HTTP/2 and caching.** net/http speaks the one, and nobody here does the other.
 

@@ -26,7 +26,7 @@ var (
 )
 
 // quickly is the time of a client in cases with quick timeouts.
-const quickly = 300 * time.Millisecond
+const quickly = time.Second
 
 func listen(t testing.TB) net.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,11 +45,11 @@ func (s setup) endpoints(t testing.TB) []net.Listener {
 	return out
 }
 
-// poiseStage is a Poise of the case's own, with the configuration that everybody has who
-// names nothing but endpoints.
+// poiseStage is a Poise of the case's own. It is configured as by somebody who names
+// nothing but endpoints, except that it may connect to them slowly.
 func poiseStage(t *testing.T, c *testCase, std bool) *stage {
 	s := &stage{endpoints: c.setup.endpoints(t)}
-	service := poise.Service{}
+	service := poise.Service{Connections: poise.Connections{ConnectTimeout: 3 * patience}} // a busy machine is no fault
 	for _, e := range s.endpoints {
 		service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: "http://" + e.Addr().String()})
 	}
