@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/invariants"
 	"github.com/poise-lb/poise/internal/limits"
 )
 
@@ -129,6 +130,9 @@ func (b *Reader) Drop() {
 
 func (b *Reader) recycle() {
 	if b.home != nil {
+		if invariants.Enabled {
+			invariants.Poison(*b.home)
+		}
 		readBuffers.Put(b.home)
 		b.home = nil
 	}
@@ -196,6 +200,9 @@ func (w *Writer) Flush() error {
 func (w *Writer) Drop() {
 	if w.home != nil {
 		*w.home = (*w.home)[:0]
+		if invariants.Enabled {
+			invariants.Poison(*w.home)
+		}
 		writeBuffers.Put(w.home)
 	}
 	w.Out, w.home = nil, nil

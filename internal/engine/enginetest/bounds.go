@@ -165,8 +165,8 @@ func writeDeadlineMovedOn(k *kit) {
 			peer.Abort()
 		})
 		n, err := s.Write(make([]byte, tooMuch))
+		s.Close() // or the peer would wait for what does not come any more
 		j.Wait()
-		s.Close()
 		if !errors.Is(err, engine.ErrTimeout) && n >= tooMuch/2 {
 			return
 		}

@@ -1,0 +1,24 @@
+// Package loop runs exchanges on event loops, one per processor: epoll tells which
+// sockets are ready, and the tasks that wait for them are coroutines, switched past the
+// scheduler. It exists on Linux; elsewhere the package is empty.
+//
+// # What may happen on a loop
+//
+// A loop runs one task at a time, until that task waits: in a Stream's Await, Read or
+// Write, in Dial, Sleep, Signal.Wait, Join.Wait or Do. Everything else delays every other
+// connection of the loop:
+//
+//   - No task may wait in another way: for a channel, a lock somebody holds while he
+//     waits, a file, a name server. Runtime.Do is for that. A mutex that is held for some
+//     instructions is fine; one that is held across a wait of the list above is not: the
+//     next task of the same loop that takes it stops the loop for good.
+//   - No task may compute for long. A millisecond is long.
+//   - Streams, and all of a Runtime but Now and Rand, belong to the tasks of one loop; a
+//     Signal may be Set from anywhere.
+//   - A task must not call runtime.LockOSThread. It may end by runtime.Goexit.
+//
+// Engine.Watch finds out who breaks the first two.
+//
+// Now is the instant at which the calling task was resumed: it stands still while the
+// task runs, and costs next to nothing.
+package loop

@@ -1,0 +1,157 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+)
+
+// A Serve serves one client connection on the calling task, a task of rt, until it ends.
+// It closes s. remote is the zero value for unix sockets.
+type Serve func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort)
+
+// An Engine is a set of loops. Its methods may be called from any goroutine; Serve,
+// Close and Listener.Close wait, and so not from a task.
+type Engine struct {
+	// Logger is told of panics and of accepting that fails. Nil: slog.Default(). It is set
+	// before the first Start, Adopt or Serve.
+	Logger *slog.Logger
+
+	epoch time.Time
+	loops []*loop
+	watch *watch         // nil: nobody watches
+	done  sync.WaitGroup // the loops
+	side  sync.WaitGroup // what tasks have done elsewhere, and logging
+	close sync.Once
+}
+
+// New starts n loops; zero or less: as many as there are processors to run Go. Close
+// ends them.
+func New(n int) (*Engine, error) {
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	e := &Engine{epoch: time.Now().Add(-time.Second)}
+	for i := range n {
+		l, err := newLoop(e, i)
+		if err != nil {
+			for _, l := range e.loops {
+				l.poller.close()
+			}
+			return nil, fmt.Errorf("event loop: %w", err)
+		}
+		e.loops = append(e.loops, l)
+	}
+	for _, l := range e.loops {
+		e.done.Add(1)
+		go l.main() // ends with Close
+	}
+	return e, nil
+}
+
+// Loops is the number of loops.
+func (e *Engine) Loops() int { return len(e.loops) }
+
+// Runtime is the runtime of loop i.
+func (e *Engine) Runtime(i int) engine.Runtime { return e.loops[i] }
+
+// Start runs f as a task of loop i and does not wait for it. After Close it fails with
+// engine.ErrStopping.
+func (e *Engine) Start(i int, f func()) error {
+	if !e.loops[i].mail.post(letterFunc(func(l *loop) { l.start(f, nil, nil) })) {
+		return engine.ErrStopping
+	}
+	return nil
+}
+
+// Adopt has the emptiest loop serve conn, which the engine owns from then on: conn is
+// closed, and its connection lives on.
+func (e *Engine) Adopt(conn net.Conn, serve Serve) error {
+	fd, kind, err := detach(conn)
+	if err != nil {
+		return err
+	}
+	to := e.emptiest()
+	to.clients.Add(1)
+	if !to.mail.post(&arrival{fd: fd, kind: kind, remote: remoteOf(conn), serve: serve}) {
+		to.clients.Add(-1)
+		closeFD(fd)
+		return engine.ErrStopping
+	}
+	return nil
+}
+
+// Stream makes conn, which is closed, a Stream of loop i. It is called from a task of
+// that loop.
+func (e *Engine) Stream(i int, conn net.Conn) (engine.Stream, error) {
+	fd, kind, err := detach(conn)
+	if err != nil {
+		return nil, err
+	}
+	s, err := e.loops[i].register(fd, kind, eventsIn)
+	if err != nil {
+		closeFD(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends the engine. Everything that waits fails with engine.ErrStopping, then and
+// later; Close returns when every task has returned, so tasks have to heed that error.
+func (e *Engine) Close() {
+	e.close.Do(func() {
+		for _, l := range e.loops {
+			l.mail.post(letterFunc((*loop).stop))
+		}
+	})
+	e.done.Wait()
+	e.side.Wait()
+	e.watch.end()
+}
+
+// emptiest is the loop with the fewest clients.
+func (e *Engine) emptiest() *loop {
+	best := e.loops[0]
+	for _, l := range e.loops[1:] {
+		if l.clients.Load() < best.clients.Load() {
+			best = l
+		}
+	}
+	return best
+}
+
+// place is the loop for a connection that l has accepted: l itself, or the emptiest if l
+// has more than 1.1 times its share. The kernel wakes the loops unevenly.
+func (e *Engine) place(l *loop) *loop {
+	if len(e.loops) == 1 {
+		return l
+	}
+	var total int64
+	for _, o := range e.loops {
+		total += int64(o.clients.Load())
+	}
+	if n := int64(len(e.loops)); 10*n*int64(l.clients.Load()) <= 11*total {
+		return l
+	}
+	return e.emptiest()
+}
+
+// say logs where it delays no loop.
+func (e *Engine) say(level slog.Level, text string, args ...any) {
+	logger := e.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	e.side.Go(func() { logger.Log(context.Background(), level, text, args...) })
+}
+
+// errTLS: a TLS connection is a Stream over a Stream, and not this package's yet.
+var errTLS = errors.New("loop: TLS is not spoken here")

@@ -1,0 +1,358 @@
+package loop
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/invariants"
+	"golang.org/x/sys/unix"
+)
+
+// writeMost bounds what is given to the kernel at once: copying is time too.
+const writeMost = 256 << 10
+
+// kind is what a descriptor is.
+type kind uint8
+
+const (
+	tcp kind = iota
+	local
+)
+
+// flags are what a stream has been told by the kernel and by its tasks.
+type flags uint8
+
+const (
+	readable flags = 1 << iota // a read would make progress, for all we know
+	full                       // a write would not
+	asksOut                    // EPOLLOUT is asked for
+	sticky                     // the peer ended, or urgent data came: a short read says nothing
+	gone                       // the peer ended its side: FIN, reset or an error
+	closed
+	counted // in loop.clients
+)
+
+// A stream is a non-blocking descriptor. It belongs to the tasks of its loop.
+type stream struct {
+	loop   *loop
+	fd     int32
+	place  uint32 // in loop.slots
+	serial uint32
+	kind   kind
+	flags  flags
+
+	why            error // set by Interrupt and Close: nothing is read or written any more
+	reader, writer *task // that wait
+	readBy         time.Duration
+	writeBy        time.Duration
+	timer          timer         // armed for a deadline, or sooner: see arm
+	up             engine.Stream // watches this stream; nil: none
+	ready          func()        // of WhenReady
+}
+
+var _ engine.Stream = (*stream)(nil)
+
+// event notes what happened and wakes who waits for it.
+func (s *stream) event(events uint32) {
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.flags |= sticky | gone
+		if up := s.up; up != nil {
+			s.up = nil
+			up.Interrupt(engine.ErrClientGone)
+		}
+	}
+	if events&unix.EPOLLPRI != 0 {
+		s.flags |= sticky
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.flags |= readable
+		s.wakeReader()
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.flags &^= full
+		s.loop.wake(s.writer)
+	}
+}
+
+// wakeReader wakes the task that waits to read, or starts the one that was put off.
+func (s *stream) wakeReader() {
+	s.loop.wake(s.reader)
+	if f := s.ready; f != nil {
+		s.ready = nil
+		s.loop.start(f, nil, s)
+	}
+}
+
+// arm sets the timer so that a wait until at ends in time. A timer that is set for sooner
+// is left: when it comes it is moved to what counts then. So deadlines that are moved on
+// for every request cost a comparison.
+func (s *stream) arm(at time.Duration) {
+	if at != 0 && (s.timer.place == 0 || at < s.timer.at) {
+		s.timer.owner = s
+		s.loop.timers.set(&s.timer, at)
+	}
+}
+
+// expire wakes whose deadline has come and arms the timer for the others.
+func (s *stream) expire(now time.Duration) {
+	if s.readBy != 0 && (s.reader != nil || s.ready != nil) {
+		if s.readBy <= now {
+			s.wakeReader()
+		} else {
+			s.arm(s.readBy)
+		}
+	}
+	if s.writeBy != 0 && s.writer != nil {
+		if s.writeBy <= now {
+			s.loop.wake(s.writer)
+		} else {
+			s.arm(s.writeBy)
+		}
+	}
+}
+
+// Await parks the calling task until Read would make progress.
+func (s *stream) Await() error {
+	l := s.loop
+	l.spend()
+	for {
+		switch {
+		case s.why != nil:
+			return s.why
+		case s.readBy != 0 && s.readBy <= l.now:
+			return engine.ErrTimeout
+		case s.flags&readable != 0:
+			return nil
+		}
+		if invariants.Enabled && (s.reader != nil || s.ready != nil) {
+			panic("loop: two tasks read one stream")
+		}
+		s.reader = l.current
+		s.arm(s.readBy)
+		l.park()
+		s.reader = nil
+	}
+}
+
+// WhenReady returns at once, and starts f as a task when Await would return, so that who
+// waits for long does not even hold a coroutine. Until then the stream is not read. f is
+// called in any case: after a deadline, an Interrupt or a Close the stream tells it.
+func (s *stream) WhenReady(f func()) {
+	s.ready = f
+	if s.why != nil || s.flags&readable != 0 || s.readBy != 0 && s.readBy <= s.loop.now {
+		s.wakeReader()
+		return
+	}
+	s.arm(s.readBy)
+}
+
+// Read reads without having waited if it can. That a read came back short says that
+// nothing is left, unless the peer's FIN came with the bytes: that event has been seen,
+// and there is no other to come. Sockets of a machine's own may read short whenever they
+// like.
+func (s *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, s.why
+	}
+	for {
+		if err := s.Await(); err != nil {
+			return 0, err
+		}
+		n, errno := receive(s.fd, p, 0)
+		switch {
+		case errno == 0 && n == 0:
+			return 0, io.EOF
+		case errno == 0:
+			if n < len(p) && s.flags&sticky == 0 && s.kind == tcp {
+				s.flags &^= readable
+			}
+			return n, nil
+		case errno == unix.EAGAIN:
+			s.flags &^= readable
+		case errno != unix.EINTR:
+			s.fail(os.NewSyscallError("recv", errno))
+			return 0, s.why
+		}
+	}
+}
+
+// fail keeps an error that the kernel tells only once.
+func (s *stream) fail(err error) {
+	if s.why == nil {
+		s.why = err
+	}
+}
+
+// Write parks the calling task while the kernel takes no more.
+func (s *stream) Write(p []byte) (written int, err error) {
+	l := s.loop
+	for {
+		l.spend()
+		switch {
+		case s.why != nil:
+			return written, s.why
+		case s.writeBy != 0 && s.writeBy <= l.now:
+			return written, engine.ErrTimeout
+		case written == len(p):
+			return written, nil
+		}
+		if s.flags&full != 0 {
+			s.awaitRoom()
+			continue
+		}
+		n, errno := send(s.fd, p[written:min(len(p), written+writeMost)])
+		switch errno {
+		case 0:
+			if written += n; written == len(p) {
+				return written, nil
+			}
+		case unix.EAGAIN:
+			if err := s.askOut(); err != nil {
+				return written, err
+			}
+		case unix.EINTR:
+		default:
+			return written, os.NewSyscallError("send", errno)
+		}
+	}
+}
+
+func (s *stream) awaitRoom() {
+	s.writer = s.loop.current
+	s.arm(s.writeBy)
+	s.loop.park()
+	s.writer = nil
+}
+
+// askOut has the kernel say when there is room again. Most streams never need it.
+func (s *stream) askOut() error {
+	s.flags |= full
+	if s.flags&asksOut != 0 {
+		return nil
+	}
+	s.flags |= asksOut
+	return os.NewSyscallError("epoll_ctl", s.loop.poller.change(int(s.fd), eventsInOut, s.place, s.serial))
+}
+
+// SetReadDeadline also bounds a wait under way.
+func (s *stream) SetReadDeadline(at time.Duration) {
+	s.readBy = at
+	if s.reader != nil || s.ready != nil {
+		s.arm(at)
+	}
+}
+
+// SetWriteDeadline also bounds a wait under way.
+func (s *stream) SetWriteDeadline(at time.Duration) {
+	s.writeBy = at
+	if s.writer != nil {
+		s.arm(at)
+	}
+}
+
+// Quiet goes by the events of this turn, and asks the kernel only after a read that took
+// exactly what there was.
+func (s *stream) Quiet() bool {
+	if s.why != nil || s.flags&gone != 0 {
+		return false
+	}
+	if s.flags&readable == 0 {
+		return true
+	}
+	var b [1]byte
+	if _, errno := receive(s.fd, b[:], unix.MSG_PEEK); errno != unix.EAGAIN {
+		return false
+	}
+	s.flags &^= readable
+	return true
+}
+
+// Interrupt keeps the first error it was given.
+func (s *stream) Interrupt(err error) {
+	if s.why != nil {
+		return
+	}
+	s.why = err
+	s.wakeAll()
+	if up := s.up; up != nil {
+		s.up = nil
+		up.Interrupt(err)
+	}
+}
+
+func (s *stream) wakeAll() {
+	s.wakeReader()
+	s.loop.wake(s.writer)
+}
+
+func (s *stream) CloseWrite() error {
+	if s.flags&closed != 0 {
+		return engine.ErrClosed
+	}
+	return os.NewSyscallError("shutdown", unix.Shutdown(int(s.fd), unix.SHUT_WR))
+}
+
+// Close gives the descriptor back at the end of the turn.
+func (s *stream) Close() error {
+	if s.flags&closed != 0 {
+		return nil
+	}
+	s.flags |= closed
+	s.fail(engine.ErrClosed)
+	l := s.loop
+	l.timers.remove(&s.timer)
+	l.slots.give(s.place)
+	l.leaving = append(l.leaving, int(s.fd))
+	if s.flags&counted != 0 {
+		l.clients.Add(-1)
+	}
+	s.up = nil
+	s.wakeAll()
+	return nil
+}
+
+// Abort resets a TCP connection; sockets of a machine's own cannot be.
+func (s *stream) Abort() {
+	if s.flags&closed == 0 && s.kind == tcp {
+		unix.SetsockoptLinger(int(s.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	s.Close()
+}
+
+// Watch has events of client interrupt up; one stream at a time watches a client.
+func (l *loop) Watch(client, up engine.Stream) {
+	c, ok := client.(*stream)
+	switch {
+	case !ok:
+	case c.why != nil:
+		up.Interrupt(c.why)
+	case c.flags&gone != 0:
+		up.Interrupt(engine.ErrClientGone)
+	default:
+		c.up = up
+	}
+}
+
+// Unwatch ends Watch.
+func (l *loop) Unwatch(client, up engine.Stream) {
+	if c, ok := client.(*stream); ok && c.up == up {
+		c.up = nil
+	}
+}
+
+// receive and send never wait, whatever the descriptor's flags say, and so need not tell
+// the scheduler. The pointers are used during the call only.
+
+func receive(fd int32, p []byte, flags uintptr) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags|unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
+
+func send(fd int32, p []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
+}

@@ -1,0 +1,98 @@
+package loop
+
+import (
+	"time"
+)
+
+// A timer belongs to a task or a stream. The zero value with an owner is not set.
+type timer struct {
+	at    time.Duration
+	place int // 1 + index in timers.heap; 0: not set
+	owner interface{ expire(now time.Duration) }
+}
+
+// timers is a heap, the earliest first, in which every timer knows its place: deadlines
+// move more often than they come. The zero value is empty.
+type timers struct{ heap []*timer }
+
+// set sets or moves t.
+func (q *timers) set(t *timer, at time.Duration) {
+	t.at = at
+	if t.place == 0 {
+		q.heap = append(q.heap, t)
+		t.place = len(q.heap)
+	}
+	q.down(q.up(t.place - 1))
+}
+
+// remove unsets t, if it is set.
+func (q *timers) remove(t *timer) {
+	i := t.place - 1
+	if i < 0 {
+		return
+	}
+	last := len(q.heap) - 1
+	q.put(i, q.heap[last])
+	q.heap[last] = nil
+	q.heap = q.heap[:last]
+	t.place = 0
+	if i < last {
+		q.down(q.up(i))
+	}
+}
+
+// expire unsets the timers that have come and tells their owners.
+func (q *timers) expire(now time.Duration) {
+	for len(q.heap) > 0 && q.heap[0].at <= now {
+		t := q.heap[0]
+		q.remove(t)
+		t.owner.expire(now)
+	}
+}
+
+// timeout is how many milliseconds the kernel may wait: until the first timer, and
+// rather a little longer; -1: for ever.
+func (q *timers) timeout(now time.Duration) int {
+	if len(q.heap) == 0 {
+		return -1
+	}
+	left := q.heap[0].at - now
+	const most = time.Hour
+	return int((min(max(left, 0), most) + time.Millisecond - 1) / time.Millisecond)
+}
+
+func (q *timers) put(i int, t *timer) {
+	q.heap[i] = t
+	t.place = i + 1
+}
+
+// up moves the timer at i towards the root and returns its new index.
+func (q *timers) up(i int) int {
+	t := q.heap[i]
+	for i > 0 {
+		parent := (i - 1) / 2
+		if q.heap[parent].at <= t.at {
+			break
+		}
+		q.put(i, q.heap[parent])
+		i = parent
+	}
+	q.put(i, t)
+	return i
+}
+
+func (q *timers) down(i int) {
+	t := q.heap[i]
+	for {
+		child := 2*i + 1
+		if child+1 < len(q.heap) && q.heap[child+1].at < q.heap[child].at {
+			child++
+		}
+		if child >= len(q.heap) || t.at <= q.heap[child].at {
+			break
+		}
+		q.put(i, q.heap[child])
+		i = child
+	}
+	q.put(i, t)
+}

@@ -1,0 +1,136 @@
+package loop
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// alarm is the owner of a timer: it notes when it went off.
+type alarm struct {
+	timer timer
+	want  time.Duration // 0: not set
+	rang  bool
+}
+
+func (a *alarm) expire(now time.Duration) { a.rang = true }
+
+// TestTimersAgreeWithAList: setting, moving and removing at random, against a list that is
+// searched from end to end.
+func TestTimersAgreeWithAList(t *testing.T) {
+	for seed := range uint64(200) {
+		chance := rand.New(rand.NewPCG(seed, 0))
+		var q timers
+		alarms := make([]*alarm, 1+chance.IntN(60))
+		for i := range alarms {
+			alarms[i] = &alarm{}
+			alarms[i].timer.owner = alarms[i]
+		}
+		now := time.Duration(1)
+		for step := range 300 {
+			a := alarms[chance.IntN(len(alarms))]
+			switch chance.IntN(4) {
+			case 0, 1:
+				a.want = now + time.Duration(chance.IntN(40)) + 1
+				q.set(&a.timer, a.want)
+			case 2:
+				a.want = 0
+				q.remove(&a.timer)
+			case 3:
+				now += time.Duration(chance.IntN(10))
+				q.expire(now)
+				for i, a := range alarms {
+					if due := a.want != 0 && a.want <= now; due != a.rang {
+						t.Fatalf("seed %d, step %d: alarm %d for %v at %v: rang is %v", seed, step, i, a.want, now, a.rang)
+					} else if due {
+						a.want, a.rang = 0, false
+					}
+				}
+			}
+			check(t, &q, alarms, now)
+		}
+	}
+}
+
+func check(t *testing.T, q *timers, alarms []*alarm, now time.Duration) {
+	t.Helper()
+	set, first := 0, time.Duration(0)
+	for _, a := range alarms {
+		if a.want == 0 {
+			if a.timer.place != 0 {
+				t.Fatal("an unset timer has a place")
+			}
+			continue
+		}
+		set++
+		if first == 0 || a.want < first {
+			first = a.want
+		}
+		if q.heap[a.timer.place-1] != &a.timer || a.timer.at != a.want {
+			t.Fatal("a timer does not know its place, or its time")
+		}
+	}
+	if set != len(q.heap) || set > 0 && q.heap[0].at != first {
+		t.Fatalf("%d of %d timers, the first at %v", len(q.heap), set, first)
+	}
+	if ms := q.timeout(now); set == 0 && ms != -1 || set > 0 && (ms < 0 || now+time.Duration(ms)*time.Millisecond < first) {
+		t.Fatalf("waits %d ms at %v for %v", ms, now, first)
+	}
+}
+
+func TestTimeoutIsBounded(t *testing.T) {
+	var q timers
+	a := &alarm{}
+	q.set(&a.timer, forever)
+	if ms := q.timeout(1); ms != int(time.Hour/time.Millisecond) {
+		t.Errorf("for ever is %d ms", ms)
+	}
+}
+
+// TestSlotsForgetTheDead: an event that names who had the slot before reaches nobody.
+func TestSlotsForgetTheDead(t *testing.T) {
+	var s slots
+	var first, second heard
+	place, serial := s.take(&first)
+	s.dispatch(place, serial, 1)
+	s.give(place)
+	s.dispatch(place, serial, 2)
+	place2, serial2 := s.take(&second)
+	if place2 != place || serial2 == serial {
+		t.Fatalf("slot %d serial %d after slot %d serial %d", place2, serial2, place, serial)
+	}
+	s.dispatch(place, serial, 4)
+	s.dispatch(place2, serial2, 8)
+	if first != 1 || second != 8 {
+		t.Errorf("heard %d and %d", first, second)
+	}
+}
+
+type heard uint32
+
+func (h *heard) event(events uint32) { *h |= heard(events) }
+
+func TestQueueKeepsOrder(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 1))
+	var q queue
+	var want []*task
+	for range 2000 {
+		for range chance.IntN(5) {
+			x := &task{}
+			q.push(x)
+			want = append(want, x)
+		}
+		if q.len() != len(want) {
+			t.Fatalf("%d, not %d", q.len(), len(want))
+		}
+		for range min(q.begin(), chance.IntN(5)) {
+			if q.pop() != want[0] {
+				t.Fatal("out of order")
+			}
+			want = want[1:]
+		}
+	}
+	if cap(q.tasks) > 4*len(want)+64 {
+		t.Errorf("room for %d tasks with %d in it", cap(q.tasks), len(want))
+	}
+}
