@@ -51,7 +51,7 @@ func (p *pieces) Abort()                         {}
 // A pinned head must stay as it was whatever is read after it, and no byte may be lost,
 // doubled or moved, in any order of Fill, Advance, Pin, Unpin and Release.
 func TestReaderKeepsHeadsAndOrder(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range seeds(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		all := make([]byte, 400_000)
 		for i := range all {
@@ -159,7 +159,7 @@ func TestWriterWritesOnceWhatFits(t *testing.T) {
 
 // Whatever is written, in whatever pieces, arrives in order.
 func TestWriterKeepsOrder(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range seeds(100) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		s := &pieces{}
 		w := Writer{Stream: s}
@@ -199,4 +199,12 @@ func TestWriterTellsErrors(t *testing.T) {
 	if w.Out != nil {
 		t.Error("the buffer is kept after a failed Flush")
 	}
+}
+
+// seeds is n, or a few of them with -short.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 20
+	}
+	return n
 }
