@@ -213,7 +213,7 @@ type Match struct {
 
 // Rewrite changes path and host before forwarding, in the order of the fields.
 type Rewrite struct {
-	StripPrefix string   `yaml:"strip_prefix" doc:"taken off the front of the path" example:"/api/v1"`
+	StripPrefix string   `yaml:"strip_prefix" doc:"taken off the front of the path; {name} stands for any one segment" example:"/api/v1"`
 	Replace     *Replace `yaml:"replace" doc:"one prefix for another"`
 	AddPrefix   string   `yaml:"add_prefix" doc:"put in front of the path"`
 	// Host is sent instead of the client's; "endpoint" is the host of the endpoint's URL.

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,7 +29,11 @@ func (e *Error) Error() string { return e.Field + ": " + e.Reason }
 func Compile(w config.Rewrite, h config.Headers) (*Rules, error) {
 	var c compiler
 	r := new(Rules)
-	r.strip = c.prefix("rewrite.strip_prefix", w.StripPrefix)
+	if strings.ContainsAny(w.StripPrefix, "{}") {
+		r.parts = c.segments("rewrite.strip_prefix", w.StripPrefix)
+	} else {
+		r.strip = c.prefix("rewrite.strip_prefix", w.StripPrefix)
+	}
 	if w.Replace != nil {
 		if w.Replace.Prefix == "" {
 			c.fail("rewrite.replace.prefix", "missing; / is the prefix of every path")
@@ -81,6 +86,28 @@ func (c *compiler) prefix(field, text string) []byte {
 		return nil
 	}
 	return slices.Clip([]byte(strings.TrimSuffix(string(norm), "/")))
+}
+
+// segments returns the segments of a prefix in which {name} stands for any one segment:
+// nil for those.
+func (c *compiler) segments(field, text string) (parts [][]byte) {
+	for segment := range strings.SplitSeq(strings.TrimPrefix(strings.TrimSuffix(text, "/"), "/"), "/") {
+		name, open := strings.CutPrefix(segment, "{")
+		name, closed := strings.CutSuffix(name, "}")
+		switch {
+		case open && closed && name != "" && !strings.ContainsAny(name, "{}"):
+			parts = append(parts, nil)
+		case strings.ContainsAny(segment, "{}"):
+			c.fail(field, "%q: a segment is literal or a {name} as a whole, not %q", text, segment)
+			return nil
+		default:
+			parts = append(parts, bytes.TrimPrefix(c.prefix(field, "/"+segment), []byte("/")))
+		}
+	}
+	if !strings.HasPrefix(text, "/") {
+		c.fail(field, "%q does not start with /", text)
+	}
+	return parts
 }
 
 // host returns text if it is host or host:port.

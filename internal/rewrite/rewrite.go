@@ -4,7 +4,8 @@
 //
 // A path is changed in the order strip_prefix, replace, add_prefix. Prefixes are whole
 // segments: /api/v1 is a prefix of /api/v1 and of /api/v1/users, not of /api/v10. A slash
-// at the end of a prefix says nothing. Edits apply to the normal form of the path (package
+// at the end of a prefix says nothing. In strip_prefix a segment {name} stands for any one
+// segment, so that a route to a discovered service can take its name off. Edits apply to the normal form of the path (package
 // route), so that they see what was matched, and what is forwarded is in normal form, too,
 // and begins with a slash. If no edit applies, the path is forwarded as it was received.
 // The query and the "*" of OPTIONS * are never touched. When a prefix was stripped, the
@@ -16,6 +17,7 @@
 package rewrite
 
 import (
+	"bytes"
 	"github.com/poise-lb/poise/internal/message"
 )
 
@@ -23,8 +25,9 @@ import (
 // number of goroutines may use them at once. A nil *Rules, like the zero Rules, changes
 // nothing.
 type Rules struct {
-	strip []byte // without the slash at its end, like all prefixes here; empty: nothing
-	from  []byte // prefix to replace; matches all paths if it is empty
+	strip []byte   // without the slash at its end, like all prefixes here; empty: nothing
+	parts [][]byte // instead of strip if it has a {name}: its segments, nil for any one
+	from  []byte   // prefix to replace; matches all paths if it is empty
 	to    []byte
 	add   []byte
 
@@ -44,7 +47,7 @@ var forwardedPrefix = []byte("X-Forwarded-Prefix")
 // of what scratch already holds. q.Host is set if the rules name a host; the Host field
 // among q.Fields stays as it is, for whoever sends q to leave out. q.Target stays, too. New
 // fields are appended to q.Fields, replaced ones are marked as dropped; the bytes of new
-// ones belong to r.
+// ones belong to r, or to norm.
 func (r *Rules) Request(q *message.Request, norm, scratch []byte) []byte {
 	if r == nil {
 		return scratch
@@ -62,8 +65,8 @@ func (r *Rules) Request(q *message.Request, norm, scratch []byte) []byte {
 // path changes q.Path. The prefixes only ever cut off the front of norm or come before it,
 // so the result is two prefixes and a rest.
 func (r *Rules) path(q *message.Request, norm, scratch []byte) []byte {
-	rest, stripped := cutPrefix(norm, r.strip)
-	stripped = stripped && len(r.strip) > 0
+	rest, stripped := r.cutStrip(norm)
+	cut := len(norm) - len(rest)
 	replaced := false
 	if r.replaces {
 		rest, replaced = cutPrefix(rest, r.from)
@@ -83,9 +86,32 @@ func (r *Rules) path(q *message.Request, norm, scratch []byte) []byte {
 	q.Path = scratch[start:len(scratch):len(scratch)]
 	if stripped {
 		message.Drop(q.Fields, message.XForwardedPrefix)
-		q.Fields = append(q.Fields, message.Field{Name: forwardedPrefix, Value: r.strip, Kind: message.XForwardedPrefix})
+		q.Fields = append(q.Fields, message.Field{Name: forwardedPrefix, Value: norm[:cut:cut], Kind: message.XForwardedPrefix})
 	}
 	return scratch
+}
+
+// cutStrip cuts the prefix that is to be stripped off the front of norm.
+func (r *Rules) cutStrip(norm []byte) (rest []byte, ok bool) {
+	if len(r.parts) == 0 {
+		rest, ok = cutPrefix(norm, r.strip)
+		return rest, ok && len(r.strip) > 0
+	}
+	rest = norm
+	for _, part := range r.parts {
+		if len(rest) < 2 || rest[0] != '/' {
+			return norm, false
+		}
+		end := bytes.IndexByte(rest[1:], '/') + 1
+		if end == 0 {
+			end = len(rest)
+		}
+		if segment := rest[1:end]; len(segment) == 0 || part != nil && !bytes.Equal(segment, part) {
+			return norm, false
+		}
+		rest = rest[end:]
+	}
+	return rest, true
 }
 
 // cutPrefix cuts whole segments off the front of path; what remains is empty or begins
@@ -111,15 +137,6 @@ func (r *Rules) Response(p *message.Response) {
 // HostOfEndpoint reports whether the Host to send is that of the endpoint that was picked
 // (host: endpoint), which only the caller knows.
 func (r *Rules) HostOfEndpoint() bool { return r != nil && r.endpoint }
-
-// StrippedPrefix is the prefix that Request strips, and then announces as
-// X-Forwarded-Prefix, without a slash at its end; nil if there is none.
-func (r *Rules) StrippedPrefix() []byte {
-	if r == nil || len(r.strip) == 0 {
-		return nil
-	}
-	return r.strip
-}
 
 // edits are changes to the fields of one direction.
 type edits struct {

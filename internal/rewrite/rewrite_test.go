@@ -103,9 +103,6 @@ func TestPath(t *testing.T) {
 
 func TestForwardedPrefix(t *testing.T) {
 	r := mustCompile(t, config.Rewrite{StripPrefix: "/api/v1/"}, config.Headers{})
-	if got := string(r.StrippedPrefix()); got != "/api/v1" {
-		t.Errorf("StrippedPrefix: %q", got)
-	}
 	q := &message.Request{Path: []byte("/api/v1/x"), Fields: fields("A: b", "x-forwarded-prefix: /forged", "X-Forwarded-Prefix: /twice")}
 	r.Request(q, q.Path, nil)
 	want := []string{"A: b", "-x-forwarded-prefix: /forged", "-X-Forwarded-Prefix: /twice", "X-Forwarded-Prefix: /api/v1"}
@@ -122,11 +119,6 @@ func TestForwardedPrefix(t *testing.T) {
 	r.Request(q, q.Path, nil)
 	if got := lines(t, q.Fields); !slices.Equal(got, []string{"-X-Forwarded-Prefix: /a", "x-forwarded-prefix: /mine"}) {
 		t.Errorf("set has no last word: %q", got)
-	}
-	for _, r := range []*Rules{nil, new(Rules), mustCompile(t, config.Rewrite{StripPrefix: "/", AddPrefix: "/x"}, config.Headers{})} {
-		if got := r.StrippedPrefix(); got != nil {
-			t.Errorf("StrippedPrefix: %q, want none", got)
-		}
 	}
 }
 
@@ -340,5 +332,36 @@ func BenchmarkRequest(b *testing.B) {
 	for b.Loop() {
 		q.Path, q.Fields = path, q.Fields[:n]
 		r.Request(q, path, scratch)
+	}
+}
+
+func TestNamedSegmentsAreStripped(t *testing.T) {
+	for _, test := range []struct{ strip, path, want, prefix string }{
+		{"/{service}", "/users/42/orders", "/42/orders", "/users"},
+		{"/{service}", "/users", "/", "/users"},
+		{"/{service}", "/users/", "/", "/users"},
+		{"/{service}", "/", "/", ""},
+		{"/api/{service}", "/api/users/42", "/42", "/api/users"},
+		{"/api/{service}/", "/api/users/42", "/42", "/api/users"},
+		{"/api/{service}", "/api", "/api", ""},
+		{"/api/{service}", "/apix/users/42", "/apix/users/42", ""},
+		{"/{a}/v1/{b}", "/x/v1/y/z", "/z", "/x/v1/y"},
+		{"/{a}/v1/{b}", "/x/v2/y/z", "/x/v2/y/z", ""},
+	} {
+		r, err := Compile(config.Rewrite{StripPrefix: test.strip}, config.Headers{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := &message.Request{Path: []byte(test.path)}
+		r.Request(q, q.Path, nil)
+		prefix, _ := message.GetKind(q.Fields, message.XForwardedPrefix)
+		if string(q.Path) != test.want || string(prefix) != test.prefix {
+			t.Errorf("%s of %s: %q, prefix %q; want %q, %q", test.strip, test.path, q.Path, prefix, test.want, test.prefix)
+		}
+	}
+	for _, bad := range []string{"{service}", "/x{service}", "/{service", "/{}", "/{a}{b}", "/{a}//b", "/{a}/../b", "/{a}/*"} {
+		if _, err := Compile(config.Rewrite{StripPrefix: bad}, config.Headers{}); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
 	}
 }
