@@ -97,6 +97,9 @@ func (c *compiler) segments(field, text string) (parts [][]byte) {
 		switch {
 		case open && closed && name != "" && !strings.ContainsAny(name, "{}"):
 			parts = append(parts, nil)
+		case segment == "":
+			c.fail(field, "%q has an empty segment", text)
+			return nil
 		case strings.ContainsAny(segment, "{}"):
 			c.fail(field, "%q: a segment is literal or a {name} as a whole, not %q", text, segment)
 			return nil
