@@ -159,9 +159,10 @@ func (c *Conn) StopContent() {
 }
 
 // Skip reads over content that has arrived, so that a response which does not need it
-// costs no connection. It must not be called while another task reads the content.
+// costs no connection. It must not be called while another task reads the content. Where
+// the connection is lost anyway, Close reads over the rest.
 func (c *Conn) Skip() {
-	for {
+	for !c.last.Load() {
 		if data, err := c.Content(false); err != nil || data == nil {
 			return
 		}
