@@ -9,6 +9,7 @@ import (
 const (
 	stdBoth  = "net/http takes the chunks, drops the length, and keeps the connection instead of closing it. What follows is read as the next request, and has to pass what every request has to pass."
 	stdOld   = "net/http passes over Transfer-Encoding in HTTP/1.0: it takes the request for one without content."
+	stdReset = "net/http closes at once behind most of its own refusals, which resets a connection on which something is unread."
 	stdEmpty = "net/http reads no empty line before a request line, and answers 400. Only clients of old send one."
 )
 

@@ -270,6 +270,15 @@ var connections = []testCase{
 		p.tasks.Go(func() { c.send(repeat("0123456789abcdef", 10_000)) })
 		p.check(c.answer("POST"), []check{status(413), content("too much")})
 	}},
+	{name: "behind a refusal the connection is not reset while the client still sends", rfc: "RFC 9112 §9.6", std: stdReset, play: func(p *play) {
+		c := p.dial()
+		c.send(head("POST / HTTP/1.1", "Content-Length: 100000") + repeat("0123456789", 10_000)) // one write, more than anybody reads at once
+		p.check(c.answer("POST"), []check{status(400)})
+		c.wait()
+		if _, err := c.in.ReadByte(); err != io.EOF {
+			p.failf("after the answer: %v", err)
+		}
+	}},
 	{name: "the endpoint sees that a waiting client has left", rfc: "RFC 9112 §9.6", play: func(p *play) {
 		c := p.dial()
 		c.send(get("/"))
