@@ -135,7 +135,7 @@ func (c *Conn) Cut() {
 
 // Bounds of what Close reads from a client that is still sending.
 const (
-	lingerBytes = 256 << 10
+	lingerBytes = 16 << 20
 	lingerTime  = time.Second
 )
 
