@@ -130,7 +130,7 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 // FuzzParse: whatever comes in, nothing panics; an error is an *Error whose every problem
 // has a place in the text, in order; and what is accepted is valid, with defaults too.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{example, minimal, full, shorts, `{"version": 1}`, "a: &a *a", "<<: *a", "? a\n: b", "a: |\n  x\nb: >-\n  y", "- - -", "a: !!binary x",
+	for _, s := range []string{example, minimal, full, shorts, sources, `{"version": 1}`, "a: &a *a", "<<: *a", "? a\n: b", "a: |\n  x\nb: >-\n  y", "- - -", "a: !!binary x",
 		"&a a: *a", "version: &x 1\nlog: *x", "{a: [}", "a: ''", "%YAML 1.2\n---\nversion: 1", "...", "---\n---\n", "'", "\"\\u0000\"", "version: ${A:-1}", "services: {? x : y}"} {
 		f.Add([]byte(s))
 	}

@@ -165,7 +165,7 @@ func generic(t *testing.T, data string) any {
 
 func TestSchemaAcceptsWhatLoads(t *testing.T) {
 	c := newChecker(t)
-	for _, data := range []string{example, minimal, full, shorts} {
+	for _, data := range []string{example, minimal, full, shorts, sources} {
 		if _, err := Parse("f", []byte(data), func(name string) (string, bool) { return "8", name != "LEVEL" }); err != nil {
 			t.Errorf("%v in\n%s", err, data)
 		}
