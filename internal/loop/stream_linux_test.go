@@ -30,8 +30,8 @@ func TestWhenReadyHoldsNoTask(t *testing.T) {
 				s.Close()
 				return
 			}
+			served.Add(1) // before the client can know
 			s.Write(buf[:n])
-			served.Add(1)
 			s.SetReadDeadline(rt.Now() + time.Hour)
 			s.(*stream).WhenReady(next)
 		}
