@@ -138,6 +138,51 @@ func TestWriteDeadlineBroughtForward(t *testing.T) {
 	})
 }
 
+// TestATaskThatNeedNotWaitLetsOthersRun: one reads byte by byte what has long come, and
+// another has its turns meanwhile, and not after.
+func TestATaskThatNeedNotWaitLetsOthersRun(t *testing.T) {
+	e := startEngine(t, 1)
+	rt := e.Runtime(0)
+	l := listen(t, "tcp", "127.0.0.1:0")
+	defer l.Close()
+	const total = 40_000
+	peer := dial(t, l)
+	ours, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.Write(make([]byte, total)); err != nil {
+		t.Fatal(err)
+	}
+	play(t, e, 0, func() {
+		s, err := e.Stream(0, ours)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer s.Close()
+		s.Await()
+		turns, done := 0, false
+		other := rt.Fork(func() {
+			for !done {
+				turns++
+				e.loops[0].pause()
+			}
+		})
+		for n := 0; n < total; n++ {
+			if _, err := s.Read(make([]byte, 1)); err != nil {
+				t.Errorf("%d: %v", n, err)
+				break
+			}
+		}
+		done = true
+		other.Wait()
+		if turns < total/burst/2 {
+			t.Errorf("another task had %d turns during %d reads", turns, total)
+		}
+	})
+}
+
 // TestUrgentDataHidesNothing: a read ends early in front of the urgent byte, which looks
 // as if nothing came behind.
 func TestUrgentDataHidesNothing(t *testing.T) {
