@@ -9,7 +9,7 @@ MODULES := . ./cmd/poise ./test/live
 FUZZ    ?= 30s
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/bench)
 
-.PHONY: help test deps vet unit race real quality bench conformance fuzz script build all
+.PHONY: help test deps vet unit race real quality bench conformance live live-deps fuzz script build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12

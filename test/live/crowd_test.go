@@ -112,7 +112,7 @@ func (w *world) instances(t *testing.T) {
 	t.Log(w.row.registered)
 	since := time.Now()
 	leaving.Signal(syscall.SIGTERM)
-	leaving.Await("(?m)^removed$")
+	await(t, leaving, "(?m)^removed$")
 	for _, in := range all[:third] {
 		l.goes(t, in.Address, since, filled)
 	}

@@ -7,5 +7,9 @@
 //
 // make live-deps installs the servers, and make live runs the tests and prints a table of
 // the times. LIVE_ONLY=etcd34,consul selects; LIVE_PARALLEL is how many registries are
-// judged at once (2). It has tests only.
+// judged at once (3). It has tests only.
+//
+// Servers listen on 127.0.0.1, but for the gRPC port of Nacos and its port for other
+// servers, which have no such setting, and for endpoints in Kubernetes, whose API refuses
+// loopback addresses.
 package live

@@ -111,8 +111,23 @@ func launch(t *testing.T, c cast) *rig.Process {
 		t.Fatal(err)
 	}
 	p := rig.Start(t, rig.Command{Path: self, Env: []string{roleVar + "=endpoints"}, Stdin: newReader(text)})
-	p.Await("(?m)^serving$")
+	await(t, p, "(?m)^serving$")
 	return p
+}
+
+// await is what Await of a process is, for the step t of a story, which the process may
+// outlive.
+func await(t *testing.T, p *rig.Process, pattern string) {
+	t.Helper()
+	for limit := time.Now().Add(startTime); ; time.Sleep(5 * time.Millisecond) {
+		ended := p.Ended() // asked first: what it printed before counts
+		if p.Said(pattern) > 0 {
+			return
+		}
+		if ended || time.Now().After(limit) {
+			t.Fatalf("it did not say %s, but:\n%.4000s", pattern, p.Text())
+		}
+	}
 }
 
 // announcedAll waits until a process has announced n instances.

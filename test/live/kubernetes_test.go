@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -36,14 +37,14 @@ func kubernetes() *registry {
 			return err
 		},
 		run: kubernetesRun, put: kubernetesPut, drop: kubernetesDrop,
-		ready:  func(s *server) error { _, err := kubernetesCall(s.address(), "GET", "/readyz", nil); return err },
+		ready: func(s *server) error {
+			_, err := kubernetesCall(s.address(), s.token(), "GET", "/readyz", nil)
+			return err
+		},
 		secure: func(*server) error { return nil }, // it knows no token but ours
 		source: func(at, service, password string) string {
-			if password == "" {
-				password = kubernetesToken
-			}
 			return fmt.Sprintf("kubernetes: {server: %q, namespace: default, service: %s, port: http, token: %q, tls: {insecure_skip_verify: true}}",
-				"https://"+at, service, password)
+				"https://"+at, service, cmp.Or(password, kubernetesToken))
 		},
 		client: func(s *server, service string) (rig.Command, bool) {
 			return rig.Command{Path: filepath.Join(s.bin, "clients"), Args: []string{"kubernetes", "https://" + s.address(), service},
@@ -61,6 +62,9 @@ var kubernetesToken = func() string {
 	os.Setenv("LIVE_TOKEN", token)
 	return token
 }()
+
+// token is the one the server knows.
+func (s *server) token() string { return cmp.Or(s.password, kubernetesToken) }
 
 // outside is an address of this machine that is not a loopback one; empty: it has none.
 func outside() string {
@@ -82,13 +86,9 @@ func kubernetesRun(s *server) []rig.Command {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	token := kubernetesToken
-	if s.password != "" {
-		token = s.password
-	}
 	keyFile, tokens := filepath.Join(s.data, "sa.key"), filepath.Join(s.data, "tokens.csv")
 	rig.Write(s.t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
-	rig.Write(s.t, tokens, token+`,live,1,"system:masters"`+"\n")
+	rig.Write(s.t, tokens, s.token()+`,live,1,"system:masters"`+"\n")
 	const issuer = "https://kubernetes.default.svc"
 	return []rig.Command{
 		etcdCommand(filepath.Join(bin, "usr/bin/etcd"), s.data, s.spare[0], s.spare[1]),
@@ -110,7 +110,7 @@ var trusting = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transpor
 const slicesPath = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 
 // kubernetesCall returns the status; every status that says no is an error.
-func kubernetesCall(server, method, path string, in any) (int, error) {
+func kubernetesCall(server, token, method, path string, in any) (int, error) {
 	text, err := json.Marshal(in)
 	if err != nil {
 		return 0, err
@@ -119,7 +119,7 @@ func kubernetesCall(server, method, path string, in any) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	q.Header.Set("Authorization", "Bearer "+kubernetesToken)
+	q.Header.Set("Authorization", "Bearer "+token)
 	q.Header.Set("Content-Type", "application/json")
 	a, err := trusting.Do(q)
 	if err != nil {
@@ -148,13 +148,16 @@ func kubernetesSlice(in discovery.Instance) (name string, slice any) {
 
 func kubernetesPut(s *server, in discovery.Instance) error {
 	_, slice := kubernetesSlice(in)
-	_, err := kubernetesCall(s.address(), "POST", slicesPath, slice)
+	status, err := kubernetesCall(s.address(), s.token(), "POST", slicesPath, slice)
+	if status == http.StatusConflict {
+		return nil // it is there
+	}
 	return err
 }
 
 func kubernetesDrop(s *server, in discovery.Instance) error {
 	name, _ := kubernetesSlice(in)
-	_, err := kubernetesCall(s.address(), "DELETE", slicesPath+"/"+name, nil)
+	_, err := kubernetesCall(s.address(), s.token(), "DELETE", slicesPath+"/"+name, nil)
 	return err
 }
 
@@ -165,10 +168,10 @@ func announceKubernetes(server string, _ time.Duration) announcer {
 		name, slice := kubernetesSlice(in)
 		there := false
 		for ctx.Err() == nil {
-			status, err := kubernetesCall(server, "GET", slicesPath+"/"+name, nil)
+			status, err := kubernetesCall(server, kubernetesToken, "GET", slicesPath+"/"+name, nil)
 			if status == http.StatusNotFound {
 				there = false
-				_, err = kubernetesCall(server, "POST", slicesPath, slice)
+				_, err = kubernetesCall(server, kubernetesToken, "POST", slicesPath, slice)
 			}
 			switch {
 			case err != nil:
@@ -182,7 +185,7 @@ func announceKubernetes(server string, _ time.Duration) announcer {
 			case <-time.After(2 * time.Second):
 			}
 		}
-		_, err := kubernetesCall(server, "DELETE", slicesPath+"/"+name, nil)
+		_, err := kubernetesCall(server, kubernetesToken, "DELETE", slicesPath+"/"+name, nil)
 		return err
 	}
 }

@@ -23,6 +23,7 @@ type load struct {
 	mu     sync.Mutex
 	seen   map[string]sight // by endpoint
 	total  int
+	judged int // of total: flawless has looked at them
 	failed int
 	first  []string // the first failures
 }
@@ -117,7 +118,10 @@ func (l *load) flawless(t *testing.T) {
 	if l.failed > 0 {
 		t.Errorf("%d of %d requests failed:\n%s", l.failed, l.total, strings.Join(l.first, "\n"))
 	}
-	l.failed, l.first = 0, nil
+	if l.total == l.judged && !l.over.Load() {
+		t.Error("no request was answered in this step")
+	}
+	l.judged, l.failed, l.first = l.total, 0, nil
 }
 
 // counts is how many answers each endpoint has given.

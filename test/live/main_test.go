@@ -49,7 +49,7 @@ func TestRegistries(t *testing.T) {
 		t.Skip("real servers take minutes")
 	}
 	outcome.begun = true
-	slots := make(chan struct{}, number("LIVE_PARALLEL", 2))
+	slots := make(chan struct{}, number("LIVE_PARALLEL", 3))
 	only := strings.FieldsFunc(os.Getenv("LIVE_ONLY"), func(r rune) bool { return r == ',' || r == ' ' })
 	binary := rig.Poise(t)
 	t.Run("all", func(t *testing.T) {

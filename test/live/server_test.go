@@ -79,7 +79,7 @@ func newServer(t *testing.T, r *registry, bin, password string) *server {
 func drawPort(t *testing.T, offsets []int) int {
 	t.Helper()
 next:
-	for range 200 {
+	for range 3000 {
 		_, text, _ := net.SplitHostPort(rig.Address(t))
 		port, _ := strconv.Atoi(text)
 		for _, off := range offsets {

@@ -11,10 +11,16 @@ import (
 	"github.com/poise-lb/poise/test/internal/rig"
 )
 
-const (
-	rounds = 20                     // each has two changes
-	noise  = 250 * time.Millisecond // of a busy machine, in a comparison of largest values
-)
+// noise is that of a busy machine, in a comparison of largest values.
+const noise = 250 * time.Millisecond
+
+// rounds are as many as take a quarter of a minute. Each has two changes.
+func (w *world) rounds() int {
+	if w.registry.kind == "nacos" || w.registry.kind == "eureka" {
+		return 10 // they take their time: half a second by default, and a poll
+	}
+	return 20
+}
 
 // times: operators add and remove instances, and it is measured how long it takes until
 // poise's answers show it, and until the official client's view does. An address comes and
@@ -23,7 +29,7 @@ func (w *world) times(t *testing.T) {
 	quiet.Lock()
 	defer quiet.Unlock()
 	var hosts []discovery.Instance
-	for range rounds {
+	for range w.rounds() {
 		hosts = append(hosts, discovery.Instance{Service: service, Address: w.draw(t)})
 	}
 	serving := launch(t, cast{Instances: hosts})
@@ -31,7 +37,7 @@ func (w *world) times(t *testing.T) {
 	var client *rig.Process
 	if has {
 		client = rig.Start(t, command)
-		client.Await(`(?m)^\d+ \d`)
+		await(t, client, `(?m)^\d+ \d`)
 	}
 	var ours, theirs []time.Duration
 	for _, in := range hosts {

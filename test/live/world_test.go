@@ -71,7 +71,7 @@ func (w *world) steps() []step {
 			if w.load != nil {
 				w.load.flawless(t)
 			}
-			say("%s: %s took %.1f s", w.registry.name, s.name, time.Since(began).Seconds())
+			say("%s: %s took %.1f s%s", w.registry.name, s.name, time.Since(began).Seconds(), map[bool]string{true: ", FAILED"}[t.Failed()])
 		}
 	}
 	return all
@@ -104,7 +104,7 @@ func (w *world) leave(t *testing.T, in discovery.Instance) {
 	p := w.running[in.Address]
 	delete(w.running, in.Address)
 	p.Signal(syscall.SIGTERM)
-	p.Await("(?m)^removed$")
+	await(t, p, "(?m)^removed$")
 }
 
 // all waits until every endpoint that runs answers requests from now on.
@@ -143,13 +143,21 @@ type proxy struct {
 	address, file string
 }
 
-// run starts poise with a file of services and routes, and waits until it listens.
+// run starts poise with a file of services and routes, until t ends, and waits until it
+// listens.
 func (w *world) run(t *testing.T, body string) *proxy {
 	t.Helper()
-	p := &proxy{address: rig.Address(t), file: filepath.Join(w.t.TempDir(), "poise.yaml")}
+	p := w.begin(t, body)
+	await(t, p.Process, "(?m)^poise: ready on ")
+	return p
+}
+
+// begin starts poise, and does not wait.
+func (w *world) begin(t *testing.T, body string) *proxy {
+	t.Helper()
+	p := &proxy{address: rig.Address(t), file: filepath.Join(t.TempDir(), "poise.yaml")}
 	p.write(t, body)
-	p.Process = rig.Start(w.t, rig.Command{Path: w.binary, Args: []string{"run", "-c", p.file}})
-	p.Await("(?m)^poise: ready on ")
+	p.Process = rig.Start(t, rig.Command{Path: w.binary, Args: []string{"run", "-c", p.file}})
 	return p
 }
 

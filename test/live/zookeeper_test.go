@@ -22,7 +22,7 @@ func zookeeper() *registry {
 	return &registry{
 		name: "zookeeper", kind: "zookeeper", weights: true,
 		lease: 3 * time.Second, expiry: 6 * time.Second,
-		refused: `(?i)not authenticated|no auth|not allowed|not permitted`,
+		refused: `may not read|password is wrong`,
 		run:     zookeeperRun, ready: zookeeperReady, put: zookeeperPut, drop: zookeeperDrop,
 		secure: func(*server) error { return nil }, // every node has its own list
 		source: func(at, service, password string) string {
@@ -61,9 +61,9 @@ func zookeeperReady(s *server) error {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(time.Second))
-	io.WriteString(c, "ruok")
+	io.WriteString(c, "srvr") // "ruok" is answered before sessions are
 	b, err := io.ReadAll(c)
-	if err == nil && string(b) != "imok" {
+	if err == nil && !strings.Contains(string(b), "Mode: standalone") {
 		err = fmt.Errorf("it answers %q", b)
 	}
 	return err
