@@ -518,6 +518,7 @@ func TestRegistrar(t *testing.T) {
 		step("gone", time.Minute, "", "error")
 		f.listen.cut(false)
 		step("back", 3*time.Second, ours, "well")
+		f.set(key, "changed") // and not put under the lease before the end
 		cancel()
 		running.Wait()
 		step("end", 0, "", "")

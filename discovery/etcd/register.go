@@ -155,24 +155,35 @@ func (a *announcement) renew(ctx context.Context) error {
 	return nil
 }
 
-// check writes the key again if somebody has removed it. If somebody has written it
-// without a lease (to change the weight, say), the new value is put under the lease.
+// check writes the key again if somebody has removed it, and adopts it if somebody else has
+// written it.
 func (a *announcement) check(ctx context.Context) error {
-	var r rangeAnswer
-	if err := a.client.call(ctx, a.timeout(), "/v3/kv/range", rangeRequest{Key: a.key, KeysOnly: true}, &r); err != nil {
-		return err
-	}
-	in := map[string]any{"key": a.key, "lease": strconv.FormatInt(a.lease, 10)}
+	there, adopt, err := a.look(ctx, a.timeout())
 	switch {
-	case len(r.KVs) == 0:
-		in["value"] = a.value
-	case r.KVs[0].Lease == 0:
-		in["ignore_value"] = true
-	default:
-		a.announced()
-		return nil
+	case err != nil:
+		return err
+	case !there:
+		return a.put(ctx, map[string]any{"key": a.key, "value": a.value, "lease": strconv.FormatInt(a.lease, 10)})
+	case adopt:
+		return a.put(ctx, a.adoption())
 	}
-	return a.put(ctx, in)
+	a.announced()
+	return nil
+}
+
+// look reports whether the key is there, and whether it has no lease, so that it would
+// outlive us: somebody has written it, to change the weight, say.
+func (a *announcement) look(ctx context.Context, timeout time.Duration) (there, adopt bool, err error) {
+	var r rangeAnswer
+	if err := a.client.call(ctx, timeout, "/v3/kv/range", rangeRequest{Key: a.key, KeysOnly: true}, &r); err != nil || len(r.KVs) == 0 {
+		return false, false, err
+	}
+	return true, r.KVs[0].Lease == 0, nil
+}
+
+// adoption puts the key under the lease, with the value it has.
+func (a *announcement) adoption() map[string]any {
+	return map[string]any{"key": a.key, "ignore_value": true, "lease": strconv.FormatInt(a.lease, 10)}
 }
 
 func (a *announcement) put(ctx context.Context, in map[string]any) error {
@@ -206,7 +217,8 @@ func (a *announcement) fail(err error) {
 	a.report(fmt.Errorf("etcd: %w", err))
 }
 
-// remove revokes the lease, after ctx is done.
+// remove revokes the lease, after ctx is done. A key that was written a moment ago is put
+// under it first.
 func (a *announcement) remove(ctx context.Context) {
 	if a.lease == 0 {
 		return
@@ -215,8 +227,11 @@ func (a *announcement) remove(ctx context.Context) {
 	defer cancel()
 	var answer struct{}
 	for range a.client.servers {
-		err := a.client.call(ctx, removeTime/time.Duration(len(a.client.servers)), "/v3/lease/revoke",
-			map[string]any{"ID": strconv.FormatInt(a.lease, 10)}, &answer)
+		each := removeTime / time.Duration(len(a.client.servers))
+		if _, adopt, err := a.look(ctx, each/3); err == nil && adopt {
+			a.client.call(ctx, each/3, "/v3/kv/put", a.adoption(), &answer) // if it fails, the key stays
+		}
+		err := a.client.call(ctx, each, "/v3/lease/revoke", map[string]any{"ID": strconv.FormatInt(a.lease, 10)}, &answer)
 		if e := (*apiError)(nil); err == nil || errors.As(err, &e) && e.status == 404 {
 			return
 		}
