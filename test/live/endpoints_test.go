@@ -31,7 +31,7 @@ type cast struct {
 
 // linger is how long an endpoint that has left the registry still serves, as services do
 // that wait for their last callers.
-const linger = time.Second
+const linger = 5 * time.Second
 
 // An announcer is the Run of a registrar.
 type announcer func(ctx context.Context, in discovery.Instance, report func(error)) error

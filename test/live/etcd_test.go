@@ -22,7 +22,7 @@ func etcd36() *registry { return newEtcd("etcd36", "etcd") }
 func newEtcd(name, program string) *registry {
 	return &registry{
 		name: name, kind: "etcd", spare: 1, weights: true,
-		lease: 3 * time.Second, expiry: 6 * time.Second,
+		lease: 5 * time.Second, expiry: 8 * time.Second, // longer than it takes to stop: leases end meanwhile
 		refused: `(?i)authentication failed|invalid user|not accepted|password`,
 		run: func(s *server) []rig.Command {
 			return []rig.Command{etcdCommand(filepath.Join(s.bin, program), s.data, s.port, s.spare[0])}

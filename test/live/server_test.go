@@ -114,7 +114,7 @@ func (s *server) start(t *testing.T) time.Duration {
 	defer quiet.RUnlock()
 	began := time.Now()
 	for _, c := range s.registry.run(s) {
-		c.Args = append([]string{"-n", "5", c.Path}, c.Args...)
+		c.Args = append([]string{"-n", "2", c.Path}, c.Args...)
 		c.Path = "nice"
 		s.procs = append(s.procs, rig.Start(s.t, c))
 	}

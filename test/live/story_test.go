@@ -64,16 +64,24 @@ func (w *world) weight(t *testing.T) {
 			t.Errorf("with weight %d it answers %.0f %%, want %.0f %%", weight, got*100, want*100)
 		}
 	}
+	w.leaves(t, in)
+}
+
+// leaves: an endpoint leaves, and is not used any more while it still serves, whether its
+// registration was changed meanwhile or not.
+func (w *world) leaves(t *testing.T, in discovery.Instance) {
+	t.Helper()
+	since := time.Now()
 	w.leave(t, in)
-	w.load.goes(t, in.Address, time.Now(), w.soonest())
+	if took := w.load.goes(t, in.Address, since, w.soonest()); took > linger-2*silence {
+		t.Errorf("it was used for %v after it had left: until it ended", took)
+	}
 }
 
 func (w *world) remove(t *testing.T) {
 	in := w.serve(t)
 	w.load.comes(t, in.Address, time.Now(), w.soonest())
-	since := time.Now()
-	w.leave(t, in)
-	w.load.goes(t, in.Address, since, w.soonest())
+	w.leaves(t, in)
 	w.all(t, soon)
 }
 
