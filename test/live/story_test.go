@@ -1,6 +1,7 @@
 package live
 
 import (
+	"fmt"
 	"math"
 	"syscall"
 	"testing"
@@ -128,13 +129,48 @@ func (w *world) loss(t *testing.T) {
 	w.load.comes(t, dead.Address, time.Now(), w.soonest())
 	w.running[dead.Address].Kill()
 	delete(w.running, dead.Address)
+	kept := w.unattended(t)
 	w.server.lose(t)
 	t.Logf("started in %v", w.server.start(t))
 	w.arrives(t)
 	w.all(t, soon)
+	kept(t)
 	// Until they have registered again it is poise's guard that keeps them in use.
 	time.Sleep(max(w.registry.lease, 2*time.Second))
 	w.all(t, soon)
+}
+
+// unattended has another poise serve endpoints that an operator has registered, and nobody
+// will again. The result judges it after the registry has lost them: they are well, so they
+// are used.
+func (w *world) unattended(t *testing.T) (judge func(*testing.T)) {
+	t.Helper()
+	var all []discovery.Instance
+	for range 3 {
+		all = append(all, discovery.Instance{Service: "kept", Address: w.draw(t)})
+	}
+	launch(t, cast{Instances: all})
+	for _, in := range all {
+		if err := w.registry.put(w.server, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := w.run(t, fmt.Sprintf("services: {kept: {source: {%s}, policy: round_robin}}\nroutes: [{service: kept}]\n", w.registry.source(w.at, "kept", "")))
+	l := begin(t, p.address, "/", 1)
+	for _, in := range all {
+		l.comes(t, in.Address, time.Now(), w.soonest())
+	}
+	return func(t *testing.T) {
+		t.Helper()
+		await(t, p.Process, "removal held: ")
+		since := time.Now()
+		for _, in := range all {
+			l.comes(t, in.Address, since, soon)
+		}
+		l.stop()
+		l.flawless(t)
+		w.row.requests += l.total
+	}
 }
 
 // freeze: the registry hangs, with all its connections open. Leases that were not renewed
