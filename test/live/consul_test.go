@@ -22,14 +22,16 @@ func consul() *registry {
 		refused: `(?i)ACL not found|403|permission denied|not accepted`,
 		run:     consulRun, ready: consulReady, put: consulPut, drop: consulDrop,
 		secure: func(*server) error { return nil }, // it is started with a token
-		source: func(at, service, password string) string {
+		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("consul: {server: %q, service: %s", "http://"+at, service)
 			if password != "" {
 				text += fmt.Sprintf(", token: %q", consulToken(password))
 			}
 			return text + "}"
 		},
-		client: func(s *server, service string) (rig.Command, bool) { return official("consul", s.address(), service) },
+		client: func(s *server, service string) (rig.Command, error) {
+			return official(s, "consul", s.address(), service)
+		},
 	}
 }
 
@@ -99,8 +101,8 @@ func consulDrop(s *server, in discovery.Instance) error {
 	return err
 }
 
-func announceConsul(server string, lease time.Duration) announcer {
-	r := registrar.NewRegistrar(registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{"http://" + server}}, TTL: lease})
+func announceConsul(c cast) announcer {
+	r := registrar.NewRegistrar(registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{"http://" + c.Server}}, TTL: c.Lease})
 	return func(ctx context.Context, in discovery.Instance, report func(error)) error {
 		return r.Run(ctx, in, report)
 	}

@@ -37,7 +37,7 @@ func (w *world) services(t *testing.T) {
 				cast[k] = append(cast[k], discovery.Instance{Service: name, Address: w.draw(t), Weight: 1})
 			}
 		}
-		fmt.Fprintf(&body, "  %s: {source: {%s}, policy: round_robin}\n", name, w.registry.source(w.at, name, ""))
+		fmt.Fprintf(&body, "  %s: {source: {%s}, policy: round_robin}\n", name, w.registry.source(w.server, w.at, name, ""))
 		fmt.Fprintf(&routes, "  - {match: {path: /%s}, service: %[1]s}\n", name)
 	}
 	old := w.many(t, cast[0])
@@ -67,7 +67,7 @@ func (w *world) services(t *testing.T) {
 // many starts a process of endpoints and waits until all are announced.
 func (w *world) many(t *testing.T, all []discovery.Instance) *rig.Process {
 	t.Helper()
-	p := launch(t, cast{Kind: w.registry.kind, Server: w.server.address(), Lease: 30 * time.Second, Instances: all})
+	p := launch(t, cast{Kind: w.registry.kind, Server: w.server.address(), Token: w.server.token, Lease: 30 * time.Second, Instances: all})
 	announcedAll(t, p, len(all), filled)
 	return p
 }
@@ -101,7 +101,7 @@ func (w *world) instances(t *testing.T) {
 	third := many / 3
 	began := time.Now()
 	leaving := w.many(t, all[:third])
-	p := w.run(t, fmt.Sprintf("services: {big: {source: {%s}, policy: round_robin}}\nroutes: [{service: big}]\n", w.registry.source(w.at, "big", "")))
+	p := w.run(t, fmt.Sprintf("services: {big: {source: {%s}, policy: round_robin}}\nroutes: [{service: big}]\n", w.registry.source(w.server, w.at, "big", "")))
 	l := begin(t, p.address, "/", 2)
 	w.many(t, all[third:])
 	registered := time.Since(began)
@@ -118,6 +118,6 @@ func (w *world) instances(t *testing.T) {
 	}
 	l.stop()
 	l.flawless(t)
-	w.row.requests += l.total
+	w.row.count(l)
 	p.Kill()
 }

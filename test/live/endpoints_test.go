@@ -24,6 +24,7 @@ const nameField = "X-Endpoint"
 type cast struct {
 	Kind      string // which registrar; empty: nothing is announced
 	Server    string // of the registry
+	Token     string // for it, if it always wants one
 	Lease     time.Duration
 	Instances []discovery.Instance
 	Mute      bool // only announces: somebody else serves
@@ -37,7 +38,7 @@ const linger = 5 * time.Second
 type announcer func(ctx context.Context, in discovery.Instance, report func(error)) error
 
 // announcers makes registrars by kind.
-var announcers = map[string]func(server string, lease time.Duration) announcer{
+var announcers = map[string]func(cast) announcer{
 	"etcd": announceEtcd, "consul": announceConsul, "nacos": announceNacos,
 	"eureka": announceEureka, "zookeeper": announceZookeeper, "kubernetes": announceKubernetes,
 }
@@ -67,7 +68,7 @@ func serveEndpoints() int {
 	fmt.Println("serving")
 	var announced sync.WaitGroup
 	if c.Kind != "" {
-		announce := announcers[c.Kind](c.Server, c.Lease)
+		announce := announcers[c.Kind](c)
 		for _, in := range c.Instances {
 			announced.Go(func() {
 				err := announce(ctx, in, func(err error) {

@@ -28,15 +28,15 @@ func newEtcd(name, program string) *registry {
 			return []rig.Command{etcdCommand(filepath.Join(s.bin, program), s.data, s.port, s.spare[0])}
 		},
 		ready: etcdReady, secure: etcdSecure, put: etcdPut, drop: etcdDrop,
-		source: func(at, service, password string) string {
+		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("etcd: {servers: [%q], prefix: /services/%s/", "http://"+at, service)
 			if password != "" {
 				text += fmt.Sprintf(", username: root, password: %q", password)
 			}
 			return text + "}"
 		},
-		client: func(s *server, service string) (rig.Command, bool) {
-			return official("etcd", s.url(""), "/services/"+service+"/")
+		client: func(s *server, service string) (rig.Command, error) {
+			return official(s, "etcd", s.url(""), "/services/"+service+"/")
 		},
 	}
 }
@@ -120,8 +120,8 @@ func etcdDrop(s *server, in discovery.Instance) error {
 	return err
 }
 
-func announceEtcd(server string, lease time.Duration) announcer {
-	r := etcd.NewRegistrar(etcd.RegistrarConfig{Config: etcd.Config{Servers: []string{"http://" + server}}, TTL: lease})
+func announceEtcd(c cast) announcer {
+	r := etcd.NewRegistrar(etcd.RegistrarConfig{Config: etcd.Config{Servers: []string{"http://" + c.Server}}, TTL: c.Lease})
 	return func(ctx context.Context, in discovery.Instance, report func(error)) error {
 		return r.Run(ctx, in, report)
 	}

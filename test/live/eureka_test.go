@@ -26,14 +26,13 @@ func eureka() *registry {
 		ready:   func(s *server) error { _, err := s.eureka("GET", "/apps", ""); return err },
 		secure:  func(*server) error { return nil }, // it is started with a password
 		put:     eurekaPut, drop: eurekaDrop, holds: eurekaHolds,
-		source: func(at, service, password string) string {
+		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("eureka: {servers: [%q], app: %s, interval: %v", "http://"+at+"/eureka", strings.ToUpper(service), eurekaInterval)
 			if password != "" {
 				text += fmt.Sprintf(", username: live, password: %q", password)
 			}
 			return text + "}"
 		},
-		client: func(*server, string) (rig.Command, bool) { return rig.Command{}, false }, // there is none for Go
 	}
 }
 
@@ -94,9 +93,9 @@ func eurekaHolds(s *server, in discovery.Instance) (bool, error) {
 	return strings.Contains(string(b), `"`+in.Address+`"`), err
 }
 
-func announceEureka(server string, lease time.Duration) announcer {
+func announceEureka(c cast) announcer {
 	return func(ctx context.Context, in discovery.Instance, report func(error)) error {
-		c := registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{"http://" + server + "/eureka"}}, Lease: lease}
-		return registrar.NewRegistrar(c).Run(ctx, in, report)
+		r := registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{"http://" + c.Server + "/eureka"}}, Lease: c.Lease}
+		return registrar.NewRegistrar(r).Run(ctx, in, report)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,33 +37,20 @@ func kubernetes() *registry {
 		},
 		run: kubernetesRun, put: kubernetesPut, drop: kubernetesDrop,
 		ready: func(s *server) error {
-			_, err := kubernetesCall(s.address(), s.token(), "GET", "/readyz", nil)
+			_, err := kubernetesCall(s.address(), s.token, "GET", "/readyz", nil)
 			return err
 		},
 		secure: func(*server) error { return nil }, // it knows no token but ours
-		source: func(at, service, password string) string {
+		source: func(s *server, at, service, password string) string {
 			return fmt.Sprintf("kubernetes: {server: %q, namespace: default, service: %s, port: http, token: %q, tls: {insecure_skip_verify: true}}",
-				"https://"+at, service, cmp.Or(password, kubernetesToken))
+				"https://"+at, service, cmp.Or(password, s.token))
 		},
-		client: func(s *server, service string) (rig.Command, bool) {
+		client: func(s *server, service string) (rig.Command, error) {
 			return rig.Command{Path: filepath.Join(s.bin, "clients"), Args: []string{"kubernetes", "https://" + s.address(), service},
-				Env: []string{"LIVE_TOKEN=" + kubernetesToken}}, true
+				Env: []string{"LIVE_TOKEN=" + s.token}}, nil
 		},
 	}
 }
-
-// kubernetesToken is for the servers of one run: it is drawn, and endpoints are told.
-var kubernetesToken = func() string {
-	if token := os.Getenv("LIVE_TOKEN"); token != "" {
-		return token
-	}
-	token := rand.Text()
-	os.Setenv("LIVE_TOKEN", token)
-	return token
-}()
-
-// token is the one the server knows.
-func (s *server) token() string { return cmp.Or(s.password, kubernetesToken) }
 
 // outside is an address of this machine that is not a loopback one; empty: it has none.
 func outside() string {
@@ -88,7 +74,7 @@ func kubernetesRun(s *server) []rig.Command {
 	}
 	keyFile, tokens := filepath.Join(s.data, "sa.key"), filepath.Join(s.data, "tokens.csv")
 	rig.Write(s.t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
-	rig.Write(s.t, tokens, s.token()+`,live,1,"system:masters"`+"\n")
+	rig.Write(s.t, tokens, s.token+`,live,1,"system:masters"`+"\n")
 	const issuer = "https://kubernetes.default.svc"
 	return []rig.Command{
 		etcdCommand(filepath.Join(bin, "usr/bin/etcd"), s.data, s.spare[0], s.spare[1]),
@@ -148,7 +134,7 @@ func kubernetesSlice(in discovery.Instance) (name string, slice any) {
 
 func kubernetesPut(s *server, in discovery.Instance) error {
 	_, slice := kubernetesSlice(in)
-	status, err := kubernetesCall(s.address(), s.token(), "POST", slicesPath, slice)
+	status, err := kubernetesCall(s.address(), s.token, "POST", slicesPath, slice)
 	if status == http.StatusConflict {
 		return nil // it is there
 	}
@@ -157,21 +143,21 @@ func kubernetesPut(s *server, in discovery.Instance) error {
 
 func kubernetesDrop(s *server, in discovery.Instance) error {
 	name, _ := kubernetesSlice(in)
-	_, err := kubernetesCall(s.address(), s.token(), "DELETE", slicesPath+"/"+name, nil)
+	_, err := kubernetesCall(s.address(), s.token, "DELETE", slicesPath+"/"+name, nil)
 	return err
 }
 
 // announceKubernetes does what the controllers do, which are not there: it writes the
 // endpoint's slice, again when it is gone, and removes it at the end.
-func announceKubernetes(server string, _ time.Duration) announcer {
+func announceKubernetes(c cast) announcer {
 	return func(ctx context.Context, in discovery.Instance, report func(error)) error {
 		name, slice := kubernetesSlice(in)
 		there := false
 		for ctx.Err() == nil {
-			status, err := kubernetesCall(server, kubernetesToken, "GET", slicesPath+"/"+name, nil)
+			status, err := kubernetesCall(c.Server, c.Token, "GET", slicesPath+"/"+name, nil)
 			if status == http.StatusNotFound {
 				there = false
-				_, err = kubernetesCall(server, kubernetesToken, "POST", slicesPath, slice)
+				_, err = kubernetesCall(c.Server, c.Token, "POST", slicesPath, slice)
 			}
 			switch {
 			case err != nil:
@@ -185,7 +171,7 @@ func announceKubernetes(server string, _ time.Duration) announcer {
 			case <-time.After(2 * time.Second):
 			}
 		}
-		_, err := kubernetesCall(server, kubernetesToken, "DELETE", slicesPath+"/"+name, nil)
+		_, err := kubernetesCall(c.Server, c.Token, "DELETE", slicesPath+"/"+name, nil)
 		return err
 	}
 }

@@ -23,8 +23,9 @@ type load struct {
 	mu     sync.Mutex
 	seen   map[string]sight // by endpoint
 	total  int
-	judged int // of total: flawless has looked at them
-	failed int
+	judged int      // of total: flawless has looked at them
+	failed int      // since then
+	lost   int      // in all
 	first  []string // the first failures
 }
 
@@ -97,6 +98,7 @@ func (l *load) note(began time.Time, name string, err error) {
 	defer l.mu.Unlock()
 	l.total++
 	if err != nil {
+		l.lost++
 		if l.failed++; len(l.first) < 5 {
 			l.first = append(l.first, fmt.Sprintf("%s: %v", began.Format("15:04:05.000"), err))
 		}

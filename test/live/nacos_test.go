@@ -40,14 +40,16 @@ func newNacos(name string, run func(*server) []rig.Command, readiness string) *r
 			return err
 		},
 		secure: nacosSecure,
-		source: func(at, service, password string) string {
+		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("nacos: {servers: [%q], service: %s", at, service)
 			if password != "" {
 				text += fmt.Sprintf(", username: nacos, password: %q", password)
 			}
 			return text + "}"
 		},
-		client: func(s *server, service string) (rig.Command, bool) { return official("nacos", s.address(), service) },
+		client: func(s *server, service string) (rig.Command, error) {
+			return official(s, "nacos", s.address(), service)
+		},
 	}
 }
 
@@ -223,9 +225,9 @@ func nacosDrop(s *server, in discovery.Instance) error {
 	return err
 }
 
-func announceNacos(server string, _ time.Duration) announcer {
+func announceNacos(c cast) announcer {
 	return func(ctx context.Context, in discovery.Instance, report func(error)) error {
-		c := registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{server}}}
-		return registrar.NewRegistrar(c).Run(ctx, in, report)
+		r := registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{c.Server}}}
+		return registrar.NewRegistrar(r).Run(ctx, in, report)
 	}
 }

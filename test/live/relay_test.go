@@ -88,6 +88,7 @@ func (r *relay) accept(l net.Listener) {
 // is closed at both ends.
 func (r *relay) serve(c net.Conn) {
 	defer c.Close()
+	defer r.forget(c)
 	if !r.pass(c) {
 		return
 	}
@@ -97,13 +98,13 @@ func (r *relay) serve(c net.Conn) {
 		return
 	}
 	defer s.Close()
+	defer r.forget(s)
 	r.mu.Lock()
 	r.accepted++
 	r.mu.Unlock()
 	if !r.pass(s) {
 		return
 	}
-	defer r.forget(c, s)
 	var there sync.WaitGroup
 	there.Go(func() { r.copy(s, c) })
 	r.copy(c, s)
@@ -123,12 +124,10 @@ func (r *relay) pass(c net.Conn) bool {
 	return mine && r.mode == open
 }
 
-func (r *relay) forget(conns ...net.Conn) {
+func (r *relay) forget(c net.Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range conns {
-		delete(r.conns, c)
-	}
+	delete(r.conns, c)
 }
 
 func (r *relay) copy(to, from net.Conn) {

@@ -20,13 +20,18 @@ type report struct {
 	notes   []string
 }
 
+// count adds a load that is over.
+func (x *row) count(l *load) {
+	x.requests += l.total
+	x.lost += l.lost
+}
+
 // A row is what was measured at one registry.
 type row struct {
 	name            string
 	ours, official  []time.Duration // nil: there is none
-	requests        int
-	bound           time.Duration
-	registered, all string // 1,000 instances, and 200 services
+	requests, lost  int             // through poise
+	registered, all string          // 1,000 instances, and 200 services
 }
 
 func (r *report) end(name string, ok bool) {
@@ -45,6 +50,13 @@ func (r *report) skip(name, reason string) {
 	r.skipped = append(r.skipped, [2]string{name, reason})
 }
 
+// note adds a line: something that could not be judged.
+func (r *report) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
 func (r *report) add(x row) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,11 +67,14 @@ func (r *report) print(out io.Writer, took time.Duration) {
 	fmt.Fprintf(out, "\nFrom a change in the registry to the proxy's next answer that shows it, in ms, beside its official client in the same run:\n\n")
 	fmt.Fprintf(out, "%-10s %7s  %22s  %22s  %9s  %6s\n", "registry", "changes", "poise  p50   p99   max", "client p50   p99   max", "requests", "failed")
 	for _, x := range r.rows {
-		fmt.Fprintf(out, "%-10s %7d  %22s  %22s  %9d  %6d\n", x.name, len(x.ours), times(x.ours), times(x.official), x.requests, 0)
+		fmt.Fprintf(out, "%-10s %7d  %22s  %22s  %9d  %6d\n", x.name, len(x.ours), times(x.ours), times(x.official), x.requests, x.lost)
 	}
 	fmt.Fprintln(out)
 	for _, x := range r.rows {
 		fmt.Fprintf(out, "%-10s 1,000 instances: %s; 200 services: %s\n", x.name, x.registered, x.all)
+	}
+	for _, text := range r.notes {
+		fmt.Fprintln(out, text)
 	}
 	for _, s := range r.skipped {
 		fmt.Fprintf(out, "SKIP %s: %s\n", s[0], s[1])

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -42,11 +43,11 @@ type registry struct {
 	ready   func(s *server) error
 	secure  func(s *server) error // nil, or makes a user for s.password after the start
 
-	source func(at, service, password string) string // in the file of poise
+	source func(s *server, at, service, password string) string // in the file of poise
 	put    func(s *server, in discovery.Instance) error
 	drop   func(s *server, in discovery.Instance) error
 	holds  func(s *server, in discovery.Instance) (bool, error) // whether a polling client would be told; nil: at once
-	client func(s *server, service string) (rig.Command, bool)
+	client func(s *server, service string) (rig.Command, error) // nil: there is no official one
 }
 
 // A server is one that runs. Its methods belong to the test's goroutine.
@@ -58,13 +59,14 @@ type server struct {
 	port     int
 	spare    []int
 	password string // "": everybody may do everything
+	token    string // the password, or one for servers that always want some
 	procs    []*rig.Process
 }
 
 // newServer draws ports for a server and starts it.
 func newServer(t *testing.T, r *registry, bin, password string) *server {
 	t.Helper()
-	s := &server{t: t, registry: r, bin: bin, password: password, data: t.TempDir(), port: drawPort(t, r.ports)}
+	s := &server{t: t, registry: r, bin: bin, password: password, token: cmp.Or(password, secret()), data: t.TempDir(), port: drawPort(t, r.ports)}
 	for range r.spare {
 		s.spare = append(s.spare, drawPort(t, nil))
 	}

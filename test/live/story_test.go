@@ -91,7 +91,7 @@ func (w *world) remove(t *testing.T) {
 func (w *world) expiry(t *testing.T) {
 	in := discovery.Instance{Service: service, Address: w.draw(t), Weight: 1}
 	launch(w.t, cast{Instances: []discovery.Instance{in}})
-	announcing := launch(w.t, cast{Kind: w.registry.kind, Server: w.server.address(), Lease: w.registry.lease, Instances: []discovery.Instance{in}, Mute: true})
+	announcing := launch(w.t, cast{Kind: w.registry.kind, Server: w.server.address(), Token: w.server.token, Lease: w.registry.lease, Instances: []discovery.Instance{in}, Mute: true})
 	w.load.comes(t, in.Address, time.Now(), w.soonest()+soon)
 	// A lease that was renewed lives twice as long in Eureka.
 	time.Sleep(w.registry.lease / 2)
@@ -155,7 +155,7 @@ func (w *world) unattended(t *testing.T) (judge func(*testing.T)) {
 			t.Fatal(err)
 		}
 	}
-	p := w.run(t, fmt.Sprintf("services: {kept: {source: {%s}, policy: round_robin}}\nroutes: [{service: kept}]\n", w.registry.source(w.at, "kept", "")))
+	p := w.run(t, fmt.Sprintf("services: {kept: {source: {%s}, policy: round_robin}}\nroutes: [{service: kept}]\n", w.registry.source(w.server, w.at, "kept", "")))
 	l := begin(t, p.address, "/", 1)
 	for _, in := range all {
 		l.comes(t, in.Address, time.Now(), w.soonest())
@@ -169,7 +169,7 @@ func (w *world) unattended(t *testing.T) (judge func(*testing.T)) {
 		}
 		l.stop()
 		l.flawless(t)
-		w.row.requests += l.total
+		w.row.count(l)
 	}
 }
 
@@ -238,7 +238,7 @@ func (w *world) hole(t *testing.T) {
 func (w *world) end(t *testing.T) {
 	w.load.stop()
 	w.load.flawless(t)
-	w.row.requests += w.load.total
+	w.row.count(w.load)
 	w.proxy.Signal(syscall.SIGTERM)
 	if code := w.proxy.Exit(); code != 0 {
 		t.Errorf("poise ends with code %d", code)
@@ -259,6 +259,7 @@ func (w *world) wrongPassword(t *testing.T) {
 	launch(t, cast{Instances: []discovery.Instance{in}})
 	put := func() { s.retry(t, "register", func() error { return w.registry.put(s, in) }) }
 	put()
+	w.server = s
 	p := w.begin(t, w.one(s.address(), wrong))
 	await(t, p.Process, `(?m)^.* level=WARN msg="source fails .* error=".*(`+w.registry.refused+`)`)
 	t.Log(p.Text())

@@ -33,12 +33,7 @@ func (w *world) times(t *testing.T) {
 		hosts = append(hosts, discovery.Instance{Service: service, Address: w.draw(t)})
 	}
 	serving := launch(t, cast{Instances: hosts})
-	command, has := w.registry.client(w.server, service)
-	var client *rig.Process
-	if has {
-		client = rig.Start(t, command)
-		await(t, client, `(?m)^\d+ \d`)
-	}
+	client := w.official(t)
 	var ours, theirs []time.Duration
 	for _, in := range hosts {
 		for _, there := range []bool{true, false} {
@@ -48,7 +43,7 @@ func (w *world) times(t *testing.T) {
 			} else {
 				ours = append(ours, w.load.goes(t, in.Address, since, soon))
 			}
-			if has {
+			if client != nil {
 				theirs = append(theirs, viewed(t, client, in.Address, there, since))
 			}
 			time.Sleep(time.Duration(len(ours)%7) * 30 * time.Millisecond) // at no beat of anything
@@ -57,6 +52,22 @@ func (w *world) times(t *testing.T) {
 	serving.Kill()
 	w.row.ours, w.row.official = ours, theirs
 	w.judgeTimes(t, ours, theirs)
+}
+
+// official starts the official client and waits for its first view; nil: there is none.
+func (w *world) official(t *testing.T) *rig.Process {
+	t.Helper()
+	if w.registry.client == nil {
+		return nil
+	}
+	command, err := w.registry.client(w.server, service)
+	if err != nil {
+		outcome.note("%s: its official client was not beside it: %v", w.registry.name, err)
+		return nil
+	}
+	p := rig.Start(t, command)
+	await(t, p, `(?m)^\d+ \d`)
+	return p
 }
 
 // change makes a change and returns since when it may be seen.

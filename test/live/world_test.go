@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -35,7 +34,7 @@ type world struct {
 
 func newWorld(t *testing.T, r *registry, bin, binary string) *world {
 	return &world{t: t, registry: r, bin: bin, binary: binary, running: make(map[string]*rig.Process),
-		row: row{name: r.name, bound: time.Second}}
+		row: row{name: r.name}}
 }
 
 // A step is a part of the story. Steps stand on each other.
@@ -81,7 +80,7 @@ func (w *world) steps() []step {
 func (w *world) serve(t *testing.T) discovery.Instance {
 	t.Helper()
 	in := discovery.Instance{Service: service, Address: w.draw(t), Weight: 1}
-	w.running[in.Address] = launch(w.t, cast{Kind: w.registry.kind, Server: w.server.address(), Lease: w.registry.lease, Instances: []discovery.Instance{in}})
+	w.running[in.Address] = launch(w.t, cast{Kind: w.registry.kind, Server: w.server.address(), Token: w.server.token, Lease: w.registry.lease, Instances: []discovery.Instance{in}})
 	announcedAll(t, w.running[in.Address], 1, startTime)
 	return in
 }
@@ -170,7 +169,7 @@ func (p *proxy) write(t *testing.T, body string) {
 // who is in use.
 func (w *world) one(at, password string) string {
 	return fmt.Sprintf("services:\n  %s:\n    source: {%s}\n    policy: weighted_round_robin\nroutes: [{service: %[1]s}]\n",
-		service, w.registry.source(at, service, password))
+		service, w.registry.source(w.server, at, service, password))
 }
 
 // silentAbout fails the test if a log has a secret, plain or as in HTTP's basic
@@ -191,14 +190,7 @@ func (p *proxy) silentAbout(t *testing.T, secrets ...string) {
 }
 
 // official is the command that watches a service by the registry's official client.
-func official(kind, server, service string) (rig.Command, bool) {
+func official(s *server, kind, address, service string) (rig.Command, error) {
 	dir, err := find("clients")
-	if err != nil {
-		return rig.Command{}, false
-	}
-	home, err := os.MkdirTemp("", "live-client")
-	if err != nil {
-		return rig.Command{}, false
-	}
-	return rig.Command{Path: filepath.Join(dir, "clients"), Args: []string{kind, server, service}, Env: []string{"TMPDIR=" + home}}, true
+	return rig.Command{Path: filepath.Join(dir, "clients"), Args: []string{kind, address, service}, Env: []string{"TMPDIR=" + s.t.TempDir()}}, err
 }

@@ -25,15 +25,15 @@ func zookeeper() *registry {
 		refused: `may not read|password is wrong`,
 		run:     zookeeperRun, ready: zookeeperReady, put: zookeeperPut, drop: zookeeperDrop,
 		secure: func(*server) error { return nil }, // every node has its own list
-		source: func(at, service, password string) string {
+		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("zookeeper: {servers: [%q], path: /services/%s", at, service)
 			if password != "" {
 				text += fmt.Sprintf(", username: live, password: %q", password)
 			}
 			return text + "}"
 		},
-		client: func(s *server, service string) (rig.Command, bool) {
-			return official("zookeeper", s.address(), "/services/"+service)
+		client: func(s *server, service string) (rig.Command, error) {
+			return official(s, "zookeeper", s.address(), "/services/"+service)
 		},
 	}
 }
@@ -112,8 +112,8 @@ func zookeeperDrop(s *server, in discovery.Instance) error {
 	return zookeeperDo(s, func(c *zk.Conn) error { return c.Delete("/services/"+in.Service+"/"+in.Address, -1) })
 }
 
-func announceZookeeper(server string, lease time.Duration) announcer {
-	r := registrar.NewRegistrar(registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{server}}, Session: lease})
+func announceZookeeper(c cast) announcer {
+	r := registrar.NewRegistrar(registrar.RegistrarConfig{Config: registrar.Config{Servers: []string{c.Server}}, Session: c.Lease})
 	return func(ctx context.Context, in discovery.Instance, report func(error)) error {
 		return r.Run(ctx, in, report)
 	}

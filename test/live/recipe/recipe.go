@@ -106,7 +106,10 @@ func (r Recipe) Ensure(ctx context.Context) (string, error) {
 	if err = programs(limited, r.needs); err == nil {
 		err = r.make(limited, r, aside)
 	}
-	if limited.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
+		err = Unavailable{"it was not ready when the time for all of them was over"}
+	case limited.Err() != nil:
 		err = Unavailable{fmt.Sprintf("it was not ready within %v", r.Limit)}
 	}
 	if err != nil {
