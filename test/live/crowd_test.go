@@ -62,6 +62,8 @@ func (w *world) services(t *testing.T) {
 	p.Kill()
 	old.Kill()
 	fresh.Kill()
+	giveBack(cast[0])
+	giveBack(cast[1])
 }
 
 // many starts a process of endpoints and waits until all are announced.
@@ -103,7 +105,7 @@ func (w *world) instances(t *testing.T) {
 	leaving := w.many(t, all[:third])
 	p := w.run(t, fmt.Sprintf("services: {big: {source: {%s}, policy: round_robin}}\nroutes: [{service: big}]\n", w.registry.source(w.server, w.at, "big", "")))
 	l := begin(t, p.address, "/", 2)
-	w.many(t, all[third:])
+	staying := w.many(t, all[third:])
 	registered := time.Since(began)
 	for _, in := range all {
 		l.comes(t, in.Address, began, filled)
@@ -120,4 +122,7 @@ func (w *world) instances(t *testing.T) {
 	l.flawless(t)
 	w.row.count(l)
 	p.Kill()
+	leaving.Kill()
+	staying.Kill()
+	giveBack(all)
 }

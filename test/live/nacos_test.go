@@ -115,7 +115,7 @@ func nacosClasses(s *server) string {
 // nacosSettings are those that both versions take.
 func nacosSettings(s *server) []string {
 	return []string{
-		"-Dnacos.standalone=true", "-Dnacos.home=" + s.data, "-Duser.home=" + s.data, "-Dnacos.server.ip=127.0.0.1",
+		"-Dnacos.standalone=true", "-Dderby.stream.error.file=" + filepath.Join(s.data, "derby.log"), "-Dnacos.home=" + s.data, "-Duser.home=" + s.data, "-Dnacos.server.ip=127.0.0.1",
 		"-Dnacos.core.auth.system.type=nacos", "-Dnacos.core.auth.enabled=" + strconv.FormatBool(s.password != ""),
 		"-Dnacos.core.auth.server.identity.key=live", "-Dnacos.core.auth.server.identity.value=" + secret(),
 		"-Dnacos.core.auth.plugin.nacos.token.secret.key=" + b64(strings.Repeat("0", 64)),
@@ -129,15 +129,15 @@ func nacos2Run(s *server) []rig.Command {
 	args := append(nacosSettings(s), "-cp", nacosClasses(s), "com.alibaba.nacos.Nacos",
 		fmt.Sprintf("--server.port=%d", s.port), "--server.address=127.0.0.1",
 		"--logging.config="+filepath.Join(conf, "logback.xml"), "--server.tomcat.accesslog.enabled=false",
-		"--nacos.naming.empty-service.auto-clean=true")
+		"--server.tomcat.basedir="+s.data, "--nacos.naming.empty-service.auto-clean=true")
 	return []rig.Command{java("256m", args...)}
 }
 
 func nacos3Run(s *server) []rig.Command {
 	conf := nacosFiles(s, "nacos-config-3*.jar")
-	text := fmt.Sprintf("nacos.server.main.port=%d\nserver.address=127.0.0.1\nserver.tomcat.accesslog.enabled=false\n"+
+	text := fmt.Sprintf("nacos.server.main.port=%d\nserver.address=127.0.0.1\nserver.tomcat.accesslog.enabled=false\nserver.tomcat.basedir=%s\n"+
 		"nacos.core.auth.admin.enabled=%v\nnacos.core.auth.console.enabled=false\n"+
-		"nacos.naming.empty-service.auto-clean=true\n", s.port, s.password != "")
+		"nacos.naming.empty-service.auto-clean=true\n", s.port, s.data, s.password != "")
 	if err := os.WriteFile(filepath.Join(conf, "application.properties"), []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}

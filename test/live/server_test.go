@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -77,24 +78,57 @@ func newServer(t *testing.T, r *registry, bin, password string) *server {
 	return s
 }
 
+// drawn are the ports that were given out: a server that is away for a moment must find its
+// own again.
+var drawn = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: make(map[int]bool)}
+
 // drawPort returns a free port of which those at the offsets are free as well.
 func drawPort(t *testing.T, offsets []int) int {
 	t.Helper()
+	drawn.Lock()
+	defer drawn.Unlock()
 next:
-	for range 3000 {
+	for range 10_000 {
 		_, text, _ := net.SplitHostPort(rig.Address(t))
 		port, _ := strconv.Atoi(text)
+		all := []int{port}
 		for _, off := range offsets {
-			l, err := net.Listen("tcp", ":"+strconv.Itoa(port+off))
-			if err != nil {
+			all = append(all, port+off)
+		}
+		for _, p := range all {
+			if drawn.ports[p] || !free(p) {
 				continue next
 			}
-			l.Close()
+		}
+		for _, p := range all {
+			drawn.ports[p] = true
 		}
 		return port
 	}
 	t.Fatal("no free ports")
 	return 0
+}
+
+// giveBack lets others draw the ports of instances that have ended: there are not so many.
+func giveBack(all []discovery.Instance) {
+	drawn.Lock()
+	defer drawn.Unlock()
+	for _, in := range all {
+		_, port := split(in)
+		delete(drawn.ports, port)
+	}
+}
+
+// free asks for the port on every address, as some servers listen.
+func free(port int) bool {
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+	if err == nil {
+		l.Close()
+	}
+	return err == nil
 }
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

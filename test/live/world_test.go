@@ -1,10 +1,12 @@
 package live
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,12 +90,7 @@ func (w *world) serve(t *testing.T) discovery.Instance {
 // draw returns an unused address for an endpoint.
 func (w *world) draw(t *testing.T) string {
 	t.Helper()
-	address := rig.Address(t)
-	if w.registry.host != "" {
-		_, port, _ := net.SplitHostPort(address)
-		address = net.JoinHostPort(w.registry.host, port)
-	}
-	return address
+	return net.JoinHostPort(cmp.Or(w.registry.host, "127.0.0.1"), strconv.Itoa(drawPort(t, nil)))
 }
 
 // leave ends an endpoint as operators do: it leaves the registry, serves on for a moment,
@@ -154,7 +151,7 @@ func (w *world) run(t *testing.T, body string) *proxy {
 // begin starts poise, and does not wait.
 func (w *world) begin(t *testing.T, body string) *proxy {
 	t.Helper()
-	p := &proxy{address: rig.Address(t), file: filepath.Join(t.TempDir(), "poise.yaml")}
+	p := &proxy{address: local(drawPort(t, nil)), file: filepath.Join(t.TempDir(), "poise.yaml")}
 	p.write(t, body)
 	p.Process = rig.Start(t, rig.Command{Path: w.binary, Args: []string{"run", "-c", p.file}})
 	return p
