@@ -60,7 +60,7 @@ conformance: ## HTTP/1.1 case by case, beside nginx and HAProxy: writes docs/con
 
 live: live-deps ## the real servers of the registries (about 7 minutes, the first time 25); LIVE_ONLY=etcd34,consul selects
 	@echo "== registries"
-	cd test/live && $(GO) test -count=1 -timeout 25m
+	cd test/live && $(GO) test -count=1 -timeout 25m -parallel 8
 
 live-deps: ## builds or unpacks those servers, once, into $POISE_LIVE_CACHE (~/.cache/poise-live)
 	@echo "== servers of registries"
