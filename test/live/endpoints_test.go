@@ -34,6 +34,9 @@ type cast struct {
 // that wait for their last callers.
 const linger = 5 * time.Second
 
+// apart is between the first announcements of a process: instances do not start all at once.
+const apart = 5 * time.Millisecond
+
 // An announcer is the Run of a registrar.
 type announcer func(ctx context.Context, in discovery.Instance, report func(error)) error
 
@@ -69,7 +72,10 @@ func serveEndpoints() int {
 	var announced sync.WaitGroup
 	if c.Kind != "" {
 		announce := announcers[c.Kind](c)
-		for _, in := range c.Instances {
+		for i, in := range c.Instances {
+			if i > 0 {
+				time.Sleep(apart)
+			}
 			announced.Go(func() {
 				err := announce(ctx, in, func(err error) {
 					if err != nil {

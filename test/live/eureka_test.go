@@ -25,7 +25,7 @@ func eureka() *registry {
 		run:     eurekaRun,
 		ready:   func(s *server) error { _, err := s.eureka("GET", "/apps", ""); return err },
 		secure:  func(*server) error { return nil }, // it is started with a password
-		put:     eurekaPut, drop: eurekaDrop, holds: eurekaHolds,
+		put:     eurekaPut, drop: eurekaDrop, holds: eurekaHolds, forgets: eurekaForgets,
 		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("eureka: {servers: [%q], app: %s, interval: %v", "http://"+at+"/eureka", strings.ToUpper(service), eurekaInterval)
 			if password != "" {
@@ -91,6 +91,15 @@ func eurekaDrop(s *server, in discovery.Instance) error {
 func eurekaHolds(s *server, in discovery.Instance) (bool, error) {
 	b, err := s.eureka("GET", "/apps", "")
 	return strings.Contains(string(b), `"`+in.Address+`"`), err
+}
+
+// eurekaForgets asks for the list of changes, which has those of the last three minutes, and
+// which clients poll. The server keeps the answer until the next change. But a change that
+// comes while the answer is being made is not in it, and does not have it made again: then
+// it is missing until there is another one, or for three minutes.
+func eurekaForgets(s *server, in discovery.Instance) (bool, error) {
+	b, err := s.eureka("GET", "/apps/delta", "")
+	return !strings.Contains(string(b), `"`+in.Address+`"`), err
 }
 
 func announceEureka(c cast) announcer {

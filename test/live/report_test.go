@@ -77,7 +77,7 @@ func (r *report) print(out io.Writer, took time.Duration) {
 		fmt.Fprintln(out, text)
 	}
 	for _, s := range r.skipped {
-		fmt.Fprintf(out, "SKIP %s: %s\n", s[0], s[1])
+		fmt.Fprintf(out, "SKIP %s: %.300s\n", s[0], s[1])
 	}
 	for _, name := range r.failed {
 		fmt.Fprintf(out, "FAIL %s\n", name)

@@ -48,7 +48,10 @@ type registry struct {
 	put    func(s *server, in discovery.Instance) error
 	drop   func(s *server, in discovery.Instance) error
 	holds  func(s *server, in discovery.Instance) (bool, error) // whether a polling client would be told; nil: at once
-	client func(s *server, service string) (rig.Command, error) // nil: there is no official one
+	// forgets reports whether the server's own answer lacks an instance that it was told
+	// of; nil: none does that.
+	forgets func(s *server, in discovery.Instance) (bool, error)
+	client  func(s *server, service string) (rig.Command, error) // nil: there is no official one
 }
 
 // A server is one that runs. Its methods belong to the test's goroutine.

@@ -265,6 +265,6 @@ func (w *world) wrongPassword(t *testing.T) {
 	t.Log(p.Text())
 	p.write(t, w.one(s.address(), right))
 	put() // again: it may have ended meanwhile
-	until(t, p.address, in, startTime)
+	w.until(t, p.address, in, startTime)
 	p.silentAbout(t, right, wrong, consulToken(right), consulToken(wrong))
 }

@@ -1,7 +1,7 @@
 // Command deps installs what test/live needs: the real servers, into a cache outside of the
-// repository. Arguments select recipes; without any it is all of them. What cannot be had,
-// for a reason that is not in this repository, is named and left out; the tests count it as
-// skipped. It runs in the folder test/live.
+// repository. LIVE_ONLY selects, as for the tests; without it it is all of them. What cannot
+// be had, for a reason that is not in this repository, is named and left out; the tests count
+// it as skipped. It runs in the folder test/live.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	defer cancel()
 	failed := false
 	for _, r := range recipe.All() {
-		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], r.Name) {
+		if !wanted(r.Name) {
 			continue
 		}
 		began := time.Now()
@@ -39,8 +39,7 @@ func main() {
 		case err == nil:
 			fmt.Printf("%-11s %4.0f s  %s\n", r.Name, time.Since(began).Seconds(), dir)
 		case errors.As(err, &away):
-			line, _, _ := strings.Cut(away.Reason, "\n")
-			fmt.Printf("%-11s %4.0f s  UNAVAILABLE: %s\n", r.Name, time.Since(began).Seconds(), line)
+			fmt.Printf("%-11s %4.0f s  UNAVAILABLE: %.300s\n", r.Name, time.Since(began).Seconds(), away.Reason)
 		default:
 			fmt.Fprintf(os.Stderr, "%s: %v\n", r.Name, err)
 			failed = true
@@ -49,4 +48,13 @@ func main() {
 	if failed {
 		os.Exit(1)
 	}
+}
+
+// wanted reports whether the tests that LIVE_ONLY selects, by what their names begin with,
+// need a recipe. All need the official clients, and Kubernetes needs an etcd.
+func wanted(name string) bool {
+	only := strings.FieldsFunc(os.Getenv("LIVE_ONLY"), func(r rune) bool { return r == ',' || r == ' ' })
+	return len(only) == 0 || name == "clients" || slices.ContainsFunc(only, func(s string) bool {
+		return strings.HasPrefix(name, s) || name == "etcd34" && strings.HasPrefix("kubernetes", s)
+	})
 }

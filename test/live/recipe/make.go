@@ -88,7 +88,7 @@ func maven(ctx context.Context, r Recipe, to string) error {
 
 // elsewhere is what programs say when the cause is a package registry or the way to it.
 var elsewhere = regexp.MustCompile(`(?i)\b[45]\d\d (forbidden|not found|gone|unauthorized|too many|bad gateway|service|gateway|internal)|(status code|code is):? [45]\d\d|` +
-	`not found in central|could not (transfer|resolve|connect)|unable to (fetch|locate)|failed to fetch|no such host|timed out|timeout|connection re|network is unreachable|` +
+	`module lookup disabled|not found in central|could not (transfer|resolve|connect)|unable to (fetch|locate)|failed to fetch|no such host|timed out|timeout|connection re|network is unreachable|` +
 	`temporary failure|unexpected EOF|permission denied|are you root`)
 
 // run runs a program at low priority, with its children in a group that ends together.
@@ -103,9 +103,15 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	if err == nil {
 		return nil
 	}
-	text := strings.TrimSpace(out.String())
+	var lines []string
+	for line := range strings.Lines(out.String()) {
+		if !strings.HasPrefix(line, "go: downloading") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	text := strings.Join(lines, "; ")
 	if len(text) > 2000 {
-		text = text[:1000] + "\n…\n" + text[len(text)-1000:]
+		text = text[:1000] + " … " + text[len(text)-1000:]
 	}
 	if errors.Is(err, exec.ErrNotFound) || elsewhere.MatchString(text) {
 		return Unavailable{fmt.Sprintf("%s: %v: %s", name, err, text)}
