@@ -119,7 +119,7 @@ func (p *Proxy) serveConn(conn net.Conn) {
 			return
 		}
 	}
-	p.core.ServeStream(p.rt.Stream(conn), who)
+	p.core.ServeStream(p.rt, p.rt.Stream(conn), who)
 }
 
 func (p *Proxy) shakeHands(t *tls.Conn) error {

@@ -31,6 +31,18 @@ type Options struct {
 	Feed func(path string, s config.Service) (Feed, error)
 	// Start runs a source until the returned function is called. Nil: sources are not run.
 	Start func(src discovery.Source, publish func(discovery.Update)) (stop func())
+	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: it is alone.
+	Workers Workers
+}
+
+// Workers are runtimes beside the Proxy's own. Their numbers, Runtime.Worker, are 1 to
+// Most; that of the Proxy's own is 0.
+type Workers interface {
+	// Most is how many there may ever be.
+	Most() int
+	// Start runs f as a task of worker i and does not wait. It reports whether f will run:
+	// the worker may not run yet, or not any more. It may be called from anywhere.
+	Start(i int, f func(rt engine.Runtime)) bool
 }
 
 // A Feed is where a service's endpoints come from: a set that never changes, or a source.
@@ -51,6 +63,7 @@ type Proxy struct {
 	stopping atomic.Bool
 	hurry    atomic.Bool
 	clients  clients
+	placed   atomic.Uint64 // probers that were given to workers
 
 	apply       sync.Mutex // one Apply at a time; nothing below it waits
 	services    map[string]*running
@@ -71,7 +84,7 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 		o.Feed = staticFeed
 	}
 	p := &Proxy{rt: rt, opts: o, services: make(map[string]*running), wake: rt.NewSignal()}
-	p.clients.changed = rt.NewSignal()
+	p.clients.open(p)
 	if err := p.Apply(c); err != nil {
 		return nil, err
 	}
@@ -188,7 +201,7 @@ func (p *Proxy) Totals() record.Totals { return p.counts.Totals() }
 func (p *Proxy) AwaitReady(by time.Duration) bool {
 	ready := true
 	for _, r := range p.running() {
-		ready = r.AwaitReady(by) && ready
+		ready = r.AwaitReady(p.rt, by) && ready
 	}
 	return ready
 }
@@ -260,7 +273,7 @@ func (p *Proxy) Hurry() {
 // whether nothing had to be broken off. It must be called once.
 func (p *Proxy) Close() (drained bool) {
 	p.stopping.Store(true)
-	drained = p.clients.drain(p.rt, &p.hurry)
+	drained = p.clients.drain(&p.hurry)
 	p.wake.Set()
 	p.keeper.Wait()
 	for _, d := range p.allDirectories() {

@@ -183,7 +183,7 @@ func readHead(s io.Reader) (string, error) {
 // ask sends a request and returns the status, and the reason or the content.
 func (w *world) ask(target string) string {
 	near, far := w.Pipe()
-	w.Go("client of "+target, func() { w.proxy.ServeStream(far, Peer{Remote: netip.MustParseAddrPort("192.0.2.1:1")}) })
+	w.Go("client of "+target, func() { w.proxy.ServeStream(w.proxy.rt, far, Peer{Remote: netip.MustParseAddrPort("192.0.2.1:1")}) })
 	defer near.Close()
 	fmt.Fprintf(near, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", target)
 	answer, err := io.ReadAll(near)

@@ -1,13 +1,9 @@
 package core
 
 import (
-	"cmp"
 	"errors"
 	"net/netip"
-	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/exchange"
@@ -33,46 +29,115 @@ func (p Peer) exchange() exchange.Peer {
 	return e
 }
 
-var exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }}
+// connection is a client's connection as it is kept between exchanges.
+type connection struct {
+	client
+	proxy  *Proxy
+	rt     engine.Runtime
+	stream engine.Stream
+	who    Peer
+	wake   func() // serves on after a rest; nil: the stream is no engine.Rester
+}
 
-// ServeStream serves one client connection, exchange after exchange, on the calling task
-// until it ends. It closes s.
-func (p *Proxy) ServeStream(s engine.Stream, who Peer) {
-	t := p.Config().Timeouts
-	conn := wire.NewConn(p.rt, s, wire.Timeouts{Head: t.Head, Idle: t.Idle, Stall: t.Stall}, &p.stopping)
-	entry := p.clients.enter(s)
-	defer p.clients.leave(entry)
-	defer conn.Close()
+// What serving a request takes is used again, for whatever connection comes next.
+var (
+	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }}
+	sittings  = sync.Pool{New: func() any { return new(sitting) }}
+)
+
+// A sitting is what a connection needs from the first byte of a request until it rests.
+type sitting struct {
+	conn wire.Conn
+	peer exchange.Peer
+	text [46]byte // room for the address: the longest text of an IPv6 address, with a zone's
+}
+
+func (s *sitting) open(c *connection) {
+	t := &c.proxy.Config().Timeouts
+	s.conn.Open(c.rt, c.stream, wire.Timeouts{Head: t.Head, Idle: t.Idle, Stall: t.Stall}, &c.proxy.stopping)
+	s.peer = exchange.Peer{Addr: c.who.Remote.Addr().Unmap(), Scheme: "http", Proto: "HTTP/1.1"}
+	if s.peer.Addr.IsValid() {
+		s.peer.IP = s.peer.Addr.AppendTo(s.text[:0])
+	}
+	if c.who.TLS {
+		s.peer.Scheme = "https"
+	}
+}
+
+// ServeStream serves one client connection, exchange after exchange, and closes s. It is
+// called by a task of rt. If s is an engine.Rester it returns at once, and tasks that are
+// started when something arrives do the rest.
+func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, who Peer) {
+	c := &connection{proxy: p, rt: rt, stream: s, who: who}
+	p.clients.enter(&c.client, rt.Worker(), s)
 	if p.stopping.Load() {
+		s.Close()
+		p.clients.leave(&c.client)
 		return
 	}
-	peer := who.exchange()
-	for conn.Await() == nil && entry.begin() {
+	if r, ok := s.(engine.Rester); ok {
+		c.wake = func() { c.serve(true) } // made once: it serves every request
+		s.SetReadDeadline(rt.Now() + p.Config().Timeouts.Idle)
+		r.WhenReady(c.wake)
+		return
+	}
+	c.serve(false)
+}
+
+// serve serves exchanges until the connection ends, or rests until it is woken.
+func (c *connection) serve(woken bool) {
+	s := sittings.Get().(*sitting)
+	s.open(c)
+	resting := false
+	defer func() {
+		if !resting {
+			s.conn.Close()
+			c.proxy.clients.leave(&c.client)
+		}
+		s.conn.Forget()
+		sittings.Put(s)
+	}()
+	for c.await(&s.conn, woken) == nil && c.begin() {
 		x := exchanges.Get().(*exchange.Exchange)
-		again := p.serveNext(x, &peer, conn)
+		again := c.proxy.serveNext(c.rt, x, &s.peer, &s.conn)
 		exchanges.Put(x)
-		if !again || !entry.end() {
+		if !again || !c.end() {
+			return
+		}
+		woken = false
+		if c.wake != nil && s.conn.Rest() {
+			resting = true
+			c.stream.(engine.Rester).WhenReady(c.wake)
 			return
 		}
 	}
 }
 
+// await waits for the first byte of a request; the time of one that was woken has begun
+// when it went to rest.
+func (c *connection) await(conn *wire.Conn, woken bool) error {
+	if woken {
+		return conn.Resume()
+	}
+	return conn.Await()
+}
+
 // serveNext serves the request whose first byte has come, and reports whether another
 // one may follow.
-func (p *Proxy) serveNext(x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn) bool {
+func (p *Proxy) serveNext(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn) bool {
 	if err := conn.Next(&x.Request); err != nil {
-		p.refuse(x, peer, conn, err)
+		p.refuse(rt, x, peer, conn, err)
 		return false
 	}
-	x.Run(p.rt, p.table.Load(), peer, conn)
+	x.Run(rt, p.table.Load(), peer, conn)
 	return !conn.Last()
 }
 
 // refuse answers a request that was not understood, if there is anybody to answer.
-func (p *Proxy) refuse(x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn, err error) {
+func (p *Proxy) refuse(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn, err error) {
 	var bad *h1.Error
 	if errors.As(err, &bad) {
-		x.Refuse(p.rt, p.table.Load(), peer, conn, bad)
+		x.Refuse(rt, p.table.Load(), peer, conn, bad)
 	}
 }
 
@@ -85,10 +150,11 @@ type Client interface {
 // breaker is what drain breaks off: a stream, or a Client.
 type breaker interface{ Interrupt(error) }
 
-// ServeExchange serves one exchange whose client's side somebody else reads and writes.
-// fill makes the head of the request, or says why it is not accepted.
+// ServeExchange serves one exchange whose client's side somebody else reads and writes, in
+// a task of the Proxy's own runtime. fill makes the head of the request, or says why it is not accepted.
 func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.Request) *h1.Error) {
-	entry := p.clients.enter(c)
+	entry := new(client)
+	p.clients.enter(entry, p.rt.Worker(), c)
 	entry.begin()
 	defer p.clients.leave(entry)
 	x := exchanges.Get().(*exchange.Exchange)
@@ -99,89 +165,4 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.R
 		return
 	}
 	x.Run(p.rt, p.table.Load(), &peer, c)
-}
-
-// clients are the connections that are open.
-type clients struct {
-	mu      sync.Mutex
-	open    map[*client]struct{}
-	number  uint64        // of the client that came last
-	changed engine.Signal // somebody left
-}
-
-// client is one of them. Its state decides who may end it: the task that serves it, or
-// drain while it waits for a request.
-type client struct {
-	breaker
-	number uint64 // in the order of their coming
-	state  atomic.Uint32
-}
-
-const (
-	waiting uint32 = iota
-	busy
-	closing
-)
-
-func (c *client) begin() bool { return c.state.CompareAndSwap(waiting, busy) }
-func (c *client) end() bool   { return c.state.CompareAndSwap(busy, waiting) }
-
-func (c *clients) enter(b breaker) *client {
-	e := &client{breaker: b}
-	c.mu.Lock()
-	if c.open == nil {
-		c.open = make(map[*client]struct{})
-	}
-	c.number++
-	e.number = c.number
-	c.open[e] = struct{}{}
-	c.mu.Unlock()
-	return e
-}
-
-func (c *clients) leave(e *client) {
-	c.mu.Lock()
-	delete(c.open, e)
-	c.mu.Unlock()
-	c.changed.Set()
-}
-
-// snapshot is who is open now, in the order of their coming: a run can be repeated.
-func (c *clients) snapshot() []*client {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make([]*client, 0, len(c.open))
-	for e := range c.open {
-		out = append(out, e)
-	}
-	slices.SortFunc(out, func(a, b *client) int { return cmp.Compare(a.number, b.number) })
-	return out
-}
-
-// breakFor is how long interrupted exchanges may take to end.
-const breakFor = 2 * time.Second
-
-// drain ends connections that wait for a request, and waits for the others until hurry
-// is set; then it interrupts them.
-func (c *clients) drain(rt engine.Runtime, hurry *atomic.Bool) bool {
-	for !hurry.Load() {
-		open := c.snapshot()
-		if len(open) == 0 {
-			return true
-		}
-		for _, e := range open {
-			if e.state.CompareAndSwap(waiting, closing) {
-				e.Interrupt(engine.ErrStopping)
-			}
-		}
-		c.changed.Wait(rt.Now() + 100*time.Millisecond)
-	}
-	left := c.snapshot()
-	for _, e := range left {
-		e.Interrupt(engine.ErrStopping)
-	}
-	for end := rt.Now() + breakFor; rt.Now() < end && len(c.snapshot()) > 0; {
-		c.changed.Wait(min(end, rt.Now()+100*time.Millisecond))
-	}
-	return len(left) == 0
 }

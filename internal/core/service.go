@@ -36,32 +36,33 @@ type running struct {
 
 func (p *Proxy) start(name string, sp *servicePlan) *running {
 	r := &running{config: sp.config, connections: sp.connections}
-	r.Service = service.New(name, p.rt, r.settings(p.rt, sp), p.opts.Logger)
+	r.Service = service.New(name, p.rt, r.settings(p, sp), p.opts.Logger)
 	r.feed(p, sp)
 	r.keeper = p.rt.Fork(r.Run)
 	return r
 }
 
 // settings completes those of the plan with what works on r's connections.
-func (r *running) settings(rt engine.Runtime, sp *servicePlan) service.Settings {
+func (r *running) settings(p *Proxy, sp *servicePlan) service.Settings {
 	s := sp.settings
 	if probe := sp.probe; probe != nil {
-		s.Probe = func(e *endpoint.Endpoint, by time.Duration) error {
+		s.Probe = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
 			return probe.Do(rt, service.Of(e).Attached.(*upstream.Pool), e, by)
 		}
 	}
-	s.Connect = func(e *endpoint.Endpoint, by time.Duration) error {
+	s.Connect = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
 		return service.Of(e).Attached.(*upstream.Pool).Connect(rt, by)
 	}
-	s.Attach = func(e *endpoint.Endpoint) any { return r.attach(e) }
+	s.Prober = p.prober
+	s.Attach = func(e *endpoint.Endpoint) any { return r.attach(p, e) }
 	s.Discard = r.discard
 	return s
 }
 
-func (r *running) attach(e *endpoint.Endpoint) *upstream.Pool {
+func (r *running) attach(p *Proxy, e *endpoint.Endpoint) *upstream.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pool := upstream.NewPool(e, r.connections)
+	pool := upstream.NewPool(e, r.connections, p)
 	r.pools = append(r.pools, pool)
 	return pool
 }
@@ -104,7 +105,7 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 		r.Renew()
 		r.feed(p, sp)
 	}
-	r.Configure(r.settings(p.rt, sp)) // after feed: it makes a static set count at once
+	r.Configure(r.settings(p, sp)) // after feed: it makes a static set count at once
 }
 
 // feed has the service told its endpoints.

@@ -62,6 +62,14 @@ type Stream interface {
 	Abort()
 }
 
+// A Rester is a Stream that can wait without a task.
+type Rester interface {
+	// WhenReady returns at once. f is started as a task of the stream's runtime when Await
+	// would return, or has reason to fail: a deadline, an Interrupt, a Close. Until then
+	// nobody may read the stream.
+	WhenReady(f func())
+}
+
 // A Dial says where a new Stream shall lead.
 type Dial struct {
 	Network string        // "tcp" or "unix"
@@ -117,4 +125,29 @@ type Runtime interface {
 
 	// NewSignal returns an unset Signal.
 	NewSignal() Signal
+}
+
+// A Splicer is a Runtime that can move bytes from one Stream to another without anybody
+// seeing them. A Runtime that cannot does not have the method.
+type Splicer interface {
+	// Splice moves up to n bytes from src to dst, in order. Nobody else reads src or
+	// writes dst meanwhile; their other sides are free. The calling task waits where it
+	// cannot go on: stall bounds each wait without progress, and by all reading; zero: not
+	// at all. To that end Splice sets the deadlines of src's reads and of dst's writes,
+	// unless another task sets one meanwhile: that one counts then.
+	//
+	// An Interrupt of either stream ends it at once. It also ends early, and without an
+	// error, at the end of src, and where there is nothing to be gained any more: who
+	// Reads from then on learns the rest. If it takes nothing these two streams are not
+	// for it; they are as they were.
+	Splice(dst, src Stream, n int64, stall, by time.Duration) Moved
+}
+
+// Moved is how far a Splice has come.
+type Moved struct {
+	Taken int64 // bytes that src has given
+	Given int64 // bytes that dst has taken; the difference, after an error, is lost
+
+	ReadErr  error // of src; at most one of the two is not nil
+	WriteErr error // of dst
 }

@@ -133,7 +133,7 @@ const readyMax = 3 * time.Second
 func (x *Exchange) first() *endpoint.Endpoint {
 	e := x.pick()
 	if e == nil && !x.service.Settled() {
-		x.service.AwaitReady(min(x.deadline, x.rt.Now()+readyMax))
+		x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))
 		e = x.pick()
 	}
 	return e
@@ -168,6 +168,7 @@ func (x *Exchange) rescue() {
 	if p == nil {
 		return
 	}
-	x.table.Logger.Error("panic in an exchange", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	text, stack, log := fmt.Sprint(p), string(debug.Stack()), x.table.Logger
+	x.rt.Do(func() { log.Error("panic in an exchange", "panic", text, "stack", stack) }) // a log may block
 	x.fail(errPanic)
 }

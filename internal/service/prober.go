@@ -11,7 +11,7 @@ import (
 
 // orders are what a prober is to do, as of one moment.
 type orders struct {
-	probe    func(e *endpoint.Endpoint, by time.Duration) error
+	probe    func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error
 	interval time.Duration
 	timeout  time.Duration
 	checkGen uint64
@@ -38,47 +38,50 @@ func (s *Service) wantProber(m *Member) {
 // keeper's: only its task forks and joins.
 func (s *Service) tend() {
 	s.mu.Lock()
-	ended, starting := s.ended, s.starting
+	ended, starting, fork, home := s.ended, s.starting, s.set.Prober, s.home
 	s.ended, s.starting = nil, nil
 	s.mu.Unlock()
+	if fork == nil {
+		fork = func(f func(engine.Runtime)) engine.Join { return s.rt.Fork(func() { f(s.rt) }) }
+	}
 	for _, m := range ended {
 		m.prober.Wait()
 		m.prober = nil
 	}
 	for _, m := range starting {
-		signal := s.rt.NewSignal()
-		s.mu.Lock()
-		m.signal = signal
-		s.mu.Unlock()
-		m.prober = s.rt.Fork(func() { s.probe(m, signal) })
+		m.prober = fork(func(rt engine.Runtime) { s.probe(rt, m, home) })
 	}
 }
 
 // probe is a prober: the task that probes one endpoint, first at once, then at intervals,
 // so that a black hole delays nobody else. It ends when its endpoint is removed, when
-// there is neither a check nor a hold any more, and when the service stops.
-func (s *Service) probe(m *Member, signal engine.Signal) {
+// there is neither a check nor a hold any more, after a Rehome, and when the service stops.
+func (s *Service) probe(rt engine.Runtime, m *Member, home uint64) {
+	signal := rt.NewSignal()
+	s.mu.Lock()
+	m.signal = signal // before the first look at the orders: no nudge is missed
+	s.mu.Unlock()
 	var last orders
 	var began, at time.Duration // of the latest probe; of the next one
 	for {
-		o, ok := s.ordersFor(m)
+		o, ok := s.ordersFor(m, home)
 		if !ok {
 			return
 		}
 		switch {
 		case o.checkGen != last.checkGen || last.probe == nil || o.held && !last.held:
-			at = s.rt.Now()
+			at = rt.Now()
 		case o.version != last.version || o.held != last.held:
 			at = s.after(began, o.interval)
 		}
 		last = o
-		if now := s.rt.Now(); now < at {
+		if now := rt.Now(); now < at {
 			signal.Wait(at)
 			continue
 		}
-		began = s.rt.Now()
-		err := o.probe(m.endpoint, began+o.timeout)
-		s.verdict(m, o, err)
+		began = rt.Now()
+		err := o.probe(rt, m.endpoint, began+o.timeout)
+		s.verdict(m, o, err, rt.Now())
 		// A probe that took longer than the interval is followed at once by the next.
 		at = s.after(began, o.interval)
 	}
@@ -91,13 +94,18 @@ func (s *Service) after(t, interval time.Duration) time.Duration {
 	return t + interval + time.Duration(tenth*(float64(s.rt.Rand()>>11)/(1<<52)-1))
 }
 
-// ordersFor says what m's prober is to do; ok false: to end, which is noted.
-func (s *Service) ordersFor(m *Member) (o orders, ok bool) {
+// ordersFor says what m's prober, which was started in that home, is to do; ok false: to
+// end, which is noted.
+func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.probed(m) || m.machine.State() >= health.Draining || s.stopped.Load() {
+	over := !s.probed(m) || m.machine.State() >= health.Draining || s.stopped.Load()
+	if over || home != s.home {
 		m.probing = false
 		s.ended = append(s.ended, m)
+		if !over {
+			s.wantProber(m)
+		}
 		s.wake.Set()
 		return orders{}, false
 	}
@@ -118,10 +126,10 @@ func (s *Service) ordersFor(m *Member) (o orders, ok bool) {
 	return o, true
 }
 
-// verdict reports the result of a probe, unless the check became another one meanwhile. Of
+// verdict reports the result of a probe that ended now, unless the check became another one meanwhile. Of
 // a held member a failure says that its removal is right, and without a check no more.
-func (s *Service) verdict(m *Member, o orders, err error) {
-	in := health.Input{Event: health.ProbePassed, Now: s.rt.Now()}
+func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
+	in := health.Input{Event: health.ProbePassed, Now: now}
 	switch {
 	case errors.Is(err, engine.ErrStopping):
 		return // says nothing about the endpoint

@@ -268,7 +268,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	onStage(t, Settings{Check: &Check{Interval: 20 * time.Millisecond, Timeout: 10 * time.Millisecond}}, func(st *stage) {
 		all := addresses(6)
 		st.Update(specs(all...))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		var picked, begun, settled atomic.Int64
 		var tasks sync.WaitGroup
 		for task := range 6 {
@@ -342,7 +342,7 @@ func TestOnCoroutines(t *testing.T) {
 			s := New("web", rt, Settings{Policy: policy.P2C(), Check: everySecond, Probe: plant.probe}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 			keeper := rt.Fork(s.Run)
 			s.Update(specs(a, b, c))
-			if !s.AwaitReady(rt.Now() + time.Second) {
+			if !s.AwaitReady(rt, rt.Now() + time.Second) {
 				t.Error("not ready")
 			}
 			r := rand.New(rand.NewPCG(seed, 0))

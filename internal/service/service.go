@@ -42,9 +42,9 @@ type Settings struct {
 	Policy policy.Policy
 	// Check says when to probe; nil: never, endpoints start healthy.
 	Check *Check
-	// Probe does one probe on the calling task and returns by the given instant; nil
+	// Probe does one probe on the calling task, one of rt, and returns by the given instant; nil
 	// means passed, an error that wraps engine.ErrRefused that nothing listens there.
-	Probe func(e *endpoint.Endpoint, by time.Duration) error
+	Probe func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error
 	// ProbeID is the identity of the check. Verdicts start anew when it changes: an
 	// endpoint in rotation stays there until the new check has spoken.
 	ProbeID string
@@ -55,7 +55,10 @@ type Settings struct {
 	Guard Guard
 	// Connect tells by connecting whether anything listens at e: it probes held members of
 	// a service without a check. Otherwise as Probe; nil: they are not probed.
-	Connect func(e *endpoint.Endpoint, by time.Duration) error
+	Connect func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error
+	// Prober starts f as a task of the runtime that shall probe, and passes that. Nil: the
+	// service's own. It is called, and the Join waited for, by the service's own task.
+	Prober func(f func(rt engine.Runtime)) engine.Join
 	// Discard frees what Attach made: the endpoint is gone, or the service stopped. It is
 	// called once, by the service's own task, and may block. Nil: nothing to free.
 	Discard func(e *endpoint.Endpoint)
@@ -123,6 +126,7 @@ type Service struct {
 	health   health.Config // of set, with defaults
 	version  uint64        // counts Configure
 	checkGen uint64        // counts identities of the check
+	home     uint64        // counts Rehome
 	pending  []endpoint.Spec
 	unread   bool // pending was not looked at
 	guarded  bool // pending comes from a source that named a set before
@@ -240,6 +244,17 @@ func (s *Service) Configure(set Settings) {
 	s.build(now)
 	s.work.Unlock()
 	s.wake.Set()
+}
+
+// Rehome starts the probers anew: Settings.Prober has a better place for them now. Any
+// goroutine may call it.
+func (s *Service) Rehome() {
+	s.mu.Lock()
+	s.home++
+	for _, m := range s.byID {
+		m.nudge()
+	}
+	s.mu.Unlock()
 }
 
 // Stop makes Run end. Any goroutine may call it, more than once.

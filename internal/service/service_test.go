@@ -32,7 +32,7 @@ func TestAStaticServiceIsReadyAtOnce(t *testing.T) {
 		st.Update(specs(b, a, b))
 		e := st.pick(a)
 		st.pick(b, e)
-		if !st.Settled() || !st.AwaitReady(st.rt.Now()) {
+		if !st.Settled() || !st.AwaitReady(st.rt, st.rt.Now()) {
 			t.Error("not settled")
 		}
 		if got := Of(e).Attached; got != "pool of "+a {
@@ -50,14 +50,14 @@ func TestFirstVerdictBeforeFirstTraffic(t *testing.T) {
 		st.plant.set(errIll, b)
 		began := st.rt.Now()
 		st.Update(specs(a, b, c))
-		if st.AwaitReady(began + 100*time.Millisecond) {
+		if st.AwaitReady(st.rt, began+100*time.Millisecond) {
 			t.Error("ready while a has no verdict")
 		}
 		st.is(a, "probing")
 		st.is(b, "ejected by probes")
 		st.is(c, "healthy")
 		st.pick(c)
-		if !st.AwaitReady(began + time.Second) {
+		if !st.AwaitReady(st.rt, began+time.Second) {
 			t.Error("not ready after every verdict")
 		}
 		if took := st.rt.Now() - began; took != 500*time.Millisecond {
@@ -73,7 +73,7 @@ func TestReadyMeansThatPickKnows(t *testing.T) {
 		waits := make([]engine.Join, 8)
 		for i := range waits {
 			waits[i] = st.rt.Fork(func() {
-				if !st.AwaitReady(0) || len(st.view.Load().usable) != 50 {
+				if !st.AwaitReady(st.rt, 0) || len(st.view.Load().usable) != 50 {
 					t.Errorf("ready with %d of 50", len(st.view.Load().usable))
 				}
 			})
@@ -90,7 +90,7 @@ func TestReadyWhenThoseWithoutVerdictLeave(t *testing.T) {
 		st.Update(specs(a, b))
 		synctest.Wait()
 		st.renew(b)
-		if by := st.rt.Now() + 200*time.Millisecond; !st.AwaitReady(by) {
+		if by := st.rt.Now() + 200*time.Millisecond; !st.AwaitReady(st.rt, by) {
 			t.Error("waits for an endpoint that was removed")
 		}
 	})
@@ -99,7 +99,7 @@ func TestReadyWhenThoseWithoutVerdictLeave(t *testing.T) {
 func TestProbesEjectAndBringBack(t *testing.T) {
 	onStage(t, Settings{Check: everySecond}, func(st *stage) {
 		st.Update(specs(a, b))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		st.plant.set(errIll, a)
 		left := st.rt.Now()
 		for st.states()[a] == "healthy" {
@@ -334,7 +334,7 @@ func TestATrialThatWaitedForAProbe(t *testing.T) {
 	check := &Check{Interval: 4 * time.Second, HealthyAfter: 9, UnhealthyAfter: 9}
 	onStage(t, Settings{Check: check}, func(st *stage) {
 		st.Update(specs(a, b))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		st.plant.set(errIll, a)
 		st.eject(a)
 		time.Sleep(14 * time.Second)
@@ -370,7 +370,7 @@ func TestNothingToDoIsNothingDone(t *testing.T) {
 func TestMembersThatNobodyMayPickAreBuiltToo(t *testing.T) {
 	onStage(t, Settings{Check: everySecond}, func(st *stage) {
 		st.Update(specs(a))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		time.Sleep(time.Second)
 		st.plant.set(errHole, b)
 		builds := st.policy.builds.Load()
@@ -400,7 +400,7 @@ func TestPanicMode(t *testing.T) {
 	for _, threshold := range []int{0, -1, 20} {
 		onStage(t, Settings{Check: everySecond, PanicThreshold: threshold}, func(st *stage) {
 			st.Update(specs(addresses(4)...))
-			st.AwaitReady(0)
+			st.AwaitReady(st.rt, 0)
 			st.plant.set(errIll, addresses(2)...)
 			time.Sleep(4 * time.Second)
 			if st.Panic() {
@@ -507,7 +507,7 @@ func TestRetryAfterIsTheBreakersClock(t *testing.T) {
 func TestRemovedEndpointsDrain(t *testing.T) {
 	onStage(t, Settings{Check: everySecond}, func(st *stage) {
 		st.Update(specs(a, b))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		ea := st.pick(a)
 		st.Begin(ea, st.rt.Now())
 		time.Sleep(time.Second)
@@ -542,7 +542,7 @@ func TestRemovedEndpointsDrain(t *testing.T) {
 func TestARemovalTakenBack(t *testing.T) {
 	onStage(t, Settings{Check: everySecond}, func(st *stage) {
 		st.Update(specs(a, b, c))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		ea := st.pick(a)
 		st.Begin(ea, st.rt.Now())
 		st.plant.set(errIll, b)
@@ -607,7 +607,7 @@ func TestConfigure(t *testing.T) {
 	onStage(t, Settings{Check: everySecond, ProbeID: "HEAD /"}, func(st *stage) {
 		st.plant.set(errIll, b)
 		st.Update(specs(a, b))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		ea := st.pick(a)
 		set := func(s Settings) { st.Configure(st.with(s)) }
 
@@ -648,7 +648,7 @@ func TestConfigure(t *testing.T) {
 func TestConfigureChangesTheInterval(t *testing.T) {
 	onStage(t, Settings{Check: &Check{Interval: time.Hour}}, func(st *stage) {
 		st.Update(specs(a))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		time.Sleep(10 * time.Minute)
 		st.Configure(st.with(Settings{Check: everySecond}))
 		time.Sleep(10 * time.Second)
@@ -694,7 +694,7 @@ func TestARemovedEndpointIsNotPickedFromTheLastView(t *testing.T) {
 		onStage(t, Settings{Check: everySecond}, func(st *stage) {
 			st.plant.set(fault, a, b)
 			st.Update(specs(a, b))
-			st.AwaitReady(0)
+			st.AwaitReady(st.rt, 0)
 			st.pick(a)
 			called := false
 			st.policy.during = func() {
@@ -732,7 +732,7 @@ func TestReadyAtOnce(t *testing.T) {
 		st.plant.set(errHole, a)
 		began := st.rt.Now()
 		st.Update(specs(a, b))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		if took := st.rt.Now() - began; took != 30*time.Millisecond {
 			t.Errorf("ready after %v", took)
 		}
@@ -754,7 +754,7 @@ func TestTheVerdictOfAnOldCheckIsDropped(t *testing.T) {
 func TestPassingProbesClearTheBreaker(t *testing.T) {
 	onStage(t, Settings{Check: everySecond, Breaker: health.Breaker{OpenFor: time.Hour}}, func(st *stage) {
 		st.Update(specs(a, b))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		st.eject(a)
 		st.is(a, "ejected by breaker")
 		time.Sleep(2300 * time.Millisecond)
@@ -821,7 +821,7 @@ func TestStateChangesAreLogged(t *testing.T) {
 		st.log = slog.New(slog.NewTextHandler(&out, nil))
 		keeper := st.rt.Fork(st.Run)
 		st.Update(specs(a, b))
-		st.AwaitReady(0)
+		st.AwaitReady(st.rt, 0)
 		st.plant.set(errIll, a)
 		time.Sleep(5 * time.Second)
 		st.plant.set(errIll, b)

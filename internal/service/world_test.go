@@ -154,7 +154,7 @@ func (p *plant) set(err error, addresses ...string) {
 	}
 }
 
-func (p *plant) probe(e *endpoint.Endpoint, by time.Duration) error {
+func (p *plant) probe(_ engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
 	a := e.ID().Address
 	p.mu.Lock()
 	err := p.faults[a]

@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -20,6 +22,7 @@ type Conn struct {
 	pool      *Pool
 	stall     time.Duration
 	idleSince time.Duration
+	idleMost  time.Duration // how long the endpoint keeps it open; 0: it did not say
 
 	reused   bool
 	request  message.Body // how the request's content is delimited
@@ -33,6 +36,16 @@ type Conn struct {
 
 func newConn(rt engine.Runtime, p *Pool, s engine.Stream, stall time.Duration) *Conn {
 	return &Conn{Stream: s, rt: rt, pool: p, stall: stall, in: wire.Reader{Stream: s}, out: wire.Writer{Stream: s}}
+}
+
+// idleUntil is when an idle connection is not to be used any more: an endpoint that closes
+// it at the same moment would take a request with it.
+func (c *Conn) idleUntil(t *target) time.Duration {
+	most := t.IdleTimeout
+	if c.idleMost > 0 {
+		most = min(most, c.idleMost)
+	}
+	return c.idleSince + most
 }
 
 func (c *Conn) reuse() {
@@ -98,6 +111,7 @@ func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) er
 				c.in.Pin(n)
 				if r.Status >= 200 {
 					c.persist = r.KeepAlive
+					c.idleMost = promised(r.Fields)
 					c.content.Reset(r.Body, r.Length)
 				}
 				return nil
@@ -113,6 +127,48 @@ func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) er
 		}
 	}
 }
+
+// promiseSlack is how much earlier than promised an endpoint may be thought to close a
+// connection: the promise was on its way for a while, and so is the next request.
+const promiseSlack = time.Second
+
+// promised is for how long an endpoint says it keeps an idle connection, in the field
+// Keep-Alive (RFC 2068 §19.7.1.1), less some slack; 0: it does not say.
+func promised(fields []message.Field) time.Duration {
+	v, ok := message.GetKind(fields, message.KeepAlive)
+	if !ok {
+		return 0
+	}
+	seconds, ok := parameter(v, "timeout")
+	if !ok {
+		return 0
+	}
+	most := time.Duration(seconds) * time.Second
+	return max(most-min(promiseSlack, most/2), 1)
+}
+
+// parameter finds name=number in a list with commas.
+func parameter(v []byte, name string) (n int, ok bool) {
+	for len(v) > 0 {
+		var one []byte
+		if i := bytes.IndexByte(v, ','); i >= 0 {
+			one, v = v[:i], v[i+1:]
+		} else {
+			one, v = v, nil
+		}
+		key, value, _ := bytes.Cut(bytes.TrimSpace(one), []byte("="))
+		if !message.EqualFold(bytes.TrimSpace(key), name) {
+			continue
+		}
+		if n, err := strconv.Atoi(string(bytes.TrimSpace(value))); err == nil && n >= 0 {
+			return min(n, secondsMost), true
+		}
+	}
+	return 0, false
+}
+
+// secondsMost keeps a promise within what a Duration holds.
+const secondsMost = 1 << 30
 
 // Content returns the next piece of the response's content, valid until the next call,
 // and io.EOF after the last. With wait false it returns nil, nil rather than wait.

@@ -29,15 +29,36 @@ type Settings struct {
 	TLS            *tls.Config // for https endpoints; ServerName "": the endpoint's host
 }
 
-// A Pool holds the connections to one endpoint. It is safe for concurrent use.
+// Workers are the tasks' places: every connection belongs to the worker that made it, and
+// only tasks of that worker touch its stream.
+type Workers interface {
+	// Count is how many there may be: Runtime.Worker is below it.
+	Count() int
+	// Run runs f as a task of worker i, now or soon. It does not wait where waiting could
+	// delay others; what belongs to a worker that has stopped has been closed.
+	Run(i int, f func())
+}
+
+// A Pool holds the connections to one endpoint, those of each worker apart. It is safe
+// for concurrent use.
 type Pool struct {
 	endpoint *endpoint.Endpoint
+	workers  Workers // nil: one
 	current  atomic.Pointer[target]
+	shelves  []shelf // by worker
 
-	mu     sync.Mutex // never held across a call that can wait
-	idle   []*Conn    // the one used last is reused first, so that surplus ones grow old
-	open   int        // idle and in use
-	closed bool
+	open   atomic.Int64 // idle and in use
+	idle   atomic.Int64
+	closed atomic.Bool
+}
+
+// A shelf holds the idle connections of one worker. The lock is there for whoever closes
+// connections, and for workers that are many goroutines; it is never held across a call
+// that can wait.
+type shelf struct {
+	mu   sync.Mutex
+	idle []*Conn // the one used last is reused first, so that surplus ones grow old
+	_    [32]byte
 }
 
 // target is Settings made concrete for one endpoint.
@@ -47,9 +68,15 @@ type target struct {
 	tls              *tls.Config
 }
 
-// NewPool returns the empty pool of e.
-func NewPool(e *endpoint.Endpoint, s *Settings) *Pool {
-	p := &Pool{endpoint: e}
+// NewPool returns the empty pool of e. workers nil: there is one, and whoever closes a
+// pool may do so from any of its tasks.
+func NewPool(e *endpoint.Endpoint, s *Settings, workers Workers) *Pool {
+	p := &Pool{endpoint: e, workers: workers}
+	n := 1
+	if workers != nil {
+		n = workers.Count()
+	}
+	p.shelves = make([]shelf, n)
 	p.Configure(s)
 	return p
 }
@@ -85,21 +112,22 @@ func clientTLS(base *tls.Config, host, address string) *tls.Config {
 	return c
 }
 
-// Get returns a connection to the endpoint: an idle one if there is one that is still
-// good and fresh is false, else a new one. by bounds connecting, together with the
-// pool's own timeout.
+// Get returns a connection to the endpoint: an idle one of the calling worker if there is
+// one that is still good and fresh is false, else a new one. by bounds connecting, together
+// with the pool's own timeout.
 func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, error) {
 	t := p.current.Load()
 	if !fresh {
-		for c := p.take(); c != nil; c = p.take() {
-			if rt.Now()-c.idleSince < t.IdleTimeout && c.Stream.Quiet() {
+		mine := &p.shelves[rt.Worker()]
+		for c := p.take(mine); c != nil; c = p.take(mine) {
+			if rt.Now() < c.idleUntil(t) && c.Stream.Quiet() {
 				c.reuse()
 				return c, nil
 			}
 			p.drop(c)
 		}
 	}
-	if !p.reserve(t.Max) {
+	if !p.reserve(rt.Worker(), t.Max) {
 		return nil, ErrBusy
 	}
 	limit := rt.Now() + t.ConnectTimeout
@@ -108,56 +136,90 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 	}
 	s, err := rt.Dial(&engine.Dial{Network: t.network, Address: t.address, TLS: t.tls, By: by})
 	if err != nil {
-		p.mu.Lock()
-		p.open--
-		p.mu.Unlock()
+		p.open.Add(-1)
 		return nil, err
 	}
 	return newConn(rt, p, s, t.StallTimeout), nil
 }
 
-func (p *Pool) take() *Conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := len(p.idle)
+// take takes the connection that was put there last.
+func (p *Pool) take(from *shelf) *Conn {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	n := len(from.idle)
 	if n == 0 {
 		return nil
 	}
-	c := p.idle[n-1]
-	p.idle[n-1] = nil
-	p.idle = p.idle[:n-1]
+	c := from.idle[n-1]
+	from.idle[n-1] = nil
+	from.idle = from.idle[:n-1]
+	p.idle.Add(-1)
 	return c
 }
 
-func (p *Pool) reserve(limit int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if limit > 0 && p.open >= limit {
-		return false
+// reserve makes room for a new connection of that worker. Where there are as many as there
+// may be, idle ones give way: those of other workers are of no use here.
+func (p *Pool) reserve(worker, limit int) bool {
+	for {
+		n := p.open.Load()
+		if limit <= 0 || n < int64(limit) {
+			if p.open.CompareAndSwap(n, n+1) {
+				return true
+			}
+			continue
+		}
+		if p.idle.Load() <= 0 || !p.evict(worker) {
+			return false
+		}
 	}
-	p.open++
-	return true
+}
+
+// evict closes an idle connection of any worker, the calling one's last of all.
+func (p *Pool) evict(worker int) bool {
+	for i := range p.shelves {
+		at := (worker + 1 + i) % len(p.shelves)
+		if c := p.take(&p.shelves[at]); c != nil {
+			p.open.Add(-1)
+			p.run(at, c.close)
+			return true
+		}
+	}
+	return false
+}
+
+// run has f run by a task of that worker.
+func (p *Pool) run(worker int, f func()) {
+	if p.workers == nil {
+		f()
+		return
+	}
+	p.workers.Run(worker, f)
 }
 
 // put takes back a connection that can carry another request.
 func (p *Pool) put(c *Conn) {
 	t := p.current.Load()
 	c.idleSince = c.rt.Now()
-	p.mu.Lock()
-	keep := !p.closed && len(p.idle) < t.MaxIdle
+	mine := &p.shelves[c.rt.Worker()]
+	mine.mu.Lock()
+	keep := !p.closed.Load() && p.idle.Load() < int64(t.MaxIdle) // closed: looked at below the lock
 	if keep {
-		p.idle = append(p.idle, c)
+		mine.idle = append(mine.idle, c)
+		p.idle.Add(1)
 	}
-	p.mu.Unlock()
+	mine.mu.Unlock()
 	if !keep {
 		p.drop(c)
 	}
 }
 
+// drop ends a connection of the calling worker.
 func (p *Pool) drop(c *Conn) {
-	p.mu.Lock()
-	p.open--
-	p.mu.Unlock()
+	p.open.Add(-1)
+	c.close()
+}
+
+func (c *Conn) close() {
 	c.Stream.Close()
 	c.release()
 }
@@ -165,42 +227,53 @@ func (p *Pool) drop(c *Conn) {
 // Sweep closes connections that have been idle for too long. Somebody calls it about
 // once a second.
 func (p *Pool) Sweep(now time.Duration) {
-	limit := p.current.Load().IdleTimeout
-	p.closeIdle(func(c *Conn) bool { return now-c.idleSince >= limit })
+	t := p.current.Load()
+	p.closeIdle(func(c *Conn) bool { return now >= c.idleUntil(t) })
 }
 
 // Close closes idle connections now and those in use when they are done.
 func (p *Pool) Close() {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
+	p.closed.Store(true)
 	p.closeIdle(func(*Conn) bool { return true })
 }
 
-// closeIdle closes the idle connections that old picks. They are closed outside the
-// lock: closing a TLS connection writes.
+// closeIdle closes the idle connections that old picks: outside the locks, since closing a
+// TLS connection writes, and where they belong.
 func (p *Pool) closeIdle(old func(*Conn) bool) {
-	p.mu.Lock()
-	var gone []*Conn
-	kept := p.idle[:0]
-	for _, c := range p.idle {
+	if p.idle.Load() == 0 && !p.closed.Load() {
+		return
+	}
+	for i := range p.shelves {
+		gone := p.shelves[i].pick(old)
+		if len(gone) == 0 {
+			continue
+		}
+		p.idle.Add(-int64(len(gone)))
+		p.open.Add(-int64(len(gone)))
+		p.run(i, func() {
+			for _, c := range gone {
+				c.close()
+			}
+		})
+	}
+}
+
+// pick removes the connections that old picks.
+func (s *shelf) pick(old func(*Conn) bool) (gone []*Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.idle[:0]
+	for _, c := range s.idle {
 		if old(c) {
 			gone = append(gone, c)
 		} else {
 			kept = append(kept, c)
 		}
 	}
-	clear(p.idle[len(kept):])
-	p.idle = kept
-	p.mu.Unlock()
-	for _, c := range gone {
-		p.drop(c)
-	}
+	clear(s.idle[len(kept):])
+	s.idle = kept
+	return gone
 }
 
 // Open is the number of connections, idle ones included.
-func (p *Pool) Open() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.open
-}
+func (p *Pool) Open() int { return int(p.open.Load()) }

@@ -43,7 +43,7 @@ func world(t *testing.T, s Settings, f func(rt engine.Runtime, p *Pool, accepted
 	}
 	s.StallTimeout = time.Second
 	e := endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}})
-	p := NewPool(e, &s)
+	p := NewPool(e, &s, nil)
 	w.Go("test", func() { f(rt, p, &accepted) })
 	if err := w.Run(); err != nil {
 		t.Fatal(err)
@@ -165,8 +165,8 @@ func TestPoolIsBounded(t *testing.T) {
 			c.persist, c.finished = true, true
 			c.Done(true)
 		}
-		if len(p.idle) != 2 || p.Open() != 2 {
-			t.Errorf("%d idle, %d open", len(p.idle), p.Open())
+		if p.idle.Load() != 2 || p.Open() != 2 {
+			t.Errorf("%d idle, %d open", p.idle.Load(), p.Open())
 		}
 		p.Close()
 		if p.Open() != 0 {
@@ -201,7 +201,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("a status that is not expected: %v", err)
 		}
 		gone := endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: "10.0.0.9:80"}})
-		if err := probe.Do(rt, NewPool(gone, &Settings{}), gone, rt.Now()+time.Second); !errors.Is(err, engine.ErrRefused) {
+		if err := probe.Do(rt, NewPool(gone, &Settings{}, nil), gone, rt.Now()+time.Second); !errors.Is(err, engine.ErrRefused) {
 			t.Errorf("nobody there: %v", err)
 		}
 	})

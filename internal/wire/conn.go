@@ -42,27 +42,21 @@ type Conn struct {
 	stopping *atomic.Bool // the proxy takes no further requests; may be nil
 }
 
-// NewConn returns a Conn that owns s. Once stopping says so (nil: never), the response
-// that is begun next is the connection's last.
+// NewConn returns a Conn that owns s: see Open.
 func NewConn(rt engine.Runtime, s engine.Stream, t Timeouts, stopping *atomic.Bool) *Conn {
-	return &Conn{rt: rt, stream: s, timeouts: t, in: Reader{Stream: s}, out: Writer{Stream: s}, stopping: stopping}
+	c := new(Conn)
+	c.Open(rt, s, t, stopping)
+	return c
 }
 
 // Await waits for the first byte of a request. It returns io.EOF when the connection
 // ended in good order instead, or was idle for too long. While it waits it holds no
 // buffer.
 func (c *Conn) Await() error {
-	c.in.Unpin()
-	if len(c.in.Buffered()) > 0 {
+	if !c.Rest() {
 		return nil
 	}
-	c.in.Release()
-	c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Idle)
-	err := c.in.Fill()
-	if errors.Is(err, engine.ErrTimeout) {
-		err = io.EOF
-	}
-	return err
+	return c.Resume()
 }
 
 // Next reads a request head, whose first byte Await has seen, into q; q's slices are

@@ -70,7 +70,7 @@ func newProxy(loops int, listen string, endpoints ...string) (*proxy, error) {
 		return nil, err
 	}
 	p.listener, err = e.Serve(l, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-		p.cores[rt.Worker()].ServeStream(s, core.Peer{Remote: remote})
+		p.cores[rt.Worker()].ServeStream(rt, s, core.Peer{Remote: remote})
 	})
 	return p, err
 }

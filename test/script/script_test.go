@@ -216,7 +216,7 @@ func (p virtualProxy) accept() {
 			return
 		}
 		s := c.(*virtual.Stream)
-		p.world.Daemon("proxy connection", func() { p.ServeStream(s, core.Peer{Remote: s.Remote()}) })
+		p.world.Daemon("proxy connection", func() { p.ServeStream(p.world.Runtime(), s, core.Peer{Remote: s.Remote()}) })
 	}
 }
 

@@ -1,0 +1,48 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/poise-lb/poise/internal/engine"
+)
+
+// Open makes c, which was closed, forgotten or never used, the owner of s. Once stopping
+// says so (nil: never), the response that is begun next is the connection's last.
+func (c *Conn) Open(rt engine.Runtime, s engine.Stream, t Timeouts, stopping *atomic.Bool) {
+	c.rt, c.stream, c.timeouts, c.stopping = rt, s, t, stopping
+	c.in.Stream, c.out.Stream = s, s
+	c.sent, c.persist = false, false
+	c.last.Store(false)
+	c.read.Store(true)
+}
+
+// Rest prepares for a long wait for the next request: it holds no buffer then, and the
+// time between requests begins. It does nothing, and returns false, when bytes of that
+// request are here already.
+func (c *Conn) Rest() bool {
+	c.in.Unpin()
+	if len(c.in.Buffered()) > 0 {
+		return false
+	}
+	c.in.Release()
+	c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Idle)
+	return true
+}
+
+// Resume is Await after a Rest: it goes on with the time that began there.
+func (c *Conn) Resume() error {
+	err := c.in.Fill()
+	if errors.Is(err, engine.ErrTimeout) {
+		err = io.EOF
+	}
+	return err
+}
+
+// Forget lets go of a connection that rests or was closed, so that c can be used for
+// another one.
+func (c *Conn) Forget() {
+	c.rt, c.stream, c.stopping, c.req = nil, nil, nil, nil
+	c.in.Stream, c.out.Stream = nil, nil
+}
