@@ -29,9 +29,11 @@ type Proxy struct {
 	sources sources.Set
 
 	serving sync.WaitGroup // connections and listeners
+	loops   *loops         // nil: goroutines only
 	h2      http.Server    // for connections that have agreed on HTTP/2
 	handed  *handedOver    // where it takes them from
 
+	done      chan struct{} // closed by Close
 	mu        sync.Mutex
 	closed    bool
 	listeners map[net.Listener]struct{}
@@ -47,10 +49,22 @@ func New(c Config) (*Proxy, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	p := &Proxy{rt: goroutine.New(), log: log, sources: sources.Set{Log: log}, listeners: make(map[net.Listener]struct{})}
+	if err := checkEngine(c.Engine); err != nil {
+		return nil, err
+	}
+	p := &Proxy{
+		rt: goroutine.New(), log: log, sources: sources.Set{Log: log},
+		done: make(chan struct{}), listeners: make(map[net.Listener]struct{}),
+	}
 	p.access = newAccessLog(log)
+	o := core.Options{Logger: log, Sink: p.access.open, Feed: p.feed, Start: start}
+	if c.Engine != engineGoroutine {
+		if p.loops = newLoops(p.rt.Epoch(), log); p.loops != nil {
+			o.Workers = p.loops
+		}
+	}
 	var err error
-	p.core, err = core.New(p.rt, c, core.Options{Logger: log, Sink: p.access.open, Feed: p.feed, Start: start})
+	p.core, err = core.New(p.rt, c, o)
 	if err != nil {
 		p.access.close()
 		p.rt.Close()
@@ -94,6 +108,7 @@ func (p *Proxy) Close(ctx context.Context) error {
 		return nil
 	}
 	p.closed = true
+	close(p.done)
 	for l := range p.listeners {
 		l.Close()
 	}
@@ -110,6 +125,7 @@ func (p *Proxy) Close(ctx context.Context) error {
 	drained := p.core.Close()
 	<-h2
 	p.serving.Wait()
+	p.loops.close()
 	p.rt.Close()
 	p.access.close()
 	if !drained {

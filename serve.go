@@ -14,14 +14,20 @@ import (
 )
 
 // Serve accepts connections from l until l or the Proxy is closed; after Close it returns
-// ErrClosed. It reads and writes HTTP/1.1 by its own codec. Connections that are
-// *tls.Conn are shaken hands with, and go to net/http if they agree on HTTP/2.
+// ErrClosed. It reads and writes HTTP/1.1 by its own codec. A TCP or unix listener of
+// package net, also below TLSListener, is served by event loops where Config.Engine allows
+// it; of such a one that is closed connections may be accepted for another tenth of a
+// second. Any other is served by goroutines: its connections that are *tls.Conn are shaken
+// hands with, and go to net/http if they agree on HTTP/2.
 func (p *Proxy) Serve(l net.Listener) error {
 	if !p.track(l) {
 		l.Close()
 		return ErrClosed
 	}
 	defer p.untrack(l)
+	if served, err := p.serveLoops(l); served {
+		return err
+	}
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()

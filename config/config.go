@@ -50,6 +50,12 @@ type Config struct {
 
 	// Logger receives the proxy's own log; nil: slog.Default(). Go only.
 	Logger *slog.Logger `yaml:"-"`
+
+	// Engine is what reads and writes the connections that Serve accepts: "loop", event
+	// loops, one per processor that runs Go (Linux only); "goroutine", a goroutine for each
+	// connection; "" or "auto": loop where there is one and the listener allows it. Go only,
+	// and read by New only.
+	Engine string `yaml:"-"`
 }
 
 // Listen is one address to serve.

@@ -193,11 +193,11 @@ func unusedAddress(t *testing.T) string {
 
 func TestProxy(t *testing.T) {
 	a, b := endpoint(t, "a"), endpoint(t, "b")
-	for _, engine := range []string{"auto", "goroutine", "std"} {
+	for _, engine := range []string{"auto", "loop", "goroutine", "std"} {
 		t.Run(engine, func(t *testing.T) {
 			p := ready(t, "proxy", "--listen", "127.0.0.1:0", "--to", a.URL+","+b.URL, "--engine", engine,
 				"--policy", "round_robin", "--health", "GET /", "--workers", "2")
-			p.say(`(?m)^poise: ready on http://127\.0\.0\.1:\d+, policy round_robin, 2 endpoints, engine (goroutine|std)$`)
+			p.say(`(?m)^poise: ready on http://127\.0\.0\.1:\d+, policy round_robin, 2 endpoints, engine (loop|goroutine|std)$`)
 			seen := map[string]int{}
 			for range 20 {
 				body, err := fetch(p.urls[0])
@@ -219,7 +219,7 @@ func TestProxy(t *testing.T) {
 
 // TestDrain: at SIGTERM an exchange under way is finished, and nothing new is accepted.
 func TestDrain(t *testing.T) {
-	for _, engine := range []string{"goroutine", "std"} {
+	for _, engine := range []string{"loop", "goroutine", "std"} {
 		t.Run(engine, func(t *testing.T) {
 			arrived, release := make(chan struct{}), make(chan struct{})
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -329,7 +329,7 @@ func TestRun(t *testing.T) {
 	one, two := unusedAddress(t), unusedAddress(t)
 	path := write(t, filepath.Join(t.TempDir(), "poise.yaml"), file(a.URL, one))
 	p := ready(t, "run", "-c", path)
-	p.say(`(?m)^poise: ready on http://` + one + `, 1 service, 1 route, engine goroutine$`)
+	p.say(`(?m)^poise: ready on http://` + one + `, 1 service, 1 route, engine loop$`)
 	leads(t, p.urls[0], "a")
 
 	write(t, path, file(b.URL, one)) // a changed file
@@ -380,7 +380,7 @@ func TestBadFileAtStart(t *testing.T) {
 // endpoints are replaced and a listener comes and goes, again and again.
 func TestReloadLosesNothing(t *testing.T) {
 	a, b := endpoint(t, "a"), endpoint(t, "b")
-	for _, engine := range []string{"goroutine", "std"} {
+	for _, engine := range []string{"loop", "goroutine", "std"} {
 		t.Run(engine, func(t *testing.T) {
 			one, two := unusedAddress(t), unusedAddress(t)
 			path := filepath.Join(t.TempDir(), "poise.yaml")
@@ -457,7 +457,7 @@ func TestLogIsJSONAndAccessLogOnStdout(t *testing.T) {
 // served, and a reload with other files keeps the port open.
 func TestCertificateIsReplaced(t *testing.T) {
 	a := endpoint(t, "a")
-	for _, engine := range []string{"goroutine", "std"} {
+	for _, engine := range []string{"loop", "goroutine", "std"} {
 		t.Run(engine, func(t *testing.T) {
 			dir := t.TempDir()
 			certify(t, dir, 1)
@@ -526,7 +526,7 @@ func TestDemo(t *testing.T) {
 	p := launch(t, "demo", "--for", "4s")
 	p.exit(0)
 	out := p.out.String()
-	for _, want := range []string{`poise: ready on http://127\.0\.0\.1:8\d\d\d, policy peak_ewma, 3 endpoints, engine goroutine`,
+	for _, want := range []string{`poise: ready on http://127\.0\.0\.1:8\d\d\d, policy peak_ewma, 3 endpoints, engine loop`,
 		`(?m)^  curl http`, `(?m)^  cleo .*answers in 40ms`, `bob: ejected, was healthy`, `bob: healthy, was`, `(?m)^poise: [1-9]\d+ requests answered, 0 failed$`} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("the demonstration did not say %s", want)

@@ -6,10 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poise-lb/poise/cmd/poise/internal/serve"
 	"github.com/poise-lb/poise/config"
 )
 
-func engines() []string { return []string{"auto", "goroutine", "std"} }
+func engines() []string { return serve.Engines() }
 
 // policies reads the names off the configuration model, the one place they are in.
 func policies() []string {

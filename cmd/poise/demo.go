@@ -75,7 +75,11 @@ func (f demoFlags) run(s streams) error {
 	if err := c.Validate(); err != nil {
 		return asFlags(err)
 	}
-	in, served, err := start(s, c, serve.Goroutine)
+	engine, err := serve.Auto.Resolve()
+	if err != nil {
+		return err
+	}
+	in, served, err := start(s, c, engine)
 	if err != nil || !served {
 		return asFlags(err)
 	}

@@ -41,6 +41,7 @@ func start(s streams, c config.Config, e serve.Engine) (in *instance, served boo
 	in.level.Set(levelOf(c.Log))
 	in.log = newLogger(c.Log.Format, in.level, s.stderr)
 	in.config.Logger = in.log
+	in.config.Engine = e.Own()
 	c = in.config
 	if in.proxy, err = poise.New(c); err != nil {
 		return nil, false, err

@@ -39,7 +39,7 @@ not wait.`,
 		RunE: func(*cobra.Command, []string) error { return f.run(s) },
 	}
 	c.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (YAML)")
-	c.Flags().StringVar(&f.engine, "engine", "auto", "auto, goroutine or std")
+	c.Flags().StringVar(&f.engine, "engine", "auto", strings.Join(engines(), ", "))
 	c.Flags().IntVar(&f.workers, "workers", 0, "processors to use; 0: all")
 	completeFile(c)
 	completeWords(c, "engine", engines())

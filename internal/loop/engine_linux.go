@@ -26,6 +26,7 @@ type Engine struct {
 	Logger *slog.Logger
 
 	epoch time.Time
+	first int // number of the first loop as a worker
 	loops []*loop
 	watch *watch         // nil: nobody watches
 	done  sync.WaitGroup // the loops
@@ -35,11 +36,16 @@ type Engine struct {
 
 // New starts n loops; zero or less: as many as there are processors to run Go. Close
 // ends them.
-func New(n int) (*Engine, error) {
+func New(n int) (*Engine, error) { return NewBeside(time.Now().Add(-time.Second), n, 0) }
+
+// NewBeside is New for loops that work together with another runtime: their clocks count
+// from the same epoch, which has to be in the past, and their numbers as workers are first
+// and those after it.
+func NewBeside(epoch time.Time, n, first int) (*Engine, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	e := &Engine{epoch: time.Now().Add(-time.Second)}
+	e := &Engine{epoch: epoch, first: first}
 	for i := range n {
 		l, err := newLoop(e, i)
 		if err != nil {

@@ -250,4 +250,4 @@ func (l *loop) Now() time.Duration {
 func (l *loop) Rand() uint64 { return rand.Uint64() }
 
 // Worker is the loop's number.
-func (l *loop) Worker() int { return l.number }
+func (l *loop) Worker() int { return l.engine.first + l.number }

@@ -342,7 +342,7 @@ func TestOnCoroutines(t *testing.T) {
 			s := New("web", rt, Settings{Policy: policy.P2C(), Check: everySecond, Probe: plant.probe}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 			keeper := rt.Fork(s.Run)
 			s.Update(specs(a, b, c))
-			if !s.AwaitReady(rt, rt.Now() + time.Second) {
+			if !s.AwaitReady(rt, rt.Now()+time.Second) {
 				t.Error("not ready")
 			}
 			r := rand.New(rand.NewPCG(seed, 0))

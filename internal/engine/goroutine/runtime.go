@@ -36,6 +36,9 @@ func New() *Runtime {
 	return rt
 }
 
+// Epoch is the instant from which Now counts.
+func (rt *Runtime) Epoch() time.Time { return rt.epoch }
+
 // Close makes every Sleep return and waits for the watchdog.
 func (rt *Runtime) Close() {
 	rt.once.Do(func() { close(rt.stop) })

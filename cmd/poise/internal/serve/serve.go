@@ -25,22 +25,34 @@ import (
 // An Engine is what reads and writes the clients' side.
 type Engine string
 
-// The engines. Auto is the best there is on this system: Goroutine at present.
+// The engines. Auto is the best there is on this system.
 const (
-	Auto      Engine = "auto"
-	Goroutine Engine = "goroutine" // the own codec, a goroutine per connection
-	Std       Engine = "std"       // net/http
+	Auto Engine = "auto"
+	Std  Engine = "std" // net/http; the others are those of package poise
 )
+
+// Engines are all words for an Engine on this system.
+func Engines() []string {
+	return append(append([]string{string(Auto)}, poise.Engines()...), string(Std))
+}
 
 // Resolve makes Auto the engine it stands for, and refuses unknown words.
 func (e Engine) Resolve() (Engine, error) {
-	switch e {
-	case Auto, "":
-		return Goroutine, nil
-	case Goroutine, Std:
-		return e, nil
+	if e == Auto || e == "" {
+		return Engine(poise.Engines()[0]), nil
 	}
-	return "", fmt.Errorf("unknown engine %s, it is one of auto, goroutine, std", e)
+	if words := Engines(); !slices.Contains(words, string(e)) {
+		return "", fmt.Errorf("unknown engine %s, it is one of %s", e, strings.Join(words, ", "))
+	}
+	return e, nil
+}
+
+// Own is the engine for what is not served by net/http: see poise.Config.Engine.
+func (e Engine) Own() string {
+	if e == Std {
+		return "goroutine"
+	}
+	return string(e)
 }
 
 // A Proxy is what a Server needs of *poise.Proxy.

@@ -1,0 +1,126 @@
+package poise
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/loop"
+)
+
+const hasLoops = true
+
+// loops are the event loops of a Proxy. They start with the first listener that they can
+// serve: a Proxy that is mounted as a handler does without.
+type loops struct {
+	epoch time.Time
+	most  int
+	log   *slog.Logger
+
+	start   sync.Mutex
+	failed  bool
+	running atomic.Pointer[loop.Engine]
+}
+
+func newLoops(epoch time.Time, log *slog.Logger) *loops {
+	return &loops{epoch: epoch, most: runtime.GOMAXPROCS(0), log: log}
+}
+
+// Most implements core.Workers.
+func (ls *loops) Most() int { return ls.most }
+
+// Start implements core.Workers. Worker 0 is the goroutines: loops are the others.
+func (ls *loops) Start(i int, f func(engine.Runtime)) bool {
+	e := ls.running.Load()
+	return e != nil && e.Start(i-1, func() { f(e.Runtime(i - 1)) }) == nil
+}
+
+// get starts the loops if they do not run yet; first says that it was so. Nil: they cannot
+// run, which has been said.
+func (ls *loops) get() (e *loop.Engine, first bool) {
+	ls.start.Lock()
+	defer ls.start.Unlock()
+	if e := ls.running.Load(); e != nil || ls.failed {
+		return e, false
+	}
+	e, err := loop.NewBeside(ls.epoch, ls.most, 1)
+	if err != nil {
+		ls.failed = true
+		ls.log.Warn("no event loops, connections are served by goroutines", "error", err)
+		return nil, false
+	}
+	e.Logger = ls.log
+	ls.running.Store(e)
+	return e, true
+}
+
+func (ls *loops) close() {
+	if ls == nil {
+		return
+	}
+	ls.start.Lock()
+	defer ls.start.Unlock()
+	ls.failed = true
+	if e := ls.running.Load(); e != nil {
+		e.Close()
+	}
+}
+
+// lookEvery is how often a listener is looked at: nothing tells that one was closed whose
+// descriptor others have too.
+const lookEvery = 50 * time.Millisecond
+
+// serveLoops is Serve by event loops; served is false where they cannot serve l.
+func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
+	if p.loops == nil || !fits(l) {
+		return false, nil
+	}
+	e, first := p.loops.get()
+	if e == nil {
+		return false, nil
+	}
+	if first {
+		p.core.Rehome()
+	}
+	a, err := e.Serve(l, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+		p.core.ServeStream(rt, s, core.Peer{Remote: remote})
+	})
+	if err != nil {
+		return true, err
+	}
+	defer a.Close()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.done:
+			return true, ErrClosed
+		case <-tick.C:
+			if closed(l) {
+				return true, net.ErrClosed
+			}
+		}
+	}
+}
+
+// fits reports whether event loops can serve l.
+func fits(l net.Listener) bool {
+	switch l.(type) {
+	case *net.TCPListener, *net.UnixListener:
+		return true
+	}
+	return false
+}
+
+// closed reports whether l, which fits, was closed.
+func closed(l net.Listener) bool {
+	c, err := l.(syscall.Conn).SyscallConn()
+	return err != nil || c.Control(func(uintptr) {}) != nil
+}

@@ -1,0 +1,24 @@
+//go:build !linux
+
+package poise
+
+import (
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+)
+
+const hasLoops = false
+
+// loops exist on Linux only.
+type loops struct{}
+
+func newLoops(time.Time, *slog.Logger) *loops { return nil }
+
+func (*loops) Most() int                            { return 0 }
+func (*loops) Start(int, func(engine.Runtime)) bool { return false }
+func (*loops) close()                               {}
+
+func (*Proxy) serveLoops(net.Listener) (served bool, err error) { return false, nil }
