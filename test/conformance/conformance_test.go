@@ -69,7 +69,7 @@ func slug(name string) string {
 }
 
 func TestConformance(t *testing.T) {
-	for _, s := range []subject{goroutineEngine, stdEngine} {
+	for _, s := range engines() {
 		t.Run(s.name, func(t *testing.T) {
 			for _, g := range groups {
 				for i := range g.cases {

@@ -3,7 +3,7 @@
 // an endpoint answers, and what the other side of the proxy may see of it. The suite has a
 // strict reader of its own, so that whatever a proxy writes is checked in every case.
 //
-//	go test ./test/conformance                                   Poise, on two engines
+//	go test ./test/conformance                                   Poise, on each of its engines
 //	go test ./test/conformance -run 'TestConformance/std/chunks' one group on one engine
 //	make conformance                                             nginx and HAProxy too
 //

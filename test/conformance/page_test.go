@@ -29,7 +29,7 @@ func TestPage(t *testing.T) {
 	if *writeFlag == "" {
 		t.Skip("without -write")
 	}
-	subjects := []subject{goroutineEngine, stdEngine, nginx(t), haproxy(t)}
+	subjects := append(engines(), nginx(t), haproxy(t))
 	all := make(results)
 	for _, s := range subjects {
 		all[s.name] = s.verdicts(t)
@@ -90,7 +90,7 @@ What a proxy has to do by RFC 9110, RFC 9112 and their neighbours, case by case,
 and a test compares its rows with the cases. Versions: %s.
 
 %s
-*goroutine* is ` + "`poise`" + ` by default, and ` + "`Serve`" + ` of the library, with a codec of its own. *std* is the library mounted in a server of net/http, which reads and writes the client's side. Both run with nothing configured but endpoints. nginx and HAProxy have keep-alive and upgrades to the endpoint, no buffering, the fields that say who the client is, and retries as Poise makes them by itself: [peers_test.go](../test/conformance/peers_test.go) has every line.
+*loop* is ` + "`poise`" + ` by default on Linux, and ` + "`Serve`" + ` of the library; *goroutine* is the same elsewhere, and runs the same code with the same codec. *std* is the library mounted in a server of net/http, which reads and writes the client's side. All run with nothing configured but endpoints. nginx and HAProxy have keep-alive and upgrades to the endpoint, no buffering, the fields that say who the client is, and retries as Poise makes them by itself: [peers_test.go](../test/conformance/peers_test.go) has every line.
 
 A case that leaves a choice, because the RFC does, is passed by every choice. So to pass is not the same as to be strict: Poise refuses much that others may repair, such as a bare LF.
 
@@ -217,9 +217,9 @@ func checkPage(t *testing.T, text string) {
 		for i := range g.cases {
 			c := &g.cases[i]
 			number++
-			want := rowOf(c) + " yes | yes |"
+			want := rowOf(c) + " yes | yes | yes |"
 			if c.std != "" {
-				want = rowOf(c) + " yes | no: "
+				want = rowOf(c) + " yes | yes | no: "
 			}
 			if !strings.Contains(details, "\n"+want) {
 				t.Errorf("no row begins with %s: run make conformance", want)

@@ -20,10 +20,15 @@ type subject struct {
 	stage func(t *testing.T, c *testCase) *stage
 }
 
-var (
-	goroutineEngine = subject{name: "goroutine", stage: func(t *testing.T, c *testCase) *stage { return poiseStage(t, c, false) }}
-	stdEngine       = subject{name: "std", std: true, stage: func(t *testing.T, c *testCase) *stage { return poiseStage(t, c, true) }}
-)
+var stdEngine = subject{name: "std", std: true, stage: func(t *testing.T, c *testCase) *stage { return poiseStage(t, c, "") }}
+
+// engines are those of Poise on this system, net/http's last.
+func engines() (out []subject) {
+	for _, name := range poise.Engines() {
+		out = append(out, subject{name: name, stage: func(t *testing.T, c *testCase) *stage { return poiseStage(t, c, name) }})
+	}
+	return append(out, stdEngine)
+}
 
 // quickly is the time of a client in cases with quick timeouts.
 const quickly = time.Second
@@ -46,8 +51,10 @@ func (s setup) endpoints(t testing.TB) []net.Listener {
 }
 
 // poiseStage is a Poise of the case's own. It is configured as by somebody who names
-// nothing but endpoints, except that it may connect to them slowly.
-func poiseStage(t *testing.T, c *testCase, std bool) *stage {
+// nothing but endpoints, except that it may connect to them slowly. Without an engine it is
+// mounted in a server of net/http.
+func poiseStage(t *testing.T, c *testCase, engine string) *stage {
+	std := engine == ""
 	s := &stage{endpoints: c.setup.endpoints(t)}
 	service := poise.Service{Connections: poise.Connections{ConnectTimeout: 3 * patience}} // a busy machine is no fault
 	for _, e := range s.endpoints {
@@ -57,6 +64,7 @@ func poiseStage(t *testing.T, c *testCase, std bool) *stage {
 		Services: map[string]poise.Service{"all": service},
 		Routes:   []poise.Route{{Service: "all"}},
 		Logger:   slog.New(slog.DiscardHandler),
+		Engine:   engine,
 	}
 	server := &http.Server{
 		MaxHeaderBytes: 64 << 10, // net/http's default is 1 MiB

@@ -1,8 +1,8 @@
 // Package script tests what Poise does by scripts that its users can read. Each *.txtar
 // file here is one: a configuration, what the endpoints do, what clients send and what
 // has to come back. Their names are a table of contents. Every script is played by every
-// driver: goroutine (poise.Proxy behind a listener of its own), std (mounted in a server
-// of net/http) and virtual (coroutines in a virtual world, in several of them, which
+// driver: loop and goroutine (poise.Proxy behind a listener of its own), std (mounted in a
+// server of net/http) and virtual (coroutines in a virtual world, in several of them, which
 // differ in the order of tasks and in the pieces that writes are cut into).
 //
 //	go test ./test/script                                        all of them
@@ -11,7 +11,7 @@
 //
 // # The file
 //
-// The first line says in words what is shown. A line "only: goroutine virtual (why)"
+// The first line says in words what is shown. A line "only: loop goroutine virtual (why)"
 // leaves drivers out; there are few of those, and a test counts them. Then follow the
 // files poise.yaml, in which ${name} is the URL of an endpoint of that name, any others
 // that "apply" uses, and script.

@@ -21,7 +21,7 @@ type socketProxy struct {
 	server *http.Server // nil: Serve has the listener
 }
 
-func openGoroutine(s *socketStage, cfg config.Config) (proxy, string, error) {
+func openServe(s *socketStage, cfg config.Config) (proxy, string, error) {
 	return openSocket(s, cfg, func(p *socketProxy, ln net.Listener) error { return p.Serve(ln) }, nil)
 }
 

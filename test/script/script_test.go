@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/internal/core"
@@ -31,7 +32,8 @@ const seeds = 12
 // exceptionsMax bounds how many scripts may leave a driver out.
 const exceptionsMax = 8
 
-var drivers = []string{"goroutine", "std", "virtual"}
+// drivers are all of this system: on sockets, what Serve has, and net/http.
+var drivers = append(poise.Engines(), "std", "virtual")
 
 func TestScripts(t *testing.T) {
 	paths, err := filepath.Glob("*.txtar")
@@ -119,10 +121,11 @@ func played(comment string) ([]string, error) {
 		names, why, ok := strings.Cut(list, "(")
 		only := strings.Fields(names)
 		for _, name := range only {
-			if !slices.Contains(drivers, name) {
+			if name != "loop" && !slices.Contains(drivers, name) {
 				return nil, fmt.Errorf("%s: no such driver", name)
 			}
 		}
+		only = slices.DeleteFunc(only, func(name string) bool { return !slices.Contains(drivers, name) })
 		if !ok || len(why) < 10 || len(only) == 0 {
 			return nil, errors.New("only: without a reason")
 		}
@@ -157,7 +160,8 @@ func drive(t *testing.T, driver, path string, a archive) {
 		if driver == "std" {
 			return openStd(s, cfg)
 		}
-		return openGoroutine(s, cfg)
+		cfg.Engine = driver
+		return openServe(s, cfg)
 	}
 	err := p.run()
 	s.actors.Wait()
