@@ -2,13 +2,13 @@ package loop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -32,6 +32,9 @@ type Engine struct {
 	done  sync.WaitGroup // the loops
 	side  sync.WaitGroup // what tasks have done elsewhere, and logging
 	close sync.Once
+
+	helpers helpers
+	rooted  atomic.Bool // the system's roots of trust have been read
 }
 
 // New starts n loops; zero or less: as many as there are processors to run Go. Close
@@ -158,6 +161,3 @@ func (e *Engine) say(level slog.Level, text string, args ...any) {
 	}
 	e.side.Go(func() { logger.Log(context.Background(), level, text, args...) })
 }
-
-// errTLS: a TLS connection is a Stream over a Stream, and not this package's yet.
-var errTLS = errors.New("loop: TLS is not spoken here")

@@ -38,6 +38,9 @@ type loop struct {
 	alive   int                  // tasks that have not returned
 	spare   []*task              // coroutines without work
 	leaving []int                // descriptors to be closed before the next turn
+	buffers buffers
+	shakes  int     // handshakes worked on since events were looked at
+	shaking []*task // that wait for others to be worked on
 
 	stopping bool
 	over     bool
@@ -94,6 +97,7 @@ func (l *loop) turn() {
 		closeFD(fd)
 	}
 	l.leaving = l.leaving[:0]
+	l.admitMore()
 	l.wait()
 	for i := range l.poller.happened() {
 		e := &l.poller.events[i]
@@ -249,5 +253,5 @@ func (l *loop) Now() time.Duration {
 // Rand draws from the runtime's generator, which is per thread and needs no lock.
 func (l *loop) Rand() uint64 { return rand.Uint64() }
 
-// Worker is the loop's number.
+// Worker is the loop's number among all workers.
 func (l *loop) Worker() int { return l.engine.first + l.number }

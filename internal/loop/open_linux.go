@@ -38,20 +38,25 @@ func (l *loop) register(fd int, k kind, events uint32) (*stream, error) {
 	return s, nil
 }
 
-// Dial connects to an address; d.TLS must be nil.
+// Dial connects to an address and, if asked, performs the TLS handshake.
 func (l *loop) Dial(d *engine.Dial) (engine.Stream, error) {
 	s, err := l.dial(d)
 	if err != nil {
 		return nil, dialError(d, err)
 	}
-	return s, nil
+	if d.TLS == nil {
+		return s, nil
+	}
+	t, err := l.secureTo(s, d.TLS, d.By)
+	if err != nil {
+		return nil, dialError(d, err)
+	}
+	return t, nil
 }
 
 func (l *loop) dial(d *engine.Dial) (*stream, error) {
 	l.spend()
 	switch {
-	case d.TLS != nil:
-		return nil, errTLS
 	case l.stopping:
 		return nil, engine.ErrStopping
 	case d.By != 0 && d.By <= l.now:

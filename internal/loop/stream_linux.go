@@ -52,6 +52,7 @@ type stream struct {
 	timer          timer         // armed for a deadline, or sooner: see arm
 	up             engine.Stream // watches this stream; nil: none
 	ready          func()        // of WhenReady
+	tls            *secure       // what is spoken over it; nil: nothing
 }
 
 var _ engine.Stream = (*stream)(nil)
@@ -75,6 +76,9 @@ func (s *stream) event(events uint32) {
 	if events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.flags &^= full
 		s.loop.wake(s.writer)
+		if s.writer == nil && s.tls != nil {
+			s.tls.push()
+		}
 	}
 }
 
@@ -162,6 +166,15 @@ func (s *stream) Read(p []byte) (int, error) {
 		if err := s.Await(); err != nil {
 			return 0, err
 		}
+		if n, err := s.take(p); err != errWait {
+			return n, err
+		}
+	}
+}
+
+// take reads what has come, and never waits: if nothing has, its error is errWait.
+func (s *stream) take(p []byte) (int, error) {
+	for s.flags&readable != 0 {
 		n, errno := receive(s.fd, p, 0)
 		switch {
 		case errno == 0 && n == 0:
@@ -178,6 +191,7 @@ func (s *stream) Read(p []byte) (int, error) {
 			return 0, s.why
 		}
 	}
+	return 0, errWait
 }
 
 // fail keeps an error that the kernel tells only once.
@@ -298,21 +312,37 @@ func (s *stream) CloseWrite() error {
 
 // Close gives the descriptor back at the end of the turn.
 func (s *stream) Close() error {
-	if s.flags&closed != 0 {
-		return nil
+	if s.flags&closed == 0 {
+		s.leave()
+		s.loop.leaving = append(s.loop.leaving, int(s.fd))
 	}
+	return nil
+}
+
+// leave ends the stream, and leaves the descriptor to the caller.
+func (s *stream) leave() {
 	s.flags |= closed
 	s.fail(engine.ErrClosed)
 	l := s.loop
 	l.timers.remove(&s.timer)
 	l.slots.give(s.place)
-	l.leaving = append(l.leaving, int(s.fd))
 	if s.flags&counted != 0 {
 		l.clients.Add(-1)
 	}
 	s.up = nil
 	s.wakeAll()
-	return nil
+}
+
+// bequeath makes another stream of what s stands for, and closes s.
+func (s *stream) bequeath() *stream {
+	heir := &stream{loop: s.loop, fd: s.fd, place: s.place, serial: s.serial, kind: s.kind, flags: s.flags}
+	s.loop.slots.all[s.place].source = heir
+	s.loop.timers.remove(&s.timer)
+	s.flags = s.flags&^counted | closed
+	s.fail(engine.ErrClosed)
+	s.up = nil
+	s.wakeAll()
+	return heir
 }
 
 // Abort resets a TCP connection; sockets of a machine's own cannot be.
@@ -325,9 +355,9 @@ func (s *stream) Abort() {
 
 // Watch has events of client interrupt up; one stream at a time watches a client.
 func (l *loop) Watch(client, up engine.Stream) {
-	c, ok := client.(*stream)
+	c := below(client)
 	switch {
-	case !ok:
+	case c == nil:
 	case c.why != nil:
 		up.Interrupt(c.why)
 	case c.flags&gone != 0:
@@ -339,7 +369,7 @@ func (l *loop) Watch(client, up engine.Stream) {
 
 // Unwatch ends Watch.
 func (l *loop) Unwatch(client, up engine.Stream) {
-	if c, ok := client.(*stream); ok && c.up == up {
+	if c := below(client); c != nil && c.up == up {
 		c.up = nil
 	}
 }

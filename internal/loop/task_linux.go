@@ -137,6 +137,11 @@ func (l *loop) Do(f func()) {
 		defer func() { c.cause = recover() }()
 		f()
 	})
+	l.await(c)
+}
+
+// await parks the calling task until c has ended, and panics if it did.
+func (l *loop) await(c *call) {
 	for !c.done {
 		l.park()
 	}

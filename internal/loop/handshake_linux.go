@@ -1,0 +1,289 @@
+package loop
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"golang.org/x/sys/unix"
+)
+
+// shakesMost is how many messages of handshakes a loop works on between two looks at what
+// else has happened. Each may cost some hundred microseconds, and many clients may come at
+// once: those who have shaken hands are not to wait for them all.
+const shakesMost = 4
+
+// A TLS is how the connections of one listener are secured. One of them serves any number
+// of loops, and other engines by its Config.
+type TLS struct {
+	config    *tls.Config
+	elsewhere func(*tls.ClientHelloInfo) bool
+}
+
+// NewTLS returns what secures connections as c says. elsewhere says of a client's first
+// message that its connection is not for a loop, as when it offers HTTP/2; nil: all are.
+// It is called on the loop and must not wait.
+//
+// c is used and must not be changed any more, but by SetSessionTicketKeys of Config. Keys
+// that take long, which are all but those on P-256 and Ed25519, sign on goroutines. If
+// c.GetConfigForClient returns a config, that is used as it is.
+func NewTLS(c *tls.Config, elsewhere func(*tls.ClientHelloInfo) bool) *TLS {
+	t := &TLS{config: signElsewhere(c), elsewhere: elsewhere}
+	t.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if w, ok := hello.Conn.(*wire); ok {
+			if err := w.shake.heardHello(hello); err != nil {
+				return nil, err
+			}
+		}
+		if c.GetConfigForClient == nil {
+			return nil, nil
+		}
+		return c.GetConfigForClient(hello)
+	}
+	return t
+}
+
+// Config is for connections that are served by another engine: they share the keys of
+// session tickets with those on loops.
+func (x *TLS) Config() *tls.Config { return x.config }
+
+// Secure performs the handshake with a client. It is called by the task that serves s, a
+// stream of this package that was not read. by is the deadline; zero: none.
+//
+// Either the connection is a Stream under TLS from then on, which owns s; or it is for
+// elsewhere, s is closed, and the net.Conn begins with the client's first message as if
+// nobody had read it; or there is an error, and s is to be closed by the caller.
+func (x *TLS) Secure(s engine.Stream, by time.Duration) (Secured, net.Conn, error) {
+	plain, ok := s.(*stream)
+	if !ok {
+		return nil, nil, fmt.Errorf("loop: TLS over a %T", s)
+	}
+	h := &handshake{server: x, record: x.elsewhere != nil}
+	t, err := plain.secure(h, by, func(w *wire) *tls.Conn { return tls.Server(w, x.config) })
+	switch {
+	case err == nil:
+		return t, nil, nil
+	case errors.Is(err, errElsewhere):
+		conn, err := plain.release(h.heard)
+		return nil, conn, err
+	}
+	return nil, nil, err
+}
+
+// errElsewhere ends a handshake that goes on elsewhere.
+var errElsewhere = errors.New("loop: the connection is for another engine")
+
+// A handshake is one under way.
+type handshake struct {
+	t      *secure
+	server *TLS   // nil: the peer is the server
+	record bool   // the bytes that come
+	heard  []byte // those that have
+}
+
+// secure performs a handshake over s, whose deadlines are none then. While it is under way nobody else uses the
+// connection, so tasks may wait inside of crypto/tls. The context has no Done: to cancel
+// is to interrupt s.
+func (s *stream) secure(h *handshake, by time.Duration, start func(*wire) *tls.Conn) (*secure, error) {
+	t := &secure{s: s, shake: h}
+	h.t = t
+	t.conn = start((*wire)(t))
+	s.tls = t
+	s.SetReadDeadline(by)
+	s.SetWriteDeadline(by)
+	err := t.conn.HandshakeContext(context.Background())
+	t.shake = nil
+	if errors.Is(err, errElsewhere) {
+		t.drop() // the alert that crypto/tls says to it
+	}
+	if err == nil {
+		err = h.flush()
+	}
+	if err != nil {
+		t.push()
+		t.drop()
+		s.tls = nil
+		return nil, err
+	}
+	s.SetReadDeadline(0)
+	s.SetWriteDeadline(0)
+	t.maybe = true // what came behind the handshake
+	return t, nil
+}
+
+// read sends what was written and reads. Then it is the peer's message that is worked on.
+func (h *handshake) read(p []byte) (int, error) {
+	if err := h.flush(); err != nil {
+		return 0, err
+	}
+	n, err := h.t.s.Read(p)
+	if h.record && n > 0 {
+		if h.heard == nil {
+			h.heard = h.t.s.loop.buffers.take()
+		}
+		h.heard = append(h.heard, p[:n]...)
+	}
+	if n > 0 {
+		h.t.s.loop.admit()
+	}
+	return n, err
+}
+
+// flush waits until the kernel has taken what was written.
+func (h *handshake) flush() error {
+	if h.t.out == nil {
+		return nil
+	}
+	_, err := h.t.write(nil)
+	return err
+}
+
+// heardHello is told of a client's first message.
+func (h *handshake) heardHello(hello *tls.ClientHelloInfo) error {
+	if h.server.elsewhere != nil && h.server.elsewhere(hello) {
+		return errElsewhere
+	}
+	h.t.s.loop.buffers.give(h.heard)
+	h.record, h.heard = false, nil
+	return nil
+}
+
+// admit makes handshakes wait for each other.
+func (l *loop) admit() {
+	for l.shakes >= shakesMost {
+		l.shaking = append(l.shaking, l.current)
+		l.park()
+	}
+	l.shakes++
+}
+
+// admitMore lets go on those that have waited longest.
+func (l *loop) admitMore() {
+	l.shakes = 0
+	n := min(len(l.shaking), shakesMost)
+	for _, t := range l.shaking[:n] {
+		l.wake(t)
+	}
+	l.shaking = append(l.shaking[:0], l.shaking[n:]...)
+}
+
+var errRenegotiation = errors.New("loop: TLS renegotiation is not supported")
+
+// secureTo performs the handshake with a server, and closes s if that fails.
+func (l *loop) secureTo(s *stream, c *tls.Config, by time.Duration) (engine.Stream, error) {
+	c, err := l.forDial(c)
+	if err == nil {
+		var t *secure
+		if t, err = s.secure(&handshake{}, by, func(w *wire) *tls.Conn { return tls.Client(w, c) }); err == nil {
+			return t, nil
+		}
+	}
+	s.Close()
+	return nil, err
+}
+
+// forDial prepares for what a handshake with a server would wait or compute for: the
+// roots of trust, which are files, and the signature of our own certificate.
+func (l *loop) forDial(c *tls.Config) (*tls.Config, error) {
+	if c.Renegotiation != tls.RenegotiateNever {
+		return nil, errRenegotiation // it would wait in the middle of a Read
+	}
+	if c.RootCAs == nil && !c.InsecureSkipVerify && !l.engine.rooted.Load() {
+		l.Do(func() { x509.SystemCertPool() })
+		l.engine.rooted.Store(true)
+	}
+	if len(c.Certificates) == 0 && c.GetClientCertificate == nil {
+		return c, nil
+	}
+	return signAt(c, l), nil
+}
+
+// release takes the connection off the loop. What was read of it is read again.
+func (s *stream) release(heard []byte) (net.Conn, error) {
+	if s.flags&closed != 0 {
+		return nil, s.why
+	}
+	s.loop.poller.remove(int(s.fd))
+	s.leave()
+	f := os.NewFile(uintptr(s.fd), "")
+	defer f.Close()
+	conn, err := net.FileConn(f) // of a descriptor of its own
+	if err != nil {
+		return nil, err
+	}
+	return &replayed{Conn: conn, heard: heard}, nil
+}
+
+// A replayed is a connection from which the first bytes have been read already.
+type replayed struct {
+	net.Conn
+	heard []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.heard) == 0 {
+		return r.Conn.Read(p)
+	}
+	n := copy(p, r.heard)
+	if r.heard = r.heard[n:]; len(r.heard) == 0 {
+		r.heard = nil
+	}
+	return n, nil
+}
+
+// SyscallConn is that of the connection.
+func (r *replayed) SyscallConn() (syscall.RawConn, error) {
+	return r.Conn.(syscall.Conn).SyscallConn()
+}
+
+// CloseWrite sends FIN.
+func (r *replayed) CloseWrite() error {
+	return r.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// What crypto/tls and those it asks may want to know of a connection.
+
+func (w *wire) LocalAddr() net.Addr  { return address(unix.Getsockname(int(w.s.fd))) }
+func (w *wire) RemoteAddr() net.Addr { return address(unix.Getpeername(int(w.s.fd))) }
+
+func address(a unix.Sockaddr, err error) net.Addr {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	case *unix.SockaddrInet6:
+		at := &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+		if a.ZoneId != 0 {
+			at.Zone = fmt.Sprint(a.ZoneId)
+		}
+		return at
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Name: a.Name, Net: "unix"}
+	}
+	return &net.TCPAddr{}
+}
+
+// The deadlines of crypto/tls are not ours: it sets them around an alert, which does not
+// wait. Nor does it close: who serves the connection does.
+
+func (w *wire) SetDeadline(time.Time) error      { return nil }
+func (w *wire) SetReadDeadline(time.Time) error  { return nil }
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+func (w *wire) Close() error                     { return nil }
+
+// below is the stream on which s is spoken, which may be s; nil: another driver's.
+func below(s engine.Stream) *stream {
+	switch s := s.(type) {
+	case *stream:
+		return s
+	case *secure:
+		return s.s
+	}
+	return nil
+}

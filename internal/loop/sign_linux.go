@@ -1,0 +1,181 @@
+package loop
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/tls"
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+// signElsewhere is a copy of c whose certificates, when a loop asks for them, do not sign
+// on that loop.
+func signElsewhere(c *tls.Config) *tls.Config {
+	out := c.Clone()
+	out.Certificates, out.NameToCertificate = nil, nil
+	out.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		chosen, err := choose(c, hello)
+		if w, ok := hello.Conn.(*wire); ok && err == nil {
+			chosen = w.s.loop.withSigner(chosen)
+		}
+		return chosen, err
+	}
+	return out
+}
+
+// choose is how crypto/tls chooses among the certificates of c; it does not say so to
+// anybody.
+func choose(c *tls.Config, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.GetCertificate != nil && (len(c.Certificates) == 0 || hello.ServerName != "") {
+		if chosen, err := c.GetCertificate(hello); chosen != nil || err != nil {
+			return chosen, err
+		}
+	}
+	if len(c.Certificates) == 0 {
+		return nil, errors.New("loop: no certificates configured")
+	}
+	name := strings.ToLower(hello.ServerName)
+	if chosen, ok := c.NameToCertificate[name]; ok {
+		return chosen, nil
+	}
+	if _, parent, ok := strings.Cut(name, "."); ok {
+		if chosen, ok := c.NameToCertificate["*."+parent]; ok {
+			return chosen, nil
+		}
+	}
+	for i := range c.Certificates {
+		if hello.SupportsCertificate(&c.Certificates[i]) == nil {
+			return &c.Certificates[i], nil
+		}
+	}
+	return &c.Certificates[0], nil
+}
+
+// signAt is a copy of c, for one handshake with a server, that does not sign on l.
+func signAt(c *tls.Config, l *loop) *tls.Config {
+	out := c.Clone()
+	out.Certificates = nil
+	for i := range c.Certificates {
+		out.Certificates = append(out.Certificates, *l.withSigner(&c.Certificates[i]))
+	}
+	if get := c.GetClientCertificate; get != nil {
+		out.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			chosen, err := get(r)
+			if err == nil {
+				chosen = l.withSigner(chosen)
+			}
+			return chosen, err
+		}
+	}
+	return out
+}
+
+// withSigner is c, or a copy if its key takes long.
+func (l *loop) withSigner(c *tls.Certificate) *tls.Certificate {
+	if c == nil || quick(c.PrivateKey) {
+		return c
+	}
+	key, ok := c.PrivateKey.(crypto.Signer)
+	if !ok {
+		return c
+	}
+	slow := *c
+	slow.PrivateKey = signer{key, l}
+	if d, ok := c.PrivateKey.(crypto.Decrypter); ok {
+		slow.PrivateKey = decrypter{signer{key, l}, d}
+	}
+	return &slow
+}
+
+// quick reports whether key signs in some ten microseconds. Of a key we know nothing
+// about, that may be a device, or somebody on the network.
+func quick(key crypto.PrivateKey) bool {
+	switch key := key.(type) {
+	case *ecdsa.PrivateKey:
+		return key.Curve == elliptic.P256()
+	case ed25519.PrivateKey:
+		return true
+	}
+	return false
+}
+
+// A signer signs on a goroutine, and has the calling task of the loop wait.
+type signer struct {
+	crypto.Signer
+	loop *loop
+}
+
+func (s signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
+	s.loop.compute(func() { signature, err = s.Signer.Sign(rand, digest, opts) })
+	return signature, err
+}
+
+// A decrypter is for the key exchange of RSA, up to TLS 1.2.
+type decrypter struct {
+	signer
+	key crypto.Decrypter
+}
+
+func (d decrypter) Decrypt(rand io.Reader, text []byte, opts crypto.DecrypterOpts) (plain []byte, err error) {
+	d.loop.compute(func() { plain, err = d.key.Decrypt(rand, text, opts) })
+	return plain, err
+}
+
+// compute runs f, which computes for long, on one of the engine's few helpers.
+func (l *loop) compute(f func()) {
+	c := &call{task: l.current}
+	l.engine.helpers.give(l.engine, func() {
+		defer l.mail.post(c)
+		defer func() { c.cause = recover() }()
+		f()
+	})
+	l.await(c)
+}
+
+// helpers are goroutines that compute for loops. There are only so many at once, since
+// the loops want the same processors, and none when there is nothing to do.
+type helpers struct {
+	mu    sync.Mutex // held for a moment only
+	queue []func()
+	busy  int
+}
+
+// helpersMost leaves half of the processors to the loops.
+func helpersMost() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+func (h *helpers) give(e *Engine, f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.queue = append(h.queue, f)
+	if h.busy < helpersMost() {
+		h.busy++
+		e.side.Go(h.work)
+	}
+}
+
+// work ends when there is nothing more to do. Between two jobs the loops have a turn.
+func (h *helpers) work() {
+	for f := h.next(); f != nil; f = h.next() {
+		f()
+		runtime.Gosched()
+	}
+}
+
+func (h *helpers) next() func() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.queue) == 0 {
+		h.queue = nil
+		h.busy--
+		return nil
+	}
+	f := h.queue[0]
+	h.queue[0] = nil
+	h.queue = h.queue[1:]
+	return f
+}

@@ -1,0 +1,262 @@
+package loop
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/enginetest"
+)
+
+// TestContractOverTLS: the promises of the engine hold under TLS, as a client and as a
+// server, in both versions.
+func TestContractOverTLS(t *testing.T) {
+	server, client := configs(t, "ecdsa")
+	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
+		for _, network := range []string{"tcp", "unix"} {
+			for _, accepted := range []bool{false, true} {
+				if version == tls.VersionTLS12 && (network == "unix" || testing.Short()) {
+					continue
+				}
+				name := fmt.Sprintf("%s %s accepted %v", tls.VersionName(version), network, accepted)
+				t.Run(name, func(t *testing.T) {
+					enginetest.Run(t, func(t *testing.T) *enginetest.Driver {
+						return tlsDriver(t, network, accepted, server, client, version)
+					})
+				})
+			}
+		}
+	}
+}
+
+func tlsDriver(t *testing.T, network string, accepted bool, server, client *tls.Config, version uint16) *enginetest.Driver {
+	e, err := New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt := e.Runtime(1)
+	client = client.Clone()
+	client.MaxVersion = version
+	n := &tlsNetwork{
+		Sockets: enginetest.Over(t, rt, network, nil), t: t, rt: rt, network: network,
+		ours: NewTLS(server, nil), server: server, client: client,
+	}
+	if accepted {
+		n.e = e
+	}
+	return &enginetest.Driver{
+		Runtime: rt,
+		Network: n,
+		Play:    func(f func()) { play(t, e, 1, f) },
+		Close:   e.Close,
+		Foreign: true,
+	}
+}
+
+// tlsNetwork is Sockets with TLS spoken over them.
+type tlsNetwork struct {
+	*enginetest.Sockets
+	t              *testing.T
+	e              *Engine // nil: the streams are dialed
+	rt             engine.Runtime
+	network        string
+	ours           *TLS
+	server, client *tls.Config
+	serial         int
+}
+
+func (n *tlsNetwork) listen() (net.Listener, engine.Dial, error) {
+	where := engine.Dial{Network: n.network, Address: "127.0.0.1:0", TLS: n.client}
+	if n.network == "unix" {
+		n.serial++
+		where.Address = filepath.Join(n.t.TempDir(), fmt.Sprint(n.serial))
+	}
+	l, err := net.Listen(where.Network, where.Address)
+	if err == nil {
+		where.Address = l.Addr().String()
+	}
+	return l, where, err
+}
+
+// Pair shakes hands on both ends at once, since each waits for the other.
+func (n *tlsNetwork) Pair() (s engine.Stream, peer enginetest.Peer, err error) {
+	l, where, err := n.listen()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	var below net.Conn
+	var secure *tls.Conn
+	theirs := make(chan error, 1)
+	if n.e == nil {
+		go func() {
+			conn, err := l.Accept()
+			if err == nil {
+				below, secure = conn, tls.Server(conn, n.server)
+				err = secure.Handshake()
+			}
+			theirs <- err
+		}()
+		if s, err = n.rt.Dial(&where); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		go func() {
+			conn, err := net.Dial(where.Network, where.Address)
+			if err == nil {
+				below, secure = conn, tls.Client(conn, n.client)
+				err = secure.Handshake()
+			}
+			theirs <- err
+		}()
+		if s, err = n.accept(l); err != nil {
+			return nil, nil, err
+		}
+	}
+	if n.rt.Do(func() { err = <-theirs }); err != nil {
+		return nil, nil, err
+	}
+	secure.SetDeadline(time.Now().Add(patience))
+	return s, &tlsPeer{n.rt, secure, below}, nil
+}
+
+func (n *tlsNetwork) accept(l net.Listener) (engine.Stream, error) {
+	var conn net.Conn
+	var err error
+	if n.rt.Do(func() { conn, err = l.Accept() }); err != nil {
+		return nil, err
+	}
+	s, err := n.e.Stream(1, conn)
+	if err != nil {
+		return nil, err
+	}
+	t, _, err := n.ours.Secure(s, n.rt.Now()+patience)
+	return t, err
+}
+
+// Listening shakes hands with whoever comes, and waits for him to leave.
+func (n *tlsNetwork) Listening() (engine.Dial, func(), error) {
+	l, where, err := n.listen()
+	if err != nil {
+		return where, nil, err
+	}
+	var group sync.WaitGroup
+	group.Go(func() { // ends when l is closed
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			group.Go(func() {
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(patience))
+				io.Copy(io.Discard, tls.Server(c, n.server))
+			})
+		}
+	})
+	return where, func() { l.Close(); n.rt.Do(group.Wait) }, nil
+}
+
+func (n *tlsNetwork) Refusing() (engine.Dial, error) {
+	where, err := n.Sockets.Refusing()
+	where.TLS = n.client
+	return where, err
+}
+
+func (n *tlsNetwork) Silent() (*engine.Dial, func(), error) {
+	where, gone, err := n.Sockets.Silent()
+	if where != nil {
+		where.TLS = n.client
+	}
+	return where, gone, err
+}
+
+// tlsPeer is a tls.Conn as a Peer: it waits where that delays no task.
+type tlsPeer struct {
+	rt    engine.Runtime
+	conn  *tls.Conn
+	below net.Conn
+}
+
+func (p *tlsPeer) Read(b []byte) (n int, err error) {
+	p.rt.Do(func() { n, err = p.conn.Read(b) })
+	return n, err
+}
+
+func (p *tlsPeer) Write(b []byte) (n int, err error) {
+	p.rt.Do(func() { n, err = p.conn.Write(b) })
+	return n, err
+}
+
+// CloseWrite sends FIN too, as a client does that ends its side for good.
+func (p *tlsPeer) CloseWrite() error {
+	p.conn.CloseWrite()
+	return p.below.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+func (p *tlsPeer) Close() error { return p.conn.Close() }
+
+func (p *tlsPeer) Abort() {
+	if c, ok := p.below.(*net.TCPConn); ok {
+		c.SetLinger(0)
+	}
+	p.below.Close()
+}
+
+// certify makes a certificate for 127.0.0.1 and the given names, and a pool of roots that
+// trusts it.
+func certify(t testing.TB, kind string, names ...string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	var key crypto.Signer
+	var err error
+	switch kind {
+	case "ecdsa":
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "p384":
+		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "ed25519":
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	case "rsa":
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: append(names, "localhost"), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
+}
+
+// configs are those of a server and of a client that trusts it.
+func configs(t testing.TB, kind string) (server, client *tls.Config) {
+	t.Helper()
+	cert, roots := certify(t, kind)
+	return &tls.Config{Certificates: []tls.Certificate{cert}}, &tls.Config{RootCAs: roots, ServerName: "localhost"}
+}

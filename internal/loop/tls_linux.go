@@ -1,0 +1,349 @@
+package loop
+
+import (
+	"crypto/tls"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// sealMost is how much is encrypted before the kernel is given what came of it.
+	sealMost = 64 << 10
+	// unsentMost bounds what a peer that does not read may have us owe it: after a Write
+	// that ran into its deadline a little more than sealMost, and answers to key updates.
+	unsentMost = 2 * sealMost
+	// sealUnit is how much counts like one of the reads and writes of a burst.
+	sealUnit = 16 << 10
+)
+
+// A Secured is a Stream under TLS, whose handshake is over.
+type Secured interface {
+	engine.Stream
+	engine.Rester
+	ConnectionState() tls.ConnectionState
+}
+
+// errWait is what crypto/tls is told when nothing has come. That it is temporary makes
+// crypto/tls keep the part of a record that it has.
+var errWait error = waitError{}
+
+type waitError struct{}
+
+func (waitError) Error() string   { return "nothing has come yet" }
+func (waitError) Timeout() bool   { return false }
+func (waitError) Temporary() bool { return true }
+
+var errDebts = errors.New("the peer has us answer, and does not read the answers")
+
+// A secure is TLS over a stream. After the handshake no call into crypto/tls waits, so
+// none of its locks is held while another task runs: reads answer errWait, and writes go
+// into a buffer. Tasks wait at the stream below.
+type secure struct {
+	s    *stream
+	conn *tls.Conn
+
+	out  []byte // encrypted and not yet taken by the kernel; nil: nothing
+	sent int    // of out
+	fell error  // of the kernel while it was given out
+
+	end     error   // why nothing more can be read
+	peeked  bool    // one holds a byte that nobody has read
+	maybe   bool    // crypto/tls may hold bytes: it does not say so
+	writing bool    // a Write is under way
+	one     [1]byte // see peeked
+	head    [5]byte // of a record that has come in part
+	have    uint8   // bytes of head that have come
+	left    uint16  // bytes behind it that have not
+
+	again func()     // look, made once
+	ready func()     // of WhenReady
+	shake *handshake // under way: reads wait
+}
+
+var _ Secured = (*secure)(nil)
+
+// ConnectionState is what the handshake has agreed on.
+func (t *secure) ConnectionState() tls.ConnectionState { return t.conn.ConnectionState() }
+
+// Await parks the calling task until a byte or the end can be read. That what came below
+// says so much is known only after it was decrypted: one byte is read ahead.
+func (t *secure) Await() error {
+	s := t.s
+	s.loop.spend()
+	for {
+		switch {
+		case s.why != nil:
+			return s.why
+		case s.readBy != 0 && s.readBy <= s.loop.now:
+			return engine.ErrTimeout
+		case t.peek():
+			return nil
+		}
+		if err := s.Await(); err != nil {
+			return err
+		}
+	}
+}
+
+// peek reports whether there is a byte or the end to read. It does not wait.
+func (t *secure) peek() bool {
+	for !t.peeked && t.end == nil && (t.maybe || t.s.flags&readable != 0) {
+		t.peeked = t.take(t.one[:]) > 0
+	}
+	return t.peeked || t.end != nil
+}
+
+// take decrypts into p what has come. It also notes the end, and sends what crypto/tls has
+// to say to what it read.
+func (t *secure) take(p []byte) int {
+	n, err := t.conn.Read(p)
+	switch {
+	case err == errWait:
+		t.maybe = false
+	case err != nil:
+		t.end, t.maybe = err, false
+	default:
+		t.maybe = true
+	}
+	if t.out != nil {
+		t.push()
+		if len(t.out)-t.sent > unsentMost && t.end == nil {
+			t.end = errDebts
+		}
+	}
+	return n
+}
+
+// Read reads without having waited if it can.
+func (t *secure) Read(p []byte) (int, error) {
+	s := t.s
+	if len(p) == 0 {
+		return 0, s.why
+	}
+	for {
+		s.loop.spend()
+		switch {
+		case s.why != nil:
+			return 0, s.why
+		case s.readBy != 0 && s.readBy <= s.loop.now:
+			return 0, engine.ErrTimeout
+		case t.peeked:
+			t.peeked = false
+			p[0] = t.one[0]
+			if len(p) == 1 || t.end != nil || !t.maybe {
+				return 1, nil
+			}
+			return 1 + t.take(p[1:]), nil
+		case t.end != nil:
+			return 0, t.end
+		}
+		if t.maybe || s.flags&readable != 0 {
+			if n := t.take(p); n > 0 {
+				return n, nil
+			}
+			continue
+		}
+		if err := s.Await(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Write encrypts some of p, waits until the kernel has taken it, and so on. All that was
+// encrypted counts as written, even if the deadline came before the kernel had taken it:
+// the peer could make nothing of what comes later without it. It is sent when there is
+// room.
+func (t *secure) Write(p []byte) (int, error) {
+	t.writing = true
+	n, err := t.write(p)
+	t.writing = false
+	return n, err
+}
+
+func (t *secure) write(p []byte) (written int, err error) {
+	s := t.s
+	for {
+		s.loop.spend()
+		t.push()
+		switch {
+		case s.why != nil:
+			return written, s.why
+		case t.fell != nil:
+			return written, t.fell
+		case written == len(p) && t.out == nil:
+			return written, nil
+		case s.writeBy != 0 && s.writeBy <= s.loop.now:
+			return written, engine.ErrTimeout
+		case t.out != nil:
+			s.awaitRoom()
+			continue
+		}
+		n, err := t.conn.Write(p[written:min(len(p), written+sealMost)])
+		s.loop.budget -= n / sealUnit
+		written += n
+		if err != nil {
+			t.push()
+			return written, err
+		}
+	}
+}
+
+// push gives the kernel what it takes at once of what is encrypted.
+func (t *secure) push() {
+	s := t.s
+	for t.sent < len(t.out) && t.fell == nil && s.flags&(full|closed) == 0 {
+		n, errno := send(s.fd, t.out[t.sent:])
+		switch errno {
+		case 0:
+			t.sent += n
+		case unix.EAGAIN:
+			t.fell = s.askOut()
+		case unix.EINTR:
+		default:
+			t.fell = os.NewSyscallError("send", errno)
+		}
+	}
+	if t.out != nil && (t.sent == len(t.out) || t.fell != nil) {
+		t.drop()
+	}
+}
+
+// drop gives the buffer back, whatever is in it.
+func (t *secure) drop() {
+	t.s.loop.buffers.give(t.out)
+	t.out, t.sent = nil, 0
+}
+
+// Quiet also reads what the peer has to say about the connection itself, as tickets for
+// the next one: that is not unread.
+func (t *secure) Quiet() bool {
+	s := t.s
+	return s.why == nil && s.flags&gone == 0 && t.fell == nil && !t.peek() && !t.within()
+}
+
+// WhenReady starts f when Await would return. What comes below may be less than that: it
+// is looked at by a task, which goes.
+func (t *secure) WhenReady(f func()) {
+	t.ready = f
+	s := t.s
+	if s.why != nil || s.readBy != 0 && s.readBy <= s.loop.now || t.peek() {
+		t.ready = nil
+		s.loop.start(f, nil, s)
+		return
+	}
+	if t.again == nil {
+		t.again = t.look
+	}
+	s.WhenReady(t.again)
+}
+
+func (t *secure) look() {
+	s := t.s
+	if s.why == nil && (s.readBy == 0 || s.readBy > s.loop.now) && !t.peek() {
+		s.WhenReady(t.again)
+		return
+	}
+	f := t.ready
+	t.ready = nil
+	f()
+}
+
+func (t *secure) SetReadDeadline(at time.Duration)  { t.s.SetReadDeadline(at) }
+func (t *secure) SetWriteDeadline(at time.Duration) { t.s.SetWriteDeadline(at) }
+func (t *secure) Interrupt(err error)               { t.s.Interrupt(err) }
+
+// CloseWrite says that nothing follows (close_notify, RFC 8446 §6.1). FIN would say so
+// too, and a peer may take a FIN for the end of both ways: there is none.
+func (t *secure) CloseWrite() error {
+	if t.s.flags&closed != 0 {
+		return engine.ErrClosed
+	}
+	err := t.conn.CloseWrite()
+	t.push()
+	return errors.Join(err, t.fell)
+}
+
+// farewell is how long what is encrypted may take to leave after Close.
+const farewell = 5 * time.Second
+
+// Close says that nothing follows, and does not wait: if the kernel does not take that at
+// once, a task does. After a Write that is cut off it would be a lie.
+func (t *secure) Close() error {
+	s := t.s
+	if s.flags&closed != 0 {
+		return nil
+	}
+	if !t.writing {
+		t.conn.CloseWrite()
+		t.push()
+	}
+	if t.writing || t.out == nil || s.why != nil || s.loop.stopping {
+		t.drop()
+		return s.Close()
+	}
+	heir, out := s.bequeath(), t.out[t.sent:]
+	t.out = nil // it leaves with the task
+	s.loop.start(func() {
+		heir.SetWriteDeadline(heir.loop.now + farewell)
+		heir.Write(out)
+		heir.Close()
+	}, nil, heir)
+	return nil
+}
+
+// Abort resets the connection below: the peer sees that it did not end.
+func (t *secure) Abort() {
+	t.drop()
+	t.s.Abort()
+}
+
+// A wire is a secure as what crypto/tls speaks over.
+type wire secure
+
+func (w *wire) Read(p []byte) (n int, err error) {
+	t := (*secure)(w)
+	if t.shake != nil {
+		n, err = t.shake.read(p)
+	} else {
+		n, err = t.s.take(p)
+	}
+	t.follow(p[:n])
+	return n, err
+}
+
+// Write takes everything.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.s.flags&closed != 0 {
+		return 0, engine.ErrClosed
+	}
+	if w.out == nil {
+		w.out = w.s.loop.buffers.take()
+	}
+	w.out = append(w.out, p...)
+	return len(p), nil
+}
+
+// follow keeps count of where in a record the bytes that came end. A record starts with
+// its type, a version, and its length (RFC 8446 §5.1).
+func (t *secure) follow(p []byte) {
+	for len(p) > 0 {
+		if t.left > 0 {
+			n := min(int(t.left), len(p))
+			t.left -= uint16(n)
+			p = p[n:]
+			continue
+		}
+		n := copy(t.head[t.have:], p)
+		p = p[n:]
+		if t.have += uint8(n); int(t.have) == len(t.head) {
+			t.left, t.have = uint16(t.head[3])<<8|uint16(t.head[4]), 0
+		}
+	}
+}
+
+// within reports whether part of a record has come.
+func (t *secure) within() bool { return t.have > 0 || t.left > 0 }
