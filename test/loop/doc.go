@@ -1,9 +1,8 @@
-// Package loop serves HTTP over event loops with the neutral code as it is, a
-// core.Proxy for each loop, and measures what a request costs there beside nginx and the
-// goroutine engine.
+// Package loop serves HTTP over event loops, as the library does on Linux, and looks at
+// what only shows with several of them, or not at all in a script: contents of all sizes
+// from many clients, what an exchange allocates, what is left behind.
 //
-// It has tests and benchmarks only:
+// It has tests only:
 //
 //	go test ./test/loop
-//	go test -run '^$' -bench . ./test/loop
 package loop

@@ -1,109 +1,58 @@
 package loop
 
 import (
-	"fmt"
+	"context"
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
-	"os"
-	"strings"
-	"sync/atomic"
+	"runtime"
 	"testing"
 
-	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/internal/core"
-	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/loop"
+	"github.com/poise-lb/poise"
 )
 
-// proxyVariable makes this test's program, started again, a proxy on one loop: its value
-// is the address to listen on and the endpoints'.
-const proxyVariable = "POISE_TEST_LOOP_PROXY"
-
-func TestMain(m *testing.M) {
-	if addresses := strings.Fields(os.Getenv(proxyVariable)); len(addresses) > 1 {
-		if _, err := newProxy(1, addresses[0], addresses[1:]...); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		select {}
-	}
-	os.Exit(m.Run())
-}
-
-// A proxy is an engine whose loops have a core each: everything an exchange touches
-// belongs to the loop it runs on.
+// A proxy is the library behind a listener that its event loops serve.
 type proxy struct {
-	engine   *loop.Engine
-	listener *loop.Listener
-	cores    []*core.Proxy
-	closed   atomic.Bool
+	*poise.Proxy
+	listener net.Listener
+	served   chan error
 }
 
-func newProxy(loops int, listen string, endpoints ...string) (*proxy, error) {
-	e, err := loop.New(loops)
-	if err != nil {
-		return nil, err
-	}
-	p := &proxy{engine: e, cores: make([]*core.Proxy, loops)}
-	service := config.Service{}
+// newProxy has so many loops: as many as there are processors that run Go.
+func newProxy(t *testing.T, loops int, endpoints ...string) *proxy {
+	t.Helper()
+	before := runtime.GOMAXPROCS(loops)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	service := poise.Service{}
 	for _, address := range endpoints {
-		service.Endpoints = append(service.Endpoints, config.Endpoint{URL: "http://" + address})
+		service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: "http://" + address})
 	}
-	c := config.Config{
-		Services: map[string]config.Service{"all": service},
-		Routes:   []config.Route{{Service: "all"}},
-	}
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	for i := range loops {
-		if err := p.on(i, func() { p.cores[i], err = core.New(e.Runtime(i), c, core.Options{Logger: logger}) }); err != nil {
-			return nil, err
-		}
-		if err != nil {
-			e.Close()
-			return nil, err
-		}
-	}
-	l, err := net.Listen("tcp", listen)
+	inner, err := poise.New(poise.Config{
+		Services: map[string]poise.Service{"all": service},
+		Routes:   []poise.Route{{Service: "all"}},
+		Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Engine:   "loop",
+	})
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	p.listener, err = e.Serve(l, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-		p.cores[rt.Worker()].ServeStream(rt, s, core.Peer{Remote: remote})
-	})
-	return p, err
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Proxy: inner, listener: l, served: make(chan error, 1)}
+	go func() { p.served <- inner.Serve(l) }() // ends with close
+	t.Cleanup(func() { p.close(true) })
+	return p
 }
 
-// on runs f as a task of loop i and waits for it.
-func (p *proxy) on(i int, f func()) error {
-	done := make(chan struct{})
-	err := p.engine.Start(i, func() {
-		defer close(done)
-		f()
-	})
-	if err == nil {
-		<-done
-	}
-	return err
-}
-
-// close drains every core, unless hurry, and ends the engine; a second time it does
-// nothing.
+// close drains, unless hurry, and reports whether nothing had to be broken off; a second
+// time it does nothing.
 func (p *proxy) close(hurry bool) (drained bool) {
-	if p.closed.Swap(true) {
-		return true
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if hurry {
+		cancel()
 	}
-	p.listener.Close()
-	drained = true
-	for i, c := range p.cores {
-		p.on(i, func() {
-			if hurry {
-				c.Hurry()
-			}
-			drained = c.Close() && drained
-		})
-	}
-	p.engine.Close()
-	return drained
+	return p.Close(ctx) == nil
 }

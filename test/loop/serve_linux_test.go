@@ -33,11 +33,7 @@ func start(t *testing.T, loops int, h http.HandlerFunc) (p *proxy, url string) {
 		t.Cleanup(s.Close)
 		addresses = append(addresses, s.Listener.Addr().String())
 	}
-	p, err := newProxy(loops, "127.0.0.1:0", addresses...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.close(true) })
+	p = newProxy(t, loops, addresses...)
 	return p, "http://" + p.listener.Addr().String()
 }
 
@@ -206,11 +202,7 @@ func TestForwardAllocates(t *testing.T) {
 			go answer(c)
 		}
 	}()
-	p, err := newProxy(1, "127.0.0.1:0", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close(true)
+	p := newProxy(t, 1, l.Addr().String())
 	c, err := rig.Dial(p.listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
