@@ -12,6 +12,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/invariants"
 	"github.com/poise-lb/poise/internal/loop"
 )
 
@@ -57,8 +58,18 @@ func (ls *loops) get() (e *loop.Engine, first bool) {
 		return nil, false
 	}
 	e.Logger = ls.log
+	if invariants.Enabled {
+		e.Watch(blockedFor, ls.blocked)
+	}
 	ls.running.Store(e)
 	return e, true
+}
+
+// blockedFor is how long a task may keep its loop before a build with invariants says so.
+const blockedFor = 100 * time.Millisecond
+
+func (ls *loops) blocked(b loop.Block) {
+	ls.log.Error("a task blocks its event loop", "worker", b.Worker, "for", b.For, "stack", b.Stack)
 }
 
 func (ls *loops) close() {

@@ -68,8 +68,9 @@ type Proxy struct {
 	apply       sync.Mutex // one Apply at a time; nothing below it waits
 	services    map[string]*running
 	directories map[string]*directory // of services that requests name
-	mu          sync.Mutex            // guards retired
+	mu          sync.Mutex            // guards what follows
 	retired     []*running
+	notes       []func() // for the log, at most notesMax
 	wake        engine.Signal // the housekeeper's
 	keeper      engine.Join
 }
@@ -249,6 +250,30 @@ func (p *Proxy) keep() {
 			r.sweep(now)
 		}
 		p.dismiss(now)
+		p.tell()
+	}
+}
+
+// notesMax bounds what waits to be logged.
+const notesMax = 32
+
+// note has f, which logs, called by the housekeeper: a log may block, and so has no place
+// in an exchange. What is too much is left out.
+func (p *Proxy) note(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.notes) < notesMax {
+		p.notes = append(p.notes, f)
+	}
+}
+
+func (p *Proxy) tell() {
+	p.mu.Lock()
+	notes := p.notes
+	p.notes = nil
+	p.mu.Unlock()
+	for _, f := range notes {
+		f()
 	}
 }
 

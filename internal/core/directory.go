@@ -102,7 +102,9 @@ func (d *directory) find(name string, now time.Duration) (*exchange.Service, *ex
 	}
 	e, err := d.begin(name)
 	if err != nil {
-		d.proxy.opts.Logger.Error("service not watched", "discover", d.name, "service", name, "error", err)
+		d.proxy.note(func() {
+			d.proxy.opts.Logger.Error("service not watched", "discover", d.name, "service", name, "error", err)
+		})
 		return nil, exchange.ErrNoEndpoint
 	}
 	e.uses.Enter(now)
