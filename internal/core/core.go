@@ -70,7 +70,7 @@ type Proxy struct {
 	directories map[string]*directory // of services that requests name
 	mu          sync.Mutex            // guards what follows
 	retired     []*running
-	notes       []func() // for the log, at most notesMax
+	notes       []func()      // for the log, at most notesMax
 	wake        engine.Signal // the housekeeper's
 	keeper      engine.Join
 }
