@@ -7,9 +7,11 @@ SHELL := /bin/bash
 GO      ?= go
 MODULES := . ./cmd/poise ./test/live
 FUZZ    ?= 30s
+SOAK      ?= 30m
+SOAK_RACE ?= 2m
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/bench)
 
-.PHONY: help test deps vet unit race real quality bench conformance live live-deps fuzz script build all
+.PHONY: help test deps vet unit race real quality bench conformance live live-deps fuzz soak script build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,15 +25,19 @@ deps: ## nginx, wrk and curl from Debian's packages, for the suites with real pr
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light wrk curl util-linux >/dev/null; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) mod download); done
 
-vet: ## gofmt and go vet
+vet: ## gofmt, go vet, and a build for the systems without event loops
 	@echo "== gofmt, go vet"
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
+	@for os in darwin windows; do echo "== build for $$os"; \
+		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
 
 unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	@echo "== unit tests and scripts"
 	$(GO) test $(PACKAGES)
 	cd cmd/poise && $(GO) test ./...
+	@echo "== with invariants: buffers that were given back are poisoned"
+	$(GO) test -tags invariants ./internal/loop ./internal/wire ./test/loop ./test/script ./test/conformance
 
 race: ## the same under the race detector
 	@echo "== race detector"
@@ -69,6 +75,12 @@ live-deps: ## builds or unpacks those servers, once, into $POISE_LIVE_CACHE (~/.
 fuzz: ## every fuzz target for FUZZ (30s)
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \
 		echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$p; done; done
+
+soak: ## every way to behave badly, for SOAK (30m), and before that for SOAK_RACE (2m) under the race detector
+	@echo "== soak under the race detector"
+	$(GO) test -race -tags invariants -count=1 -v -timeout 0 ./test/soak -for $(SOAK_RACE)
+	@echo "== soak"
+	$(GO) test -count=1 -v -timeout 0 ./test/soak -for $(SOAK) -engine loop
 
 build: ## the binary, as bin/poise
 	$(GO) build -trimpath -o bin/poise ./cmd/poise

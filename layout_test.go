@@ -256,3 +256,28 @@ func TestNothingIsLeftUnfinished(t *testing.T) {
 		}
 	}
 }
+
+// unsafeAllowed are the files that hand memory to the kernel by themselves: system calls
+// that cannot wait, and so go past the scheduler.
+var unsafeAllowed = []string{
+	"internal/engine/goroutine/peek_linux.go",
+	"internal/loop/listen_linux.go", "internal/loop/poller_linux.go", "internal/loop/stream_linux.go",
+}
+
+// TestUnsafe: nowhere else, and no private function of another package is linked to.
+func TestUnsafe(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, imp := range s.tree.Imports {
+			if s.own() && imp.Path.Value == `"unsafe"` && !slices.Contains(unsafeAllowed, s.file) {
+				t.Errorf("%s imports unsafe", s.at(imp))
+			}
+		}
+		text, err := os.ReadFile(s.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.file != "layout_test.go" && strings.Contains(string(text), "//go:linkname") {
+			t.Errorf("%s uses linkname", s.file)
+		}
+	}
+}
