@@ -1,10 +1,14 @@
 package poise
 
 import (
+	"context"
+	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -90,7 +94,15 @@ const lookEvery = 50 * time.Millisecond
 
 // serveLoops is Serve by event loops; served is false where they cannot serve l.
 func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
-	if p.loops == nil || !fits(l) {
+	if p.loops == nil {
+		return false, nil
+	}
+	plain, serve := l, p.servePlain
+	if t, ok := l.(*tlsListener); ok {
+		plain, serve = t.plain, p.serveTLS(t.config)
+	}
+	if !fits(plain) {
+		p.log.Info("connections of this listener are served by goroutines", "address", l.Addr().String(), "type", fmt.Sprintf("%T", plain))
 		return false, nil
 	}
 	e, first := p.loops.get()
@@ -100,9 +112,7 @@ func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
 	if first {
 		p.core.Rehome()
 	}
-	a, err := e.Serve(l, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-		p.core.ServeStream(rt, s, core.Peer{Remote: remote})
-	})
+	a, err := e.Serve(plain, serve)
 	if err != nil {
 		return true, err
 	}
@@ -114,9 +124,33 @@ func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
 		case <-p.done:
 			return true, ErrClosed
 		case <-tick.C:
-			if closed(l) {
+			if closed(plain) {
 				return true, net.ErrClosed
 			}
+		}
+	}
+}
+
+func (p *Proxy) servePlain(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+	p.core.ServeStream(rt, s, core.Peer{Remote: remote})
+}
+
+// serveTLS serves connections that are secured as c says. Those of clients that offer
+// HTTP/2 leave the loops, as net/http speaks that.
+func (p *Proxy) serveTLS(c *tls.Config) loop.Serve {
+	x := loop.NewTLS(c, func(hello *tls.ClientHelloInfo) bool { return slices.Contains(hello.SupportedProtos, "h2") })
+	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+		secured, conn, err := x.Secure(s, rt.Now()+p.core.Config().Timeouts.Head)
+		switch {
+		case err != nil:
+			s.Close()
+			if p.log.Enabled(context.Background(), slog.LevelDebug) {
+				rt.Do(func() { p.log.Debug("TLS handshake failed", "client", remote.String(), "error", err) })
+			}
+		case conn != nil:
+			p.takeOver(tls.Server(conn, x.Config()))
+		default:
+			p.core.ServeStream(rt, secured, core.Peer{Remote: remote, TLS: true})
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
 		c.MinVersion = tls.VersionTLS13
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	secure := &tlsListener{Listener: tls.NewListener(l, c), cancel: cancel}
+	secure := &tlsListener{Listener: tls.NewListener(l, c), plain: l, config: c, cancel: cancel}
 	secure.watch.Go(func() { store.Watch(ctx, func(err error) { p.reloaded(l, err) }) })
 	return secure, nil
 }
@@ -88,6 +88,8 @@ func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
 // tlsListener owns the goroutine that watches its certificates.
 type tlsListener struct {
 	net.Listener
+	plain  net.Listener // what is below
+	config *tls.Config
 	cancel context.CancelFunc
 	watch  sync.WaitGroup
 }
@@ -126,6 +128,17 @@ func (p *Proxy) serveConn(conn net.Conn) {
 		}
 	}
 	p.core.ServeStream(p.rt, p.rt.Stream(conn), who)
+}
+
+// takeOver serves a connection that was accepted by event loops, on a goroutine.
+func (p *Proxy) takeOver(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		conn.Close()
+		return
+	}
+	p.serving.Go(func() { p.serveConn(conn) })
 }
 
 func (p *Proxy) shakeHands(t *tls.Conn) error {
