@@ -91,6 +91,16 @@ func (d *Decoder) Remaining() int64 {
 	return -1
 }
 
+// Skip says that the next n bytes of the content went another way and will not be given
+// to Next. It is for content with a length, of which at least n bytes must remain: a
+// caller that has lost count would take what follows for content, so Skip panics.
+func (d *Decoder) Skip(n int64) {
+	if d.kind != message.Length || n < 0 || n > d.left {
+		panic("h1: more content skipped than there is")
+	}
+	d.left -= n
+}
+
 // Trailers are the fields after chunked content that may be passed on: what RFC 9110
 // §6.5.1 forbids there is left out. They are valid after Done, until the next Reset.
 func (d *Decoder) Trailers() []message.Field { return d.trailers }

@@ -212,6 +212,57 @@ func TestLengthAndUntilClose(t *testing.T) {
 	}
 }
 
+// TestSkip: what is skipped is missing from the rest, wherever it is, and nothing behind
+// the content can be.
+func TestSkip(t *testing.T) {
+	chance := rand.New(rand.NewPCG(9, 1))
+	for range 300 {
+		content := make([]byte, 1+chance.IntN(1000))
+		for i := range content {
+			content[i] = byte(chance.Uint32())
+		}
+		stream := append(bytes.Clone(content), "GET / HTTP/1.1"...)
+		var d Decoder
+		d.Reset(message.Length, int64(len(content)))
+		at := 0
+		for !d.Done() {
+			if d.Remaining() != int64(len(content)-at) || d.EOF() == nil {
+				t.Fatalf("%d remain of %d after %d, %v", d.Remaining(), len(content), at, d.EOF())
+			}
+			if chance.IntN(2) == 0 {
+				n := chance.Int64N(d.Remaining() + 1)
+				d.Skip(n)
+				at += int(n)
+				continue
+			}
+			end := min(len(stream), at+chance.IntN(400))
+			data, n, err := d.Next(stream[at:end])
+			if err != nil || n != len(data) || !bytes.Equal(data, content[at:min(end, len(content))]) {
+				t.Fatalf("%d used, %v", n, err)
+			}
+			at += n
+		}
+		if at != len(content) || d.EOF() != nil {
+			t.Fatalf("done at %d of %d", at, len(content))
+		}
+	}
+	for _, c := range []struct {
+		kind message.Body
+		n    int64
+	}{{message.Length, 11}, {message.Length, -1}, {message.Chunked, 0}, {message.UntilClose, 1}, {message.NoBody, 0}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%d bytes of kind %d were skipped", c.n, c.kind)
+				}
+			}()
+			var d Decoder
+			d.Reset(c.kind, 10)
+			d.Skip(c.n)
+		}()
+	}
+}
+
 // A Decoder is used for one message after another: nothing of the last one shows.
 func TestResetForgets(t *testing.T) {
 	var d Decoder

@@ -38,6 +38,7 @@ type loop struct {
 	alive   int                  // tasks that have not returned
 	spare   []*task              // coroutines without work
 	leaving []int                // descriptors to be closed before the next turn
+	pipes   pipes
 	buffers buffers
 	shakes  int     // handshakes worked on since events were looked at
 	shaking []*task // that wait for others to be worked on
@@ -237,6 +238,7 @@ func (l *loop) end() {
 		t.next() // without work it returns
 	}
 	l.spare, l.leaving = nil, nil
+	l.pipes.closeAll()
 	l.poller.close()
 	l.clock.Store(0)
 }

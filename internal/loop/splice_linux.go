@@ -1,0 +1,271 @@
+package loop
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/invariants"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// pipeBytes is the size of a pipe, and so the most that is moved at once.
+	pipeBytes = 256 << 10
+	// pipeMin is the least a pipe must hold: users who have many get only small ones.
+	pipeMin = 64 << 10
+	// pipesMax bounds the pipes of a loop that are in use. A client that is slow keeps one
+	// for as long as it takes; who finds none copies.
+	pipesMax = 128
+	// pipesSpare bounds those that are kept for later.
+	pipesSpare = 16
+	// spliceUnit is how much counts like one of the reads and writes of a burst.
+	spliceUnit = 8 << 10
+)
+
+// A pipe is both ends of one. The zero value is none.
+type pipe struct {
+	in, out int
+	size    int // 0: none
+}
+
+// pipes are those of a loop.
+type pipes struct {
+	spare []pipe // all empty
+	used  int
+}
+
+// take returns an empty pipe, or none if there are too many already, of this loop or in
+// the eyes of the kernel.
+func (p *pipes) take() pipe {
+	if p.used >= pipesMax {
+		return pipe{}
+	}
+	if n := len(p.spare); n > 0 {
+		got := p.spare[n-1]
+		p.spare = p.spare[:n-1]
+		p.used++
+		return got
+	}
+	var fd [2]int
+	if unix.Pipe2(fd[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+		return pipe{}
+	}
+	made := pipe{out: fd[0], in: fd[1]}
+	size, err := unix.FcntlInt(uintptr(made.in), unix.F_SETPIPE_SZ, pipeBytes)
+	if err != nil {
+		size, err = unix.FcntlInt(uintptr(made.in), unix.F_GETPIPE_SZ, 0)
+	}
+	if err != nil || size < pipeMin {
+		made.close()
+		return pipe{}
+	}
+	made.size = size
+	p.used++
+	return made
+}
+
+// give takes back a pipe that has held bytes left in it. One that is not empty is closed:
+// the next exchange would send them.
+func (p *pipes) give(back pipe, held int) {
+	p.used--
+	if held > 0 || len(p.spare) >= pipesSpare {
+		back.close()
+		return
+	}
+	if invariants.Enabled {
+		if n, err := unix.IoctlGetInt(back.out, unix.TIOCINQ); err != nil || n != 0 {
+			panic("loop: a pipe is given back that is not empty")
+		}
+	}
+	p.spare = append(p.spare, back)
+}
+
+func (p pipe) close() {
+	closeFD(p.in)
+	closeFD(p.out)
+}
+
+// closeAll closes those that nobody uses.
+func (p *pipes) closeAll() {
+	for _, spare := range p.spare {
+		spare.close()
+	}
+	p.spare = nil
+}
+
+// A passage is a Splice under way. Bytes are taken from src only when the pipe is empty: a
+// pipe that is full and a socket that is empty say the same, and so it is the latter.
+type passage struct {
+	loop      *loop
+	dst, src  *stream
+	left      int64 // to be taken
+	stall, by time.Duration
+
+	pipe            pipe // none while the passage waits for src
+	held            int  // bytes in it
+	readBy, writeBy time.Duration
+	moved           engine.Moved
+}
+
+var _ engine.Splicer = (*loop)(nil)
+
+// Splice moves bytes by way of a pipe. Two streams of this package on one loop can have
+// that; after urgent data, which a pipe cannot pass, they cannot.
+func (l *loop) Splice(dst, src engine.Stream, n int64, stall, by time.Duration) engine.Moved {
+	to, toOK := dst.(*stream)
+	from, fromOK := src.(*stream)
+	if !toOK || !fromOK || to.loop != l || from.loop != l {
+		return engine.Moved{}
+	}
+	p := passage{loop: l, dst: to, src: from, left: n, stall: stall, by: by, readBy: from.readBy, writeBy: to.writeBy}
+	for p.left > 0 && p.fill() && p.drain() {
+	}
+	p.release()
+	return p.moved
+}
+
+// release lets go of the pipe.
+func (p *passage) release() {
+	if p.pipe.size > 0 {
+		p.loop.pipes.give(p.pipe, p.held)
+		p.pipe = pipe{}
+	}
+}
+
+// fill waits for src and takes what there is and fits into the pipe. It returns false at
+// the end.
+func (p *passage) fill() bool {
+	s := p.src
+	p.boundRead()
+	for {
+		p.loop.spend()
+		switch {
+		case p.interrupted():
+			return false
+		case s.readBy != 0 && s.readBy <= p.loop.now:
+			p.moved.ReadErr = engine.ErrTimeout
+			return false
+		case s.flags&readable == 0:
+			p.release()
+			p.wait(s, s.readBy)
+			continue
+		}
+		if p.pipe.size == 0 {
+			if p.pipe = p.loop.pipes.take(); p.pipe.size == 0 {
+				return false
+			}
+		}
+		n, errno := splice(int(s.fd), p.pipe.in, int(min(p.left, int64(p.pipe.size))))
+		switch {
+		case errno == 0 && n > 0:
+			p.held = n
+			p.left -= int64(n)
+			p.moved.Taken += int64(n)
+			p.loop.budget -= n / spliceUnit
+			return true
+		case errno == unix.EAGAIN && s.flags&sticky == 0:
+			s.flags &^= readable
+		case errno == unix.EINTR:
+		case errno == 0, errno == unix.EAGAIN, errno == unix.EINVAL:
+			return false // the end of src, urgent data, or a socket that cannot: Read tells
+		default:
+			s.fail(os.NewSyscallError("splice", errno))
+			p.moved.ReadErr = s.why
+			return false
+		}
+	}
+}
+
+// drain passes on all that the pipe holds. It returns false if that cannot be done.
+func (p *passage) drain() bool {
+	s := p.dst
+	p.boundWrite()
+	for p.held > 0 {
+		p.loop.spend()
+		switch {
+		case p.interrupted():
+			return false
+		case s.writeBy != 0 && s.writeBy <= p.loop.now:
+			p.moved.WriteErr = engine.ErrTimeout
+			return false
+		case s.flags&full != 0:
+			p.wait(s, s.writeBy)
+			continue
+		}
+		n, errno := splice(p.pipe.out, int(s.fd), p.held)
+		var err error
+		switch {
+		case errno == 0 && n > 0:
+			p.held -= n
+			p.moved.Given += int64(n)
+			p.loop.budget -= n / spliceUnit
+			p.boundWrite()
+		case errno == 0:
+			err = io.ErrNoProgress
+		case errno == unix.EAGAIN:
+			err = s.askOut()
+		case errno != unix.EINTR:
+			err = os.NewSyscallError("splice", errno)
+		}
+		if err != nil {
+			p.moved.WriteErr = err
+			return false
+		}
+	}
+	return true
+}
+
+// interrupted notes that one of the streams is not to be used any more.
+func (p *passage) interrupted() bool {
+	if p.moved.ReadErr = p.src.why; p.moved.ReadErr == nil {
+		p.moved.WriteErr = p.dst.why
+	}
+	return p.moved.ReadErr != nil || p.moved.WriteErr != nil
+}
+
+// wait parks until there is news of either stream: what the task does not wait for may be
+// interrupted.
+func (p *passage) wait(s *stream, by time.Duration) {
+	if invariants.Enabled && (p.src.reader != nil || p.src.ready != nil || p.dst.writer != nil) {
+		panic("loop: two tasks use one side of a stream")
+	}
+	p.src.reader, p.dst.writer = p.loop.current, p.loop.current
+	s.arm(by)
+	p.loop.park()
+	p.src.reader, p.dst.writer = nil, nil
+}
+
+// boundRead moves the deadline of src on, unless somebody else has set it.
+func (p *passage) boundRead() {
+	if p.src.readBy != p.readBy {
+		return
+	}
+	p.readBy = p.by
+	if at := p.loop.now + p.stall; p.stall != 0 && (p.by == 0 || at < p.by) {
+		p.readBy = at
+	}
+	p.src.SetReadDeadline(p.readBy)
+}
+
+// boundWrite does so for dst.
+func (p *passage) boundWrite() {
+	if p.dst.writeBy != p.writeBy {
+		return
+	}
+	p.writeBy = 0
+	if p.stall != 0 {
+		p.writeBy = p.loop.now + p.stall
+	}
+	p.dst.SetWriteDeadline(p.writeBy)
+}
+
+// splice never waits, because neither the socket nor the pipe does, and so need not tell
+// the scheduler. That a pipe holds fewer than n bytes must not happen: the kernel would
+// hold back the last of them for more to come.
+func splice(from, to, n int) (int, syscall.Errno) {
+	moved, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+	return int(moved), errno
+}
