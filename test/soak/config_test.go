@@ -1,0 +1,57 @@
+package soak
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/poise-lb/poise"
+)
+
+var policies = []string{"p2c", "round_robin", "weighted_round_robin", "least_connections", "random", "peak_ewma", "consistent_hash"}
+
+// probeEvery is short, so that probes meet everything else, and long enough for a machine
+// that is busy: the timeout of a probe is as long at most.
+const probeEvery = time.Second
+
+// config draws a configuration. All of them serve every request; of calm some endpoints
+// may be missing, since others do what they would. r nil: everything that may be there is.
+func (s *soak) config(r *rand.Rand) poise.Config {
+	all := r == nil
+	if all {
+		r = rand.New(rand.NewPCG(1, 1))
+	}
+	c := poise.Config{Services: make(map[string]poise.Service), Logger: slog.New(slog.DiscardHandler)}
+	for _, name := range []string{"calm", "rude", "wild"} {
+		service := poise.Service{
+			Policy:      poise.Policy{Type: policies[r.IntN(len(policies))]},
+			TLS:         &poise.EndpointTLS{CA: s.papers.ca},
+			Connections: poise.Connections{IdleTimeout: 700 * time.Millisecond, ConnectTimeout: 10 * time.Second},
+			Breaker:     poise.Breaker{OpenFor: 300 * time.Millisecond, Off: r.IntN(3) == 0},
+			// Whoever is left is asked.
+			Retry: poise.Retry{Attempts: 8},
+		}
+		if r.IntN(2) == 0 || all {
+			service.Health = &poise.Health{Check: "GET /health", Interval: probeEvery}
+		}
+		skip := -1
+		if name == "calm" && r.IntN(2) == 0 && !all {
+			skip = r.IntN(3)
+		}
+		for _, e := range s.endpoints {
+			if e.service != name {
+				continue
+			}
+			if skip--; skip != -1 {
+				service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: e.url(), Weight: 1 + r.IntN(5)})
+			}
+		}
+		c.Services[name] = service
+		c.Routes = append(c.Routes, poise.Route{Match: poise.Match{Path: "/" + name + "/**"}, Service: name})
+	}
+	if r.IntN(2) == 0 || all { // one that comes and goes
+		c.Services["other"] = poise.Service{Endpoints: []poise.Endpoint{{URL: s.endpoints[0].url()}}, Health: &poise.Health{Check: "GET /health"}}
+		c.Routes = append(c.Routes, poise.Route{Match: poise.Match{Path: "/other"}, Service: "other"})
+	}
+	return c
+}
