@@ -11,12 +11,12 @@ SOAK      ?= 30m
 SOAK_RACE ?= 2m
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/bench)
 
-.PHONY: help test deps vet unit race real quality bench conformance live live-deps fuzz soak script build all
+.PHONY: help test deps vet unit race real quality cost bench conformance live live-deps fuzz soak script build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-test: deps vet unit race real quality bench ## all suites, installing what they need (about 8 minutes)
+test: deps vet unit race real quality cost ## all suites, installing what they need (about 8 minutes)
 	@echo "all suites passed"
 
 deps: ## nginx, wrk and curl from Debian's packages, for the suites with real programs
@@ -54,9 +54,13 @@ quality: deps ## latency under an uneven load, beside nginx
 	@echo "== balancing quality"
 	$(GO) test -count=1 -v -timeout 10m ./test/quality
 
-bench: deps ## CPU per request beside httputil.ReverseProxy
+cost: deps ## CPU per request beside httputil.ReverseProxy
 	@echo "== CPU per request"
 	$(GO) test -count=1 -v -timeout 10m ./test/bench
+
+bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (25 minutes); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
+	@echo "== beside the peers, which are installed first"
+	$(GO) test -count=1 -v -timeout 60m ./test/peers -run TestPeers -bench
 
 conformance: ## HTTP/1.1 case by case, beside nginx and HAProxy: writes docs/conformance.md
 	@missing=; for c in nginx haproxy; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \

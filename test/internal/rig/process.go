@@ -152,29 +152,44 @@ func (p *Process) Exit() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// CPU is the processor time that the threads of the process have used, in user and system
-// mode, as Linux counts it, in nanoseconds. Those of threads that have ended are missing;
-// neither nginx nor a Go program ends threads in the course of its work. The process must
-// be running.
+// CPU is the processor time of the process so far; see the function. The process must be
+// running.
 func (p *Process) CPU() time.Duration {
 	p.t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
-	if err != nil || len(files) == 0 {
+	sum, err := CPU(p.ID())
+	if err != nil {
 		p.t.Fatalf("the processor time of %s is not to be had: %v", p.cmd.Path, err)
+	}
+	return sum
+}
+
+// ID is that of the process.
+func (p *Process) ID() int { return p.cmd.Process.Pid }
+
+// CPU is the processor time that the threads of a process have used, in user and system
+// mode, as Linux counts it, in nanoseconds. Those of threads that have ended are missing;
+// no proxy that is measured ends threads in the course of its work.
+func CPU(process int) (time.Duration, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", process))
+	if err != nil {
+		return 0, err
+	}
+	if len(files) == 0 {
+		return 0, fmt.Errorf("process %d has no threads", process)
 	}
 	var sum time.Duration
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			p.t.Fatal(err)
+			return 0, err
 		}
 		var onCPU int64
 		if _, err := fmt.Sscan(string(b), &onCPU); err != nil {
-			p.t.Fatal(err)
+			return 0, err
 		}
 		sum += time.Duration(onCPU)
 	}
-	return sum
+	return sum, nil
 }
 
 // Run runs a program to its end and returns what it printed.

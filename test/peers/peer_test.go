@@ -1,0 +1,159 @@
+//go:build linux
+
+package peers
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/test/internal/rig"
+)
+
+// A peer is a proxy that can be measured, Poise on one of its engines among them.
+type peer struct {
+	name    string
+	install func(*kit) (version string, err error)     // an error: it is not to be had
+	start   func(*testing.T, *kit, setup) *rig.Process // with one worker, on proxyCore
+	cannot  func(setup) bool                           // nil: it can be set up for everything
+	remarks string                                     // how it is configured, for the page
+	only    bool                                       // measured only where a scenario names it
+}
+
+// peers in the order of tables. Poise comes first, one line for each engine; an engine that
+// the command does not know is left out as a peer that is not installed is.
+var peers = []peer{
+	poise("loop"), poise("goroutine"), poiseLibrary,
+	nginx, haproxy, haproxySplice, envoy, caddy, reverse, floor,
+}
+
+// A setup is what a proxy is started for. Every peer turns it into its own configuration.
+type setup struct {
+	Listen    string
+	Cert, Key string   // PEM files; empty: plain
+	Endpoints []string // taken in turns, or as a peer does it by default
+	Routes    int      // 0: one for all; else /r0/ to /r<n-1>/, all to the same endpoints
+	Log       string   // file for the access log; empty: off
+	Bodies    bool     // large ones: not to be written to disk on their way
+	Upgrade   bool     // WebSockets
+	Pool      int      // connections to each endpoint that may be kept, at least
+	Collect   bool     // the library only: a garbage collection every second
+}
+
+// The processors: the stage has one, the proxy the other to itself.
+const (
+	stageCore = 1
+	proxyCore = 2
+)
+
+// filesMax is the descriptors that a proxy may have: what a user has without asking.
+const filesMax = 20_000
+
+// file writes a configuration into a folder that lasts as long as the test.
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// port is that of an address.
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
+}
+
+// again starts this test's program in a role.
+func again(t *testing.T, role string, s setup, core int) *rig.Process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rig.Start(t, rig.Command{Path: self, Core: core,
+		Env: []string{"GOMAXPROCS=1", roleVariable + "=" + role, setupVariable + "=" + string(text)}})
+}
+
+// setupVariable has the setup of a role, as JSON.
+const setupVariable = "POISE_BENCH_SETUP"
+
+func givenSetup() (s setup, err error) {
+	err = json.Unmarshal([]byte(os.Getenv(setupVariable)), &s)
+	return s, err
+}
+
+// Kinds of certificates.
+const (
+	ecdsa256 = "ECDSA P-256"
+	rsa2048  = "RSA 2048"
+)
+
+// certificate makes a self-signed one.
+func certificate(t *testing.T, kind string) (cert, key string) {
+	t.Helper()
+	var private, public any
+	switch kind {
+	case ecdsa256:
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private, public = k, &k.PublicKey
+	case rsa2048:
+		k, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private, public = k, &k.PublicKey
+	default:
+		t.Fatalf("no certificate %q", kind)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench.test"}, DNSNames: []string{"bench.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "cert.pem.key")
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+// each joins what f says of 0 to n-1.
+func each(n int, f func(i int) string) string {
+	var b []byte
+	for i := range n {
+		b = fmt.Append(b, f(i))
+	}
+	return string(b)
+}
