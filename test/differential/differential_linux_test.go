@@ -1,0 +1,89 @@
+package differential
+
+import (
+	"bytes"
+	"fmt"
+	"hash/fnv"
+	"testing"
+)
+
+// TestSeeds plays what the fuzzer begins with.
+func TestSeeds(t *testing.T) {
+	r := newRig(t)
+	for i, s := range seeds {
+		if testing.Short() && i%2 == 1 {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			res := r.judge(t, s.script, fast)
+			for _, st := range res.stages {
+				if !bytes.Contains(st.client.in, []byte(s.client)) {
+					t.Errorf("%s: the client gets %s, want %s", st.side.engine, brief(st.client.in), brief([]byte(s.client)))
+				}
+				var got []byte
+				for _, c := range st.conns {
+					got = append(got, c.in...)
+				}
+				if !bytes.Contains(got, []byte(s.server)) {
+					t.Errorf("%s: the endpoint gets %s, want %s", st.side.engine, brief(got), brief([]byte(s.server)))
+				}
+			}
+		})
+	}
+}
+
+// FuzzEngines: what a client and an endpoint do has the same effect on either engine.
+func FuzzEngines(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s.script.input(false))
+		f.Add(s.script.input(true))
+	}
+	r := newRig(f)
+	f.Fuzz(func(t *testing.T, input []byte) {
+		how := fast
+		how.impatient = hash(input)%patientOf != 0
+		r.judge(t, parse(input), how)
+	})
+}
+
+// patientOf is of how many inputs in which a client leaves early one is played to its end.
+const patientOf = 16
+
+func hash(b []byte) uint32 {
+	h := fnv.New32a()
+	h.Write(b)
+	return h.Sum32()
+}
+
+// replays is how often a difference must be seen again, slowly, so as not to be chance.
+const replays = 3
+
+// judge plays a script and fails the test if the engines differ.
+func (r *rig) judge(t *testing.T, s script, how pace) (res result) {
+	t.Helper()
+	both := [2]script{s, s}
+	res, err := r.play(both, how)
+	for range replays {
+		if err != nil || res.differs == "" {
+			break
+		}
+		first := res
+		if res, err = r.play(both, slow); err == nil && res.differs == "" {
+			t.Logf("seen once only:\n%s%s", s, report(first))
+		}
+	}
+	switch {
+	case err != nil:
+		t.Fatalf("%s%v", s, err)
+	case res.differs != "":
+		t.Errorf("%s%s", s, report(res))
+	}
+	for _, side := range r.sides {
+		if text := side.log.take(); text != "" {
+			t.Errorf("%s%s logs: %s", s, side.engine, text)
+		}
+	}
+	return res
+}
+
+func report(res result) string { return fmt.Sprintf("after step %d:\n%s", res.at, res.differs) }
