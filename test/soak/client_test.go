@@ -167,7 +167,7 @@ func (s *sending) write(e *entry, r *rand.Rand, pause time.Duration) error {
 	if e.expect && !<-s.goOn {
 		return errHeld
 	}
-	return e.pieces(r, 1+r.IntN(60_000), give)
+	return e.pieces(r, 3000+r.IntN(60_000), give)
 }
 
 var errHeld = errors.New("the content was not asked for")
