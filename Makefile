@@ -60,7 +60,7 @@ cost: deps ## CPU per request beside httputil.ReverseProxy
 
 bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (25 minutes); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
 	@echo "== beside the peers, which are installed first"
-	$(GO) test -count=1 -v -timeout 60m ./test/peers -run TestPeers -bench
+	$(GO) test -count=1 -v -timeout 60m ./test/peers -run TestPeers -args -bench
 
 conformance: ## HTTP/1.1 case by case, beside nginx and HAProxy: writes docs/conformance.md
 	@missing=; for c in nginx haproxy; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \

@@ -4,6 +4,7 @@ package peers
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -76,11 +77,11 @@ func (p panel) draw(r results, x, y int) (string, int) {
 		value float64
 	}
 	var bars []bar
-	longest := 0.0
+	longest, shortest := 0.0, math.Inf(1)
 	for _, name := range drawn {
 		if v, ok := o.value(p.variant, name, p.figure); ok {
 			bars = append(bars, bar{name, v})
-			longest = max(longest, v)
+			longest, shortest = max(longest, v), min(shortest, v)
 		}
 	}
 	var b strings.Builder
@@ -101,7 +102,7 @@ func (p panel) draw(r results, x, y int) (string, int) {
 			x+barLeft-8, at+11, strings.TrimPrefix(one.name, "httputil."), class, x+barLeft, at, width, barHeight, float64(x+barLeft)+width+6, at+11, p.show(one.value))
 	}
 	bottom := top + len(bars)*barStep
-	if v, ok := o.value(p.variant, "floor", p.figure); ok && v < longest {
+	if v, ok := o.value(p.variant, "floor", p.figure); ok && v < shortest { // else it is none: splice copies nothing
 		at := float64(x+barLeft) + v/longest*barMax
 		fmt.Fprintf(&b, `<line class="floor" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/><text class="note" x="%.1f" y="%d">only copying bytes: %s</text>`+"\n",
 			at, top-4, at, bottom, at+4, bottom+8, p.show(v))
