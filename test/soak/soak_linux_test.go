@@ -80,7 +80,7 @@ func TestSoak(t *testing.T) {
 }
 
 func run(t *testing.T, engine string, seed uint64, long time.Duration) {
-	s := &soak{t: t, seed: seed, began: time.Now(), pages: make([]page, clients)}
+	s := &soak{t: t, seed: seed, began: time.Now(), pages: make([]page, numberH2(clientsH2))}
 	// Whatever hangs, it does not hang for ever.
 	defer time.AfterFunc(long+long/2+5*time.Minute, func() { panic("the soak does not end") }).Stop()
 	s.papers = newPapers(t)
@@ -163,6 +163,10 @@ func (s *soak) round(number int, long time.Duration) {
 	for i := range clients {
 		c := &client{soak: s, number: i, rand: chance(i)}
 		group.Go(func() { c.run(over) })
+	}
+	for i := range clientsH2 {
+		c := &client{soak: s, number: numberH2(i), rand: chance(numberH2(i) + 100)}
+		group.Go(func() { c.speakH2(over) })
 	}
 	group.Go(func() { s.reload(chance(clients), over) })
 	for i := range 2 {
