@@ -22,7 +22,7 @@ var (
 	fast = pace{other: 100 * time.Millisecond, left: 700 * time.Millisecond}
 	// slow is for finding out whether what was seen was chance. All replays together have to
 	// take less than the 10 seconds that a fuzzer gives an input.
-	slow = pace{quiet: 10 * time.Millisecond, other: 400 * time.Millisecond, left: 700 * time.Millisecond}
+	slow = pace{quiet: 5 * time.Millisecond, other: 200 * time.Millisecond, left: 500 * time.Millisecond}
 )
 
 // settleMax is when a process that does not come to rest is given up.
@@ -82,9 +82,9 @@ func (s *stage) take(st step) {
 	case clientSendsFIN:
 		p.finish, s.atOnce = true, true
 	case endpointSendsFIN:
-		p.finish = true
+		p.finish, p.hasty = true, true
 	case clientHolds, endpointHolds:
-		p.holds = !p.holds
+		p.holds, p.held = !p.holds, true
 	}
 }
 
@@ -119,7 +119,7 @@ type result struct {
 	stages  [2]*stage
 	differs string
 	at      int  // the step after which they differed, from 1
-	ended   bool // early, for want of patience
+	ended   bool // early, for want of patience or because they have parted for good
 }
 
 // play plays a script, the same for both unless a test wants otherwise. It ends early where
@@ -237,7 +237,7 @@ func (r *rig) await(c comparison, res *result, how pace) (goOn bool, err error) 
 		if res.differs = c.compare(res.stages); res.differs == "" {
 			return true, nil
 		}
-		if how.impatient && res.stages[0].left && !c.ended {
+		if c.overtaken(res.stages) || how.impatient && res.stages[0].left && !c.ended {
 			res.differs, res.ended = "", true
 			return false, nil
 		}

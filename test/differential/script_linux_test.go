@@ -3,6 +3,7 @@ package differential
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -164,6 +165,11 @@ func parse(input []byte) (s script) {
 		}
 	}
 	return s
+}
+
+// atOnce reports whether the client leaves with bytes that nobody has looked at.
+func (s script) atOnce() bool {
+	return slices.ContainsFunc(s, func(st step) bool { return st.verb == clientSendsFIN })
 }
 
 // input is the shortest input for s, as parse reads it; with spell false words are used
