@@ -48,7 +48,7 @@ func NewBeside(epoch time.Time, n, first int) (*Engine, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	e := &Engine{epoch: epoch, first: first}
+	e := &Engine{epoch: epoch, first: first, helpers: helpers{most: max(1, runtime.GOMAXPROCS(0)/2)}}
 	for i := range n {
 		l, err := newLoop(e, i)
 		if err != nil {

@@ -140,19 +140,18 @@ func (l *loop) compute(f func()) {
 // helpers are goroutines that compute for loops. There are only so many at once, since
 // the loops want the same processors, and none when there is nothing to do.
 type helpers struct {
+	most int // leaves half of the processors to the loops
+
 	mu    sync.Mutex // held for a moment only
 	queue []func()
 	busy  int
 }
 
-// helpersMost leaves half of the processors to the loops.
-func helpersMost() int { return max(1, runtime.GOMAXPROCS(0)/2) }
-
 func (h *helpers) give(e *Engine, f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.queue = append(h.queue, f)
-	if h.busy < helpersMost() {
+	if h.busy < h.most {
 		h.busy++
 		e.side.Go(h.work)
 	}

@@ -53,6 +53,7 @@ type secure struct {
 	end     error   // why nothing more can be read
 	peeked  bool    // one holds a byte that nobody has read
 	maybe   bool    // crypto/tls may hold bytes: it does not say so
+	records int     // that have come since it held none
 	writing bool    // a Write is under way
 	one     [1]byte // see peeked
 	head    [5]byte // of a record that has come in part
@@ -103,9 +104,11 @@ func (t *secure) take(p []byte) int {
 	n, err := t.conn.Read(p)
 	switch {
 	case err == errWait:
-		t.maybe = false
+		t.maybe, t.records = false, 0
 	case err != nil:
 		t.end, t.maybe = err, false
+	case n < len(p) && t.records == 1 && !t.within():
+		t.maybe, t.records = false, 0 // it was that one, and all of it: to ask again would cost
 	default:
 		t.maybe = true
 	}
@@ -327,20 +330,25 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// follow keeps count of where in a record the bytes that came end. A record starts with
+// follow counts records, and where in one the bytes that came end. A record starts with
 // its type, a version, and its length (RFC 8446 §5.1).
 func (t *secure) follow(p []byte) {
 	for len(p) > 0 {
 		if t.left > 0 {
 			n := min(int(t.left), len(p))
-			t.left -= uint16(n)
 			p = p[n:]
+			if t.left -= uint16(n); t.left == 0 {
+				t.records++
+			}
 			continue
 		}
 		n := copy(t.head[t.have:], p)
 		p = p[n:]
 		if t.have += uint8(n); int(t.have) == len(t.head) {
 			t.left, t.have = uint16(t.head[3])<<8|uint16(t.head[4]), 0
+			if t.left == 0 {
+				t.records++
+			}
 		}
 	}
 }
