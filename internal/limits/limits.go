@@ -7,7 +7,7 @@ const (
 	FieldsMax       = 128      // fields of one head or trailer section
 	TargetBytesMax  = 32 << 10 // a request-target; above: 414
 	ChunkLineMax    = 4 << 10  // a chunk-size line with its extensions (RFC 9112 §7.1.1)
-	RelayBytes      = 16 << 10 // one buffer of a relay, and the first one for a head
+	RelayBytes      = 16 << 10 // one buffer of a relay, and the first one for a response
 	ReplayBytesMax  = 64 << 10 // request content kept so that an attempt can be repeated
 	InterimMax      = 8        // interim (1xx) responses before a final one
 	IdleInBufferMax = 4        // empty lines skipped before a request line (RFC 9112 §2.2)

@@ -20,14 +20,19 @@ var ErrHeadTooLarge = errors.New("head too large")
 // it, so that a response of up to 16 KiB leaves in one write.
 const outBytes = limits.RelayBytes + 4<<10
 
+// headBytes is the first read buffer for what begins with a head that stays pinned for the
+// whole exchange: most requests fit, and thousands of exchanges may wait.
+const headBytes = 2 << 10
+
 // freeMin is the least room for content beside a pinned head before the buffer grows.
 const freeMin = 4 << 10
 
 // chunkOverhead is what a chunk adds to its data: a size in hex and two line ends.
 const chunkOverhead = 32
 
-// Buffers of the two common sizes are recycled; larger ones are left to the collector.
+// Buffers of the common sizes are recycled; larger ones are left to the collector.
 var (
+	headBuffers  = sync.Pool{New: func() any { b := make([]byte, headBytes); return &b }}
 	readBuffers  = sync.Pool{New: func() any { b := make([]byte, limits.RelayBytes); return &b }}
 	writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBytes); return &b }}
 )
@@ -36,9 +41,11 @@ var (
 // value with a Stream is ready. It is used by one task at a time.
 type Reader struct {
 	Stream engine.Stream
+	Pinned bool // what is read first is a head, of a common size, that will be pinned
 
 	buf  []byte  // nil while nothing is buffered and nobody reads
-	home *[]byte // the recycled array below buf, nil if buf has grown
+	home *[]byte // the recycled array below buf, nil if buf is of no common size
+	head *[]byte // one that a pinned head is in although buf is another by now
 	r, w int     // unread: buf[r:w]
 	pin  int     // buf[:pin] is a head in use and stays where it is
 }
@@ -56,7 +63,13 @@ func (b *Reader) Pin(n int) {
 }
 
 // Unpin ends Pin.
-func (b *Reader) Unpin() { b.pin = 0 }
+func (b *Reader) Unpin() {
+	b.pin = 0
+	if b.head != nil {
+		recycle(b.head)
+		b.head = nil
+	}
+}
 
 // Fill waits until at least one more byte is buffered. It fails with ErrHeadTooLarge when
 // limits.HeadBytesMax unread bytes are buffered already, and as Stream.Read does.
@@ -65,13 +78,17 @@ func (b *Reader) Fill() error {
 		if err := b.Stream.Await(); err != nil {
 			return err
 		}
-		b.home = readBuffers.Get().(*[]byte)
+		from := &readBuffers
+		if b.Pinned && b.head == nil {
+			from = &headBuffers
+		}
+		b.home = from.Get().(*[]byte)
 		b.buf, b.r, b.w, b.pin = *b.home, 0, 0, 0
 	}
 	if b.r == b.w {
 		b.r, b.w = b.pin, b.pin
 	}
-	if b.w == len(b.buf) || (b.r == b.w && len(b.buf)-b.w < freeMin) {
+	if b.w == len(b.buf) || (b.r == b.w && b.pin > 0 && len(b.buf)-b.w < freeMin) {
 		if err := b.makeRoom(); err != nil {
 			return err
 		}
@@ -85,7 +102,7 @@ func (b *Reader) Fill() error {
 }
 
 // makeRoom moves the unread bytes down to the pin, or into a larger array if that gains
-// too little. The old array then stays with whoever pinned it.
+// too little. The old array then is kept for whoever pinned it.
 func (b *Reader) makeRoom() error {
 	unread := b.w - b.r
 	if unread >= limits.HeadBytesMax {
@@ -103,38 +120,56 @@ func (b *Reader) makeRoom() error {
 	if b.pin == 0 {
 		size = max(size, 2*len(b.buf))
 	}
-	grown := make([]byte, size)
-	copy(grown, b.buf[b.r:b.w])
-	if b.pin == 0 {
-		b.recycle()
+	var home *[]byte
+	var grown []byte
+	if size == limits.RelayBytes {
+		home = readBuffers.Get().(*[]byte)
+		grown = *home
+	} else {
+		grown = make([]byte, size)
 	}
-	b.buf, b.home, b.r, b.w, b.pin = grown, nil, 0, unread, 0
+	copy(grown, b.buf[b.r:b.w])
+	switch {
+	case b.home == nil: // the collector's, when nobody uses it any more
+	case b.pin > 0 && b.head == nil:
+		b.head = b.home
+	case b.pin == 0:
+		recycle(b.home)
+	}
+	b.buf, b.home, b.r, b.w, b.pin = grown, home, 0, unread, 0
 	return nil
 }
 
 // Release gives the buffer back if nothing is unread in it and nothing pinned.
 func (b *Reader) Release() {
 	if b.buf != nil && b.r == b.w && b.pin == 0 {
-		b.recycle()
-		b.buf, b.r, b.w = nil, 0, 0
+		b.giveUp()
 	}
 }
 
 // Drop gives the buffer back with whatever is in it: the stream is not read any more.
 func (b *Reader) Drop() {
+	b.Unpin()
 	if b.buf != nil {
-		b.recycle()
-		b.buf, b.r, b.w, b.pin = nil, 0, 0, 0
+		b.giveUp()
 	}
 }
 
-func (b *Reader) recycle() {
+func (b *Reader) giveUp() {
 	if b.home != nil {
-		if invariants.Enabled {
-			invariants.Poison(*b.home)
-		}
-		readBuffers.Put(b.home)
-		b.home = nil
+		recycle(b.home)
+	}
+	b.buf, b.home, b.r, b.w, b.pin = nil, nil, 0, 0, 0
+}
+
+func recycle(b *[]byte) {
+	if invariants.Enabled {
+		invariants.Poison(*b)
+	}
+	if len(*b) == headBytes {
+		headBuffers.Put(b)
+	} else {
+		readBuffers.Put(b)
 	}
 }
 

@@ -57,7 +57,7 @@ func TestReaderKeepsHeadsAndOrder(t *testing.T) {
 		for i := range all {
 			all[i] = byte(r.Uint32())
 		}
-		b := Reader{Stream: &pieces{left: all, r: r}}
+		b := Reader{Stream: &pieces{left: all, r: r}, Pinned: seed%2 == 0}
 		at := 0 // how much was used up
 		var head, want []byte
 		for {
@@ -95,8 +95,10 @@ func TestReaderKeepsHeadsAndOrder(t *testing.T) {
 				b.Pin(k)
 				at += k
 			case 5:
-				b.Unpin()
-				head, want = nil, nil
+				if r.IntN(2) == 0 { // else a wait for content
+					b.Unpin()
+					head, want = nil, nil
+				}
 				b.Release()
 			}
 			if at == len(all) {
@@ -121,6 +123,34 @@ func TestReaderHoldsNothingWhileIdle(t *testing.T) {
 	b.Release()
 	if b.buf != nil {
 		t.Error("an empty buffer is kept")
+	}
+}
+
+// While an exchange waits, its client's head is all that is held, and of a common size that
+// is not much; content passes by it through a larger buffer.
+func TestAWaitingHeadIsSmall(t *testing.T) {
+	b := Reader{Stream: &pieces{left: make([]byte, 100_000), r: rand.New(rand.NewPCG(1, 1))}, Pinned: true}
+	if err := b.Fill(); err != nil || len(b.buf) != headBytes {
+		t.Fatal(len(b.buf), err)
+	}
+	b.Pin(1)
+	for n := 0; n < 50_000; n += len(b.Buffered()) {
+		b.Advance(len(b.Buffered()))
+		if err := b.Fill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.buf) != limits.RelayBytes {
+		t.Errorf("content passes through %d bytes", len(b.buf))
+	}
+	b.Advance(len(b.Buffered()))
+	b.Release()
+	if b.buf != nil || b.head == nil || len(*b.head) != headBytes {
+		t.Errorf("%d bytes beside the head are held", len(b.buf))
+	}
+	b.Unpin()
+	if b.head != nil {
+		t.Error("the head is held for nobody")
 	}
 }
 

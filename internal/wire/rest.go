@@ -12,7 +12,7 @@ import (
 // says so (nil: never), the response that is begun next is the connection's last.
 func (c *Conn) Open(rt engine.Runtime, s engine.Stream, t Timeouts, stopping *atomic.Bool) {
 	c.rt, c.stream, c.timeouts, c.stopping = rt, s, t, stopping
-	c.in.Stream, c.out.Stream = s, s
+	c.in.Stream, c.in.Pinned, c.out.Stream = s, true, s
 	c.sent, c.persist = false, false
 	c.last.Store(false)
 	c.read.Store(true)
