@@ -54,8 +54,9 @@ func poiseFile(s setup) string {
 	if s.Log != "" {
 		fmt.Fprintf(&b, "access_log: %s\n", s.Log)
 	}
-	// As the others: connections to the endpoints outlast the turns of the rest.
-	b.WriteString("services:\n  all:\n    connections: {idle_timeout: 300s")
+	// As the others: connections to the endpoints outlast the turns of the rest, and may
+	// wait in a full queue of a listener.
+	b.WriteString("services:\n  all:\n    connections: {connect_timeout: 5s, idle_timeout: 300s")
 	if s.Pool > 1024 {
 		fmt.Fprintf(&b, ", max_idle: %d", s.Pool)
 	}

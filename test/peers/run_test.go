@@ -155,6 +155,7 @@ type run struct {
 	rounds   int
 	stage    *remote
 	certs    map[string][2]string // by kind
+	begun    int                  // processes with a turn of their own
 	out      outcome
 }
 
@@ -172,7 +173,7 @@ func (r *run) all(there []peer) outcome {
 	began := time.Now()
 	r.certs = make(map[string][2]string)
 	r.out = outcome{Date: began.UTC().Format(time.DateOnly), Rounds: r.rounds}
-	if r.scenario.plain {
+	if r.scenario.fewer {
 		r.out.Rounds = (r.rounds + 1) / 2
 	}
 	var all []*candidate
@@ -240,7 +241,8 @@ func (r *run) begin(t *testing.T, c *candidate) {
 // turn is one measurement of one candidate.
 func (r *run) turn(c *candidate) {
 	if r.scenario.anew {
-		r.t.Run(c.peer.name, func(t *testing.T) { // the process ends with it
+		r.begun++
+		r.t.Run(fmt.Sprintf("%s %d", c.peer.name, r.begun), func(t *testing.T) { // the process ends with it
 			r.begin(t, c)
 			r.measure(c)
 		})

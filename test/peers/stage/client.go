@@ -124,7 +124,7 @@ func (ld *load) turn() (r Result, err error) {
 		ld.gap = 1e9 / ld.Rate
 		ld.due = time.Now().Add(ld.Warm / 2) // when all are connected
 	}
-	if err := ld.until(time.Now().Add(ld.Warm)); err != nil {
+	if err := ld.warmUp(); err != nil {
 		return r, err
 	}
 	ld.latency, ld.late, ld.resumed = histogram{}, histogram{}, 0
@@ -175,6 +175,22 @@ func (ld *load) result(r Result, before, after usage) Result {
 		r.Error = ld.first.Error()
 	}
 	return r
+}
+
+// warmMax bounds the time before what counts.
+const warmMax = 6 * time.Second
+
+// warmUp runs the loop for a while and up to a number of answers.
+func (ld *load) warmUp() error {
+	began := time.Now()
+	for {
+		if err := ld.until(time.Now().Add(ld.Warm)); err != nil {
+			return err
+		}
+		if ld.latency.n >= ld.WarmAnswers || ld.errors >= errorsMax || time.Since(began) > warmMax {
+			return nil
+		}
+	}
 }
 
 // until runs the loop up to an instant.

@@ -37,6 +37,7 @@ type Command struct {
 	Rate        float64 // requests per second, Open only
 	Hold        string
 	Warm        time.Duration // goes ahead of what counts
+	WarmAnswers int           // and so do these, for at most warmMax
 	Time        time.Duration // that counts
 	Process     int           // the proxy's, whose processor time is read; 0: nobody's
 }
