@@ -30,13 +30,20 @@ func (x *Exchange) deliver(u *upstream.Conn) *Error {
 }
 
 // relay passes content on as it comes. Whatever has arrived is written before the next
-// wait, so that an event is never held back; while it waits nothing is buffered.
+// wait, so that an event is never held back; while it waits nothing is buffered. Much
+// content goes past it, as far as the engine can do that.
 func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
-	for {
+	for copying := stream; ; {
 		data, err := u.Content(false, 0)
 		if data == nil && err == nil {
 			if err := x.client.Flush(); err != nil {
 				return clientError(err)
+			}
+			if !copying {
+				var fault *Error
+				if copying, fault = x.spliceDown(u); fault != nil {
+					return fault
+				}
 			}
 			data, err = u.Content(true, x.patience(stream))
 		}
@@ -54,6 +61,23 @@ func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
 			return clientError(err)
 		}
 	}
+}
+
+// spliceDown has content go past the relay. useless says that none does.
+func (x *Exchange) spliceDown(u *upstream.Conn) (useless bool, fault *Error) {
+	var by time.Duration
+	if x.route.Whole {
+		by = x.deadline
+	}
+	m := x.splice(x.client, u, by)
+	x.log.BytesOut += m.Given
+	switch {
+	case m.WriteErr != nil:
+		return false, clientError(m.WriteErr)
+	case m.ReadErr != nil:
+		return false, x.blame(m.ReadErr)
+	}
+	return m.Taken == 0, nil
 }
 
 // patience is how long the relay may wait for the endpoint. A route's timeout bounds the

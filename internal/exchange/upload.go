@@ -108,7 +108,14 @@ func (x *Exchange) startUpload(u *upstream.Conn) {
 // when the endpoint takes no more, or when it is stopped.
 func (x *Exchange) runUpload(u *upstream.Conn) {
 	p := &x.upload
+	copying := x.Request.Body != message.Length
 	for p.err == nil && !p.stopping.Load() {
+		if !copying {
+			var over bool
+			if copying, over = x.spliceUp(u); over {
+				return
+			}
+		}
 		data, err := x.client.Content(true)
 		switch {
 		case err == io.EOF:
@@ -131,6 +138,22 @@ func (x *Exchange) runUpload(u *upstream.Conn) {
 		}
 		p.err = u.Flush()
 	}
+}
+
+// spliceUp has content go past the relay: it cannot be sent again. useless says that none
+// does, over that the upload has failed.
+func (x *Exchange) spliceUp(u *upstream.Conn) (useless, over bool) {
+	p := &x.upload
+	m := x.splice(u, x.client, 0)
+	p.bytes += m.Taken
+	if m.Taken > 0 {
+		p.begun, p.lost, p.kept = true, true, p.kept[:0]
+	}
+	p.err = m.WriteErr
+	if m.ReadErr != nil && !p.stopping.Load() {
+		x.breakOff(u, m.ReadErr)
+	}
+	return m.Taken == 0, m.ReadErr != nil || m.WriteErr != nil
 }
 
 // breakOff notes that the client's content failed, and wakes whoever waits for the

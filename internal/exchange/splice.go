@@ -1,0 +1,45 @@
+package exchange
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+)
+
+// spliceMin is how much content must be left for it to be worth a pipe.
+const spliceMin = 64 << 10
+
+// A side is where content may pass without being looked at: an upstream.Conn, or a Client
+// that is a wire.Conn.
+type side interface {
+	// Source is the stream whose next bytes are content as it is, and how many of them;
+	// zero: they are not.
+	Source() (from engine.Stream, left int64)
+	// Taken says that n of them were taken, and why no more can be, if so.
+	Taken(n int64, why error)
+	// Sink is the stream that takes content as it is; nil: there is none.
+	Sink() engine.Stream
+}
+
+// splice moves content from one side to the other past this program, if the engine can do
+// that with these two, and there is enough of it. What was buffered must be gone. by
+// bounds the reading, zero: not at all. What is left then goes by copying; if nothing
+// was moved, everything should.
+func (x *Exchange) splice(to, from any, by time.Duration) engine.Moved {
+	rt, can := x.rt.(engine.Splicer)
+	source, has := from.(side)
+	sink, takes := to.(side)
+	if !can || !has || !takes {
+		return engine.Moved{}
+	}
+	src, left := source.Source()
+	dst := sink.Sink()
+	if left < spliceMin || dst == nil {
+		return engine.Moved{}
+	}
+	m := rt.Splice(dst, src, left, x.table.Stall, by)
+	if m.Taken > 0 || m.ReadErr != nil {
+		source.Taken(m.Taken, m.ReadErr)
+	}
+	return m
+}
