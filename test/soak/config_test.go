@@ -22,7 +22,7 @@ func (s *soak) config(r *rand.Rand) poise.Config {
 	if all {
 		r = rand.New(rand.NewPCG(1, 1))
 	}
-	c := poise.Config{Services: make(map[string]poise.Service), Logger: slog.New(slog.DiscardHandler)}
+	c := poise.Config{Services: make(map[string]poise.Service), Logger: slog.New(s.log)}
 	for _, name := range []string{"calm", "rude", "wild"} {
 		service := poise.Service{
 			Policy:      poise.Policy{Type: policies[r.IntN(len(policies))]},

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -24,7 +25,7 @@ func (s *soak) judge(e *entry, r *result) string {
 		return "another status"
 	case !r.whole && e.act == resetBody:
 		s.met.add("responses cut by order")
-	case !r.whole && e.service == "wild" && e.begun.Load() && s.deaths.within(from, to):
+	case !r.whole && e.service == "wild" && e.begun.Load() && s.deaths.within(from, to) > 0:
 		s.met.add("responses cut by a death")
 	case !r.whole:
 		return fmt.Sprintf("cut after %d bytes: %v", r.bytes, r.err)
@@ -46,10 +47,13 @@ func (s *soak) judgeOwn(e *entry, r *result, from, to time.Time) string {
 	switch {
 	case e.act == resetHead && !e.repeatable():
 		s.met.add("resets by order: " + r.reason)
-	case e.service == "wild" && (!e.idempotent() || e.up > 0) && s.deaths.within(from, to):
+	case e.service == "wild" && (!e.idempotent() || e.up > 0) && s.deaths.within(from, to) > 0:
 		// Content that has not come to its end cannot be sent again.
 		s.met.add("not to be repeated after a death: " + r.reason)
-	case e.service == "rude" && (!e.idempotent() || e.up > 0) && s.drops.within(from, to):
+	case e.service == "wild" && s.deaths.within(from, to) > 2*killers:
+		// So slow a machine that everybody was dead when it was his turn.
+		s.met.add("deaths after deaths: " + r.reason)
+	case e.service == "rude" && (!e.idempotent() || e.up > 0) && s.drops.within(from, to) > 0:
 		s.met.add("not to be repeated on a dropped connection: " + r.reason)
 	default:
 		return "refused although it could have been served"
@@ -64,9 +68,24 @@ func (s *soak) say(kind, wrong string, e *entry, r *result) {
 	if r.reason != "" {
 		s.t.Logf("%s: %s", e.service, s.states(e.service))
 	}
+	s.t.Logf("the proxy said last:%s", s.log.last())
 	if isTimeout(r.err) {
-		s.stuck.Do(func() { s.t.Logf("somebody is stuck:\n%s", stacks()) })
+		s.dump()
 	}
+}
+
+// dump says once where everything waits: goroutines, and bytes in sockets.
+func (s *soak) dump() {
+	s.stuck.Do(func() {
+		var sockets strings.Builder
+		data, _ := os.ReadFile("/proc/net/tcp")
+		for line := range strings.Lines(string(data)) {
+			if !strings.Contains(line, " 00000000:00000000 ") {
+				sockets.WriteString(line)
+			}
+		}
+		s.t.Logf("somebody is stuck; sockets that hold bytes:\n%s\n%s", &sockets, stacks())
+	})
 }
 
 // states is what the proxy knows of a service's endpoints.

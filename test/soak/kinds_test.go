@@ -123,6 +123,7 @@ func (c *client) pipeline(k *conn) {
 		s := &sending{conn: k, goOn: make(chan bool, 1)}
 		s.done.Go(func() { _, s.err = k.conn.Write(wire) })
 		for i, e := range all {
+			k.raw.SetDeadline(time.Now().Add(patience))
 			r := k.receive(e, func() {})
 			if wrong := c.soak.judge(e, r); wrong != "" {
 				c.soak.say(fmt.Sprintf("pipelined, %d of %d", i+1, len(all)), wrong, e, r)
@@ -252,6 +253,9 @@ func (c *client) tunnel(k *conn) {
 	n, _, err := readContent(k.in, contentOf(e.token, upwards), -2, false)
 	if ok := s.end(); !ok || err != nil || n != length {
 		c.soak.fail("tunnel: %d of %d bytes came back: %v; sending: %v\norder: %s", n, length, err, s.err, e.text)
+		if isTimeout(err) {
+			c.soak.dump()
+		}
 		return
 	}
 	c.soak.checked.Add(1)

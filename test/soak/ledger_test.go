@@ -105,7 +105,7 @@ func (c *counts) String() string {
 // moments remembers when something happened that excuses a failure nearby.
 type moments struct {
 	mu   sync.Mutex
-	at   [256]time.Time
+	at   [1024]time.Time
 	next int
 }
 
@@ -116,15 +116,15 @@ func (m *moments) now() {
 	m.next++
 }
 
-// within reports whether it happened between two moments. One that fell out of memory is
-// older than all that are in it.
-func (m *moments) within(from, to time.Time) bool {
+// within counts how often it happened between two moments. What fell out of memory is
+// older than all that is in it.
+func (m *moments) within(from, to time.Time) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, at := range m.at {
 		if !at.IsZero() && !at.Before(from) && !at.After(to) {
-			return true
+			n++
 		}
 	}
-	return m.next > len(m.at) && from.Before(m.at[m.next%len(m.at)])
+	return n
 }

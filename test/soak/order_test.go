@@ -119,8 +119,8 @@ func pad(r *rand.Rand) int {
 
 // settle takes out what makes no sense together.
 func (o *order) settle(r *rand.Rand) {
-	if o.status == 503 && o.service == "wild" {
-		// It is asked for elsewhere, up to one who is dead and does not even say that.
+	if (o.status == 503 || o.act == resetHead) && o.service == "wild" {
+		// It is asked for elsewhere, and there who is left may be dead.
 		o.service = "calm"
 	}
 	switch o.act {
@@ -139,7 +139,7 @@ func (o *order) settle(r *rand.Rand) {
 		}
 	case resetBody:
 		if o.down == 0 || o.empty() {
-			o.act = resetHead
+			o.act = plainly
 			return
 		}
 		o.at = r.IntN(o.down)

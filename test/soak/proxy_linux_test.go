@@ -12,7 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	stdlog "log"
 	"math/big"
 	"net"
 	"net/http"
@@ -97,7 +97,7 @@ type mounted struct {
 }
 
 func mount(p *poise.Proxy, plain, secure net.Listener, t poise.TLS) server {
-	m := &mounted{http: http.Server{Handler: p, ErrorLog: log.New(io.Discard, "", 0)}}
+	m := &mounted{http: http.Server{Handler: p, ErrorLog: stdlog.New(io.Discard, "", 0)}}
 	m.done.Go(func() { m.http.Serve(plain) })
 	m.done.Go(func() { m.http.ServeTLS(secure, t.Certificates[0].Cert, t.Certificates[0].Key) })
 	return m

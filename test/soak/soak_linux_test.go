@@ -25,6 +25,8 @@ var (
 const (
 	// clients is how many make connections at a time.
 	clients = 32
+	// killers is how many endpoints of wild may be dead at a time.
+	killers = 2
 	// roundMax bounds how long is loaded before it is looked what is left.
 	roundMax = 2 * time.Minute
 	// failuresMax ends a soak: more say no more.
@@ -41,6 +43,7 @@ type soak struct {
 	trust     *tls.Config
 	endpoints []*endpoint
 	front     *front
+	log       *log
 	pages     []page
 
 	deaths, drops moments
@@ -81,6 +84,7 @@ func TestSoak(t *testing.T) {
 
 func run(t *testing.T, engine string, seed uint64, long time.Duration) {
 	s := &soak{t: t, seed: seed, began: time.Now(), pages: make([]page, numberH2(clientsH2))}
+	s.log = &log{soak: s}
 	// Whatever hangs, it does not hang for ever.
 	defer time.AfterFunc(long+long/2+5*time.Minute, func() { panic("the soak does not end") }).Stop()
 	s.papers = newPapers(t)
@@ -169,7 +173,7 @@ func (s *soak) round(number int, long time.Duration) {
 		group.Go(func() { c.speakH2(over) })
 	}
 	group.Go(func() { s.reload(chance(clients), over) })
-	for i := range 2 {
+	for i := range killers {
 		group.Go(func() { s.kill(i, chance(clients+1+i), over) })
 	}
 	group.Wait()
@@ -197,9 +201,9 @@ func (s *soak) kill(half int, r *rand.Rand, over func() bool) {
 		time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond)
 		s.deaths.now()
 		e.die()
+		s.deaths.now() // it may have taken a while
 		s.met.add("deaths")
 		time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
-		s.deaths.now()
 		if err := e.rise(); err != nil {
 			s.fail("%s does not come back: %v", e.name, err)
 			return
