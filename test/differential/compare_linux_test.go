@@ -51,11 +51,16 @@ func (s script) compared() (c comparison) {
 func (c comparison) compare(s [2]*stage) string {
 	var b strings.Builder
 	one, two := s[0].client, s[1].client
-	if !c.stuck(one, two) {
+	// A client that leaves with its last bytes has left before a loop looks at them: they may
+	// be good for less of a request, or of an answer to what is wrong with them, or for
+	// nothing. A goroutine deals with them and notices later.
+	less := func(one, two *peer) bool {
+		return s[0].atOnce && two.end != open && bytes.HasPrefix(c.plain(two.in), c.plain(one.in))
+	}
+	if !less(one, two) && !c.stuck(one, two) {
 		c.bytes(&b, s, "the client", one.in, two.in)
 	}
-	// A client that leaves with its last bytes has left before a loop looks at them: it may
-	// close without having read them, and then the kernel resets the connection.
+	// The kernel resets a connection that is closed before those bytes have been read.
 	if !(s[0].atOnce && one.end != open && two.end != open) && !one.holds {
 		c.ends(&b, s, "the client", one.end, two.end)
 	}
@@ -65,9 +70,7 @@ func (c comparison) compare(s [2]*stage) string {
 	for i := range min(len(s[0].conns), len(s[1].conns)) {
 		name := fmt.Sprintf("the endpoint's connection %d", i+1)
 		one, two := s[0].conns[i], s[1].conns[i]
-		// So it may send less of the request, or nothing. A goroutine notices later.
-		early := s[0].atOnce && two.end != open && bytes.HasPrefix(c.plain(two.in), c.plain(one.in))
-		if !early && !c.stuck(one, two) {
+		if !less(one, two) && !c.stuck(one, two) {
 			c.bytes(&b, s, name, one.in, two.in)
 		}
 		if !(c.spliced && two.end != open) && !one.holds {
@@ -90,20 +93,6 @@ func (c comparison) stuck(one, two *peer) bool {
 	}
 	got, want := c.plain(one.in), c.plain(two.in)
 	return one.held && one.end != open && two.end != open && (bytes.HasPrefix(got, want) || bytes.HasPrefix(want, got))
-}
-
-// overtaken reports whether the loop used a connection once more whose endpoint had sent FIN
-// right behind a response: it goes by the events of its turn, and learns of a FIN that comes
-// after them from the next. A goroutine asks the kernel. What follows is another story for
-// each of them: of a request that can be repeated only that it was sent twice.
-func (c comparison) overtaken(s [2]*stage) bool {
-	for i := range min(len(s[0].conns), len(s[1].conns)) {
-		one, two := s[0].conns[i], s[1].conns[i]
-		if one.hasty && one.end != open && two.end != open && len(one.in) > len(two.in) && bytes.HasPrefix(one.in, two.in) {
-			return true
-		}
-	}
-	return false
 }
 
 // ends compares how a connection has ended.

@@ -27,7 +27,6 @@ type peer struct {
 	end   end
 	holds bool // it does not read
 	held  bool // it did not for some time
-	hasty bool // it sent FIN with its last bytes
 
 	out    []byte // not taken by the kernel yet
 	finish bool   // FIN follows out

@@ -15,6 +15,9 @@ type pace struct {
 	// plays of a fuzzer do, or it would do little else than wait for the watchdog of the
 	// goroutine engine.
 	impatient bool
+
+	// orderly: the endpoint's steps are apart, all of them.
+	orderly bool
 }
 
 var (
@@ -35,7 +38,6 @@ type stage struct {
 	client *peer
 	conns  []*peer
 	last   int  // the connection that something came on last: the endpoint's steps go there
-	over   bool // the endpoint ends what comes
 	left   bool // the client has ended its side
 	atOnce bool // with the last bytes it sent
 }
@@ -43,7 +45,6 @@ type stage struct {
 // pump moves what can be moved.
 func (s *stage) pump(room []byte) (moved bool) {
 	for c := s.side.endpoint.accept(); c != nil; c = s.side.endpoint.accept() {
-		c.finish = s.over
 		s.conns = append(s.conns, c)
 		s.last = len(s.conns) - 1
 		moved = true
@@ -82,7 +83,7 @@ func (s *stage) take(st step) {
 	case clientSendsFIN:
 		p.finish, s.atOnce = true, true
 	case endpointSendsFIN:
-		p.finish, p.hasty = true, true
+		p.finish = true
 	case clientHolds, endpointHolds:
 		p.holds, p.held = !p.holds, true
 	}
@@ -106,6 +107,16 @@ func (s *stage) finish(st step) {
 	s.left = s.left || s.client.finish || s.client.fd < 0
 }
 
+// endpointEnds ends the endpoint's side of all connections, and reports whether there was one.
+func (s *stage) endpointEnds() (any bool) {
+	for _, c := range s.conns {
+		if !c.finish && c.fd >= 0 {
+			c.finish, any = true, true
+		}
+	}
+	return any
+}
+
 // read has everybody read: what a reset would discard has to have been taken.
 func (s *stage) read() {
 	s.client.holds = false
@@ -119,7 +130,7 @@ type result struct {
 	stages  [2]*stage
 	differs string
 	at      int  // the step after which they differed, from 1
-	ended   bool // early, for want of patience or because they have parted for good
+	ended   bool // early, for want of patience
 }
 
 // play plays a script, the same for both unless a test wants otherwise. It ends early where
@@ -135,6 +146,9 @@ func (r *rig) play(scripts [2]script, how pace) (res result, err error) {
 	defer r.clear(&res)
 	if err != nil {
 		return res, err
+	}
+	if how.orderly {
+		scripts = [2]script{scripts[0].orderly(), scripts[1].orderly()}
 	}
 	c := scripts[0].compared()
 	steps := max(len(scripts[0]), len(scripts[1]))
@@ -203,17 +217,17 @@ func (r *rig) end(c comparison, res *result, how pace) error {
 	if err := r.settle(res, how); err != nil {
 		return err
 	}
-	for _, s := range res.stages {
-		s.over = true
-		for _, p := range s.conns {
-			p.finish = true
+	for again := true; again; { // a pipelined request may come on a connection of its own each
+		again = false
+		for _, s := range res.stages {
+			again = s.endpointEnds() || again
 		}
-	}
-	if err := r.settle(res, how); err != nil {
-		return err
-	}
-	if goOn, err := r.await(c, res, how); !goOn {
-		return err
+		if err := r.settle(res, how); err != nil {
+			return err
+		}
+		if goOn, err := r.await(c, res, how); !goOn {
+			return err
+		}
 	}
 	for _, s := range res.stages {
 		s.left, s.client.finish = true, true
@@ -237,7 +251,7 @@ func (r *rig) await(c comparison, res *result, how pace) (goOn bool, err error) 
 		if res.differs = c.compare(res.stages); res.differs == "" {
 			return true, nil
 		}
-		if c.overtaken(res.stages) || how.impatient && res.stages[0].left && !c.ended {
+		if how.impatient && res.stages[0].left && !c.ended {
 			res.differs, res.ended = "", true
 			return false, nil
 		}

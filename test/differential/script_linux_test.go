@@ -167,6 +167,35 @@ func parse(input []byte) (s script) {
 	return s
 }
 
+// overtakes reports whether an endpoint may send something behind a response while the proxy
+// is about to send the next request on the same connection. Then it is chance whether the
+// proxy sees that in time: a loop goes by the events of its turn, a goroutine asks the
+// kernel, and neither can know what comes a moment later.
+func (s script) overtakes() bool {
+	requests, hasty := 0, false
+	for _, st := range s {
+		if st.verb.client() {
+			requests += bytes.Count(st.data, []byte("\r\n\r\n"))
+		}
+		hasty = hasty || st.verb == endpointSendsOn || st.verb == endpointSendsFIN
+	}
+	return hasty && requests > 1
+}
+
+// orderly is s with all of the endpoint's steps apart.
+func (s script) orderly() script {
+	s = slices.Clone(s)
+	for i := range s {
+		switch s[i].verb {
+		case endpointSendsOn:
+			s[i].verb = endpointSends
+		case endpointSendsFIN:
+			s[i].verb = endpointFIN
+		}
+	}
+	return s
+}
+
 // atOnce reports whether the client leaves with bytes that nobody has looked at.
 func (s script) atOnce() bool {
 	return slices.ContainsFunc(s, func(st step) bool { return st.verb == clientSendsFIN })
