@@ -34,7 +34,7 @@ type Client interface {
 	// End ends the response.
 	End(trailers []message.Field) error
 	// Upgrade writes the 101 head and gives the connection away, with what the client
-	// has sent already.
+	// has sent already. The request's slices are not valid afterwards.
 	Upgrade(r *message.Response) (engine.Stream, []byte, error)
 	// Sent reports whether Head or Upgrade has been called.
 	Sent() bool

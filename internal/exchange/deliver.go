@@ -110,11 +110,13 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	x.client.Unwatch(u.Stream)
 	message.DropHopByHop(r.Fields)
 	x.route.Rules.Response(r)
+	x.log.Own()
 	client, early, err := x.client.Upgrade(r)
 	if err != nil {
 		return clientError(err)
 	}
 	late := u.Early()
+	x.Request.Fields, r.Fields = nil, nil // a tunnel may be open for long
 	down := x.rt.Fork(func() { x.log.BytesOut = carry(client, u.Stream, late) })
 	x.upload.bytes += carry(u.Stream, client, early)
 	down.Wait()

@@ -45,7 +45,9 @@ type Exchange struct {
 	Service  string        // "" if no route matched
 
 	n        int
-	attempts [policy.AttemptsMax]Attempt
+	attempts [attemptsUsual]Attempt
+	more     []Attempt // all of them, once there are more than usual
+	text     []byte    // of Own
 }
 
 // An Attempt is the record of one try at one endpoint. Scheme and Address are kept apart
@@ -59,10 +61,17 @@ type Attempt struct {
 	Time    time.Duration // what the attempt took
 }
 
+// Own copies Method, Host and Path: what they are slices of may be used for something else.
+func (x *Exchange) Own() {
+	x.text = append(append(append(x.text[:0], x.Method...), x.Host...), x.Path...)
+	m := len(x.Method)
+	h := m + len(x.Host)
+	x.Method, x.Host, x.Path = x.text[:m:m], x.text[m:h:h], x.text[h:]
+}
+
 // Reset makes x empty again.
 func (x *Exchange) Reset() {
-	n := x.n
-	clear(x.attempts[:n])
+	clear(x.Attempts())
 	x.Client = netip.Addr{}
 	x.Method, x.Host, x.Path = nil, nil, nil
 	x.Protocol, x.Status, x.Reason = "", 0, ""
@@ -73,13 +82,28 @@ func (x *Exchange) Reset() {
 // Attempt adds an empty attempt and returns it for the caller to fill, until the next
 // call. Beyond policy.AttemptsMax the last one is overwritten.
 func (x *Exchange) Attempt() *Attempt {
-	if x.n < len(x.attempts) {
+	if x.n < policy.AttemptsMax {
 		x.n++
 	}
-	a := &x.attempts[x.n-1]
+	if x.n == len(x.attempts)+1 {
+		if x.more == nil {
+			x.more = make([]Attempt, policy.AttemptsMax)
+		}
+		copy(x.more, x.attempts[:])
+	}
+	a := &x.Attempts()[x.n-1]
 	*a = Attempt{}
 	return a
 }
 
+// attemptsUsual is how many attempts a record has room for from the start: thousands of
+// exchanges may wait, and few are repeated.
+const attemptsUsual = 2
+
 // Attempts returns the attempts added so far, in order. The slice is x's own.
-func (x *Exchange) Attempts() []Attempt { return x.attempts[:x.n] }
+func (x *Exchange) Attempts() []Attempt {
+	if x.n > len(x.attempts) {
+		return x.more[:x.n]
+	}
+	return x.attempts[:x.n]
+}

@@ -208,10 +208,11 @@ func (c *Conn) Content(wait bool, by time.Duration) ([]byte, error) {
 // Trailers are the response's trailer fields, after Content returned io.EOF.
 func (c *Conn) Trailers() []message.Field { return c.content.Trailers() }
 
-// Early gives away what was received behind a 101 head; the Conn is not read any more.
+// Early gives away what was received behind a 101 head, whose slices are not valid any more;
+// the Conn is not read any more, and holds no buffer.
 func (c *Conn) Early() []byte {
 	early := append([]byte(nil), c.in.Buffered()...)
-	c.in.Advance(len(early))
+	c.in.Drop()
 	c.Stream.SetReadDeadline(0)
 	c.Stream.SetWriteDeadline(0)
 	return early

@@ -95,7 +95,7 @@ func (c *Conn) Continue() error {
 }
 
 // Upgrade writes the 101 head and gives the connection away, with the bytes the client
-// has sent already.
+// has sent already. What the request's slices are in is given back: tunnels are open for long.
 func (c *Conn) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 	c.sent = true
 	c.last.Store(true)
@@ -105,7 +105,7 @@ func (c *Conn) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 		return nil, nil, err
 	}
 	early := append([]byte(nil), c.in.Buffered()...)
-	c.in.Advance(len(early))
+	c.in.Drop()
 	c.stream.SetReadDeadline(0)
 	c.stream.SetWriteDeadline(0)
 	return c.stream, early, nil
