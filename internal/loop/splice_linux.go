@@ -117,7 +117,7 @@ var _ engine.Splicer = (*loop)(nil)
 func (l *loop) Splice(dst, src engine.Stream, n int64, stall, by time.Duration) engine.Moved {
 	to, toOK := dst.(*stream)
 	from, fromOK := src.(*stream)
-	if !toOK || !fromOK || to.loop != l || from.loop != l {
+	if !toOK || !fromOK || to.loop != l || from.loop != l || to.tls != nil || from.tls != nil {
 		return engine.Moved{}
 	}
 	p := passage{loop: l, dst: to, src: from, left: n, stall: stall, by: by, readBy: from.readBy, writeBy: to.writeBy}

@@ -567,11 +567,17 @@ func TestAnUploadBreaksOff(t *testing.T) {
 func TestAnEndpointOfAnUploadDies(t *testing.T) {
 	for _, method := range []string{"POST", "PUT"} {
 		t.Run(method, func(t *testing.T) {
-			eachEngine(t, nil, func(c *net.TCPConn, _ *bufio.Reader, r *http.Request) bool {
+			die := func(c *net.TCPConn, _ *bufio.Reader, r *http.Request) bool {
 				io.CopyN(io.Discard, r.Body, 300_000)
 				c.SetLinger(0)
 				return false
-			}, func(s *subject) {
+			}
+			another := poise.Endpoint{URL: "http://" + endpoint(t, die)}
+			eachEngine(t, func(c *poise.Config) {
+				all := c.Services["all"]
+				all.Endpoints = append(all.Endpoints, another)
+				c.Services["all"] = all
+			}, die, func(s *subject) {
 				c, in := s.dial()
 				put(c, method, 8<<20, "")
 				go c.Write(make([]byte, 8<<20)) // ends with the connection
