@@ -24,7 +24,7 @@ var caddy = peer{
 			return caddyVersion[1:], nil
 		}
 		env := []string{"GOBIN=" + filepath.Dir(k.caddy()), "GOFLAGS=", "GOWORK=off"}
-		if _, err := k.run(env, "go", "install", "-trimpath", caddyPackage+"@"+caddyVersion); err != nil {
+		if _, err := k.run(env, "go", "install", caddyPackage+"@"+caddyVersion); err != nil {
 			return "", err
 		}
 		return caddyVersion[1:], nil
@@ -48,7 +48,7 @@ func startCaddy(t *testing.T, k *kit, s setup) *rig.Process {
 		"handler":        "reverse_proxy",
 		"upstreams":      upstreams,
 		"load_balancing": object{"selection_policy": object{"policy": "round_robin"}},
-		"transport": object{"protocol": "http", "compression": false,
+		"transport": object{"protocol": "http", "compression": false, "dial_timeout": "5s",
 			"keep_alive": object{"enabled": true, "max_idle_conns": 0, "max_idle_conns_per_host": max(1024, s.Pool), "idle_timeout": "300s"}},
 		"headers": object{"request": object{"set": object{"X-Real-Ip": []string{"{http.request.remote.host}"}}}},
 	}}

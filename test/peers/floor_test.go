@@ -24,7 +24,8 @@ var floor = peer{
 		if _, err := k.run(nil, cc, "-O2", "-o", k.floor, source); err != nil {
 			return "", err
 		}
-		return k.version(`\) (\S+)`, cc, "--version")
+		version, err := k.version(`\) (\S+)`, cc, "--version")
+		return "cc " + version, err
 	},
 	start: func(t *testing.T, k *kit, s setup) *rig.Process {
 		args := []string{port(s.Listen)}

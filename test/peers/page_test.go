@@ -125,7 +125,7 @@ const method = `## Method
 * **In turns.** A round has one turn of each proxy, a second or two, after a time to warm up. Several rounds, so that whatever else the machine does hits all.
 * **CPU per request** is the processor time of the proxy's process in user and system mode, by the kernel's own accounting, divided by the requests that were answered. Noise only ever adds, so the least of all rounds counts. Digits of two runs differ by up to 15 %; compare within one table.
 * **requests/s** is the most of all rounds, and bounded by the clients' core if the column *core*, the share of its core that the proxy used, is below 95 %. Then it says little about the proxy.
-* **p50 and p99** are the median over the rounds. Latency counts from the instant at which a request was due, so that a proxy gains nothing by holding requests up. Where connections never pause, latency is that of a queue: only the section Latency is about latency.
+* **p50 and p99** are the median over the rounds. Latency counts from the instant at which a request was due, so that a proxy gains nothing by holding requests up. Where connections never pause, latency is that of a queue: only the section Latency is about latency. *Client late* there is the p99 of what the client itself was late by, which is in the others' figures: above a tenth of them, the machine was busy.
 * **The same for all.** Two endpoints unless said otherwise. All keep their connections to endpoints, and add X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Real-IP. TLS is 1.3 with TLS_AES_128_GCM_SHA256 and X25519. Everything else is as each does it by default, or in the table below; every line of configuration is in [test/peers](../test/peers/doc.go).
 
 `
@@ -147,7 +147,7 @@ func (s scenario) tables(o outcome) string {
 		var b strings.Builder
 		for _, v := range s.variants {
 			fmt.Fprintf(&b, "### %s\n\n%s", v.name, s.table(o, []column{{"requests/s", v.name, offered, grouped},
-				{"p50, ms", v.name, p50, millis}, {"p99, ms", v.name, p99, millis}, {"p99.9, ms", v.name, p999, millis}}))
+				{"p50, ms", v.name, p50, millis}, {"p99, ms", v.name, p99, millis}, {"p99.9, ms", v.name, p999, millis}, {"client late, ms", v.name, late, millis}}))
 		}
 		return b.String()
 	case viewMemory:

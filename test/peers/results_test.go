@@ -115,6 +115,7 @@ var (
 	p50     = figure{func(t turn) float64 { return micros(t.P50) }, median}
 	p99     = figure{func(t turn) float64 { return micros(t.P99) }, median}
 	p999    = figure{func(t turn) float64 { return micros(t.P999) }, median}
+	late    = figure{func(t turn) float64 { return micros(t.Late) }, median}
 	memory  = figure{func(t turn) float64 { return t.Bytes }, least}
 	busy    = figure{func(t turn) float64 { return 100 * float64(t.CPU) / float64(t.Elapsed) }, most}
 )
