@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of a client: longer is a failure.
-const patience = 40 * time.Second
+const patience = 90 * time.Second
 
 // A conn is a client's connection.
 type conn struct {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // clientsH2 speak HTTP/2, over connections that a TLS listener hands on to net/http. Their
@@ -73,6 +74,12 @@ func (c *client) askH2(t *http.Transport) {
 	r := c.answerH2(t, q, e)
 	if e.act == early && r.status == 0 && errors.Is(r.err, errHeadless) {
 		c.soak.met.add("early responses that HTTP/2 lost")
+		return
+	}
+	if r.status == 0 && e.heads.Load() == 0 && strings.Contains(fmt.Sprint(r.err), "GOAWAY") {
+		// The connection was about to be closed, and what was not begun may be sent again
+		// (RFC 9113 §6.8).
+		c.soak.met.add("requests that HTTP/2 sent away")
 		return
 	}
 	if wrong := c.soak.judge(e, r); wrong != "" {
