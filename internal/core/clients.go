@@ -29,7 +29,7 @@ type list struct {
 type client struct {
 	breaker
 	next, prev *client
-	worker     int
+	worker     int32
 	state      atomic.Uint32
 }
 
@@ -53,7 +53,7 @@ func (c *clients) open(p *Proxy) {
 
 // enter notes a client of that worker, which b breaks off.
 func (c *clients) enter(e *client, worker int, b breaker) {
-	e.breaker, e.worker = b, worker
+	e.breaker, e.worker = b, int32(worker)
 	l := &c.lists[worker]
 	l.mu.Lock()
 	e.prev, e.next = l.root.prev, &l.root

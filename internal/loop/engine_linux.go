@@ -90,7 +90,9 @@ func (e *Engine) Adopt(conn net.Conn, serve Serve) error {
 	}
 	to := e.emptiest()
 	to.clients.Add(1)
-	if !to.mail.post(&arrival{fd: fd, kind: kind, remote: remoteOf(conn), serve: serve}) {
+	a := &arrival{fd: fd, kind: kind, remote: remoteOf(conn), serve: serve}
+	a.run = a.arrive
+	if !to.mail.post(a) {
 		to.clients.Add(-1)
 		closeFD(fd)
 		return engine.ErrStopping

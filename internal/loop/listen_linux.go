@@ -199,7 +199,8 @@ func (x *listener) expire(time.Duration) {
 
 // hand gives a connection to the loop that shall have it.
 func (x *listener) hand(fd int) {
-	a := &arrival{fd: fd, kind: x.owner.kind, serve: x.owner.serve}
+	a := x.loop.arrival()
+	a.fd, a.kind, a.serve = fd, x.owner.kind, x.owner.serve
 	if a.kind == tcp {
 		a.remote = addrPort(&x.addr)
 	}
@@ -221,6 +222,23 @@ type arrival struct {
 	remote netip.AddrPort
 	serve  Serve
 	stream *stream
+	run    func() // made once
+}
+
+// arrivalsMax bounds the arrivals that are kept to be used again: as many as are accepted in
+// a row.
+const arrivalsMax = acceptMost
+
+// arrival is one to be filled in: connections come by the thousand.
+func (l *loop) arrival() *arrival {
+	if n := len(l.arrivals); n > 0 {
+		a := l.arrivals[n-1]
+		l.arrivals = l.arrivals[:n-1]
+		return a
+	}
+	a := &arrival{}
+	a.run = a.arrive
+	return a
 }
 
 func (a *arrival) open(l *loop) {
@@ -235,7 +253,14 @@ func (a *arrival) open(l *loop) {
 	l.start(a.run, nil, s)
 }
 
-func (a *arrival) run() { a.serve(a.stream.loop, a.stream, a.remote) }
+func (a *arrival) arrive() {
+	s, serve, remote := a.stream, a.serve, a.remote
+	a.stream, a.serve, a.remote = nil, nil, netip.AddrPort{}
+	if l := s.loop; len(l.arrivals) < arrivalsMax {
+		l.arrivals = append(l.arrivals, a)
+	}
+	serve(s.loop, s, remote)
+}
 
 // addrPort reads an address as accept wrote it.
 func addrPort(a *unix.RawSockaddrAny) netip.AddrPort {

@@ -26,22 +26,23 @@ type loop struct {
 	clients atomic.Int32 // connections of clients, and those on their way here. From anywhere
 	mail    mailbox      // from anywhere
 
-	now     time.Duration // when the present task was resumed
-	yielded time.Duration // when goroutines last had a chance
-	poller  poller
-	slots   slots
-	timers  timers
-	ready   queue
-	current *task
-	running atomic.Pointer[task] // current, for Engine.Watch; nil if nobody watches
-	budget  int                  // of current
-	alive   int                  // tasks that have not returned
-	spare   []*task              // coroutines without work
-	leaving []int                // descriptors to be closed before the next turn
-	pipes   pipes
-	buffers buffers
-	shakes  int     // handshakes worked on since events were looked at
-	shaking []*task // that wait for others to be worked on
+	now      time.Duration // when the present task was resumed
+	yielded  time.Duration // when goroutines last had a chance
+	poller   poller
+	slots    slots
+	timers   timers
+	ready    queue
+	current  *task
+	running  atomic.Pointer[task] // current, for Engine.Watch; nil if nobody watches
+	budget   int                  // of current
+	alive    int                  // tasks that have not returned
+	spare    []*task              // coroutines without work
+	leaving  []int                // descriptors to be closed before the next turn
+	arrivals []*arrival           // to be used again
+	pipes    pipes
+	buffers  buffers
+	shakes   int     // handshakes worked on since events were looked at
+	shaking  []*task // that wait for others to be worked on
 
 	stopping bool
 	over     bool
