@@ -5,6 +5,7 @@ package wire
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -20,9 +21,9 @@ var ErrHeadTooLarge = errors.New("head too large")
 // it, so that a response of up to 16 KiB leaves in one write.
 const outBytes = limits.RelayBytes + 4<<10
 
-// headBytes is the first read buffer for what begins with a head that stays pinned for the
-// whole exchange: most requests fit, and thousands of exchanges may wait.
-const headBytes = 2 << 10
+// headSizes are the buffers for a head that stays pinned for the whole exchange: thousands
+// of exchanges may wait, and most heads are small.
+var headSizes = [...]int{256, 512, 1 << 10, 2 << 10, 4 << 10}
 
 // freeMin is the least room for content beside a pinned head before the buffer grows.
 const freeMin = 4 << 10
@@ -32,7 +33,7 @@ const chunkOverhead = 32
 
 // Buffers of the common sizes are recycled; larger ones are left to the collector.
 var (
-	headBuffers  = sync.Pool{New: func() any { b := make([]byte, headBytes); return &b }}
+	headBuffers  [len(headSizes)]sync.Pool
 	readBuffers  = sync.Pool{New: func() any { b := make([]byte, limits.RelayBytes); return &b }}
 	writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBytes); return &b }}
 )
@@ -41,7 +42,7 @@ var (
 // value with a Stream is ready. It is used by one task at a time.
 type Reader struct {
 	Stream engine.Stream
-	Pinned bool // what is read first is a head, of a common size, that will be pinned
+	Pinned bool // what is read first is a head that will be pinned: it is moved to where it fits
 
 	buf  []byte  // nil while nothing is buffered and nobody reads
 	home *[]byte // the recycled array below buf, nil if buf is of no common size
@@ -78,12 +79,11 @@ func (b *Reader) Fill() error {
 		if err := b.Stream.Await(); err != nil {
 			return err
 		}
-		from := &readBuffers
-		if b.Pinned && b.head == nil {
-			from = &headBuffers
-		}
-		b.home = from.Get().(*[]byte)
+		b.home = readBuffers.Get().(*[]byte)
 		b.buf, b.r, b.w, b.pin = *b.home, 0, 0, 0
+		if b.Pinned && b.head == nil {
+			return b.first()
+		}
 	}
 	if b.r == b.w {
 		b.r, b.w = b.pin, b.pin
@@ -99,6 +99,31 @@ func (b *Reader) Fill() error {
 		return nil
 	}
 	return err
+}
+
+// first reads what begins with a head, and moves it to a buffer in which it fits. There may
+// be no room for more then, as for the rest of the head: makeRoom sees to that.
+func (b *Reader) first() error {
+	n, err := b.Stream.Read(b.buf)
+	if n == 0 {
+		return err
+	}
+	b.w = n
+	for i, size := range headSizes {
+		if n > size {
+			continue
+		}
+		home, _ := headBuffers[i].Get().(*[]byte)
+		if home == nil {
+			p := make([]byte, size)
+			home = &p
+		}
+		copy(*home, b.buf[:n])
+		recycle(b.home)
+		b.buf, b.home = *home, home
+		break
+	}
+	return nil
 }
 
 // makeRoom moves the unread bytes down to the pin, or into a larger array if that gains
@@ -166,11 +191,11 @@ func recycle(b *[]byte) {
 	if invariants.Enabled {
 		invariants.Poison(*b)
 	}
-	if len(*b) == headBytes {
-		headBuffers.Put(b)
-	} else {
+	if len(*b) == limits.RelayBytes {
 		readBuffers.Put(b)
+		return
 	}
+	headBuffers[slices.Index(headSizes[:], len(*b))].Put(b)
 }
 
 // A Writer gathers what is to be written and writes it at Flush, or sooner when it does

@@ -129,11 +129,13 @@ func TestReaderHoldsNothingWhileIdle(t *testing.T) {
 // While an exchange waits, its client's head is all that is held, and of a common size that
 // is not much; content passes by it through a larger buffer.
 func TestAWaitingHeadIsSmall(t *testing.T) {
-	b := Reader{Stream: &pieces{left: make([]byte, 100_000), r: rand.New(rand.NewPCG(1, 1))}, Pinned: true}
-	if err := b.Fill(); err != nil || len(b.buf) != headBytes {
-		t.Fatal(len(b.buf), err)
+	s := &pieces{left: make([]byte, 300), r: rand.New(rand.NewPCG(1, 1))}
+	b := Reader{Stream: s, Pinned: true}
+	if err := b.Fill(); err != nil || len(b.buf) > 512 {
+		t.Fatal(len(b.buf), len(b.Buffered()), err)
 	}
 	b.Pin(1)
+	s.left = make([]byte, 100_000)
 	for n := 0; n < 50_000; n += len(b.Buffered()) {
 		b.Advance(len(b.Buffered()))
 		if err := b.Fill(); err != nil {
@@ -145,7 +147,7 @@ func TestAWaitingHeadIsSmall(t *testing.T) {
 	}
 	b.Advance(len(b.Buffered()))
 	b.Release()
-	if b.buf != nil || b.head == nil || len(*b.head) != headBytes {
+	if b.buf != nil || b.head == nil {
 		t.Errorf("%d bytes beside the head are held", len(b.buf))
 	}
 	b.Unpin()
