@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,9 @@ type load struct {
 	latency   histogram
 	late      histogram
 	resumed   int
-	connected int // so far, over all
+	resting   bool    // no request is sent
+	parked    []*task // wait for the end of that
+	connected int     // so far, over all
 	errors    int
 	first     error
 
@@ -127,19 +130,27 @@ func (ld *load) turn() (r Result, err error) {
 	if err := ld.warmUp(); err != nil {
 		return r, err
 	}
+	if err := ld.rest(); err != nil {
+		return r, err
+	}
+	r.Before = ld.latency.n
 	ld.latency, ld.late, ld.resumed = histogram{}, histogram{}, 0
 	var before, after usage
-	began := time.Now()
 	if before, err = ld.usage(); err != nil {
 		return r, err
 	}
+	began := time.Now()
+	ld.goOn()
 	if err := ld.until(began.Add(ld.Time)); err != nil {
 		return r, err
 	}
-	if after, err = ld.usage(); err != nil {
+	if err := ld.rest(); err != nil {
 		return r, err
 	}
 	r.Elapsed = time.Since(began)
+	if after, err = ld.usage(); err != nil {
+		return r, err
+	}
 	ld.unanswered()
 	return ld.result(r, before, after), nil
 }
@@ -191,6 +202,55 @@ func (ld *load) warmUp() error {
 			return nil
 		}
 	}
+}
+
+// restMax bounds the wait for the last answers.
+const restMax = 15 * time.Second
+
+// rest has the clients of a closed loop send nothing more and returns when all answers are
+// there, so that what the proxy did is what was answered: with 8,000 connections, a third
+// of a second's requests may be under way. An open loop goes on, whatever happens.
+func (ld *load) rest() error {
+	if ld.Kind == Open || ld.errors >= errorsMax {
+		return nil
+	}
+	ld.resting = true
+	end := time.Now().Add(restMax)
+	err := ld.loop.run(func(now time.Time) time.Time {
+		if len(ld.parked) == len(ld.tasks) || ld.errors >= errorsMax || now.After(end) {
+			return now
+		}
+		return now.Add(2 * time.Millisecond) // looks again
+	})
+	if err == nil && len(ld.parked) < len(ld.tasks) && ld.errors == 0 {
+		err = fmt.Errorf("%d requests without an answer after %v", len(ld.tasks)-len(ld.parked), restMax)
+	}
+	return err
+}
+
+// goOn ends a rest.
+func (ld *load) goOn() {
+	all := ld.parked
+	ld.resting, ld.parked = false, nil
+	for _, t := range all {
+		t.next()
+	}
+}
+
+// gate is where clients rest, between two requests.
+func (ld *load) gate(t *task) error {
+	if !ld.resting {
+		return nil
+	}
+	ld.parked = append(ld.parked, t)
+	if err := t.await(0); err != nil {
+		return err
+	}
+	if ld.resting {
+		ld.parked = slices.DeleteFunc(ld.parked, func(p *task) bool { return p == t })
+		return errors.New("an idle connection was reset")
+	}
+	return nil
 }
 
 // until runs the loop up to an instant.
@@ -296,6 +356,9 @@ func (ld *load) closed(t *task) error {
 	}
 	buf := make([]byte, headMax)
 	for {
+		if err := ld.gate(t); err != nil {
+			return err
+		}
 		began := time.Now()
 		if err := ld.do(rw, buf); err != nil {
 			return err
@@ -307,6 +370,9 @@ func (ld *load) closed(t *task) error {
 // fresh is one connection. The proxy ends it, so that the client is left with no port that
 // has to rest.
 func (ld *load) fresh(t *task) error {
+	if err := ld.gate(t); err != nil {
+		return err
+	}
 	began := time.Now()
 	rw, resumed, err := ld.connect(t)
 	if err != nil {
@@ -369,12 +435,7 @@ func (ld *load) send(now time.Time) {
 
 // forget takes a connection out of those that are free.
 func (ld *load) forget(c *client) {
-	for i, f := range ld.free {
-		if f == c {
-			ld.free = append(ld.free[:i], ld.free[i+1:]...)
-			return
-		}
-	}
+	ld.free = slices.DeleteFunc(ld.free, func(f *client) bool { return f == c })
 }
 
 // unanswered counts requests that were due and never sent, with what they have waited so

@@ -48,6 +48,7 @@ const Cipher = "TLS_AES_128_GCM_SHA256"
 // A Result is what came of a Command.
 type Result struct {
 	Requests int           `json:",omitempty"` // answered in the time that counts
+	Before   int           `json:",omitempty"` // answered before it
 	Elapsed  time.Duration `json:",omitempty"` // that time
 	CPU      time.Duration `json:",omitempty"` // of the proxy in it
 	Own      time.Duration `json:",omitempty"` // processor time of the stage in it

@@ -79,6 +79,25 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// TestNothingIsUnderWay: when a turn is over, whatever the endpoint was asked is answered,
+// and counted, or was so before.
+func TestNothingIsUnderWay(t *testing.T) {
+	for _, kind := range []string{Closed, Fresh} {
+		s, _ := newTestServer(t)
+		l := listener(t)
+		var asked atomic.Int64
+		serve(t, l, func(n int64) {
+			asked.Store(n)
+			time.Sleep(time.Millisecond)
+		})
+		c := command(kind, l.Addr().String())
+		c.Connections, c.Warm = 300, 0
+		if r := mustDo(t, s, c); int64(r.Before+r.Requests) != asked.Load() || r.Requests == 0 {
+			t.Errorf("%s: %d and %d answers, %d requests", kind, r.Before, r.Requests, asked.Load())
+		}
+	}
+}
+
 // An open loop sends at its rate.
 func TestRate(t *testing.T) {
 	s, a := newTestServer(t)
