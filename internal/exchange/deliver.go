@@ -4,10 +4,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/upstream"
-	"github.com/poise-lb/poise/internal/wire"
 )
 
 // deliver passes the endpoint's response on to the client.
@@ -69,7 +67,7 @@ func (x *Exchange) spliceDown(u *upstream.Conn) (useless bool, fault *Error) {
 	if x.route.Whole {
 		by = x.deadline
 	}
-	m := x.splice(x.client, u, by)
+	m := x.splice(x.client, u, spliceMin, by)
 	x.log.BytesOut += m.Given
 	switch {
 	case m.WriteErr != nil:
@@ -97,66 +95,4 @@ func isEventStream(r *message.Response) bool {
 	v, ok := message.GetKind(r.Fields, message.ContentType)
 	const name = "text/event-stream"
 	return ok && len(v) >= len(name) && message.EqualFold(v[:len(name)], name)
-}
-
-// tunnel carries bytes both ways after 101 (Switching Protocols), until both sides have
-// ended, or one has failed.
-func (x *Exchange) tunnel(u *upstream.Conn) *Error {
-	r := &x.response
-	if !offered(x.Request.Upgrade, r.Upgrade) {
-		return errUnasked
-	}
-	x.endUpload(u)
-	x.client.Unwatch(u.Stream)
-	message.DropHopByHop(r.Fields)
-	x.route.Rules.Response(r)
-	x.log.Own()
-	client, early, err := x.client.Upgrade(r)
-	if err != nil {
-		return clientError(err)
-	}
-	late := u.Early()
-	x.Request.Fields, r.Fields = nil, nil // a tunnel may be open for long
-	down := x.rt.Fork(func() { x.log.BytesOut = carry(client, u.Stream, late) })
-	x.upload.bytes += carry(u.Stream, client, early)
-	down.Wait()
-	return nil
-}
-
-// offered reports whether the client has asked for the protocol that the endpoint has
-// switched to: any other is nobody's to choose (RFC 9110 §7.8).
-func offered(asked, chosen []byte) bool {
-	protocol, rest := message.NextToken(chosen)
-	for ; protocol != nil; protocol, rest = message.NextToken(rest) {
-		if !message.HasToken(asked, string(protocol)) {
-			return false
-		}
-	}
-	return asked != nil && chosen != nil
-}
-
-// carry copies from src to dst, first what was read already, and passes the end on: a
-// FIN as a FIN, anything else by breaking both.
-func carry(dst, src engine.Stream, first []byte) (n int64) {
-	b := wire.Reader{Stream: src}
-	defer b.Drop()
-	for data := first; ; data = b.Buffered() {
-		if len(data) > 0 {
-			if _, err := dst.Write(data); err != nil {
-				src.Interrupt(err)
-				return n
-			}
-			n += int64(len(data))
-		}
-		b.Advance(len(b.Buffered()))
-		b.Release()
-		switch err := b.Fill(); {
-		case err == io.EOF:
-			dst.CloseWrite()
-			return n
-		case err != nil:
-			dst.Interrupt(err)
-			return n
-		}
-	}
 }

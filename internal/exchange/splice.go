@@ -22,10 +22,10 @@ type side interface {
 }
 
 // splice moves content from one side to the other past this program, if the engine can do
-// that with these two, and there is enough of it. What was buffered must be gone. by
-// bounds the reading, zero: not at all. What is left then goes by copying; if nothing
+// that with these two, and at least so much of it is left. What was buffered must be gone.
+// by bounds the reading, zero: not at all. What is left then goes by copying; if nothing
 // was moved, everything should.
-func (x *Exchange) splice(to, from any, by time.Duration) engine.Moved {
+func (x *Exchange) splice(to, from any, least int64, by time.Duration) engine.Moved {
 	rt, can := x.rt.(engine.Splicer)
 	source, has := from.(side)
 	sink, takes := to.(side)
@@ -34,7 +34,7 @@ func (x *Exchange) splice(to, from any, by time.Duration) engine.Moved {
 	}
 	src, left := source.Source()
 	dst := sink.Sink()
-	if left < spliceMin || dst == nil {
+	if left < least || dst == nil {
 		return engine.Moved{}
 	}
 	m := rt.Splice(dst, src, left, x.table.Stall, by)

@@ -144,7 +144,11 @@ func (x *Exchange) runUpload(u *upstream.Conn) {
 // does, over that the upload has failed.
 func (x *Exchange) spliceUp(u *upstream.Conn) (useless, over bool) {
 	p := &x.upload
-	m := x.splice(u, x.client, 0)
+	least := int64(spliceMin)
+	if !p.lost && idempotent(x.Request.Method) { // what fits is kept, for another attempt
+		least = max(least, int64(limits.ReplayBytesMax-len(p.kept))+1)
+	}
+	m := x.splice(u, x.client, least, 0)
 	p.bytes += m.Taken
 	if m.Taken > 0 {
 		p.begun, p.lost, p.kept = true, true, p.kept[:0]

@@ -86,14 +86,16 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 	if change.Forget {
 		m.window.Reset()
 	}
+	healthy := s.healthy
 	s.mirror(m)
 	if !change.Moved() && doubtful == m.machine.Doubtful() {
 		return
 	}
 	s.dirty = true
 	mayHelp := m.counted || m.machine.State() == health.HalfOpen || m.machine.Doubtful() && s.set.PanicThreshold > 0
-	if mayHelp && len(s.view.Load().usable) == 0 {
-		s.urgent = true // requests are refused for want of it
+	switch {
+	case mayHelp && len(s.view.Load().usable) == 0, healthy > 0 && s.healthy == 0:
+		s.urgent = true // requests are refused for want of it, or of panic mode
 	}
 	s.wake.Set()
 	if change.Moved() {

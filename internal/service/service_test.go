@@ -44,6 +44,31 @@ func TestAStaticServiceIsReadyAtOnce(t *testing.T) {
 	})
 }
 
+// When probes eject the last endpoints in a row, somebody is picked all the time: panic mode
+// does not wait for the next build's time.
+func TestPanicModeLeavesNoGap(t *testing.T) {
+	onStage(t, Settings{Check: &Check{Interval: 200 * time.Millisecond}}, func(st *stage) {
+		all := addresses(4)
+		st.Update(specs(all...))
+		st.AwaitReady(st.rt, 0)
+		st.plant.set(errIll, all...)
+		for end := st.rt.Now() + 3*time.Second; st.rt.Now() < end; time.Sleep(time.Millisecond) {
+			if e := st.Pick(&policy.Attempt{Rand: 2}); e == nil {
+				t.Fatalf("nobody is picked, %d of 4 healthy, panic mode %v", st.healthyNow(), st.Panic())
+			}
+		}
+		if !st.Panic() {
+			t.Error("no panic mode, so this shows nothing")
+		}
+	})
+}
+
+func (st *stage) healthyNow() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.healthy
+}
+
 func TestFirstVerdictBeforeFirstTraffic(t *testing.T) {
 	onStage(t, Settings{Check: everySecond}, func(st *stage) {
 		st.plant.set(errHole, a) // delays nobody

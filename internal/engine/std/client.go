@@ -158,7 +158,8 @@ func (c *client) Head(r *message.Response) error {
 	case r.Body == message.Length:
 		h["Content-Length"] = []string{strconv.FormatInt(r.Length, 10)}
 	case r.Body == message.NoBody:
-		if told, ok := message.GetKind(r.Fields, message.ContentLength); ok && (c.r.Method == "HEAD" || r.Status == 304) {
+		// net/http ends a 304 of HTTP/2 as if it had content, which clients then miss.
+		if told, ok := message.GetKind(r.Fields, message.ContentLength); ok && (c.r.Method == "HEAD" || r.Status == 304 && c.r.ProtoMajor == 1) {
 			h["Content-Length"] = []string{string(told)}
 		}
 	}
