@@ -64,11 +64,11 @@ func (o *order) String() string {
 // idempotent reports whether the request may be sent twice.
 func (o *order) idempotent() bool { return o.method != "POST" }
 
-// replayed is the content from which on a proxy need not keep it for another attempt.
+// replayed is the most content that a proxy has to keep for another attempt.
 const replayed = 64 << 10
 
 // repeatable reports whether the request can be sent again once it was sent whole.
-func (o *order) repeatable() bool { return o.idempotent() && o.up < replayed }
+func (o *order) repeatable() bool { return o.idempotent() && o.up <= replayed }
 
 // empty reports whether the response has no content, whatever its fields say.
 func (o *order) empty() bool { return o.method == "HEAD" || o.status == 204 || o.status == 304 }
