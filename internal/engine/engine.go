@@ -95,7 +95,8 @@ type Signal interface {
 // A Runtime runs tasks: a task is a goroutine or a coroutine. All methods but Now and
 // Rand are called from a task of this runtime.
 type Runtime interface {
-	// Now is the present instant on the runtime's monotonic clock; it starts above zero.
+	// Now is the present instant on the runtime's monotonic clock; it starts above zero. It
+	// may stand still while a task runs, and moves on when the task waits.
 	Now() time.Duration
 
 	// Rand returns 64 random bits.
@@ -120,6 +121,7 @@ type Runtime interface {
 	// Watch arranges that, until Unwatch, up is interrupted with ErrClientGone when
 	// client's peer ends its side (FIN or reset), also behind bytes nobody read yet.
 	// After Unwatch returns, no interrupt of that Watch is still to come.
+	// One stream at a time watches a client.
 	Watch(client, up Stream)
 	Unwatch(client, up Stream)
 

@@ -19,6 +19,18 @@
 //
 // Engine.Watch finds out who breaks the first two.
 //
+// # TLS
+//
+// A TLS makes a Stream under TLS of one that is not. A full handshake of TLS 1.3 (X25519
+// with ML-KEM) costs a server about 450 µs with a key on P-256, 800 µs on P-384 and 1.5 ms
+// with 2,048 bits of RSA; a resumed one 370 µs. What takes so long of the latter two is the
+// signature, and that is computed on a few goroutines, half as many as there are
+// processors: the client waits for it, the loop does not. Of the rest, a loop does only
+// some between two looks at its connections.
+//
+// A connection that waits for the next request costs 7 KiB, after records of full size 14:
+// buffers, keys and state of crypto/tls, but for 400 bytes. It has no coroutine.
+//
 // Now is the instant at which the calling task was resumed: it stands still while the
 // task runs, and costs next to nothing.
 package loop

@@ -12,13 +12,12 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
-	"golang.org/x/sys/unix"
 )
 
 // shakesMost is how many messages of handshakes a loop works on between two looks at what
-// else has happened. Each may cost some hundred microseconds, and many clients may come at
-// once: those who have shaken hands are not to wait for them all.
-const shakesMost = 4
+// else has happened. One may cost 400 µs, and many clients may come at once: those who have
+// shaken hands are not to wait for them all.
+const shakesMost = 2
 
 // A TLS is how the connections of one listener are secured. One of them serves any number
 // of loops, and other engines by its Config.
@@ -246,44 +245,4 @@ func (r *replayed) SyscallConn() (syscall.RawConn, error) {
 // CloseWrite sends FIN.
 func (r *replayed) CloseWrite() error {
 	return r.Conn.(interface{ CloseWrite() error }).CloseWrite()
-}
-
-// What crypto/tls and those it asks may want to know of a connection.
-
-func (w *wire) LocalAddr() net.Addr  { return address(unix.Getsockname(int(w.s.fd))) }
-func (w *wire) RemoteAddr() net.Addr { return address(unix.Getpeername(int(w.s.fd))) }
-
-func address(a unix.Sockaddr, err error) net.Addr {
-	switch a := a.(type) {
-	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-	case *unix.SockaddrInet6:
-		at := &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-		if a.ZoneId != 0 {
-			at.Zone = fmt.Sprint(a.ZoneId)
-		}
-		return at
-	case *unix.SockaddrUnix:
-		return &net.UnixAddr{Name: a.Name, Net: "unix"}
-	}
-	return &net.TCPAddr{}
-}
-
-// The deadlines of crypto/tls are not ours: it sets them around an alert, which does not
-// wait. Nor does it close: who serves the connection does.
-
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
-func (w *wire) Close() error                     { return nil }
-
-// below is the stream on which s is spoken, which may be s; nil: another driver's.
-func below(s engine.Stream) *stream {
-	switch s := s.(type) {
-	case *stream:
-		return s
-	case *secure:
-		return s.s
-	}
-	return nil
 }

@@ -27,16 +27,6 @@ type Secured interface {
 	ConnectionState() tls.ConnectionState
 }
 
-// errWait is what crypto/tls is told when nothing has come. That it is temporary makes
-// crypto/tls keep the part of a record that it has.
-var errWait error = waitError{}
-
-type waitError struct{}
-
-func (waitError) Error() string   { return "nothing has come yet" }
-func (waitError) Timeout() bool   { return false }
-func (waitError) Temporary() bool { return true }
-
 var errDebts = errors.New("the peer has us answer, and does not read the answers")
 
 // A secure is TLS over a stream. After the handshake no call into crypto/tls waits, so
@@ -304,54 +294,13 @@ func (t *secure) Abort() {
 	t.s.Abort()
 }
 
-// A wire is a secure as what crypto/tls speaks over.
-type wire secure
-
-func (w *wire) Read(p []byte) (n int, err error) {
-	t := (*secure)(w)
-	if t.shake != nil {
-		n, err = t.shake.read(p)
-	} else {
-		n, err = t.s.take(p)
+// below is the stream on which s is spoken, which may be s; nil: another driver's.
+func below(s engine.Stream) *stream {
+	switch s := s.(type) {
+	case *stream:
+		return s
+	case *secure:
+		return s.s
 	}
-	t.follow(p[:n])
-	return n, err
+	return nil
 }
-
-// Write takes everything.
-func (w *wire) Write(p []byte) (int, error) {
-	if w.s.flags&closed != 0 {
-		return 0, engine.ErrClosed
-	}
-	if w.out == nil {
-		w.out = w.s.loop.buffers.take()
-	}
-	w.out = append(w.out, p...)
-	return len(p), nil
-}
-
-// follow counts records, and where in one the bytes that came end. A record starts with
-// its type, a version, and its length (RFC 8446 §5.1).
-func (t *secure) follow(p []byte) {
-	for len(p) > 0 {
-		if t.left > 0 {
-			n := min(int(t.left), len(p))
-			p = p[n:]
-			if t.left -= uint16(n); t.left == 0 {
-				t.records++
-			}
-			continue
-		}
-		n := copy(t.head[t.have:], p)
-		p = p[n:]
-		if t.have += uint8(n); int(t.have) == len(t.head) {
-			t.left, t.have = uint16(t.head[3])<<8|uint16(t.head[4]), 0
-			if t.left == 0 {
-				t.records++
-			}
-		}
-	}
-}
-
-// within reports whether part of a record has come.
-func (t *secure) within() bool { return t.have > 0 || t.left > 0 }

@@ -148,6 +148,110 @@ func TestWhoDoesNotReadAnswersIsCutOff(t *testing.T) {
 	})
 }
 
+// TestEveryWayToReadFindsAll: records of every size, several in one segment, cut anywhere,
+// with empty ones and key updates between, read in every way and size of buffer. Who waits
+// for what has come already would wait for ever.
+func TestEveryWayToReadFindsAll(t *testing.T) {
+	rounds := 60
+	if testing.Short() {
+		rounds = 15
+	}
+	r := newRawRig(t)
+	for round := range rounds {
+		chance := rand.New(rand.NewPCG(uint64(round), 9))
+		r.play(func() {
+			s, peer := r.acceptRaw()
+			defer s.Close()
+			s.SetReadDeadline(r.rt.Now() + patience)
+			var want, got []byte
+			for range 30 {
+				segment := randomRecords(t, chance, peer, &want)
+				for cut := range 1 + chance.IntN(2) {
+					n := len(segment)
+					if cut == 0 {
+						n = chance.IntN(n + 1)
+					}
+					peer.send(t, segment[:n])
+					segment = segment[n:]
+					if chance.IntN(3) == 0 {
+						r.rt.Sleep(r.rt.Now() + time.Millisecond/5)
+					}
+					s.Quiet()
+				}
+				peer.send(t, segment)
+				for len(got) < len(want) {
+					got = append(got, readSomehow(t, r, s, chance, len(want)-len(got))...)
+				}
+				if !bytes.Equal(got, want) {
+					t.Fatalf("round %d: the bytes differ", round)
+				}
+				r.until("quiet", s.Quiet) // what is left to come is no data
+			}
+		})
+	}
+}
+
+// randomRecords are at least one with data, which is appended to want.
+func randomRecords(t *testing.T, chance *rand.Rand, peer *rawPeer, want *[]byte) (segment []byte) {
+	for n := 1 + chance.IntN(5); n > 0; n-- {
+		switch chance.IntN(4) {
+		case 0:
+			segment = append(segment, peer.out.seal(recordHandshake, keyUpdate)...)
+			peer.out = peer.out.update(t)
+		case 1:
+			segment = append(segment, peer.out.seal(recordData, "")...)
+		}
+		text := make([]byte, []int{1, 2, 15, chance.IntN(3000) + 1, 16384}[chance.IntN(5)])
+		for i := range text {
+			text[i] = byte(chance.Uint32())
+		}
+		segment = append(segment, peer.out.seal(recordData, string(text))...)
+		*want = append(*want, text...)
+	}
+	return segment
+}
+
+func readSomehow(t *testing.T, r *rig, s Secured, chance *rand.Rand, left int) []byte {
+	switch chance.IntN(4) {
+	case 0:
+		if s.Quiet() && chance.IntN(2) == 0 {
+			r.rt.Sleep(r.rt.Now() + time.Millisecond/10)
+		}
+	case 1:
+		g := r.rt.NewSignal()
+		s.WhenReady(g.Set)
+		if !g.Wait(r.rt.Now() + patience) {
+			t.Fatal("not woken")
+		}
+	case 2:
+		if err := s.Await(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, []int{1, 2, left, 1 + chance.IntN(500), 20_000}[chance.IntN(5)])
+	n, err := s.Read(buf)
+	if err != nil || n == 0 {
+		t.Fatalf("%d, %v", n, err)
+	}
+	return buf[:n]
+}
+
+// TestMuchIsManyTurns: what is encrypted counts by its size.
+func TestMuchIsManyTurns(t *testing.T) {
+	r := newRig(t, "ecdsa")
+	l := r.e.loops[0]
+	r.play(func() {
+		s, _ := r.acceptTLS()
+		defer s.Close()
+		l.pause()
+		before := l.budget
+		s.Write(make([]byte, 4*sealUnit))
+		if spent := before - l.budget; spent < 4 {
+			t.Errorf("%d bytes cost %d of a burst of %d", 4*sealUnit, spent, burst)
+		}
+	})
+}
+
 // ways are those in which a connection under TLS ends or goes wrong.
 var ways = map[string]func(testing.TB, *rawPeer){
 	"close_notify": func(t testing.TB, p *rawPeer) { p.send(t, p.out.seal(recordAlert, closeNotify)) },

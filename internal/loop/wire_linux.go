@@ -1,0 +1,101 @@
+package loop
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"golang.org/x/sys/unix"
+)
+
+// errWait is what crypto/tls is told when nothing has come. That it is temporary makes
+// crypto/tls keep the part of a record that it has.
+var errWait error = waitError{}
+
+type waitError struct{}
+
+func (waitError) Error() string   { return "nothing has come yet" }
+func (waitError) Timeout() bool   { return false }
+func (waitError) Temporary() bool { return true }
+
+// A wire is a secure as what crypto/tls speaks over.
+type wire secure
+
+func (w *wire) Read(p []byte) (n int, err error) {
+	t := (*secure)(w)
+	if t.shake != nil {
+		n, err = t.shake.read(p)
+	} else {
+		n, err = t.s.take(p)
+	}
+	t.follow(p[:n])
+	return n, err
+}
+
+// Write takes everything.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.s.flags&closed != 0 {
+		return 0, engine.ErrClosed
+	}
+	if w.out == nil {
+		w.out = w.s.loop.buffers.take()
+	}
+	w.out = append(w.out, p...)
+	return len(p), nil
+}
+
+// follow counts records, and where in one the bytes that came end. A record starts with
+// its type, a version, and its length (RFC 8446 §5.1).
+func (t *secure) follow(p []byte) {
+	for len(p) > 0 {
+		if t.left > 0 {
+			n := min(int(t.left), len(p))
+			p = p[n:]
+			if t.left -= uint16(n); t.left == 0 {
+				t.records++
+			}
+			continue
+		}
+		n := copy(t.head[t.have:], p)
+		p = p[n:]
+		if t.have += uint8(n); int(t.have) == len(t.head) {
+			t.left, t.have = uint16(t.head[3])<<8|uint16(t.head[4]), 0
+			if t.left == 0 {
+				t.records++
+			}
+		}
+	}
+}
+
+// within reports whether part of a record has come.
+func (t *secure) within() bool { return t.have > 0 || t.left > 0 }
+
+// What crypto/tls and those it asks may want to know of a connection.
+
+func (w *wire) LocalAddr() net.Addr  { return address(unix.Getsockname(int(w.s.fd))) }
+func (w *wire) RemoteAddr() net.Addr { return address(unix.Getpeername(int(w.s.fd))) }
+
+func address(a unix.Sockaddr, err error) net.Addr {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	case *unix.SockaddrInet6:
+		at := &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+		if a.ZoneId != 0 {
+			at.Zone = fmt.Sprint(a.ZoneId)
+		}
+		return at
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Name: a.Name, Net: "unix"}
+	}
+	return &net.TCPAddr{}
+}
+
+// The deadlines of crypto/tls are not ours: it sets them around an alert, which does not
+// wait. Nor does it close: who serves the connection does.
+
+func (w *wire) SetDeadline(time.Time) error      { return nil }
+func (w *wire) SetReadDeadline(time.Time) error  { return nil }
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+func (w *wire) Close() error                     { return nil }
