@@ -70,11 +70,12 @@ func TestChunksAreJoined(t *testing.T) {
 		{"", ""},
 		{ok, ok},
 		{head, head},
-		{head + "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", head + "(5 bytes in chunks)\r\nhello\r\n0\r\n\r\n"},
-		{head + "5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n" + ok, head + "(5 bytes in chunks)\r\nhello\r\n0\r\nX-T: 1\r\n\r\n" + ok},
-		{head + "2\r\nhe\r\n3\r\nl", head + "(3 bytes in chunks)\r\nhel\r\n"},
+		{head + "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", head + "(in chunks)hello(end)0\r\n\r\n"},
+		{head + "5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n" + ok, head + "(in chunks)hello(end)0\r\nX-T: 1\r\n\r\n" + ok},
+		{head + "2\r\nhe\r\n3\r\nl", head + "(in chunks)hel"},
+		{head + "2\r\nhe\r", head + "(in chunks)he"},
 		{head + ok, head + ok},
-		{head + "1\r\na\r\n0\r\n\r\n" + head + "1\r\nb\r\n", head + "(1 bytes in chunks)\r\na\r\n0\r\n\r\n" + head + "(1 bytes in chunks)\r\nb\r\n"},
+		{head + "1\r\na\r\n0\r\n\r\n" + head + "1\r\nb\r\n", head + "(in chunks)a(end)0\r\n\r\n" + head + "(in chunks)b"},
 		{"2\r\nhe\r\n", "2\r\nhe\r\n"},
 	} {
 		if got := string(joinChunks([]byte(tt.in))); got != tt.want {
