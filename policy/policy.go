@@ -55,7 +55,7 @@ type Picker interface {
 type Attempt struct {
 	Key   uint64        // Hash of the exchange's affinity key; 0 if it has none: hashing policies then go by Rand
 	Rand  uint64        // random bits, drawn by the caller for this attempt
-	Seq   uint64        // running number of the calling worker for this service, from a random start
+	Seq   uint64        // running number of picks of this service, from a random start
 	Now   time.Duration // the caller's clock, the one given to Begin and End
 	Load  int64         // attempts in flight in the whole service, this one not counted; only bounded load reads it
 	Tried Tried         // endpoints this exchange has tried

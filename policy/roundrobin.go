@@ -3,7 +3,7 @@ package policy
 import "github.com/poise-lb/poise/endpoint"
 
 // RoundRobin picks one endpoint after the other, in the order of their IDs, whatever
-// their weights. Attempt.Seq says whose turn it is: each worker goes round by itself.
+// their weights. Attempt.Seq says whose turn it is.
 func RoundRobin() Policy { return roundRobin{} }
 
 type roundRobin struct{}

@@ -12,7 +12,7 @@ const rotaMax = 1 << 14
 
 // WeightedRoundRobin picks in turn, each endpoint as often as its weight says, and spreads
 // an endpoint's turns over the round instead of bunching them: weights 5, 1, 1 give
-// a a b a c a a. Attempt.Seq says whose turn it is: each worker goes round by itself.
+// a a b a c a a. Attempt.Seq says whose turn it is.
 //
 // Where one round (the sum of the weights over their greatest common divisor) has at most
 // 16,384 turns, it is laid out in advance: at most 32 KiB. Beyond that the turn is computed

@@ -143,7 +143,7 @@ func (x *Exchange) first() *endpoint.Endpoint {
 func (x *Exchange) pick() *endpoint.Endpoint {
 	s := x.service
 	x.choice.Rand = x.rt.Rand()
-	x.choice.Seq = s.Seq(x.rt.Worker())
+	x.choice.Seq = s.Seq()
 	x.choice.Now = x.rt.Now()
 	return s.Pick(&x.choice)
 }

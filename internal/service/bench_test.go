@@ -23,7 +23,7 @@ func TestTheHotPathDoesNotAllocate(t *testing.T) {
 			e := st.pick0()
 			var a policy.Attempt
 			hot := func(failed bool) {
-				a.Rand, a.Seq = a.Rand*6364136223846793005+1442695040888963407, st.Seq(0)
+				a.Rand, a.Seq = a.Rand*6364136223846793005+1442695040888963407, st.Seq()
 				picked := st.Pick(&a)
 				st.Begin(picked, time.Second)
 				st.Settle(picked, endpoint.Outcome{Now: time.Second, Latency: time.Millisecond, Failed: failed}, true)
@@ -68,7 +68,7 @@ func BenchmarkAttempt(b *testing.B) {
 			r := rand.New(rand.NewPCG(1, 2))
 			var a policy.Attempt
 			for i := range b.N {
-				a.Rand, a.Seq = r.Uint64(), st.Seq(0)
+				a.Rand, a.Seq = r.Uint64(), st.Seq()
 				e := st.Pick(&a)
 				st.Begin(e, time.Duration(i))
 				st.Settle(e, endpoint.Outcome{Now: time.Duration(i), Latency: time.Millisecond}, true)
@@ -84,7 +84,7 @@ func BenchmarkAttemptParallel(b *testing.B) {
 		r := rand.New(rand.NewPCG(rand.Uint64(), 2))
 		var a policy.Attempt
 		for pb.Next() {
-			a.Rand, a.Seq = r.Uint64(), st.Seq(int(a.Rand))
+			a.Rand, a.Seq = r.Uint64(), st.Seq()
 			e := st.Pick(&a)
 			st.Begin(e, time.Second)
 			st.Settle(e, endpoint.Outcome{Now: time.Second, Latency: time.Millisecond}, true)

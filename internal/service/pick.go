@@ -8,11 +8,10 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// Seq is the running number of a worker's picks, for Attempt.Seq. It starts anywhere. Two
-// services do not share it: alternating between them would break round robin.
-func (s *Service) Seq(worker int) uint64 {
-	return s.seq[worker&(seqShards-1)].n.Add(1)
-}
+// Seq is the running number of picks, for Attempt.Seq. It starts anywhere. Two services do
+// not share it: alternating between them would break round robin. All workers do: those of
+// few requests each would start theirs anywhere, and what they take turns at is not even.
+func (s *Service) Seq() uint64 { return s.load.seq.Add(1) }
 
 // Pick chooses an endpoint for an attempt; nil: none is available that a has not tried.
 // Whoever gets an endpoint must Begin and Settle the attempt, whatever becomes of it: it

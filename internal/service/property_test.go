@@ -66,7 +66,7 @@ func (x *chaos) configure() {
 }
 
 func (x *chaos) begin() {
-	a := policy.Attempt{Rand: x.r.Uint64(), Seq: x.Seq(0), Now: x.rt.Now()}
+	a := policy.Attempt{Rand: x.r.Uint64(), Seq: x.Seq(), Now: x.rt.Now()}
 	w := x.view.Load()
 	e := x.Pick(&a)
 	if e == nil {
@@ -275,7 +275,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			tasks.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(task), 3))
 				for range 1500 {
-					a := policy.Attempt{Rand: r.Uint64(), Seq: st.Seq(task), Now: st.rt.Now()}
+					a := policy.Attempt{Rand: r.Uint64(), Seq: st.Seq(), Now: st.rt.Now()}
 					e := st.Pick(&a)
 					if e == nil {
 						time.Sleep(time.Millisecond)
@@ -347,7 +347,7 @@ func TestOnCoroutines(t *testing.T) {
 			}
 			r := rand.New(rand.NewPCG(seed, 0))
 			for i := range 2000 {
-				at := policy.Attempt{Rand: rt.Rand(), Seq: s.Seq(0), Now: rt.Now()}
+				at := policy.Attempt{Rand: rt.Rand(), Seq: s.Seq(), Now: rt.Now()}
 				if e := s.Pick(&at); e != nil {
 					s.Begin(e, rt.Now())
 					_ = rt.Sleep(rt.Now() + time.Duration(r.IntN(20))*time.Millisecond)

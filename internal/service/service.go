@@ -79,20 +79,20 @@ type Check struct {
 const (
 	// buildEvery is the least time between two builds, unless nothing is usable.
 	buildEvery = 100 * time.Millisecond
-	// seqShards bounds the workers that have a running number of their own; a power of 2.
-	seqShards = 64
 	// panicThreshold is the default of Settings.PanicThreshold.
 	panicThreshold = 50
 	// newsMax bounds the state changes that wait to be logged.
 	newsMax = 1024
 )
 
-// load is a number that every worker writes, so it has a cache line to itself. One number
-// rather than one per worker: Pick would have to read them all.
+// load are two numbers that every worker writes for every attempt, so they have a cache
+// line to themselves. They are not kept for each worker: Pick would have to read them all,
+// and turns that every worker takes by itself are not even.
 type load struct {
-	_ [64]byte
-	n atomic.Int64
-	_ [56]byte
+	_   [64]byte
+	n   atomic.Int64  // attempts in flight
+	seq atomic.Uint64 // picks
+	_   [48]byte
 }
 
 // A Service is a named set of endpoints with one policy. Make one with New.
@@ -109,11 +109,6 @@ type Service struct {
 	known   atomic.Bool // there was a member
 	stopped atomic.Bool
 	wake    engine.Signal // the keeper's
-
-	seq [seqShards]struct {
-		n atomic.Uint64
-		_ [56]byte // a cache line each
-	}
 
 	work     sync.Mutex    // one change of members or view at a time
 	built    bool          // there was a first set
@@ -165,9 +160,7 @@ func New(name string, rt engine.Runtime, set Settings, log *slog.Logger) *Servic
 		awaiting: -1,
 	}
 	s.view.Store(&view{picker: nobody{}})
-	for i := range s.seq {
-		s.seq[i].n.Store(rt.Rand())
-	}
+	s.load.seq.Store(rt.Rand())
 	s.adopt(set)
 	return s
 }
