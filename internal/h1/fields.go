@@ -29,6 +29,9 @@ func worthParsing(b []byte, i int) []byte {
 	return b[:parseOutright]
 }
 
+// fieldsUsual is the room for fields that most heads need, with what a proxy adds to them.
+const fieldsUsual = 8
+
 // parseFields reads field lines at b[i:] up to and including the empty line, and appends
 // them to fields. next is where the section ends; 0: b does not hold all of it.
 func parseFields(b []byte, i int, fields []message.Field) (_ []message.Field, next int, _ *Error) {
@@ -36,6 +39,9 @@ func parseFields(b []byte, i int, fields []message.Field) (_ []message.Field, ne
 		if b[i] == '\r' {
 			i, err := lineEnd(b, i)
 			return fields, i, err
+		}
+		if fields == nil {
+			fields = make([]message.Field, 0, fieldsUsual)
 		}
 		nameEnd := i + message.NameLen(b[i:])
 		if nameEnd == len(b) {

@@ -74,7 +74,7 @@ func (l *loop) dial(d *engine.Dial) (*stream, error) {
 	// itself. That is rare, and means that nothing listens there.
 	for range 3 {
 		s, err := l.dialTCP(to, family, d.By)
-		if err != nil || !meetsItself(int(s.fd)) {
+		if err != nil || !meetsItself(int(s.fd), to) {
 			return s, err
 		}
 		s.Close()
@@ -204,21 +204,20 @@ func (l *loop) sockaddr(address string) (unix.Sockaddr, int, error) {
 	return to, unix.AF_INET6, nil
 }
 
-// meetsItself reports whether both ends of fd are the same.
-func meetsItself(fd int) bool {
+// meetsItself reports whether fd, which is connected to an address, has that address too.
+// The address that stands for none leads to this machine.
+func meetsItself(fd int, to unix.Sockaddr) bool {
 	own, err := unix.Getsockname(fd)
 	if err != nil {
 		return false
 	}
 	switch own := own.(type) {
 	case *unix.SockaddrInet4:
-		peer, err := unix.Getpeername(fd)
-		p, ok := peer.(*unix.SockaddrInet4)
-		return err == nil && ok && p.Port == own.Port && p.Addr == own.Addr
+		to, ok := to.(*unix.SockaddrInet4)
+		return ok && to.Port == own.Port && (to.Addr == own.Addr || to.Addr == [4]byte{})
 	case *unix.SockaddrInet6:
-		peer, err := unix.Getpeername(fd)
-		p, ok := peer.(*unix.SockaddrInet6)
-		return err == nil && ok && p.Port == own.Port && p.Addr == own.Addr
+		to, ok := to.(*unix.SockaddrInet6)
+		return ok && to.Port == own.Port && (to.Addr == own.Addr || to.Addr == [16]byte{})
 	}
 	return false
 }

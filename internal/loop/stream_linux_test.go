@@ -245,7 +245,7 @@ func TestASocketThatMeetsItself(t *testing.T) {
 		if err := unix.Connect(fd, at); err != nil {
 			t.Fatal(err)
 		}
-		if !meetsItself(fd) {
+		if !meetsItself(fd, at) {
 			t.Errorf("family %d: not noticed", family)
 		}
 	}
