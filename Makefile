@@ -7,16 +7,16 @@ SHELL := /bin/bash
 GO      ?= go
 MODULES := . ./cmd/poise ./test/live
 FUZZ    ?= 30s
-SOAK      ?= 30m
+SOAK    ?= 30m
 SOAK_RACE ?= 2m
-PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/bench)
+PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench)
 
-.PHONY: help test deps vet unit race real quality cost bench conformance live live-deps fuzz soak script build all
+.PHONY: help test deps vet unit race real quality fair cost bench conformance live live-deps fuzz soak script build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-test: deps vet unit race real quality cost ## all suites, installing what they need (about 8 minutes)
+test: deps vet unit race real quality fair cost ## all suites, installing what they need (about 8 minutes)
 	@echo "all suites passed"
 
 deps: ## nginx, wrk and curl from Debian's packages, for the suites with real programs
@@ -53,6 +53,10 @@ real: deps ## poise run in front of nginx, with curl and wrk
 quality: deps ## latency under an uneven load, beside nginx
 	@echo "== balancing quality"
 	$(GO) test -count=1 -v -timeout 10m ./test/quality
+
+fair: ## event loops: shares, probes in time, garbage collection
+	@echo "== fairness of event loops"
+	$(GO) test -count=1 -timeout 10m ./test/fair
 
 cost: deps ## CPU per request beside httputil.ReverseProxy
 	@echo "== CPU per request"
