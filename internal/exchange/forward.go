@@ -30,10 +30,10 @@ var (
 )
 
 func (f *forward) normalize(raw []byte) (norm []byte, err error) {
-	if cap(f.path) < 3*len(raw) {
-		f.path = make([]byte, 0, 3*len(raw)+64)
-	}
 	f.norm, err = route.Normalize(f.path[:0], raw)
+	if len(f.norm) > 0 && (len(raw) == 0 || &f.norm[0] != &raw[0]) {
+		f.path = f.norm // the room it has made is of use again
+	}
 	return f.norm, err
 }
 

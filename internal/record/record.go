@@ -46,8 +46,8 @@ type Exchange struct {
 
 	n        int
 	attempts [attemptsUsual]Attempt
-	more     []Attempt // all of them, once there are more than usual
-	text     []byte    // of Own
+	more     *[policy.AttemptsMax]Attempt // all of them, once there are more than usual
+	text     []byte                       // of Own
 }
 
 // An Attempt is the record of one try at one endpoint. Scheme and Address are kept apart
@@ -87,9 +87,9 @@ func (x *Exchange) Attempt() *Attempt {
 	}
 	if x.n == len(x.attempts)+1 {
 		if x.more == nil {
-			x.more = make([]Attempt, policy.AttemptsMax)
+			x.more = new([policy.AttemptsMax]Attempt)
 		}
-		copy(x.more, x.attempts[:])
+		copy(x.more[:], x.attempts[:])
 	}
 	a := &x.Attempts()[x.n-1]
 	*a = Attempt{}
@@ -98,7 +98,7 @@ func (x *Exchange) Attempt() *Attempt {
 
 // attemptsUsual is how many attempts a record has room for from the start: thousands of
 // exchanges may wait, and few are repeated.
-const attemptsUsual = 2
+const attemptsUsual = 1
 
 // Attempts returns the attempts added so far, in order. The slice is x's own.
 func (x *Exchange) Attempts() []Attempt {
