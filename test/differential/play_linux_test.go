@@ -23,8 +23,7 @@ type pace struct {
 var (
 	// fast trusts calm.
 	fast = pace{other: 100 * time.Millisecond, left: 700 * time.Millisecond}
-	// slow is for finding out whether what was seen was chance. All replays together have to
-	// take less than the 10 seconds that a fuzzer gives an input.
+	// slow is for finding out whether what was seen was chance.
 	slow = pace{quiet: 5 * time.Millisecond, other: 200 * time.Millisecond, left: 500 * time.Millisecond}
 )
 
