@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -378,6 +379,10 @@ func TestHandedOverIsANetConn(t *testing.T) {
 		}
 		l.Close()
 		r.nothingLeft()
+		info, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", r.e.loops[0].poller.epoll))
+		if n := strings.Count(string(info), "tfd:"); err != nil || n != 1 { // the bell
+			t.Errorf("%s: %d descriptors are still looked at, %v", network, n, err)
+		}
 	}
 }
 
@@ -399,6 +404,9 @@ func TestAddressesInAHandshake(t *testing.T) {
 	chosen := r.server.Certificates[0]
 	terms := NewTLS(&tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		seen <- [2]net.Addr{hello.Conn.LocalAddr(), hello.Conn.RemoteAddr()}
+		if n := r.e.loops[0].shakes; n < 1 || n > shakesMost {
+			t.Errorf("this is message %d of a handshake between two looks", n)
+		}
 		return &chosen, nil
 	}}, nil)
 	for _, at := range []struct{ network, address string }{{"tcp", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"unix", t.TempDir() + "/s"}} {
@@ -461,6 +469,74 @@ func TestKeys(t *testing.T) {
 			t.Error("served without a certificate")
 			s.Close()
 		}
+	})
+}
+
+// TestChoosesAsCryptoTLS: which certificate a client is shown does not depend on what it is
+// served by.
+func TestChoosesAsCryptoTLS(t *testing.T) {
+	r := newRig(t, "ecdsa")
+	var some [4]tls.Certificate
+	for i, names := range [][]string{{"a.example"}, {"*.b.example"}, {"c.example", "single"}, {"d.example"}} {
+		some[i], _ = certify(t, []string{"ecdsa", "rsa"}[i%2], names...)
+		some[i].Leaf.DNSNames = names // without localhost
+	}
+	named := map[string]*tls.Certificate{"a.example": &some[3], "*.b.example": &some[0], "*": &some[2]}
+	asked := func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if hello.ServerName == "unknown.example" {
+			return nil, nil
+		}
+		return &some[1], nil
+	}
+	for i, config := range []*tls.Config{
+		{Certificates: some[:]},
+		{Certificates: some[2:3], NameToCertificate: named},
+		{Certificates: some[:], NameToCertificate: named},
+		{Certificates: some[:], GetCertificate: asked},
+		{GetCertificate: asked},
+	} {
+		r.secure = NewTLS(config, nil)
+		for _, name := range []string{"", "a.example", "A.example", "x.b.example", "c.example", "single", "unknown.example"} {
+			client := &tls.Config{ServerName: name, InsecureSkipVerify: true}
+			ours, theirs := r.sockets()
+			go func() { tls.Server(ours, config).Handshake() }()
+			plain := tls.Client(theirs, client)
+			plainErr := plain.Handshake()
+			var peer *tls.Conn
+			var err error
+			r.play(func() {
+				var s Secured
+				s, err = r.accept(func(c net.Conn) error { peer = tls.Client(c, client); return peer.Handshake() })
+				if err == nil {
+					s.Close()
+				}
+			})
+			ours.Close()
+			if (err == nil) != (plainErr == nil) {
+				t.Errorf("config %d, %q: %v, but crypto/tls: %v", i, name, err, plainErr)
+			} else if err == nil && !peer.ConnectionState().PeerCertificates[0].Equal(plain.ConnectionState().PeerCertificates[0]) {
+				t.Errorf("config %d, %q: the certificate of %v", i, name, peer.ConnectionState().PeerCertificates[0].DNSNames)
+			}
+		}
+	}
+}
+
+// TestTheDeadlineOfAHandshakeEndsWithIt: it is none of the requests that follow.
+func TestTheDeadlineOfAHandshakeEndsWithIt(t *testing.T) {
+	r := newRig(t, "ecdsa")
+	r.play(func() {
+		s, peer := r.acceptTLS()
+		defer s.Close()
+		for _, by := range []time.Duration{s.(*secure).s.readBy, s.(*secure).s.writeBy} {
+			if by != 0 {
+				t.Errorf("by %v", by)
+			}
+		}
+		j := r.rt.Fork(func() { r.rt.Sleep(r.rt.Now() + time.Millisecond); peer.Write([]byte("x")) })
+		if n, err := s.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		j.Wait()
 	})
 }
 

@@ -39,12 +39,15 @@ func choose(c *tls.Config, hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	if len(c.Certificates) == 0 {
 		return nil, errors.New("loop: no certificates configured")
 	}
+	if len(c.Certificates) == 1 {
+		return &c.Certificates[0], nil
+	}
 	name := strings.ToLower(hello.ServerName)
 	if chosen, ok := c.NameToCertificate[name]; ok {
 		return chosen, nil
 	}
-	if _, parent, ok := strings.Cut(name, "."); ok {
-		if chosen, ok := c.NameToCertificate["*."+parent]; ok {
+	if first, _, _ := strings.Cut(name, "."); name != "" {
+		if chosen, ok := c.NameToCertificate["*"+name[len(first):]]; ok {
 			return chosen, nil
 		}
 	}

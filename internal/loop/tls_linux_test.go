@@ -236,6 +236,86 @@ func readSomehow(t *testing.T, r *rig, s Secured, chance *rand.Rand, left int) [
 	return buf[:n]
 }
 
+// TestWriteWaitsForTheKernel: what a Write that succeeds has encrypted is on its way.
+func TestWriteWaitsForTheKernel(t *testing.T) {
+	r := newRig(t, "ecdsa")
+	r.play(func() {
+		s, _ := r.acceptTLS()
+		defer s.Abort()
+		s.SetWriteDeadline(r.rt.Now() + 30*time.Millisecond)
+		for {
+			_, err := s.Write(make([]byte, 1000))
+			if err != nil {
+				if !errors.Is(err, engine.ErrTimeout) {
+					t.Error(err)
+				}
+				break
+			}
+			if s.(*secure).out != nil {
+				t.Error("a Write has returned, and the kernel has not taken it")
+				break
+			}
+		}
+	})
+}
+
+// TestWhenReadyOverTLSIsCalledInAnyCase, and Await fails where it says so.
+func TestWhenReadyOverTLSIsCalledInAnyCase(t *testing.T) {
+	why := errors.New("why")
+	for name, test := range map[string]struct {
+		do   func(rt engine.Runtime, s Secured, peer *tls.Conn)
+		want error
+	}{
+		"bytes":     {func(_ engine.Runtime, _ Secured, peer *tls.Conn) { peer.Write([]byte("x")) }, nil},
+		"end":       {func(_ engine.Runtime, _ Secured, peer *tls.Conn) { peer.Close() }, io.EOF},
+		"deadline":  {func(rt engine.Runtime, s Secured, _ *tls.Conn) { s.SetReadDeadline(rt.Now() + 3*time.Millisecond) }, engine.ErrTimeout},
+		"past":      {func(rt engine.Runtime, s Secured, _ *tls.Conn) { s.SetReadDeadline(rt.Now()) }, engine.ErrTimeout},
+		"interrupt": {func(_ engine.Runtime, s Secured, _ *tls.Conn) { s.Interrupt(why) }, why},
+		"close":     {func(_ engine.Runtime, s Secured, _ *tls.Conn) { s.Close() }, engine.ErrClosed},
+		"past, with bytes": {func(rt engine.Runtime, s Secured, peer *tls.Conn) {
+			peer.Write([]byte("x"))
+			for s.Quiet() {
+				rt.Sleep(rt.Now() + time.Millisecond)
+			}
+			s.SetReadDeadline(rt.Now())
+		}, engine.ErrTimeout},
+	} {
+		for _, before := range []bool{false, true} {
+			if name == "past, with bytes" && !before {
+				continue // Quiet would read while somebody else waits to
+			}
+			r := newRig(t, "ecdsa")
+			r.play(func() {
+				s, peer := r.acceptTLS()
+				defer s.Close()
+				g := r.rt.NewSignal()
+				var awaited, result error
+				wait := func() {
+					s.WhenReady(func() {
+						awaited = s.Await()
+						_, result = s.Read(make([]byte, 1))
+						g.Set()
+					})
+				}
+				if !before {
+					wait()
+				}
+				test.do(r.rt, s, peer)
+				if before {
+					r.rt.Sleep(r.rt.Now() + 5*time.Millisecond)
+					wait()
+				}
+				if !g.Wait(r.rt.Now()+patience) || !errors.Is(result, test.want) {
+					t.Errorf("%s, before %v: %v, want %v", name, before, result, test.want)
+				}
+				if test.want != io.EOF && awaited != result {
+					t.Errorf("%s, before %v: Await says %v", name, before, awaited)
+				}
+			})
+		}
+	}
+}
+
 // TestMuchIsManyTurns: what is encrypted counts by its size.
 func TestMuchIsManyTurns(t *testing.T) {
 	r := newRig(t, "ecdsa")
