@@ -6,15 +6,29 @@ import (
 	"unicode/utf8"
 )
 
-// timeLayout has a fixed width so that lines sort as text.
-const timeLayout = "2006-01-02T15:04:05.000000Z07:00"
+// A stamp writes instants in UTC with six decimals, a fixed width, so that lines sort as
+// text. Most lines lie within the second of the one before, whose text it keeps.
+type stamp struct {
+	second int64
+	text   []byte // of second; nil: of none
+}
+
+func (s *stamp) append(b []byte, t time.Time) []byte {
+	if at := t.Unix(); at != s.second || s.text == nil {
+		s.second, s.text = at, t.UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05.")
+	}
+	b = append(b, s.text...)
+	us := t.Nanosecond() / 1000
+	return append(b, byte('0'+us/100_000), byte('0'+us/10_000%10), byte('0'+us/1000%10),
+		byte('0'+us/100%10), byte('0'+us/10%10), byte('0'+us%10), 'Z')
+}
 
 // appendLine writes the record as one line of JSON. Empty reason, service and route are
 // left out; times are milliseconds with three decimals.
-func (l *slot) appendLine(b []byte) []byte {
+func (l *slot) appendLine(b []byte, s *stamp) []byte {
 	path := int(l.methodSize) + int(l.hostSize)
 	b = append(b, `{"time":"`...)
-	b = l.wall.Add(-l.duration).UTC().AppendFormat(b, timeLayout)
+	b = s.append(b, l.wall.Add(-l.duration))
 	b = append(b, `","client":"`...)
 	switch {
 	case !l.client.IsValid():

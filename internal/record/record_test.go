@@ -407,3 +407,23 @@ func BenchmarkCounters(b *testing.B) {
 		c.Add(0, 200, 0, 100)
 	}
 }
+
+// A stamp writes what package time would, whatever instant follows on whatever other.
+func TestStamp(t *testing.T) {
+	var s stamp
+	r := rand.New(rand.NewPCG(7, 7))
+	at := time.Unix(0, 0)
+	for range 20_000 {
+		switch r.IntN(4) {
+		case 0:
+			at = at.Add(time.Duration(r.Int64N(int64(2 * time.Second))))
+		case 1:
+			at = at.Add(-time.Duration(r.Int64N(int64(time.Second))))
+		case 2:
+			at = time.Unix(r.Int64N(4e9), r.Int64N(1e9)).In(time.FixedZone("", 3600))
+		}
+		if got, want := string(s.append(nil, at)), at.UTC().Format("2006-01-02T15:04:05.000000Z07:00"); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	}
+}

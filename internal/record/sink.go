@@ -43,6 +43,7 @@ type Sink struct {
 	_       [40]byte
 	head    uint64 // next position to be read; the consumer's own
 	buf     []byte // the consumer's own
+	stamp   stamp  // likewise
 }
 
 // A slot is one place of the ring. seq says whose it is: its position when free for the
@@ -158,7 +159,7 @@ func (s *Sink) Drain(w io.Writer) (n int, err error) {
 		if l.seq.Load() != s.head+1 {
 			break
 		}
-		s.buf = l.appendLine(s.buf)
+		s.buf = l.appendLine(s.buf, &s.stamp)
 		l.seq.Store(s.head + uint64(len(s.slots)))
 		s.head++
 		pending++

@@ -10,8 +10,11 @@ import (
 
 var policies = []string{"p2c", "round_robin", "weighted_round_robin", "least_connections", "random", "peak_ewma", "consistent_hash"}
 
-// A busy machine may make probes fail of everybody at once: then panic mode is met, too.
-const probeEvery = 300 * time.Millisecond // and what a probe may take
+// probeEvery is also what a probe may take. It is so long that no stall of a busy machine
+// ejects one endpoint while others leave, so that nobody is left to repeat a request at:
+// probes meet everything else all the same, since half of the configurations have none and
+// each that has begins anew.
+const probeEvery = 5 * time.Second
 
 // config draws a configuration. All of them serve every request; of calm some endpoints
 // may be missing, since others do what they would. r nil: everything that may be there is.
