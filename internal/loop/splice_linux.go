@@ -208,7 +208,7 @@ func (p *passage) drain() bool {
 		case errno == unix.EAGAIN:
 			err = s.askOut()
 		case errno != unix.EINTR:
-			err = os.NewSyscallError("splice", errno)
+			err = s.sendFailed("splice", errno)
 		}
 		if err != nil {
 			p.moved.WriteErr = err

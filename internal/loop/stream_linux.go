@@ -34,6 +34,7 @@ const (
 	gone                       // the peer ended its side: FIN, reset or an error
 	closed
 	counted // in loop.clients
+	reset   // a write was told that the peer reset the connection: reads are not any more
 )
 
 // A stream is a non-blocking descriptor. It belongs to the tasks of its loop.
@@ -177,6 +178,9 @@ func (s *stream) take(p []byte) (int, error) {
 	for s.flags&readable != 0 {
 		n, errno := receive(s.fd, p, 0)
 		switch {
+		case errno == 0 && n == 0 && s.flags&reset != 0:
+			s.fail(os.NewSyscallError("recv", unix.ECONNRESET))
+			return 0, s.why
 		case errno == 0 && n == 0:
 			return 0, io.EOF
 		case errno == 0:
@@ -230,9 +234,18 @@ func (s *stream) Write(p []byte) (written int, err error) {
 			}
 		case unix.EINTR:
 		default:
-			return written, os.NewSyscallError("send", errno)
+			return written, s.sendFailed("send", errno)
 		}
 	}
+}
+
+// sendFailed is the error of a system call that writes. The kernel tells a reset once: what
+// a read finds then looks like the peer's end, and must not be taken for it.
+func (s *stream) sendFailed(call string, errno syscall.Errno) error {
+	if errno == unix.ECONNRESET {
+		s.flags |= reset
+	}
+	return os.NewSyscallError(call, errno)
 }
 
 func (s *stream) awaitRoom() {

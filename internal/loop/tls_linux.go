@@ -3,7 +3,6 @@ package loop
 import (
 	"crypto/tls"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -197,7 +196,7 @@ func (t *secure) push() {
 			t.fell = s.askOut()
 		case unix.EINTR:
 		default:
-			t.fell = os.NewSyscallError("send", errno)
+			t.fell = s.sendFailed("send", errno)
 		}
 	}
 	if t.out != nil && (t.sent == len(t.out) || t.fell != nil) {

@@ -211,6 +211,7 @@ var endPromises = []promise{
 	{name: "CloseEndsInGoodOrder", test: closeEnds},
 	{name: "CloseWakesWhoWaits", test: closeWakes},
 	{name: "AbortResets", test: abortResets},
+	{name: "ResetIsNoEnd", test: resetIsNoEnd},
 	{name: "Quiet", test: quiet},
 }
 
@@ -337,6 +338,36 @@ func abortResets(k *kit) {
 	j.Wait()
 	if _, err := s2.Write([]byte("x")); err == nil {
 		k.Error("a write to a peer that reset succeeds")
+	}
+}
+
+// resetIsNoEnd: the kernel tells a reset once, and it may be a write that is told. What a
+// read finds afterwards must not look like the end of what the peer had to say.
+func resetIsNoEnd(k *kit) {
+	if !k.net.Resets() {
+		return
+	}
+	s, peer := k.pair()
+	defer s.Close()
+	if _, err := peer.Write([]byte("the beginning")); err != nil {
+		k.Errorf("write: %v", err)
+	}
+	if err := readFull(awaiting{s}, make([]byte, 4)); err != nil {
+		k.Errorf("read: %v", err)
+	}
+	peer.Abort()
+	k.eventually("a write to a peer that reset fails", func() bool {
+		_, err := s.Write([]byte("x"))
+		return err != nil
+	})
+	for n, err := 0, error(nil); ; {
+		if n, err = read(s, make([]byte, 100)); n > 0 && err == nil {
+			continue // what had come before
+		}
+		if err == nil || err == io.EOF || errors.Is(err, engine.ErrTimeout) {
+			k.Errorf("after the reset a read says %d, %v", n, err)
+		}
+		return
 	}
 }
 

@@ -3,6 +3,7 @@ package goroutine
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -21,6 +22,7 @@ type stream struct {
 	raw   syscall.RawConn // of plain; nil if it has no descriptor
 
 	broken  atomic.Pointer[error] // set by Interrupt and Close
+	reset   atomic.Bool           // a write was told that the peer reset the connection
 	read    deadline
 	write   deadline
 	watched watched
@@ -63,6 +65,9 @@ func (s *stream) Read(p []byte) (int, error) {
 		if err == nil || n > 0 {
 			return n, nil
 		}
+		if err == io.EOF && s.reset.Load() {
+			err = errReset // the kernel tells a reset once, and then this
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, s.why(err)
 		}
@@ -98,6 +103,8 @@ func (s *stream) readExpired() bool {
 }
 
 var past = time.Unix(1, 0)
+
+var errReset = os.NewSyscallError("read", syscall.ECONNRESET)
 
 // wall is the instant at on the wall clock; the zero time for zero.
 func (rt *Runtime) wall(at time.Duration) time.Time {
@@ -151,8 +158,11 @@ func (s *stream) Write(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = engine.ErrTimeout
+	case errors.Is(err, syscall.ECONNRESET):
+		s.reset.Store(true)
 	}
 	return n, s.why(err)
 }

@@ -30,6 +30,7 @@ type client struct {
 	ctl *http.ResponseController
 
 	buf      []byte // for Content, made when first needed
+	got      int64  // of the content
 	trailers []message.Field
 	read     atomic.Bool
 	stopped  atomic.Bool
@@ -65,6 +66,10 @@ func (c *client) Content(wait bool) ([]byte, error) {
 		c.buf = make([]byte, limits.RelayBytes)
 	}
 	n, err := c.r.Body.Read(c.buf)
+	c.got += int64(n)
+	if err == nil && c.got == c.r.ContentLength && len(c.r.Trailer) == 0 {
+		c.read.Store(true) // io.EOF would say no more, and may come later
+	}
 	if err == io.EOF {
 		if !c.readTrailers() {
 			return nil, c.contentError(errTrailers)
