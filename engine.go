@@ -2,6 +2,7 @@ package poise
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/nearest"
@@ -23,7 +24,10 @@ func Engines() []string {
 	return []string{engineGoroutine}
 }
 
-func checkEngine(name string) error {
+func checkEngine(name string, workers int) error {
+	if workers < 0 {
+		return config.NewErrors(config.Problem{Path: "workers", Value: strconv.Itoa(workers), Message: "it is 0 or more"})
+	}
 	words := append(Engines(), engineAuto)
 	if name == "" || slices.Contains(words, name) {
 		return nil

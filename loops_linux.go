@@ -34,8 +34,11 @@ type loops struct {
 	running atomic.Pointer[loop.Engine]
 }
 
-func newLoops(epoch time.Time, log *slog.Logger) *loops {
-	return &loops{epoch: epoch, most: runtime.GOMAXPROCS(0), log: log}
+func newLoops(epoch time.Time, n int, log *slog.Logger) *loops {
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	return &loops{epoch: epoch, most: n, log: log}
 }
 
 // Most implements core.Workers.

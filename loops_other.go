@@ -15,7 +15,7 @@ const hasLoops = false
 // loops exist on Linux only.
 type loops struct{}
 
-func newLoops(time.Time, *slog.Logger) *loops { return nil }
+func newLoops(time.Time, int, *slog.Logger) *loops { return nil }
 
 func (*loops) Most() int                            { return 0 }
 func (*loops) Start(int, func(engine.Runtime)) bool { return false }

@@ -49,7 +49,7 @@ func New(c Config) (*Proxy, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	if err := checkEngine(c.Engine); err != nil {
+	if err := checkEngine(c.Engine, c.Workers); err != nil {
 		return nil, err
 	}
 	p := &Proxy{
@@ -59,7 +59,7 @@ func New(c Config) (*Proxy, error) {
 	p.access = newAccessLog(log)
 	o := core.Options{Logger: log, Sink: p.access.open, Feed: p.feed, Start: start}
 	if c.Engine != engineGoroutine {
-		if p.loops = newLoops(p.rt.Epoch(), log); p.loops != nil {
+		if p.loops = newLoops(p.rt.Epoch(), c.Workers, log); p.loops != nil {
 			o.Workers = p.loops
 		}
 	}

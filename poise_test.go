@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/config"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -551,6 +552,26 @@ func TestUpgradeThroughTheHandler(t *testing.T) {
 		c.(*net.TCPConn).CloseWrite()
 		if echo, err := io.ReadAll(r); string(echo) != "first second" || err != nil {
 			t.Errorf("echo %q, %v", echo, err)
+		}
+	}
+}
+
+// What New cannot do it says, with the nearest word.
+func TestEngineIsChecked(t *testing.T) {
+	for _, c := range []poise.Config{{Engine: "lop"}, {Engine: "std"}, {Workers: -1}} {
+		c.Services = map[string]poise.Service{"a": {Endpoints: []poise.Endpoint{{URL: "http://127.0.0.1:9"}}}}
+		c.Routes = []poise.Route{{Service: "a"}}
+		p, err := poise.New(c)
+		if err == nil {
+			p.Close(context.Background())
+			t.Errorf("engine %q with %d workers was taken", c.Engine, c.Workers)
+			continue
+		}
+		var problems interface{ Problems() []config.Problem }
+		if !errors.As(err, &problems) || len(problems.Problems()) != 1 {
+			t.Errorf("engine %q with %d workers: %v", c.Engine, c.Workers, err)
+		} else if one := problems.Problems()[0]; c.Engine == "lop" && poise.Engines()[0] == "loop" && one.Near != "loop" {
+			t.Errorf("%+v", one)
 		}
 	}
 }

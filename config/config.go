@@ -56,6 +56,10 @@ type Config struct {
 	// connection; "" or "auto": loop where there is one and the listener allows it. Go only,
 	// and read by New only.
 	Engine string `yaml:"-"`
+
+	// Workers is how many event loops there are; 0: one per processor that runs Go
+	// (GOMAXPROCS when New is called). Go only, and read by New only.
+	Workers int `yaml:"-"`
 }
 
 // Listen is one address to serve.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"runtime"
 	"testing"
 
 	"github.com/poise-lb/poise"
@@ -18,11 +17,9 @@ type proxy struct {
 	served   chan error
 }
 
-// newProxy has so many loops: as many as there are processors that run Go.
+// newProxy has so many loops.
 func newProxy(t *testing.T, loops int, endpoints ...string) *proxy {
 	t.Helper()
-	before := runtime.GOMAXPROCS(loops)
-	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 	service := poise.Service{}
 	for _, address := range endpoints {
 		service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: "http://" + address})
@@ -32,6 +29,7 @@ func newProxy(t *testing.T, loops int, endpoints ...string) *proxy {
 		Routes:   []poise.Route{{Service: "all"}},
 		Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Engine:   "loop",
+		Workers:  loops,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -161,6 +161,7 @@ func drive(t *testing.T, driver, path string, a archive) {
 			return openStd(s, cfg)
 		}
 		cfg.Engine = driver
+		cfg.Workers = 1 // each has connections of its own: a script would not know whose is reused
 		return openServe(s, cfg)
 	}
 	err := p.run()
