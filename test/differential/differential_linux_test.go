@@ -16,6 +16,9 @@ func TestSeeds(t *testing.T) {
 		}
 		t.Run(s.name, func(t *testing.T) {
 			res := r.judge(t, s.script, fast)
+			for i := 0; i < 4 && s.script.atOnce() && !t.Failed(); i++ { // one event or two: that is chance
+				res = r.judge(t, s.script, fast)
+			}
 			for _, st := range res.stages {
 				if !bytes.Contains(st.client.in, []byte(s.client)) {
 					t.Errorf("%s: the client gets %s, want %s", st.side.engine, brief(st.client.in), brief([]byte(s.client)))
@@ -36,7 +39,9 @@ func TestSeeds(t *testing.T) {
 func FuzzEngines(f *testing.F) {
 	for _, s := range seeds {
 		f.Add(s.script.input(false))
-		f.Add(s.script.input(true))
+		if !testing.Short() {
+			f.Add(s.script.input(true))
+		}
 	}
 	r := newRig(f)
 	f.Fuzz(func(t *testing.T, input []byte) {

@@ -80,6 +80,9 @@ func (p *peer) reset() {
 	}
 }
 
+// receiveMost keeps the kernel from taking everything for a peer that does not read.
+const receiveMost = 128 << 10
+
 // connect opens a client's connection. Nobody but the kernel has to do anything for that.
 func connect(address *net.TCPAddr) (*peer, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -87,6 +90,9 @@ func connect(address *net.TCPAddr) (*peer, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	p, err := ready(fd)
+	if err == nil {
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveMost))
+	}
 	if err == nil {
 		err = os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrInet4{Port: address.Port, Addr: [4]byte{127, 0, 0, 1}}))
 	}
@@ -117,7 +123,10 @@ func listen() (l listener, err error) {
 	if err != nil {
 		return l, os.NewSyscallError("socket", err)
 	}
-	if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveMost); err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err == nil {
 		err = unix.Listen(fd, 128)
 	}
 	var bound unix.Sockaddr

@@ -116,11 +116,16 @@ func (s *stage) endpointEnds() (any bool) {
 	return any
 }
 
-// read has everybody read: what a reset would discard has to have been taken.
-func (s *stage) read() {
-	s.client.holds = false
-	for _, c := range s.conns {
-		c.holds = false
+// read has everybody read: what a reset would discard has to have been taken. Who resets
+// need not.
+func (s *stage) read(before step) {
+	if before.verb != clientResets {
+		s.client.holds = false
+	}
+	for i, c := range s.conns {
+		if before.verb != endpointResets || i != s.last {
+			c.holds = false
+		}
 	}
 }
 
@@ -128,8 +133,9 @@ func (s *stage) read() {
 type result struct {
 	stages  [2]*stage
 	differs string
-	at      int  // the step after which they differed, from 1
-	ended   bool // early, for want of patience
+	at      int       // the step after which they differed, from 1
+	ended   bool      // early, for want of patience
+	waits   time.Time // since when it is waited that the client is noticed to have left
 }
 
 // play plays a script, the same for both unless a test wants otherwise. It ends early where
@@ -182,7 +188,7 @@ func (r *rig) step(res *result, scripts [2]script, i int, how pace) error {
 		switch st.verb {
 		case clientFIN, clientResets, endpointFIN, endpointResets:
 			late = true
-			s.read()
+			s.read(st)
 		}
 		s.take(st)
 		s.pump(r.room)
@@ -211,7 +217,7 @@ func (r *rig) step(res *result, scripts [2]script, i int, how pace) error {
 // that a proxy has no reason to keep the client's connection.
 func (r *rig) end(c comparison, res *result, how pace) error {
 	for _, s := range res.stages {
-		s.read()
+		s.read(step{})
 	}
 	if err := r.settle(res, how); err != nil {
 		return err
@@ -248,7 +254,10 @@ func (r *rig) await(c comparison, res *result, how pace) (goOn bool, err error) 
 	}
 	for began := time.Now(); ; {
 		if res.differs = c.compare(res.stages); res.differs == "" {
-			return true, nil
+			if res.noticed(how) {
+				return true, nil
+			}
+			began = time.Now()
 		}
 		if how.impatient && res.stages[0].left && !c.ended {
 			res.differs, res.ended = "", true
@@ -262,6 +271,22 @@ func (r *rig) await(c comparison, res *result, how pace) (goOn bool, err error) 
 			return false, err
 		}
 	}
+}
+
+// noticeMost is how long it may take until a goroutine has noticed that its client has left.
+const noticeMost = 300 * time.Millisecond
+
+// noticed reports whether nothing is to come of it any more that the client has left. That
+// both engines have not noticed it may well be how they look the same.
+func (res *result) noticed(how pace) bool {
+	s := res.stages[0]
+	if !s.left || s.client.end != open || how.impatient {
+		return true
+	}
+	if res.waits.IsZero() {
+		res.waits = time.Now()
+	}
+	return time.Since(res.waits) > noticeMost
 }
 
 var errRestless = errors.New("the process does not come to rest")

@@ -54,7 +54,7 @@ const (
 // Bounds of one play. What is beyond them is not part of the script.
 const (
 	stepsMax = 24
-	bytesMax = 2 << 20
+	bytesMax = 6 << 20 // more than kernels take for a peer that does not read
 	inputMax = 8 << 10
 )
 

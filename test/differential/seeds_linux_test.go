@@ -104,6 +104,8 @@ var seeds = []seed{
 	{"much up, refused on the way", script{c("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n" + big), e("HTTP/1.1 404 \r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"), c(big)}, "404", big[:1000]},
 	{"much up, slowly read", script{c(get), e(ok), eHolds(), c("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n" + huge), eHolds(), e(ok)}, "hello", huge[:1000]},
 	{"much up, the endpoint resets", script{c("PUT /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n" + big), eReset(""), c(big)}, "502 ", ""},
+	{"much down, not read, the client resets", script{cHolds(get), e("HTTP/1.1 200 OK\r\nContent-Length: 8388608\r\n\r\n" + huge), e(huge), e(huge), e(huge), e(huge), cReset()}, "", ""},
+	{"much down, and only that", script{c(get), e("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"), e(big)}, big[:1000], ""},
 	{"much up, the client leaves", script{c("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n" + big), cFIN()}, "", big[:1000]},
 	{"much up, the client resets", script{c("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n" + big), cReset()}, "", big[:1000]},
 	{"the client leaves while it waits", script{c(get), cFIN(), e(ok)}, "", "GET /"},
