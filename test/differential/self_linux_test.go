@@ -113,3 +113,18 @@ func TestCalmSeesWhatRuns(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDatesAreNoDifference(t *testing.T) {
+	const then, later = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n", "Date: Fri, 02 Jan 1970 00:00:00 GMT\r\n"
+	head := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+	whole := head + then + "\r\n27\r\n\r\n" + then + "\r\n0\r\n\r\n"
+	parts := head + later + "\r\n8\r\n\r\nDate: \r\n1f\r\n" + then[6:] + "\r\n0\r\n\r\n"
+	c := comparison{loose: true}
+	if one, two := c.plain([]byte(whole)), c.plain([]byte(parts)); !bytes.Equal(one, two) {
+		t.Errorf("%q and %q", one, two)
+	}
+	c.loose = false
+	if one, two := c.plain([]byte(whole)), c.plain([]byte(parts)); bytes.Equal(one, two) {
+		t.Errorf("the borders of chunks are lost: %q", one)
+	}
+}
