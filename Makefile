@@ -37,7 +37,7 @@ unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	$(GO) test $(PACKAGES)
 	cd cmd/poise && $(GO) test ./...
 	@echo "== with invariants: buffers that were given back are poisoned"
-	$(GO) test -tags invariants ./internal/loop ./internal/wire ./test/loop ./test/script ./test/conformance
+	$(GO) test -tags invariants ./internal/loop ./internal/wire ./test/loop ./test/script ./test/conformance ./test/differential
 
 race: ## the same under the race detector
 	@echo "== race detector"

@@ -36,6 +36,7 @@ type loop struct {
 	running  atomic.Pointer[task] // current, for Engine.Watch; nil if nobody watches
 	budget   int                  // of current
 	alive    int                  // tasks that have not returned
+	turns    uint32               // so far; it may come round
 	spare    []*task              // coroutines without work
 	leaving  []int                // descriptors to be closed before the next turn
 	arrivals []*arrival           // to be used again
@@ -100,6 +101,7 @@ func (l *loop) turn() {
 	}
 	l.leaving = l.leaving[:0]
 	l.admitMore()
+	l.turns++
 	l.wait()
 	for i := range l.poller.happened() {
 		e := &l.poller.events[i]

@@ -296,7 +296,8 @@ func TestSpliceIsBounded(t *testing.T) {
 		{"until an instant", nothing, patience, stall, engine.ErrTimeout, nil, stall},
 		{"until an instant, without stall", nothing, 0, stall, engine.ErrTimeout, nil, stall},
 		{"until an instant in the past", nothing, patience, -1, engine.ErrTimeout, nil, 0},
-		{"nothing is read", fill, stall, 0, nil, engine.ErrTimeout, stall},
+		// Longer: on a busy machine whoever fills begins late, and that is no stall of the reader.
+		{"nothing is read", fill, 10 * stall, 0, nil, engine.ErrTimeout, 10 * stall},
 		{"another task's read deadline", func(c *spliceCase) {
 			c.rt.Fork(func() { c.rt.Sleep(c.rt.Now() + stall); c.from.SetReadDeadline(c.rt.Now()) })
 		}, patience, 0, engine.ErrTimeout, nil, stall},

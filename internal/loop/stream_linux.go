@@ -45,6 +45,7 @@ type stream struct {
 	serial uint32
 	kind   kind
 	flags  flags
+	turn   uint32 // of the loop, when a read last found that nothing is left
 
 	why            error // set by Interrupt and Close: nothing is read or written any more
 	reader, writer *task // that wait
@@ -186,11 +187,13 @@ func (s *stream) take(p []byte) (int, error) {
 		case errno == 0:
 			if n < len(p) && s.flags&sticky == 0 && s.kind == tcp {
 				s.flags &^= readable
+				s.turn = s.loop.turns
 			}
 			return n, nil
 		case errno == unix.EAGAIN:
 			s.flags &^= readable
 		case errno != unix.EINTR:
+			s.flags |= gone
 			s.fail(os.NewSyscallError("recv", errno))
 			return 0, s.why
 		}
@@ -282,11 +285,12 @@ func (s *stream) SetWriteDeadline(at time.Duration) {
 }
 
 // Quiet goes by the events of this turn, and asks the kernel only after a read that took
-// exactly what there was.
+// exactly what there was, or was in this turn itself.
 func (s *stream) Quiet() bool {
 	if s.why != nil || s.flags&gone != 0 {
 		return false
 	}
+	s.doubt()
 	if s.flags&readable == 0 {
 		return true
 	}
@@ -296,6 +300,14 @@ func (s *stream) Quiet() bool {
 	}
 	s.flags &^= readable
 	return true
+}
+
+// doubt has the next look ask the kernel if no events were fetched since the last read:
+// what has come meanwhile is not known.
+func (s *stream) doubt() {
+	if s.turn == s.loop.turns {
+		s.flags |= readable
+	}
 }
 
 // Interrupt keeps the first error it was given.
@@ -371,10 +383,10 @@ func (l *loop) Watch(client, up engine.Stream) {
 	c := below(client)
 	switch {
 	case c == nil:
+	case c.flags&gone != 0: // also where a read was told first
+		up.Interrupt(engine.ErrClientGone)
 	case c.why != nil:
 		up.Interrupt(c.why)
-	case c.flags&gone != 0:
-		up.Interrupt(engine.ErrClientGone)
 	default:
 		c.up = up
 	}

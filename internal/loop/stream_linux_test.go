@@ -57,6 +57,49 @@ func TestWhenReadyHoldsNoTask(t *testing.T) {
 	}
 }
 
+// TestQuietInTheSameTurn: what came since the last read, in the turn of that read, is no
+// event yet. A connection that is reused at once must not be taken for quiet.
+func TestQuietInTheSameTurn(t *testing.T) {
+	e := startEngine(t, 1)
+	for _, end := range []struct {
+		name string
+		do   func(*net.TCPConn)
+	}{
+		{"bytes", func(c *net.TCPConn) { c.Write([]byte("x")) }},
+		{"FIN", func(c *net.TCPConn) { c.CloseWrite() }},
+		{"reset", func(c *net.TCPConn) { c.SetLinger(0); c.Close() }},
+		{"nothing", func(c *net.TCPConn) {}},
+	} {
+		peer, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		play(t, e, 0, func() {
+			s, err := e.Runtime(0).Dial(&engine.Dial{Network: "tcp", Address: peer.Addr().String()})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			c, err := peer.Accept() // it is there already, so this does not wait
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.Write([]byte("answer"))
+			if n, err := s.Read(make([]byte, 100)); n != 6 || err != nil {
+				t.Error(n, err)
+			}
+			end.do(c.(*net.TCPConn))
+			if want := end.name == "nothing"; s.Quiet() != want {
+				t.Errorf("%s: quiet is %v", end.name, !want)
+			}
+		})
+		peer.Close()
+	}
+}
+
 // TestWhenReadyIsCalledInAnyCase: bytes, a deadline, an Interrupt, Close, and all of them
 // before it.
 func TestWhenReadyIsCalledInAnyCase(t *testing.T) {

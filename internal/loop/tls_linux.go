@@ -214,6 +214,7 @@ func (t *secure) drop() {
 // the next one: that is not unread.
 func (t *secure) Quiet() bool {
 	s := t.s
+	s.doubt()
 	return s.why == nil && s.flags&gone == 0 && t.fell == nil && !t.peek() && !t.within()
 }
 
