@@ -117,7 +117,7 @@ func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
 	}
 	a, err := e.Serve(plain, serve)
 	if err != nil {
-		return true, err
+		return true, p.endOf(err)
 	}
 	defer a.Close()
 	tick := time.NewTicker(lookEvery)
@@ -128,10 +128,18 @@ func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
 			return true, ErrClosed
 		case <-tick.C:
 			if closed(plain) {
-				return true, net.ErrClosed
+				return true, p.endOf(net.ErrClosed)
 			}
 		}
 	}
+}
+
+// endOf is why Serve ends: a listener that Close has closed is no error of its own.
+func (p *Proxy) endOf(err error) error {
+	if p.isClosed() {
+		return ErrClosed
+	}
+	return err
 }
 
 func (p *Proxy) servePlain(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
