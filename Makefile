@@ -16,7 +16,7 @@ PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-test: deps vet unit race real quality fair cost ## all suites, installing what they need (about 8 minutes)
+test: deps vet unit race real quality fair cost ## all suites, installing what they need (about 6 minutes)
 	@echo "all suites passed"
 
 deps: ## nginx, wrk and curl from Debian's packages, for the suites with real programs

@@ -18,10 +18,11 @@ type Peer struct {
 	TLS    bool
 }
 
-func (p Peer) exchange() exchange.Peer {
+// exchange is the peer as exchanges know it; the text of its address is written to room.
+func (p Peer) exchange(room []byte) exchange.Peer {
 	e := exchange.Peer{Addr: p.Remote.Addr().Unmap(), Scheme: "http", Proto: "HTTP/1.1"}
 	if e.Addr.IsValid() {
-		e.IP = e.Addr.AppendTo(nil)
+		e.IP = e.Addr.AppendTo(room)
 	}
 	if p.TLS {
 		e.Scheme = "https"
@@ -55,13 +56,7 @@ type sitting struct {
 func (s *sitting) open(c *connection) {
 	t := &c.proxy.Config().Timeouts
 	s.conn.Open(c.rt, c.stream, wire.Timeouts{Head: t.Head, Idle: t.Idle, Stall: t.Stall}, &c.proxy.stopping)
-	s.peer = exchange.Peer{Addr: c.who.Remote.Addr().Unmap(), Scheme: "http", Proto: "HTTP/1.1"}
-	if s.peer.Addr.IsValid() {
-		s.peer.IP = s.peer.Addr.AppendTo(s.text[:0])
-	}
-	if c.who.TLS {
-		s.peer.Scheme = "https"
-	}
+	s.peer = c.who.exchange(s.text[:0])
 }
 
 // ServeStream serves one client connection, exchange after exchange, and closes s. It is
@@ -151,7 +146,8 @@ type Client interface {
 type breaker interface{ Interrupt(error) }
 
 // ServeExchange serves one exchange whose client's side somebody else reads and writes, in
-// a task of the Proxy's own runtime. fill makes the head of the request, or says why it is not accepted.
+// a task of the Proxy's own runtime. fill makes the head of the request, or says why it is
+// not accepted.
 func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.Request) *h1.Error) {
 	entry := new(client)
 	p.clients.enter(entry, p.rt.Worker(), c)

@@ -27,17 +27,20 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	}
 	late := u.Early()
 	x.Request.Fields, r.Fields = nil, nil // a tunnel may be open for long
+	up := carrier{dst: u.Stream, src: client}
+	down := carrier{dst: client, src: u.Stream}
 	if _, ok := u.Stream.(engine.Rester); ok {
-		p := pump{dst: client, src: u.Stream, ended: x.rt.NewSignal()}
+		p := pump{carrier: &down, ended: x.rt.NewSignal()}
 		p.begin(late)
-		x.upload.bytes += carry(u.Stream, client, early)
+		up.carry(early)
 		p.wait()
-		x.log.BytesOut = p.moved
-		return nil
+	} else {
+		task := x.rt.Fork(func() { down.carry(late) })
+		up.carry(early)
+		task.Wait()
 	}
-	down := x.rt.Fork(func() { x.log.BytesOut = carry(client, u.Stream, late) })
-	x.upload.bytes += carry(u.Stream, client, early)
-	down.Wait()
+	x.upload.bytes += up.moved
+	x.log.BytesOut = down.moved
 	return nil
 }
 
@@ -53,49 +56,62 @@ func offered(asked, chosen []byte) bool {
 	return asked != nil && chosen != nil
 }
 
-// carry copies from src to dst, first what was read already, and passes the end on: a
-// FIN as a FIN, anything else by breaking both.
-func carry(dst, src engine.Stream, first []byte) (n int64) {
-	b := wire.Reader{Stream: src}
+// A carrier copies from src to dst and passes the end on: a FIN as a FIN, anything else by
+// breaking both.
+type carrier struct {
+	dst, src engine.Stream
+	moved    int64
+}
+
+// carry copies until the end, first what was read already.
+func (c *carrier) carry(first []byte) {
+	b := wire.Reader{Stream: c.src}
 	defer b.Drop()
-	for data := first; ; data = b.Buffered() {
-		if len(data) > 0 {
-			if _, err := dst.Write(data); err != nil {
-				src.Interrupt(err)
-				return n
-			}
-			n += int64(len(data))
-		}
-		b.Advance(len(b.Buffered()))
+	for ok := c.write(first); ok; ok = c.step(&b) {
 		b.Release()
-		switch err := b.Fill(); {
-		case err == io.EOF:
-			dst.CloseWrite()
-			return n
-		case err != nil:
-			dst.Interrupt(err)
-			return n
-		}
 	}
 }
 
-// A pump is carry in tasks that exist while there is something to carry: most tunnels are
-// silent most of the time.
-type pump struct {
-	dst, src engine.Stream
-	moved    int64
+// step waits for bytes and copies them; false: that was the end.
+func (c *carrier) step(b *wire.Reader) bool {
+	switch err := b.Fill(); {
+	case err == io.EOF:
+		c.dst.CloseWrite()
+		return false
+	case err != nil:
+		c.dst.Interrupt(err)
+		return false
+	}
+	data := b.Buffered()
+	b.Advance(len(data))
+	return c.write(data)
+}
 
+func (c *carrier) write(data []byte) bool {
+	if len(data) == 0 {
+		return true
+	}
+	if _, err := c.dst.Write(data); err != nil {
+		c.src.Interrupt(err)
+		return false
+	}
+	c.moved += int64(len(data))
+	return true
+}
+
+// A pump has a carrier copy in tasks that exist while there is something to copy: most
+// tunnels are silent most of the time.
+type pump struct {
+	*carrier
 	ended engine.Signal
 	over  bool
 }
 
 // begin writes what was read already; the rest follows by itself.
 func (p *pump) begin(first []byte) {
-	if len(first) > 0 && !p.write(first) {
-		p.over = true
-		return
+	if p.over = !p.write(first); !p.over {
+		p.rest()
 	}
-	p.rest()
 }
 
 func (p *pump) rest() { p.src.(engine.Rester).WhenReady(p.run) }
@@ -107,7 +123,7 @@ func (p *pump) wait() {
 	}
 }
 
-// run carries what there is.
+// run copies what there is.
 func (p *pump) run() {
 	b := wire.Reader{Stream: p.src}
 	rests := false
@@ -120,29 +136,9 @@ func (p *pump) run() {
 		p.over = true
 		p.ended.Set()
 	}()
-	for !rests {
-		switch err := b.Fill(); {
-		case err == io.EOF:
-			p.dst.CloseWrite()
-			return
-		case err != nil:
-			p.dst.Interrupt(err)
+	for p.step(&b) {
+		if rests = p.src.Quiet(); rests {
 			return
 		}
-		if !p.write(b.Buffered()) {
-			return
-		}
-		b.Advance(len(b.Buffered()))
-		rests = p.src.Quiet()
 	}
-}
-
-func (p *pump) write(data []byte) bool {
-	_, err := p.dst.Write(data)
-	if err != nil {
-		p.src.Interrupt(err)
-		return false
-	}
-	p.moved += int64(len(data))
-	return true
 }

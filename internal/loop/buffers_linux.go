@@ -29,9 +29,7 @@ func (b *buffers) give(back []byte) {
 		return
 	}
 	if invariants.Enabled {
-		for i := range back {
-			back[i] = 0xdb // whoever still uses it shall see
-		}
+		invariants.Poison(back)
 	}
 	if len(b.spare) < buffersMax {
 		b.spare = append(b.spare, back[:0])

@@ -90,8 +90,8 @@ func (e *Engine) Adopt(conn net.Conn, serve Serve) error {
 	}
 	to := e.emptiest()
 	to.clients.Add(1)
-	a := &arrival{fd: fd, kind: kind, remote: remoteOf(conn), serve: serve}
-	a.run = a.arrive
+	a := newArrival()
+	a.fd, a.kind, a.remote, a.serve = fd, kind, remoteOf(conn), serve
 	if !to.mail.post(a) {
 		to.clients.Add(-1)
 		closeFD(fd)

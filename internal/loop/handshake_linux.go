@@ -87,9 +87,9 @@ type handshake struct {
 	heard  []byte // those that have
 }
 
-// secure performs a handshake over s, whose deadlines are none then. While it is under way nobody else uses the
-// connection, so tasks may wait inside of crypto/tls. The context has no Done: to cancel
-// is to interrupt s.
+// secure performs a handshake over s, whose deadlines are none then. While it is under way
+// nobody else uses the connection, so tasks may wait inside of crypto/tls. The context has
+// no Done: to cancel is to interrupt s.
 func (s *stream) secure(h *handshake, by time.Duration, start func(*wire) *tls.Conn) (*secure, error) {
 	t := &secure{s: s, shake: h}
 	h.t = t

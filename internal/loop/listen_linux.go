@@ -236,6 +236,10 @@ func (l *loop) arrival() *arrival {
 		l.arrivals = l.arrivals[:n-1]
 		return a
 	}
+	return newArrival()
+}
+
+func newArrival() *arrival {
 	a := &arrival{}
 	a.run = a.arrive
 	return a

@@ -93,8 +93,7 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 	}
 	s.dirty = true
 	mayHelp := m.counted || m.machine.State() == health.HalfOpen || m.machine.Doubtful() && s.set.PanicThreshold > 0
-	switch {
-	case mayHelp && len(s.view.Load().usable) == 0, healthy > 0 && s.healthy == 0:
+	if mayHelp && len(s.view.Load().usable) == 0 || healthy > 0 && s.healthy == 0 {
 		s.urgent = true // requests are refused for want of it, or of panic mode
 	}
 	s.wake.Set()

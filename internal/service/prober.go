@@ -126,8 +126,9 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 	return o, true
 }
 
-// verdict reports the result of a probe that ended now, unless the check became another one meanwhile. Of
-// a held member a failure says that its removal is right, and without a check no more.
+// verdict reports the result of a probe that ended now, unless the check became another one
+// meanwhile. Of a held member a failure says that its removal is right, and without a check
+// no more.
 func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	in := health.Input{Event: health.ProbePassed, Now: now}
 	switch {

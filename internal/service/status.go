@@ -72,8 +72,8 @@ func (s *Service) RetryAfter(now time.Duration) time.Duration {
 // needs none, so that Pick knows of it. Before the first Update it is false.
 func (s *Service) Settled() bool { return s.settled.Load() }
 
-// AwaitReady blocks the calling task, one of rt, until the service is Settled or the given instant is
-// there, zero: without bound; it reports whether the service is Settled.
+// AwaitReady blocks the calling task, one of rt, until the service is Settled or the given
+// instant is there, zero: without bound; it reports whether the service is Settled.
 func (s *Service) AwaitReady(rt engine.Runtime, by time.Duration) bool {
 	if s.Settled() {
 		return true

@@ -148,19 +148,13 @@ func promised(fields []message.Field) time.Duration {
 }
 
 // parameter finds name=number in a list with commas.
-func parameter(v []byte, name string) (n int, ok bool) {
-	for len(v) > 0 {
-		var one []byte
-		if i := bytes.IndexByte(v, ','); i >= 0 {
-			one, v = v[:i], v[i+1:]
-		} else {
-			one, v = v, nil
-		}
-		key, value, _ := bytes.Cut(bytes.TrimSpace(one), []byte("="))
-		if !message.EqualFold(bytes.TrimSpace(key), name) {
+func parameter(list []byte, name string) (n int, ok bool) {
+	for one, rest := message.NextToken(list); one != nil; one, rest = message.NextToken(rest) {
+		key, value, _ := bytes.Cut(one, []byte("="))
+		if !message.EqualFold(message.TrimSpace(key), name) {
 			continue
 		}
-		if n, err := strconv.Atoi(string(bytes.TrimSpace(value))); err == nil && n >= 0 {
+		if n, err := strconv.Atoi(string(message.TrimSpace(value))); err == nil && n >= 0 {
 			return min(n, secondsMost), true
 		}
 	}

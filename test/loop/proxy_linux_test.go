@@ -24,13 +24,19 @@ func newProxy(t *testing.T, loops int, endpoints ...string) *proxy {
 	for _, address := range endpoints {
 		service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: "http://" + address})
 	}
-	inner, err := poise.New(poise.Config{
+	return serveOn(t, poise.Config{
 		Services: map[string]poise.Service{"all": service},
 		Routes:   []poise.Route{{Service: "all"}},
 		Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Engine:   "loop",
 		Workers:  loops,
 	})
+}
+
+// serveOn starts a proxy behind a listener of its own, and ends it with the test.
+func serveOn(t *testing.T, c poise.Config) *proxy {
+	t.Helper()
+	inner, err := poise.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

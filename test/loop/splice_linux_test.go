@@ -116,18 +116,7 @@ func eachEngine(t *testing.T, change func(c *poise.Config), answer func(c *net.T
 			if change != nil {
 				change(&c)
 			}
-			inner, err := poise.New(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := &proxy{Proxy: inner, listener: l, served: make(chan error, 1)}
-			go func() { p.served <- inner.Serve(l) }() // ends with close
-			t.Cleanup(func() { p.close(true) })
-			s.address = l.Addr().String()
+			s.address = serveOn(t, c).listener.Addr().String()
 			test(s)
 		})
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -16,14 +15,13 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/test/internal/rig"
 )
 
 // A server runs a proxy's listeners until the proxy is closed.
@@ -140,20 +138,9 @@ func newPapers(t *testing.T) *papers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		file := filepath.Join(folder, name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	p := &papers{ca: write("cert.pem", "CERTIFICATE", der)}
-	p.front.Certificates = []poise.Certificate{{Cert: p.ca, Key: write("key.pem", "PRIVATE KEY", secret)}}
+	cert, secret := rig.Pair(t, der, key)
+	p := &papers{ca: cert}
+	p.front.Certificates = []poise.Certificate{{Cert: cert, Key: secret}}
 	p.endpoint = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {

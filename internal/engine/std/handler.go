@@ -117,10 +117,11 @@ func check(q *message.Request, r *http.Request) *h1.Error {
 // frame says how the content is delimited. Chunked stands for a length unknown.
 func (c *client) frame(q *message.Request) {
 	switch r := c.r; {
+	case r.ContentLength == 0 && r.Header["Content-Length"] != nil:
+		q.Body = message.Length // of zero, which some methods are to say (RFC 9110 §8.6)
+		c.read.Store(true)
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
-		if q.Body = message.NoBody; r.ContentLength == 0 && r.Header["Content-Length"] != nil {
-			q.Body = message.Length // of zero, which some methods are to say (RFC 9110 §8.6)
-		}
+		q.Body = message.NoBody
 		c.read.Store(true)
 	case r.ContentLength > 0:
 		q.Body, q.Length = message.Length, r.ContentLength
