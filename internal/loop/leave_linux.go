@@ -1,0 +1,82 @@
+package loop
+
+import (
+	"os"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"golang.org/x/sys/unix"
+)
+
+// How streams end, and how one learns that its peer has left.
+
+// CloseWrite sends FIN; the read side stays open.
+func (s *stream) CloseWrite() error {
+	if s.flags&closed != 0 {
+		return engine.ErrClosed
+	}
+	return os.NewSyscallError("shutdown", unix.Shutdown(int(s.fd), unix.SHUT_WR))
+}
+
+// Close gives the descriptor back at the end of the turn.
+func (s *stream) Close() error {
+	if s.flags&closed == 0 {
+		s.leave()
+		s.loop.leaving = append(s.loop.leaving, int(s.fd))
+	}
+	return nil
+}
+
+// leave ends the stream, and leaves the descriptor to the caller.
+func (s *stream) leave() {
+	s.flags |= closed
+	s.fail(engine.ErrClosed)
+	l := s.loop
+	l.timers.remove(&s.timer)
+	l.slots.give(s.place)
+	if s.flags&counted != 0 {
+		l.clients.Add(-1)
+	}
+	s.up = nil
+	s.wakeAll()
+}
+
+// bequeath makes another stream of what s stands for, and closes s.
+func (s *stream) bequeath() *stream {
+	heir := &stream{loop: s.loop, fd: s.fd, place: s.place, serial: s.serial, kind: s.kind, flags: s.flags}
+	s.loop.slots.all[s.place].source = heir
+	s.loop.timers.remove(&s.timer)
+	s.flags = s.flags&^counted | closed
+	s.fail(engine.ErrClosed)
+	s.up = nil
+	s.wakeAll()
+	return heir
+}
+
+// Abort resets a TCP connection; sockets of a machine's own cannot be.
+func (s *stream) Abort() {
+	if s.flags&closed == 0 && s.kind == tcp {
+		unix.SetsockoptLinger(int(s.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	s.Close()
+}
+
+// Watch has events of client interrupt up; one stream at a time watches a client.
+func (l *loop) Watch(client, up engine.Stream) {
+	c := below(client)
+	switch {
+	case c == nil:
+	case c.flags&gone != 0: // also where a read was told first
+		up.Interrupt(engine.ErrClientGone)
+	case c.why != nil:
+		up.Interrupt(c.why)
+	default:
+		c.up = up
+	}
+}
+
+// Unwatch ends Watch.
+func (l *loop) Unwatch(client, up engine.Stream) {
+	if c := below(client); c != nil && c.up == up {
+		c.up = nil
+	}
+}
