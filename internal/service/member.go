@@ -34,7 +34,8 @@ type Member struct {
 	heldUntil  time.Duration // end of the hold of its removal; 0: its removal is not held
 	quietUntil time.Duration // until then it is damped; 0: it is not
 
-	prober engine.Join // the keeper's own
+	prober   engine.Join // the keeper's own
+	schedule schedule    // the prober's own
 
 	window health.Window // no lock; apart from mode, which is read as often as this is written
 }

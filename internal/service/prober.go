@@ -19,6 +19,14 @@ type orders struct {
 	held     bool // its removal is held
 }
 
+// A schedule is how far a prober has come. It outlives a prober that gives way to another
+// one, which goes on from there.
+type schedule struct {
+	last  orders
+	began time.Duration // the latest probe
+	at    time.Duration // the next one
+}
+
 // probed reports whether m is to be probed. Called with mu held.
 func (s *Service) probed(m *Member) bool {
 	return s.health.Probed || m.heldUntil > 0 && s.set.Connect != nil
@@ -55,35 +63,35 @@ func (s *Service) tend() {
 
 // probe is a prober: the task that probes one endpoint, first at once, then at intervals,
 // so that a black hole delays nobody else. It ends when its endpoint is removed, when
-// there is neither a check nor a hold any more, after a Rehome, and when the service stops.
+// there is neither a check nor a hold any more, and when the service stops; after a Rehome
+// it gives way to another one.
 func (s *Service) probe(rt engine.Runtime, m *Member, home uint64) {
 	signal := rt.NewSignal()
 	s.mu.Lock()
 	m.signal = signal // before the first look at the orders: no nudge is missed
 	s.mu.Unlock()
-	var last orders
-	var began, at time.Duration // of the latest probe; of the next one
 	for {
 		o, ok := s.ordersFor(m, home)
 		if !ok {
 			return
 		}
+		p, last := &m.schedule, m.schedule.last
 		switch {
 		case o.checkGen != last.checkGen || last.probe == nil || o.held && !last.held:
-			at = rt.Now()
+			p.at = rt.Now()
 		case o.version != last.version || o.held != last.held:
-			at = s.after(began, o.interval)
+			p.at = s.after(p.began, o.interval)
 		}
-		last = o
-		if now := rt.Now(); now < at {
-			signal.Wait(at)
+		p.last = o
+		if now := rt.Now(); now < p.at {
+			signal.Wait(p.at)
 			continue
 		}
-		began = rt.Now()
-		err := o.probe(rt, m.endpoint, began+o.timeout)
+		p.began = rt.Now()
+		err := o.probe(rt, m.endpoint, p.began+o.timeout)
 		s.verdict(m, o, err, rt.Now())
 		// A probe that took longer than the interval is followed at once by the next.
-		at = s.after(began, o.interval)
+		p.at = s.after(p.began, o.interval)
 	}
 }
 
@@ -103,7 +111,9 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 	if over || home != s.home {
 		m.probing = false
 		s.ended = append(s.ended, m)
-		if !over {
+		if over {
+			m.schedule = schedule{} // should it be probed again, then at once
+		} else {
 			s.wantProber(m)
 		}
 		s.wake.Set()

@@ -239,8 +239,8 @@ func (s *Service) Configure(set Settings) {
 	s.wake.Set()
 }
 
-// Rehome starts the probers anew: Settings.Prober has a better place for them now. Any
-// goroutine may call it.
+// Rehome replaces the probers: Settings.Prober has a better place for them now. No probe is
+// repeated or left out for that. Any goroutine may call it.
 func (s *Service) Rehome() {
 	s.mu.Lock()
 	s.home++
