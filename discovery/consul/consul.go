@@ -56,7 +56,7 @@ const (
 
 	// Between the beginnings of two queries: many changes at once are one set. It grows
 	// while answers come early and have no news, as they do from a busy catalog.
-	spaceFirst = 50 * time.Millisecond
+	spaceFirst = 20 * time.Millisecond
 	spaceMost  = 500 * time.Millisecond
 )
 

@@ -66,7 +66,9 @@ const (
 	// long anything lasts that went wrong unseen.
 	relistAfter = 60 * time.Second
 
-	gather = 20 * time.Millisecond // changes of several slices at once are one set
+	// Changes of several slices at once are one set, so that an address that moves from one
+	// to another does not leave.
+	gather = 10 * time.Millisecond
 )
 
 // A Source watches one Service. Make it with New. Its Run may be called again, but not

@@ -36,12 +36,14 @@ func (w *watch) run(ctx context.Context) error {
 	pulse := time.NewTicker(pulseEvery)
 	defer pulse.Stop()
 	doubts := 0
+	var read time.Time // the latest one
 	for {
 		select {
 		case <-w.box.news:
-			if len(w.nodes) > 0 && !sleep(ctx, gather) {
+			if !sleep(ctx, time.Until(read.Add(gather))) {
 				return ctx.Err()
 			}
+			read = time.Now()
 			if err := w.update(ctx, w.box.take()); err != nil {
 				return err
 			}

@@ -58,7 +58,7 @@ const (
 	pulseEvery   = 5 * time.Second
 	pulseTimeout = 5 * time.Second
 
-	gather    = 20 * time.Millisecond // many events at once are one set
+	gather    = 20 * time.Millisecond // between two reads: many events at once are one set
 	silentMax = 10 * time.Second      // without any answer, a set is stale even if servers are left to try
 	steady    = 5 * time.Second       // a session that lasted so long was a success
 )

@@ -583,7 +583,7 @@ func TestStale(t *testing.T) {
 		}
 		st.take(a)
 		is(false, 0, "<nil>")
-		says(`"endpoints changed" added=1 removed=0 members=1` + "\n" + `"source is back" age=4.2s`)
+		says(`"endpoints changed" added=1 removed=0 members=1` + "\n" + `"source is back" age=4.01s`)
 		// A source of parts, one of which fails: every set is followed by its error.
 		for range 3 {
 			st.Take(discovery.Update{Endpoints: specs(a)})

@@ -78,7 +78,7 @@ func (s *Service) round(now time.Duration) (next time.Duration) {
 func (s *Service) mayBuild(now time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.built || s.urgent || now-s.builtAt >= buildEvery
+	return !s.built || s.urgent || now >= s.buildAt
 }
 
 // buildIfDirty is build unless nothing happened. Called with work held.
@@ -88,8 +88,15 @@ func (s *Service) buildIfDirty(now time.Duration) {
 	s.mu.Unlock()
 	if dirty {
 		s.build(now)
-		s.builtAt = now
+		s.rest(now)
 	}
+}
+
+// rest puts the next build off for as long as one that began then deserves. Called with
+// work held.
+func (s *Service) rest(began time.Duration) {
+	took := s.rt.Now() - began
+	s.buildAt = began + min(max(buildShare*took, buildEvery), buildRest)
 }
 
 // next is the earliest instant at which the clock alone makes work. Called with both locks.
@@ -101,7 +108,7 @@ func (s *Service) next(now time.Duration) time.Duration {
 		}
 	}
 	if s.built && (s.dirty || s.unread) {
-		earlier(s.builtAt + buildEvery)
+		earlier(s.buildAt)
 	}
 	if s.source.backAt > 0 {
 		earlier(s.source.backAt + backAfter)

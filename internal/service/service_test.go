@@ -632,20 +632,25 @@ func TestWeightsOnlyUpdate(t *testing.T) {
 }
 
 func TestBuildsAreCoalesced(t *testing.T) {
-	onStage(t, Settings{}, func(st *stage) {
-		const rounds = 1000
-		for i := range rounds {
-			st.Update(specs(addresses(i%7 + 1)...))
-			time.Sleep(time.Millisecond)
-		}
-		st.Update(specs(c))
-		time.Sleep(buildEvery)
-		synctest.Wait()
-		st.pick(c) // the last one wins
-		if n := st.policy.builds.Load(); n > 12 {
-			t.Errorf("%d builds in 1.1 s", n)
-		}
-	})
+	for _, x := range []struct {
+		takes time.Duration // a build
+		most  int64         // builds in a second
+	}{{0, 201}, {time.Millisecond, 101}, {10 * time.Millisecond, 12}, {time.Second, 3}} {
+		onStage(t, Settings{}, func(st *stage) {
+			st.policy.takes = x.takes
+			for i, began := 0, st.rt.Now(); st.rt.Now() < began+time.Second; i++ {
+				st.Update(specs(addresses(i%7 + 1)...))
+				time.Sleep(time.Millisecond)
+			}
+			st.Update(specs(c))
+			if n := st.policy.builds.Load(); n > x.most || n < x.most/2 {
+				t.Errorf("%d builds of %v in a second, want %d at most", n, x.takes, x.most)
+			}
+			time.Sleep(buildRest)
+			synctest.Wait()
+			st.pick(c) // the last one wins
+		})
+	}
 }
 
 func TestConfigure(t *testing.T) {
@@ -658,7 +663,7 @@ func TestConfigure(t *testing.T) {
 
 		// The same check: nothing starts anew.
 		before := len(st.plant.times(a))
-		other := &first{}
+		other := &first{rt: st.rt}
 		set(Settings{Check: everySecond, ProbeID: "HEAD /", Policy: other})
 		st.is(b, "ejected by probes")
 		if n := len(st.plant.times(a)); n != before || other.builds.Load() != 1 {
@@ -756,6 +761,7 @@ func TestARemovedEndpointIsNotPickedFromTheLastView(t *testing.T) {
 
 func TestStateChangesAreCoalesced(t *testing.T) {
 	onStage(t, Settings{PanicThreshold: -1}, func(st *stage) {
+		st.policy.takes = 10 * time.Millisecond
 		st.Update(specs(addresses(100)...))
 		time.Sleep(time.Second)
 		builds := st.policy.builds.Load()
@@ -766,12 +772,12 @@ func TestStateChangesAreCoalesced(t *testing.T) {
 			time.Sleep(2 * time.Millisecond)
 		}
 		if n := st.policy.builds.Load() - builds; n > 3 {
-			t.Errorf("%d builds in 180 ms", n)
+			t.Errorf("%d builds of 10 ms in 180 ms", n)
 		}
 	})
 }
 
-// The first set is the exception: readiness waits for no tenth of a second.
+// The first set is the exception: readiness waits for no build's time.
 func TestReadyAtOnce(t *testing.T) {
 	onStage(t, Settings{Check: &Check{Timeout: 30 * time.Millisecond}}, func(st *stage) {
 		st.plant.set(errHole, a)

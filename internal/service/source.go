@@ -143,10 +143,10 @@ func (s *Service) take(specs []endpoint.Spec, guarded bool) {
 	s.mu.Unlock()
 
 	s.work.Lock()
-	if now := s.rt.Now(); !s.stopped.Load() && (!s.built || now-s.builtAt >= buildEvery) {
+	if now := s.rt.Now(); !s.stopped.Load() && (!s.built || now >= s.buildAt) {
 		s.reconcile(now)
 		s.build(now)
-		s.builtAt = now
+		s.rest(now)
 	}
 	s.work.Unlock()
 	s.wake.Set()

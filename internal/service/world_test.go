@@ -28,13 +28,16 @@ type goroutines struct {
 	tasks          atomic.Int64
 	forks, joins   atomic.Int64
 	waits          atomic.Int64 // for signals
+	worked         atomic.Int64 // time that passed while somebody worked and nobody waited
 }
 
 func newGoroutines(seed uint64) *goroutines {
 	return &goroutines{start: time.Now().Add(-time.Hour), rand: rand.New(rand.NewPCG(seed, 0))}
 }
 
-func (g *goroutines) Now() time.Duration { return time.Since(g.start) }
+func (g *goroutines) Now() time.Duration {
+	return time.Since(g.start) + time.Duration(g.worked.Load())
+}
 
 func (g *goroutines) Rand() uint64 {
 	g.mu.Lock()
@@ -105,12 +108,15 @@ type first struct {
 	overlap atomic.Bool // two were at once
 	prev    policy.Picker
 	during  func() // called by the next build
+	takes   time.Duration
+	rt      *goroutines
 }
 
 type firstPicker []*endpoint.Endpoint
 
 func (f *first) Build(_, usable []*endpoint.Endpoint, prev policy.Picker) policy.Picker {
 	f.builds.Add(1)
+	f.rt.worked.Add(int64(f.takes))
 	f.prev = prev
 	if during := f.during; during != nil {
 		f.during = nil
@@ -215,7 +221,7 @@ func onStage(t *testing.T, set Settings, f func(st *stage)) {
 
 func newStage(t *testing.T, set Settings) *stage {
 	rt := newGoroutines(1)
-	st := &stage{t: t, rt: rt, discarded: map[string]int{}, policy: &first{}}
+	st := &stage{t: t, rt: rt, discarded: map[string]int{}, policy: &first{rt: rt}}
 	st.plant = &plant{faults: map[string]error{}, probes: map[string][]time.Duration{}, rt: rt}
 	st.Service = New("web", rt, st.with(set), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	return st
