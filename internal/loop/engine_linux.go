@@ -53,7 +53,7 @@ func NewBeside(epoch time.Time, n, first int) (*Engine, error) {
 		l, err := newLoop(e, i)
 		if err != nil {
 			for _, l := range e.loops {
-				l.poller.close()
+				l.close()
 			}
 			return nil, fmt.Errorf("event loop: %w", err)
 		}

@@ -2,19 +2,14 @@ package loop
 
 import (
 	"math/rand/v2"
-	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-const (
-	// burst is how often in a row a task may read and write before others have their turn.
-	burst = 32
-	// turnMax is how long a loop keeps a processor from goroutines.
-	turnMax = time.Millisecond
-)
+// burst is how often in a row a task may read and write before others have their turn.
+const burst = 32
 
 // A loop runs tasks, one at a time, on the goroutine main. All fields belong to it but
 // those that say so.
@@ -29,6 +24,7 @@ type loop struct {
 	now      time.Duration // when the present task was resumed
 	yielded  time.Duration // when goroutines last had a chance
 	poller   poller
+	gate     gate
 	slots    slots
 	timers   timers
 	ready    queue
@@ -56,16 +52,25 @@ func newLoop(e *Engine, number int) (*loop, error) {
 	if err := l.poller.open(); err != nil {
 		return nil, err
 	}
+	if err := l.gate.init(l.poller.epoll, l.poller.poll); err != nil {
+		l.poller.close()
+		return nil, err
+	}
 	// The first slot is the mailbox's: a letter is an event, and what it says is read
 	// every turn anyway.
 	l.mail.bell = l.poller.bell
 	place, serial := l.slots.take(nothing{})
 	if err := l.poller.add(l.poller.bell, eventsBell, place, serial); err != nil {
-		l.poller.close()
+		l.close()
 		return nil, err
 	}
 	l.tick()
 	return l, nil
+}
+
+func (l *loop) close() {
+	l.gate.close()
+	l.poller.close()
 }
 
 // nothing is a source whose events need no attention.
@@ -117,26 +122,22 @@ func (l *loop) turn() {
 	}
 }
 
-// wait fetches events, and waits for them if there is nothing else to do. A wait that
-// need not wait goes past the scheduler, one that may wait through it.
+// wait fetches events, and waits for them if there is nothing else to do.
 func (l *loop) wait() {
 	l.poller.poll()
 	l.tick()
 	if l.poller.n > 0 || l.ready.len() > 0 || l.mail.any.Load() {
 		return
 	}
-	l.yield() // goroutines this processor has started or woken are not to wait for us
-	timeout := l.timers.timeout(l.tick())
-	if timeout == 0 {
+	at, timed := l.timers.first()
+	if timed && at <= l.now {
 		return
 	}
 	l.mail.asleep.Store(true)
 	if !l.mail.any.Load() { // looked at after asleep is set: the writer sees the one or we the other
-		l.clock.Store(0)
-		l.poller.wait(timeout)
+		l.sleep(at, timed)
 	}
 	l.mail.asleep.Store(false)
-	l.yielded = l.tick()
 }
 
 // tick reads the clock.
@@ -144,11 +145,6 @@ func (l *loop) tick() time.Duration {
 	l.now = time.Since(l.engine.epoch)
 	l.clock.Store(int64(l.now))
 	return l.now
-}
-
-func (l *loop) yield() {
-	l.yielded = l.now
-	runtime.Gosched()
 }
 
 // resume lets t run until it waits.
@@ -242,7 +238,7 @@ func (l *loop) end() {
 	}
 	l.spare, l.leaving = nil, nil
 	l.pipes.closeAll()
-	l.poller.close()
+	l.close()
 	l.clock.Store(0)
 }
 

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,7 @@ const batch = 512
 // A poller is an epoll instance and the events fetched last.
 type poller struct {
 	epoll  int
-	bell   int // an eventfd that interrupts wait
+	bell   int // an eventfd whose events interrupt a wait
 	events [batch]unix.EpollEvent
 	n      int
 }
@@ -55,19 +56,26 @@ func (p *poller) remove(fd int) {
 	unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// poll fetches events that are there. It cannot wait, so the scheduler need not know.
-func (p *poller) poll() {
+// poll fetches events that are there, and reports whether there are any. It cannot wait, so
+// the scheduler need not know.
+func (p *poller) poll() bool {
 	// The kernel writes to the array, which is part of a loop and does not move.
 	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), batch, 0, 0, 0)
 	p.n = int(n)
 	if e != 0 {
 		p.n = 0
 	}
+	return p.n > 0
 }
 
-// wait waits for events for that many milliseconds, -1: for ever.
-func (p *poller) wait(timeout int) {
-	n, err := unix.EpollWait(p.epoll, p.events[:], timeout)
+// napMax is how long a nap lasts at most. A shorter limit would come before the kernel's
+// next tick, and have it set the clock's alarm for every nap.
+const napMax = 10 * time.Millisecond
+
+// nap waits for events, for that long at most, and keeps the processor.
+func (p *poller) nap(most time.Duration) {
+	ms := (min(most, napMax) + time.Millisecond - 1) / time.Millisecond // rather too long than in vain
+	n, err := unix.EpollWait(p.epoll, p.events[:], int(ms))
 	p.n = n
 	if err != nil { // EINTR
 		p.n = 0

@@ -50,15 +50,12 @@ func (q *timers) expire(now time.Duration) {
 	}
 }
 
-// timeout is how many milliseconds the kernel may wait: until the first timer, and
-// rather a little longer; -1: for ever.
-func (q *timers) timeout(now time.Duration) int {
+// first is when the first timer comes; ok false: there is none.
+func (q *timers) first() (at time.Duration, ok bool) {
 	if len(q.heap) == 0 {
-		return -1
+		return 0, false
 	}
-	left := q.heap[0].at - now
-	const most = time.Hour
-	return int((min(max(left, 0), most) + time.Millisecond - 1) / time.Millisecond)
+	return q.heap[0].at, true
 }
 
 func (q *timers) put(i int, t *timer) {

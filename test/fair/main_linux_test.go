@@ -25,6 +25,7 @@ var roles = map[string]func(args []string) error{
 	"witness": beWitness,
 	"flood":   beFlood,
 	"clients": beClients,
+	"host":    beHost,
 }
 
 func TestMain(m *testing.M) {

@@ -1,0 +1,191 @@
+package loop
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// turnMax is how long a loop keeps a processor from goroutines.
+	turnMax = time.Millisecond
+	// A loop whose waits are shorter than shortMax on average is busy until they are longer
+	// than longMin.
+	shortMax = 50 * time.Microsecond
+	longMin  = 400 * time.Microsecond
+	// politeFor is how long goroutines that had much to do are expected to have more.
+	politeFor = 20 * time.Millisecond
+	// muchWork is how many times as long a yield takes then as the shortest ones do.
+	muchWork = 10
+	// waitMax is how long a loop waits that has no timer set.
+	waitMax = time.Hour
+)
+
+// A gate is where a loop lets goroutines pass.
+//
+// A goroutine that waits in the kernel keeps its processor, and for a program whose
+// processors are all kept Go looks at the sockets of other goroutines every 10 ms. The same
+// goes for runtime.Gosched: it comes back before Go's poller is asked. So a loop waits in
+// Go's poller, as others do, and yields by way of it. That costs some system calls more
+// than to wait in the kernel, and makes adding sockets dear. A loop that is busy does
+// without as long as its yields show that goroutines have nothing to do.
+type gate struct {
+	epoll int // the loop's
+	outer int // another one, which Go's poller watches, and which watches the loop's if open
+	open  bool
+	file  *os.File        // outer
+	raw   syscall.RawConn // file's
+	until time.Time       // file's deadline; zero: none
+
+	bell    *os.File // an eventfd that Go's poller watches
+	bellRaw syscall.RawConn
+	rang    bool
+
+	ring func(fd uintptr) bool
+	look func(fd uintptr) bool
+
+	busy   bool          // waits are short
+	mean   time.Duration // of them, mostly of the latest
+	least  time.Duration // that a yield takes, nearly
+	polite time.Duration // until then goroutines are expected to have much to do
+}
+
+// init makes the gate of a loop; look fetches events and reports whether there are any.
+func (g *gate) init(epoll int, look func() bool) (err error) {
+	g.epoll, g.outer = epoll, -1
+	g.look = func(uintptr) bool { return look() }
+	g.ring = func(fd uintptr) bool {
+		if g.rang {
+			return true
+		}
+		g.rang = true
+		one := [8]byte{1}
+		unix.Write(int(fd), one[:])
+		return false // and again when Go's poller has noticed
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if g.bell, g.bellRaw, err = watched(bell, "eventfd"); err != nil {
+		return err
+	}
+	if g.outer, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
+		g.file, g.raw, err = watched(g.outer, "epoll")
+	}
+	if err != nil {
+		g.close()
+	}
+	return err
+}
+
+// watched has Go's poller watch fd, or closes it.
+func watched(fd int, name string) (f *os.File, raw syscall.RawConn, err error) {
+	if err = unix.SetNonblock(fd, true); err != nil { // else os takes it for one that blocks
+		closeFD(fd)
+		return nil, nil, err
+	}
+	f = os.NewFile(uintptr(fd), name)
+	if err = f.SetReadDeadline(time.Time{}); err == nil { // which only watched files have
+		raw, err = f.SyscallConn()
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, raw, nil
+}
+
+func (g *gate) close() {
+	g.bell.Close() // which a nil *os.File takes
+	g.file.Close()
+}
+
+// set makes Go's poller see the loop's events, or not.
+func (g *gate) set(open bool) {
+	if g.open == open {
+		return
+	}
+	g.open = open
+	op := unix.EPOLL_CTL_DEL
+	if open {
+		op = unix.EPOLL_CTL_ADD
+	}
+	unix.EpollCtl(g.outer, op, g.epoll, &unix.EpollEvent{Events: unix.EPOLLIN})
+}
+
+// wait lets goroutines run until there are events or it is that time. It may come back
+// early.
+func (g *gate) wait(until time.Time) {
+	g.set(true)
+	// An alarm that is too early costs a turn, setting it costs more: so it is left where it
+	// is, unless it would be too late.
+	if g.until.IsZero() || until.Before(g.until) {
+		g.alarm(until)
+	}
+	if g.raw.Read(g.look) != nil {
+		g.alarm(time.Time{})
+	}
+}
+
+func (g *gate) alarm(at time.Time) {
+	g.until = at
+	g.file.SetReadDeadline(at)
+}
+
+// yield lets goroutines run, those included whose sockets turn out to be ready.
+func (g *gate) yield() {
+	g.rang = false
+	g.bellRaw.Read(g.ring)
+}
+
+// yield lets goroutines run, and takes from the time that this takes whether they have much
+// to do.
+func (l *loop) yield() {
+	g := &l.gate
+	began := l.tick()
+	g.yield()
+	l.yielded = l.tick()
+	took := l.yielded - began
+	if g.least == 0 || took < g.least {
+		g.least = took
+	}
+	if took > muchWork*g.least {
+		g.polite = l.yielded + politeFor
+	}
+	g.least += g.least/1024 + 1 // what was the shortest may have been chance
+}
+
+// sleep waits for events or, if timed, until then.
+func (l *loop) sleep(at time.Duration, timed bool) {
+	if latest := l.now + waitMax; !timed || at > latest {
+		at = latest
+	}
+	g := &l.gate
+	if g.busy && l.now >= g.polite {
+		g.set(false)
+		if l.now-l.yielded >= turnMax {
+			l.yield()
+		}
+		l.slept(func() { l.poller.nap(at - l.now) })
+		return
+	}
+	l.slept(func() { g.wait(l.engine.epoch.Add(at)) })
+	l.yielded = l.now
+}
+
+// slept waits, and takes note of how long that was.
+func (l *loop) slept(wait func()) {
+	g, began := &l.gate, l.now
+	l.clock.Store(0)
+	wait()
+	g.mean += (l.tick() - began - g.mean) / 8
+	switch {
+	case g.mean < shortMax:
+		g.busy = true
+	case g.mean > longMin:
+		g.busy = false
+	}
+}
