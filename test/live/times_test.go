@@ -12,7 +12,7 @@ import (
 )
 
 // noise is that of a busy machine, in a comparison of largest values.
-const noise = 250 * time.Millisecond
+const noise = 100 * time.Millisecond
 
 // rounds are as many as take a quarter of a minute. Each has two changes.
 func (w *world) rounds() int {
