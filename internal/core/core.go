@@ -144,6 +144,7 @@ func (p *Proxy) Apply(c config.Config) error {
 	directories := p.direct(plan)
 	for i, r := range plan.config.Routes {
 		one := exchange.Route{
+			Index:   i,
 			Service: heads[r.Service],
 			Rules:   plan.routes[i].rules,
 			Timeout: plan.routes[i].timeout,

@@ -37,7 +37,8 @@ type Exchange struct {
 	attempts int
 	upload   upload
 	forward  forward
-	log      record.Exchange
+	asked    struct{ host, path []byte } // as they came; rules may change the request's
+	log      record.Trace
 }
 
 // Run answers x.Request, which came from peer by way of client.
@@ -86,8 +87,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client)
 	x.upload.reset()
 	x.began = rt.Now()
 	x.log.Reset()
-	x.log.Client, x.log.Protocol = peer.Addr, peer.Proto
-	x.log.Method, x.log.Host, x.log.Path = x.Request.Method, x.Request.Host, x.Request.Path
+	x.asked.host, x.asked.path = x.Request.Host, x.Request.Path
 }
 
 // match finds the route and its service. Matching is on the normalised path; what is forwarded stays raw
@@ -104,11 +104,7 @@ func (x *Exchange) match() *Error {
 	}
 	x.route = &x.table.Routes[i]
 	x.deadline = x.began + x.route.Timeout
-	if err := x.enter(); err != nil {
-		return err
-	}
-	x.log.Route, x.log.Service = i, x.service.Name
-	return nil
+	return x.enter()
 }
 
 // rewrite makes of the request what the endpoint is to see.
@@ -157,8 +153,16 @@ func (x *Exchange) record() {
 	if x.table.Sink == nil {
 		return
 	}
-	x.log.Duration = x.rt.Now() - x.began
-	x.table.Sink.Put(&x.log)
+	line := record.Exchange{
+		Client: x.peer.Addr, Protocol: x.peer.Proto,
+		Method: x.Request.Method, Host: x.asked.host, Path: x.asked.path,
+		Duration: x.rt.Now() - x.began,
+		Trace:    x.log,
+	}
+	if x.service != nil {
+		line.Route, line.Service = x.route.Index, x.service.Name
+	}
+	x.table.Sink.Put(&line)
 }
 
 // rescue turns a panic of ours into a 500, or into a cut response if it is too late for

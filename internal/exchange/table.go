@@ -28,6 +28,7 @@ type Table struct {
 
 // A Route is where a match leads.
 type Route struct {
+	Index     int       // in Config.Routes
 	Service   *Service  // nil if there is a Directory
 	Directory Directory // has the service that the path names; nil: it is Service
 	Segment   int       // of the path that names it, from 0

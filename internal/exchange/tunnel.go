@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"io"
+	"slices"
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
@@ -20,7 +21,7 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	x.client.Unwatch(u.Stream)
 	message.DropHopByHop(r.Fields)
 	x.route.Rules.Response(r)
-	x.log.Own()
+	x.keepNames()
 	client, early, err := x.client.Upgrade(r)
 	if err != nil {
 		return clientError(err)
@@ -42,6 +43,14 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	x.upload.bytes += up.moved
 	x.log.BytesOut = down.moved
 	return nil
+}
+
+// keepNames copies what the access log needs of the head, which is given back.
+func (x *Exchange) keepNames() {
+	text := slices.Concat(x.Request.Method, x.asked.host, x.asked.path)
+	m := len(x.Request.Method)
+	h := m + len(x.asked.host)
+	x.Request.Method, x.asked.host, x.asked.path = text[:m:m], text[m:h:h], text[h:]
 }
 
 // offered reports whether the client has asked for the protocol that the endpoint has

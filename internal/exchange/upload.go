@@ -25,12 +25,12 @@ const (
 // before the content has ended.
 type upload struct {
 	state uploadState
-	task  engine.Join // of the forked task, nil if there is none
+	begun bool // content has been taken from the client
+	lost  bool // kept is not all of it
 
-	begun bool   // content has been taken from the client
-	kept  []byte // all of it so far, so that an attempt can be repeated
-	lost  bool   // kept is not all of it
-	err   error  // sending failed; the response may come all the same
+	task engine.Join // of the forked task, nil if there is none
+	kept []byte      // all content so far, so that an attempt can be repeated
+	err  error       // sending failed; the response may come all the same
 
 	bytes    int64
 	ended    atomic.Bool // the forked task has sent everything

@@ -9,13 +9,13 @@ import (
 // A Decoder finds the content in the bytes after a head. The zero value is a Decoder for
 // NoBody. It belongs to one task.
 type Decoder struct {
-	kind message.Body
+	kind   message.Body
+	state  chunkState
+	digits int32 // of the current chunk size
+	line   int32 // bytes after it; below zero while they are whitespace
 	// left is what remains of the content (Length) or of the chunk (Chunked).
 	left int64
 
-	state  chunkState
-	digits int // of the current chunk size
-	line   int // bytes after it; below zero while they are whitespace
 	// credit is how many more bytes of chunk extensions are tolerated; data earns it.
 	// Without it a peer could keep us busy with chunks of one byte and 4 KiB of nothing.
 	credit int64

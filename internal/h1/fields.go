@@ -29,8 +29,13 @@ func worthParsing(b []byte, i int) []byte {
 	return b[:parseOutright]
 }
 
-// fieldsUsual is the room for fields that most heads need, with what a proxy adds to them.
-const fieldsUsual = 8
+// fieldsAdded is the room for the fields that a proxy adds to a request's.
+const fieldsAdded = 4
+
+// fieldsFirst bounds the room that is made before the fields are looked at.
+const fieldsFirst = 28
+
+var lf = []byte{'\n'}
 
 // parseFields reads field lines at b[i:] up to and including the empty line, and appends
 // them to fields. next is where the section ends; 0: b does not hold all of it.
@@ -41,7 +46,9 @@ func parseFields(b []byte, i int, fields []message.Field) (_ []message.Field, ne
 			return fields, i, err
 		}
 		if fields == nil {
-			fields = make([]message.Field, 0, fieldsUsual)
+			// Thousands of exchanges may wait, each with its fields: they get no more room than
+			// they need. What follows the head is counted, too, up to a point.
+			fields = make([]message.Field, 0, min(bytes.Count(b[i:], lf), fieldsFirst)+fieldsAdded)
 		}
 		nameEnd := i + message.NameLen(b[i:])
 		if nameEnd == len(b) {

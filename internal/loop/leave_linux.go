@@ -43,7 +43,7 @@ func (s *stream) leave() {
 // bequeath makes another stream of what s stands for, and closes s.
 func (s *stream) bequeath() *stream {
 	heir := &stream{loop: s.loop, fd: s.fd, place: s.place, serial: s.serial, kind: s.kind, flags: s.flags}
-	s.loop.slots.all[s.place].source = heir
+	s.loop.slots.at(s.place).source = heir
 	s.loop.timers.remove(&s.timer)
 	s.flags = s.flags&^counted | closed
 	s.fail(engine.ErrClosed)

@@ -179,6 +179,17 @@ func (x *listener) accept() (int, syscall.Errno) {
 	return int(fd), errno
 }
 
+// ownAddr is the address of the socket itself; the zero value if it has none.
+func (l *loop) ownAddr(fd int) netip.AddrPort {
+	l.nameSize = unix.SizeofSockaddrAny
+	// The kernel writes to fields of l, which is on the heap.
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&l.name)), uintptr(unsafe.Pointer(&l.nameSize)))
+	if errno != 0 {
+		return netip.AddrPort{}
+	}
+	return addrPort(&l.name)
+}
+
 // pause stops accepting for a moment: an event that cannot be answered would come again
 // and again.
 func (x *listener) pause(why syscall.Errno) {
@@ -266,7 +277,7 @@ func (a *arrival) arrive() {
 	serve(s.loop, s, remote)
 }
 
-// addrPort reads an address as accept wrote it.
+// addrPort reads an address as the kernel wrote it.
 func addrPort(a *unix.RawSockaddrAny) netip.AddrPort {
 	// The family says which of the kernel's structures it is; both fit into the largest.
 	switch a.Addr.Family {

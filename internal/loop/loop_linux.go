@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"golang.org/x/sys/unix"
 )
 
 // burst is how often in a row a task may read and write before others have their turn.
@@ -36,6 +37,8 @@ type loop struct {
 	spare    []*task              // coroutines without work
 	leaving  []int                // descriptors to be closed before the next turn
 	arrivals []*arrival           // to be used again
+	name     unix.RawSockaddrAny  // that ownAddr was told last
+	nameSize uint32
 	pipes    pipes
 	buffers  buffers
 	shakes   int     // handshakes worked on since events were looked at
@@ -202,8 +205,8 @@ func (l *loop) stop() {
 		return
 	}
 	l.stopping = true
-	for _, s := range l.slots.all {
-		switch s := s.source.(type) {
+	for s := range l.slots.sources() {
+		switch s := s.(type) {
 		case *stream:
 			s.Interrupt(engine.ErrStopping)
 		case *listener:
@@ -225,8 +228,8 @@ func (l *loop) finished() bool {
 
 // end gives back what the loop holds, streams that nobody closed included.
 func (l *loop) end() {
-	for _, s := range l.slots.all {
-		if s, ok := s.source.(*stream); ok {
+	for s := range l.slots.sources() {
+		if s, ok := s.(*stream); ok {
 			s.Close()
 		}
 	}

@@ -74,7 +74,7 @@ func (l *loop) dial(d *engine.Dial) (*stream, error) {
 	// itself. That is rare, and means that nothing listens there.
 	for range 3 {
 		s, err := l.dialTCP(to, family, d.By)
-		if err != nil || !meetsItself(int(s.fd), to) {
+		if err != nil || !meetsItself(l.ownAddr(int(s.fd)), to) {
 			return s, err
 		}
 		s.Close()
@@ -204,22 +204,18 @@ func (l *loop) sockaddr(address string) (unix.Sockaddr, int, error) {
 	return to, unix.AF_INET6, nil
 }
 
-// meetsItself reports whether fd, which is connected to an address, has that address too.
-// The address that stands for none leads to this machine.
-func meetsItself(fd int, to unix.Sockaddr) bool {
-	own, err := unix.Getsockname(fd)
-	if err != nil {
-		return false
-	}
-	switch own := own.(type) {
+// meetsItself reports whether a socket that is connected to an address has that address
+// too. The address that stands for none leads to this machine.
+func meetsItself(own netip.AddrPort, to unix.Sockaddr) bool {
+	var ip netip.Addr
+	var port int
+	switch to := to.(type) {
 	case *unix.SockaddrInet4:
-		to, ok := to.(*unix.SockaddrInet4)
-		return ok && to.Port == own.Port && (to.Addr == own.Addr || to.Addr == [4]byte{})
+		ip, port = netip.AddrFrom4(to.Addr), to.Port
 	case *unix.SockaddrInet6:
-		to, ok := to.(*unix.SockaddrInet6)
-		return ok && to.Port == own.Port && (to.Addr == own.Addr || to.Addr == [16]byte{})
+		ip, port = netip.AddrFrom16(to.Addr), to.Port
 	}
-	return false
+	return port == int(own.Port()) && (ip == own.Addr().WithZone("") || ip.IsUnspecified())
 }
 
 // prepare sets the options of a TCP socket; those it accepts inherit them. One that

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"iter"
 	"time"
 	"unsafe"
 
@@ -89,40 +90,65 @@ func (p *poller) happened() int { return p.n }
 type source interface{ event(events uint32) }
 
 // slots find the source of an event. An event names a slot and the serial number of who
-// had it then: what is left of a closed descriptor's is recognised and dropped.
+// had it then: what is left of a closed descriptor's is recognised and dropped. They come in
+// pages, so that nothing is copied when there are more of them.
 type slots struct {
-	all  []slot
-	free []uint32
+	pages []*[page]slot
+	used  uint32 // slots that were taken once
+	free  []uint32
 }
+
+// page is a power of two.
+const page = 256
 
 type slot struct {
 	source source // nil: free
 	serial uint32
 }
 
+func (s *slots) at(place uint32) *slot { return &s.pages[place/page][place%page] }
+
 func (s *slots) take(from source) (place, serial uint32) {
 	if n := len(s.free); n > 0 {
 		place = s.free[n-1]
 		s.free = s.free[:n-1]
 	} else {
-		place = uint32(len(s.all))
-		s.all = append(s.all, slot{})
+		if place = s.used; place/page == uint32(len(s.pages)) {
+			s.pages = append(s.pages, new([page]slot))
+		}
+		s.used++
 	}
-	s.all[place].source = from
-	return place, s.all[place].serial
+	x := s.at(place)
+	x.source = from
+	return place, x.serial
 }
 
 func (s *slots) give(place uint32) {
-	s.all[place].source = nil
-	s.all[place].serial++
+	x := s.at(place)
+	x.source = nil
+	x.serial++
 	s.free = append(s.free, place)
 }
 
 func (s *slots) dispatch(place, serial, events uint32) {
-	if x := &s.all[place]; x.serial == serial && x.source != nil {
+	if x := s.at(place); x.serial == serial && x.source != nil {
 		x.source.event(events)
 	}
 }
+
+// sources are those of all slots that are taken.
+func (s *slots) sources() iter.Seq[source] {
+	return func(yield func(source) bool) {
+		for place := range s.used {
+			if x := s.at(place).source; x != nil && !yield(x) {
+				return
+			}
+		}
+	}
+}
+
+// taken is how many slots are.
+func (s *slots) taken() int { return int(s.used) - len(s.free) }
 
 // A queue holds tasks in the order in which they are to run.
 type queue struct {

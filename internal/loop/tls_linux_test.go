@@ -574,7 +574,7 @@ func (r *rig) nothingLeft() {
 	l := r.e.loops[0]
 	eventually(r, "the end of all streams", func() bool {
 		var alive, taken int
-		r.play(func() { alive, taken = l.alive, len(l.slots.all)-len(l.slots.free) })
+		r.play(func() { alive, taken = l.alive, l.slots.taken() })
 		return alive == 1 && taken == 1
 	})
 	if n := l.clients.Load(); n != 0 {
@@ -705,7 +705,7 @@ func TestTLSSoak(t *testing.T) {
 	for i, l := range e.loops {
 		eventually(t, "the end of everything", func() bool {
 			var alive, taken int
-			play(t, e, i, func() { alive, taken = l.alive, len(l.slots.all)-len(l.slots.free) })
+			play(t, e, i, func() { alive, taken = l.alive, l.slots.taken() })
 			return alive == 1 && taken == 1 && l.clients.Load() == 0
 		})
 	}

@@ -32,8 +32,8 @@ type Request struct {
 	Host   []byte // the authority: of an absolute target, else of the Host field
 	Fields []Field
 
-	Body   Body
 	Length int64 // content length if Body is Length
+	Body   Body
 
 	Minor          uint8  // HTTP/1.Minor
 	KeepAlive      bool   // the peer lets the connection persist (RFC 9112 §9.3)
@@ -48,8 +48,8 @@ type Response struct {
 	Reason []byte // may be empty
 	Fields []Field
 
-	Body   Body
 	Length int64 // content length if Body is Length; for a HEAD or 304 it is only told, in the fields
+	Body   Body
 
 	Minor     uint8
 	KeepAlive bool

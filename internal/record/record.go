@@ -1,5 +1,5 @@
 // Package record keeps what an exchange leaves behind: one line of the access log and a
-// few counters. An exchange fills an Exchange and hands it to a Sink, which copies it
+// few counters. At its end an exchange makes an Exchange and hands it to a Sink, which copies it
 // into a bounded ring and returns; whoever owns the log file calls Drain from a
 // goroutine of its own. Nothing here waits: what does not fit is dropped and counted.
 package record
@@ -22,8 +22,7 @@ const (
 // answered; the line then says "status 503".
 const ReasonStatus = "status"
 
-// An Exchange is the record of one exchange. The zero value is an empty record; fill it,
-// Put it, and Reset it for the next. It is used by one task at a time.
+// An Exchange is the record of one exchange. The zero value is an empty record.
 type Exchange struct {
 	Client netip.Addr // the client's address; the zero Addr if it has none (a unix socket)
 
@@ -33,21 +32,26 @@ type Exchange struct {
 	Host   []byte
 	Path   []byte
 
-	Protocol string // a constant such as "HTTP/1.1"
-	Status   int    // as sent to the client; 0: the client got no response head
-	Reason   string // machine-readable reason of a failure; "" if there was none
-
-	BytesIn  int64 // content received from the client
-	BytesOut int64 // content sent to the client
-
+	Protocol string        // a constant such as "HTTP/1.1"
 	Duration time.Duration // from the first byte of the head to the end of the exchange
 	Route    int           // index in Config.Routes; of no meaning while Service is ""
 	Service  string        // "" if no route matched
 
+	Trace
+}
+
+// A Trace is the part of a record that gathers while an exchange runs. The zero value is
+// empty. It is used by one task at a time.
+type Trace struct {
+	Status int    // as sent to the client; 0: the client got no response head
+	Reason string // machine-readable reason of a failure; "" if there was none
+
+	BytesIn  int64 // content received from the client
+	BytesOut int64 // content sent to the client
+
 	n        int
 	attempts [attemptsUsual]Attempt
 	more     *[policy.AttemptsMax]Attempt // all of them, once there are more than usual
-	text     []byte                       // of Own
 }
 
 // An Attempt is the record of one try at one endpoint. Scheme and Address are kept apart
@@ -61,27 +65,16 @@ type Attempt struct {
 	Time    time.Duration // what the attempt took
 }
 
-// Own copies Method, Host and Path: what they are slices of may be used for something else.
-func (x *Exchange) Own() {
-	x.text = append(append(append(x.text[:0], x.Method...), x.Host...), x.Path...)
-	m := len(x.Method)
-	h := m + len(x.Host)
-	x.Method, x.Host, x.Path = x.text[:m:m], x.text[m:h:h], x.text[h:]
-}
-
 // Reset makes x empty again.
-func (x *Exchange) Reset() {
+func (x *Trace) Reset() {
 	clear(x.Attempts())
-	x.Client = netip.Addr{}
-	x.Method, x.Host, x.Path = nil, nil, nil
-	x.Protocol, x.Status, x.Reason = "", 0, ""
-	x.BytesIn, x.BytesOut, x.Duration = 0, 0, 0
-	x.Route, x.Service, x.n = 0, "", 0
+	x.Status, x.Reason = 0, ""
+	x.BytesIn, x.BytesOut, x.n = 0, 0, 0
 }
 
 // Attempt adds an empty attempt and returns it for the caller to fill, until the next
 // call. Beyond policy.AttemptsMax the last one is overwritten.
-func (x *Exchange) Attempt() *Attempt {
+func (x *Trace) Attempt() *Attempt {
 	if x.n < policy.AttemptsMax {
 		x.n++
 	}
@@ -96,12 +89,12 @@ func (x *Exchange) Attempt() *Attempt {
 	return a
 }
 
-// attemptsUsual is how many attempts a record has room for from the start: thousands of
+// attemptsUsual is how many attempts a trace has room for from the start: thousands of
 // exchanges may wait, and few are repeated.
 const attemptsUsual = 1
 
 // Attempts returns the attempts added so far, in order. The slice is x's own.
-func (x *Exchange) Attempts() []Attempt {
+func (x *Trace) Attempts() []Attempt {
 	if x.n > len(x.attempts) {
 		return x.more[:x.n]
 	}

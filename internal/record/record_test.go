@@ -58,8 +58,9 @@ func decode(t testing.TB, b []byte) []line {
 func sample() *Exchange {
 	x := &Exchange{
 		Client: netip.MustParseAddr("192.0.2.7"), Method: []byte("GET"), Host: []byte("api.example.com"),
-		Path: []byte("/api/v1/users/7"), Protocol: "HTTP/1.1", Status: 200, BytesIn: 3, BytesOut: 1234,
+		Path: []byte("/api/v1/users/7"), Protocol: "HTTP/1.1",
 		Duration: 12345678 * time.Nanosecond, Route: 3, Service: "users",
+		Trace: Trace{Status: 200, BytesIn: 3, BytesOut: 1234},
 	}
 	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9001", Status: 503, Reason: ReasonStatus, Start: 90 * time.Microsecond, Time: time.Millisecond}
 	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9002", Status: 200, Start: 1100 * time.Microsecond, Time: 11 * time.Millisecond}
@@ -86,9 +87,9 @@ func TestLine(t *testing.T) {
 
 func TestEmptyRecord(t *testing.T) {
 	s := NewSink(1)
-	x := sample()
+	x := sample().Trace
 	x.Reset()
-	s.Put(x)
+	s.Put(&Exchange{Trace: x})
 	var out bytes.Buffer
 	s.Drain(&out)
 	l := decode(t, out.Bytes())[0]
@@ -340,8 +341,9 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, host, path, reason, address string, d int64, status int) {
 		s := NewSink(2)
 		// The wall clock is far from the ends of what a year of four digits can say.
-		x := &Exchange{Method: []byte(method), Host: []byte(host), Path: []byte(path), Reason: reason, Service: reason,
-			Status: status, Duration: time.Duration(d % (1 << 58)), Client: netip.IPv6Unspecified().WithZone(reason)}
+		x := &Exchange{Method: []byte(method), Host: []byte(host), Path: []byte(path), Service: reason,
+			Duration: time.Duration(d % (1 << 58)), Client: netip.IPv6Unspecified().WithZone(reason),
+			Trace: Trace{Reason: reason, Status: status}}
 		*x.Attempt() = Attempt{Address: address, Reason: reason, Status: status, Start: time.Duration(d)}
 		s.Put(x)
 		var out bytes.Buffer

@@ -33,12 +33,12 @@ type Conn struct {
 	content h1.Decoder
 	read    atomic.Bool // the request's content has been read to its end
 	stopped atomic.Bool // StopContent was called
+	last    atomic.Bool // no further request on this connection
 
 	persist  bool         // the client lets the connection persist
 	response message.Body // how the response's content is delimited on this wire
 	sent     bool         // the final response head has been written
 	dated    [len(dateLayout)]byte
-	last     atomic.Bool  // no further request on this connection
 	stopping *atomic.Bool // the proxy takes no further requests; may be nil
 }
 

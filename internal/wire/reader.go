@@ -23,7 +23,7 @@ const outBytes = limits.RelayBytes + 4<<10
 
 // headSizes are the buffers for a head that stays pinned for the whole exchange: thousands
 // of exchanges may wait, and most heads are small.
-var headSizes = [...]int{256, 512, 1 << 10, 2 << 10, 4 << 10}
+var headSizes = [...]int{128, 192, 256, 384, 512, 1 << 10, 2 << 10, 4 << 10}
 
 // freeMin is the least room for content beside a pinned head before the buffer grows.
 const freeMin = 4 << 10
