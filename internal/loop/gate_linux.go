@@ -13,10 +13,12 @@ const (
 	turnMax = time.Millisecond
 	// A loop whose waits are shorter than shortMax on average is busy until they are longer
 	// than longMin.
-	shortMax = 50 * time.Microsecond
-	longMin  = 400 * time.Microsecond
-	// politeFor is how long goroutines that had much to do are expected to have more.
-	politeFor = 20 * time.Millisecond
+	shortMax = 500 * time.Microsecond
+	longMin  = time.Millisecond
+	// Goroutines that had much to do are expected to have more, for politeMin. If they have
+	// soon after that, it is twice as long, up to politeMax: a yield may take long by chance.
+	politeMin = 4 * time.Millisecond
+	politeMax = 100 * time.Millisecond
 	// muchWork is how many times as long a yield takes then as the shortest ones do.
 	muchWork = 10
 	// waitMax is how long a loop waits that has no timer set.
@@ -50,6 +52,8 @@ type gate struct {
 	mean   time.Duration // of them, mostly of the latest
 	least  time.Duration // that a yield takes, nearly
 	polite time.Duration // until then goroutines are expected to have much to do
+
+	politeFor time.Duration // how long that was
 }
 
 // init makes the gate of a loop; look fetches events and reports whether there are any.
@@ -153,9 +157,19 @@ func (l *loop) yield() {
 		g.least = took
 	}
 	if took > muchWork*g.least {
-		g.polite = l.yielded + politeFor
+		g.expect(l.yielded)
 	}
 	g.least += g.least/1024 + 1 // what was the shortest may have been chance
+}
+
+// expect notes that goroutines have much to do.
+func (g *gate) expect(now time.Duration) {
+	if now-g.polite < 4*g.politeFor {
+		g.politeFor = min(2*g.politeFor, politeMax)
+	} else {
+		g.politeFor = politeMin
+	}
+	g.polite = now + g.politeFor
 }
 
 // sleep waits for events or, if timed, until then.
