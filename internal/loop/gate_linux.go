@@ -113,9 +113,12 @@ func (g *gate) set(open bool) {
 		return
 	}
 	g.open = open
-	op := unix.EPOLL_CTL_DEL
-	if open {
-		op = unix.EPOLL_CTL_ADD
+	op := unix.EPOLL_CTL_ADD
+	if !open {
+		op = unix.EPOLL_CTL_DEL
+		// Who comes from Go's poller with work to do has left nobody there. This wakes a
+		// thread, if a processor is free, that ends up waiting there.
+		go func() {}()
 	}
 	unix.EpollCtl(g.outer, op, g.epoll, &unix.EpollEvent{Events: unix.EPOLLIN})
 }
