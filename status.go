@@ -1,6 +1,7 @@
 package poise
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/poise-lb/poise/internal/service"
@@ -44,12 +45,13 @@ type Rejected struct {
 // EndpointStatus is one endpoint.
 type EndpointStatus struct {
 	URL      string        `json:"url"`
-	Weight   int           `json:"weight"`
-	State    string        `json:"state"`     // probing, healthy, ejected, half-open, draining
-	Cause    string        `json:"cause"`     // who ejected it: probes or breaker; else empty
-	InFlight int64         `json:"in_flight"` // attempts under way
-	Latency  time.Duration `json:"latency"`   // smoothed, until the response head, in ns
-	Attempts uint64        `json:"attempts"`  // since it was first named
+	Weight   float64       `json:"weight"`        // share relative to the others, as the source says
+	Out      bool          `json:"out,omitempty"` // by its own or an operator's word: it gets no new requests
+	State    string        `json:"state"`         // probing, healthy, ejected, half-open, draining
+	Cause    string        `json:"cause"`         // who ejected it: probes or breaker; else empty
+	InFlight int64         `json:"in_flight"`     // attempts under way
+	Latency  time.Duration `json:"latency"`       // smoothed, until the response head, in ns
+	Attempts uint64        `json:"attempts"`      // since it was first named
 	Failures uint64        `json:"failures"`
 	Held     bool          `json:"held,omitempty"`   // not named any more: see SourceStatus.Held
 	Damped   bool          `json:"damped,omitempty"` // came and went too often: not used for a while if another one is there
@@ -64,7 +66,8 @@ func (p *Proxy) Status() Status {
 		for _, e := range svc.Snapshot() {
 			one.Endpoints = append(one.Endpoints, EndpointStatus{
 				URL:      e.Spec.URL(),
-				Weight:   max(e.Spec.Weight, 1),
+				Weight:   cmp.Or(e.Spec.Weight, 1),
+				Out:      e.Spec.Out,
 				State:    e.State.String(),
 				Cause:    e.Cause.String(),
 				InFlight: e.InFlight,

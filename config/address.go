@@ -20,7 +20,7 @@ import (
 func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	if path, ok := strings.CutPrefix(e.URL, "unix:"); ok {
 		spec, err = parseUnix(path)
-		spec.Weight = e.Weight
+		spec.Weight = float64(e.Weight)
 		return spec, "", err
 	}
 	u, err := parseURL(e.URL)
@@ -31,7 +31,7 @@ func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	spec = endpoint.Spec{ID: endpoint.ID{Scheme: u.Scheme}, Weight: e.Weight}
+	spec = endpoint.Spec{ID: endpoint.ID{Scheme: u.Scheme}, Weight: float64(e.Weight)}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		spec.Address = net.JoinHostPort(addr.Unmap().String(), port)
 		return spec, "", nil

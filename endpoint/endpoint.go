@@ -13,9 +13,6 @@ import (
 	"time"
 )
 
-// WeightMax is the largest weight; larger ones count as this.
-const WeightMax = 1000
-
 // An Endpoint is the live state of one endpoint. It is safe for concurrent use and must
 // not be copied. Make one with New.
 type Endpoint struct {
@@ -77,18 +74,20 @@ func (e *Endpoint) Hash() uint64 { return e.hash }
 func (e *Endpoint) Spec() *Spec { return e.spec.Load() }
 
 // Update takes over what a source says now about this endpoint: host, weight, zone and
-// metadata. The identity stays, whatever s.ID says, and so does the live state.
+// metadata. The identity stays, whatever s.ID says, and so does the live state. The weight
+// is rounded to a whole number; the owner of a set calls SetWeight to keep its proportions.
 func (e *Endpoint) Update(s Spec) {
 	s.ID = e.id
-	e.weight.Store(weightOf(s.Weight))
+	e.SetWeight(int64(math.Round(min(s.share(), WeightMax))))
 	e.spec.Store(&s)
 }
 
-// weightOf brings a weight into its bounds.
-func weightOf(w int) int64 { return int64(min(max(w, 1), WeightMax)) }
-
 // Weight is the share relative to the others, 1 to WeightMax.
 func (e *Endpoint) Weight() int64 { return e.weight.Load() }
+
+// SetWeight sets what Weight returns; what is out of bounds counts as the nearest bound. It
+// is for the owner of the endpoint only.
+func (e *Endpoint) SetWeight(w int64) { e.weight.Store(min(max(w, 1), WeightMax)) }
 
 // InFlight is the number of attempts between Begin and End.
 func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }

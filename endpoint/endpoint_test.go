@@ -77,14 +77,6 @@ func TestUpdateKeepsIdentityAndState(t *testing.T) {
 	}
 }
 
-func TestWeightBounds(t *testing.T) {
-	for in, want := range map[int]int64{-5: 1, 0: 1, 1: 1, 3: 3, 1000: 1000, 1001: 1000, 1 << 40: 1000} {
-		if got := New(Spec{Weight: in}).Weight(); got != want {
-			t.Errorf("weight %d became %d, want %d", in, got, want)
-		}
-	}
-}
-
 func TestIDOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	word := func() string { return []string{"", "a", "a\xff", "ab", "b"}[r.IntN(5)] }
@@ -162,6 +154,7 @@ func TestSpecEqual(t *testing.T) {
 		"instance": func(s *Spec) { s.Instance = "" },
 		"host":     func(s *Spec) { s.Host = "" },
 		"weight":   func(s *Spec) { s.Weight = 3 },
+		"state":    func(s *Spec) { s.Out = true },
 		"zone":     func(s *Spec) { s.Zone = "" },
 		"metadata": func(s *Spec) { s.Metadata = map[string]string{"k": "w"} },
 	} {

@@ -59,16 +59,24 @@ type Spec struct {
 	// Host is the name to verify in TLS and to send as SNI (and as Host, where the
 	// route asks for it); empty: the address itself.
 	Host string
-	// Weight is the share relative to the others, 1 to 1000. 0 means 1; what is out of
-	// bounds counts as the nearest bound.
-	Weight   int
+	// Weight is the share relative to the other endpoints of the service, as the source
+	// gives it: any positive number, also a fraction. 0 means 1, and so does a number that is
+	// negative, infinite or none. Weights makes whole numbers of the weights of a set. A
+	// source that is told the weight 0 sets Out instead.
+	Weight float64
+	// Out means that the instance itself, or an operator, says that it takes no new requests:
+	// it is disabled, in maintenance, shutting down, or has the weight 0. That counts at once.
+	// An instance that the registry only concludes to be ill (a check failed, it did not renew
+	// its lease) is left out of the set instead, and a service may doubt that.
+	Out      bool
 	Zone     string
 	Metadata map[string]string
 }
 
 // Equal reports whether both specs say the same.
 func (s Spec) Equal(o Spec) bool {
-	return s.ID == o.ID && s.Host == o.Host && s.Weight == o.Weight && s.Zone == o.Zone && maps.Equal(s.Metadata, o.Metadata)
+	return s.ID == o.ID && s.Host == o.Host && s.Weight == o.Weight && s.Out == o.Out &&
+		s.Zone == o.Zone && maps.Equal(s.Metadata, o.Metadata)
 }
 
 // URL is the endpoint as an operator writes it: scheme://address.

@@ -17,7 +17,7 @@ import (
 func testEndpoints(weights []int) []*endpoint.Endpoint {
 	eps := make([]*endpoint.Endpoint, len(weights))
 	for i, w := range weights {
-		eps[i] = endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: fmt.Sprintf("10.0.%03d.%03d:80", i>>8, i&255)}, Weight: w})
+		eps[i] = endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: fmt.Sprintf("10.0.%03d.%03d:80", i>>8, i&255)}, Weight: float64(w)})
 	}
 	return eps
 }

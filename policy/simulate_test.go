@@ -139,7 +139,7 @@ func simulate(p policy.Policy, servers []server, weights []int, l load, seed uin
 func newEndpoint(i, weight int) *endpoint.Endpoint {
 	e := endpoint.New(endpoint.Spec{
 		ID:     endpoint.ID{Scheme: "http", Address: fmt.Sprintf("10.%03d.%03d.%03d:80", i>>16, i>>8&255, i&255)},
-		Weight: weight,
+		Weight: float64(weight),
 	})
 	e.SetUsable(true)
 	return e

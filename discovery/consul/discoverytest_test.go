@@ -25,7 +25,7 @@ func (c contract) Set(specs []endpoint.Spec) {
 			}
 			s.ID, s.Name, s.Address = spec.Address, "web", host
 			s.Port, _ = strconv.Atoi(port)
-			s.Weights.Passing = spec.Weight
+			s.Weights.Passing = int(spec.Weight)
 			c.services[s.ID] = s
 		}
 	})

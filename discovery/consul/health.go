@@ -134,7 +134,7 @@ func spec(in instance, c Config) (endpoint.Spec, error) {
 	key := cmp.Or(c.ZoneMeta, "zone")
 	return endpoint.Spec{
 		ID:       endpoint.ID{Scheme: scheme, Address: address},
-		Weight:   in.Service.Weights.Passing,
+		Weight:   float64(in.Service.Weights.Passing),
 		Zone:     cmp.Or(meta[key], in.Node.Meta[key]),
 		Metadata: meta,
 	}, nil

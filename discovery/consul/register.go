@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
-	"github.com/poise-lb/poise/endpoint"
 )
 
 // RegistrarConfig says where to announce, and for how long an announcement outlives its
@@ -31,6 +30,8 @@ type RegistrarConfig struct {
 }
 
 const (
+	// weightMax is the largest weight that Consul takes: those of SRV records have 16 bits.
+	weightMax  = 65535
 	removeTime = 3 * time.Second // bounds the removal at the end
 	reapMin    = time.Minute     // Consul does not forget a dead instance sooner
 )
@@ -121,7 +122,7 @@ func register(c RegistrarConfig, in discovery.Instance) (*registration, error) {
 	if in.Scheme != "" && in.Scheme != "http" && in.Scheme != "https" {
 		return nil, errors.New("its scheme is neither http nor https")
 	}
-	w.Weights.Passing, w.Weights.Warning = min(max(in.Weight, 1), endpoint.WeightMax), 1
+	w.Weights.Passing, w.Weights.Warning = min(max(in.Weight, 1), weightMax), 1
 	w.Check.CheckID, w.Check.Name = "service:"+w.ID, "heartbeats"
 	w.Check.TTL, w.Check.Status = c.TTL.String(), "passing"
 	w.Check.DeregisterCriticalServiceAfter = max(reapMin, 3*c.TTL).String()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -14,15 +15,24 @@ const look = 10 * time.Millisecond
 
 // set tells the registry of endpoints by number; their weights follow from round.
 func (s *stage) set(round int, numbers ...int) {
+	s.setOut(round, nil, numbers...)
+}
+
+// setOut is set with some of the endpoints out.
+func (s *stage) setOut(round int, outs []int, numbers ...int) {
 	var specs []endpoint.Spec
 	known := make(map[string]int, len(numbers))
 	for _, n := range numbers {
 		spec := endpoint.Spec{
 			ID:     endpoint.ID{Scheme: "http", Address: fmt.Sprintf("10.0.%d.%d:80", n/200, 1+n%200)},
-			Weight: 1 + (n+round)%3,
+			Weight: float64(1 + (n+round)%3),
+			Out:    slices.Contains(outs, n),
 		}
 		specs = append(specs, spec)
-		known[spec.Address] = spec.Weight
+		known[spec.Address] = int(spec.Weight)
+		if spec.Out {
+			known[spec.Address] = 0
+		}
 	}
 	s.mu.Lock()
 	s.history = append(s.history, known)
@@ -134,6 +144,19 @@ func changes(s *stage) {
 	s.eventually(s.Arrives, "300 endpoints", s.arrived)
 	s.set(0, many[:10]...)
 	s.eventually(s.Arrives, "10 of them", s.arrived)
+}
+
+// out: an instance that says that it takes no new requests stays in the set and says so,
+// one, all but one, or all of them at once; and it comes back.
+func out(s *stage) {
+	if !s.Outs {
+		s.Skip("the registry knows no such state")
+	}
+	s.begin()
+	for round, outs := range [][]int{{2}, nil, {1, 3}, {1, 2, 3}, {3}, nil} {
+		s.setOut(0, outs, 1, 2, 3)
+		s.eventually(s.Arrives, fmt.Sprintf("change %d, with %v out", round, outs), s.arrived)
+	}
 }
 
 // reordered: the order of an answer means nothing.

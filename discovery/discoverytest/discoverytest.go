@@ -34,7 +34,9 @@ import (
 // methods are called by one goroutine and return when what they ask for is so.
 type Registry interface {
 	// Set replaces what the registry knows of the service, listed in this order: endpoints
-	// with scheme http, an IPv4 address, and a weight from 1 to 3.
+	// with scheme http, an IPv4 address, and a weight from 1 to 3. With Config.Outs some are
+	// Out: the registry has them say, in one of the ways it knows, that they take no new
+	// requests.
 	Set(specs []endpoint.Spec)
 	// Down breaks every connection and refuses new ones until Up. What is known stays.
 	Down()
@@ -59,6 +61,8 @@ type Config struct {
 	Atomic bool
 	// Weights: the registry knows weights.
 	Weights bool
+	// Outs: instances can say in the registry that they take no new requests.
+	Outs bool
 
 	Arrives    time.Duration // from a change to its publication, when all is well; 0: 10 s
 	Notices    time.Duration // from an outage, of whatever kind, to an error; 0: two minutes
@@ -78,6 +82,7 @@ var checks = []struct {
 	{"late", late},
 	{"empty", empty},
 	{"changes", changes},
+	{"out", out},
 	{"reordered", reordered},
 	{"down", down},
 	{"down-at-start", downAtStart},
@@ -136,7 +141,7 @@ type stage struct {
 	done     chan error // what Run returned
 
 	mu       sync.Mutex
-	history  []map[string]int // every set the registry had: weights by address
+	history  []map[string]int // every set the registry had: weights by address, 0 if out
 	heard    []update
 	inside   bool // publish is being called
 	ended    bool // Run has returned
@@ -235,7 +240,10 @@ func (s *stage) publish(u discovery.Update) {
 		if _, twice := set[spec.Address]; twice {
 			s.mistake("published %s twice in one set", spec.Address)
 		}
-		set[spec.Address] = max(spec.Weight, 1)
+		set[spec.Address] = max(int(spec.Weight), 1)
+		if spec.Out {
+			set[spec.Address] = 0
+		}
 	}
 	if !s.possible(set) {
 		s.mistake("published %s, which the registry never had (%d sets, the last is %s)", show(set), len(s.history), show(s.latest()))
@@ -267,7 +275,7 @@ func (s *stage) same(a, b map[string]int) bool {
 	if s.Weights {
 		return maps.Equal(a, b)
 	}
-	return maps.EqualFunc(a, b, func(int, int) bool { return true })
+	return maps.EqualFunc(a, b, func(v, w int) bool { return (v == 0) == (w == 0) })
 }
 
 // between reports whether a set has what both neighbours have and nothing that neither has.

@@ -21,8 +21,8 @@ type Config struct {
 	// every endpoint, without that dot, so that TLS asks for it and verifies it.
 	Host   string
 	Port   uint16
-	Scheme string // "http" or "https"; empty: "http"
-	Weight int    // of every endpoint; 0 means 1
+	Scheme string  // "http" or "https"; empty: "http"
+	Weight float64 // of every endpoint; 0 means 1
 
 	// Server is the name server to ask, address:port. Empty: those of /etc/resolv.conf, or
 	// without any the one on this machine, after /etc/hosts has been looked at.

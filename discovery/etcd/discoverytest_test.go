@@ -17,7 +17,7 @@ func (c contract) Set(specs []endpoint.Spec) {
 	c.do(func() {
 		keep := make(map[string]bool)
 		for _, s := range specs {
-			key, value := prefix+s.Address, fmt.Sprintf(`{"address":%q,"weight":%d}`, s.Address, s.Weight)
+			key, value := prefix+s.Address, fmt.Sprintf(`{"address":%q,"weight":%v}`, s.Address, s.Weight)
 			keep[key] = true
 			if string(c.keys[key].Value) != value {
 				c.write(key, value, 0)

@@ -105,7 +105,7 @@ func literal(text, scheme string) (endpoint.ID, error) {
 }
 
 // parseWeight reads a weight, which may have a fraction. "" is none.
-func parseWeight(text string) (int, error) {
+func parseWeight(text string) (float64, error) {
 	if text == "" {
 		return 0, nil
 	}
@@ -116,7 +116,7 @@ func parseWeight(text string) (int, error) {
 	case w == 0:
 		return 0, errors.New("the weight is 0: it takes no requests")
 	}
-	return int(min(math.Ceil(w), endpoint.WeightMax)), nil
+	return w, nil
 }
 
 // metadata makes strings of the members of an object; anything else is no metadata.

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -49,13 +50,13 @@ func TestParse(t *testing.T) {
 }
 
 func TestWeights(t *testing.T) {
-	for value, want := range map[string]int{
+	for value, want := range map[string]float64{
 		`{"url":"10.0.0.1:80"}`: 0, `{"url":"10.0.0.1:80","weight":null}`: 0, `{"url":"10.0.0.1:80","weight":7}`: 7,
-		`{"url":"10.0.0.1:80","weight":"7"}`: 7, `{"url":"10.0.0.1:80","weight":0.2}`: 1, `{"url":"10.0.0.1:80","weight":1e300}`: 1000,
+		`{"url":"10.0.0.1:80","weight":"7"}`: 7, `{"url":"10.0.0.1:80","weight":0.2}`: 0.2, `{"url":"10.0.0.1:80","weight":1e300}`: 1e300,
 		`{"Addr":"10.0.0.1:80","Metadata":{"weight":"9"}}`: 9, `{"url":"10.0.0.1:80","weight":2,"metadata":{"weight":9}}`: 2,
 	} {
 		if s, err := parse([]byte(value), "http"); err != nil || s.Weight != want {
-			t.Errorf("%s: %d, %v, want %d", value, s.Weight, err, want)
+			t.Errorf("%s: %v, %v, want %v", value, s.Weight, err, want)
 		}
 	}
 	s, err := parse([]byte(`{"url":"10.0.0.1:80","zone":"z","metadata":{"s":"t","n":1,"b":true,"o":{"x":[]},"zone":"y"}}`), "https")
@@ -89,15 +90,15 @@ func FuzzParse(f *testing.F) {
 		if ap, err := netip.ParseAddrPort(s.Address); err != nil || ap.Port() == 0 || s.Scheme != "http" && s.Scheme != "https" {
 			t.Fatalf("%q is accepted as %v", data, s.ID)
 		}
-		if s.Weight < 0 || s.Weight > endpoint.WeightMax {
-			t.Fatalf("%q has the weight %d", data, s.Weight)
+		if s.Weight < 0 || math.IsNaN(s.Weight) {
+			t.Fatalf("%q has the weight %v", data, s.Weight)
 		}
-		written, err := render(s.Scheme, s.Address, s.Weight, s.Zone, s.Metadata)
+		written, err := render(s.Scheme, s.Address, 7, s.Zone, s.Metadata)
 		if err != nil {
 			t.Fatal(err)
 		}
 		again, err := parse(written, "http")
-		if s.Weight = max(s.Weight, 1); err != nil || !again.Equal(s) {
+		if s.Weight = 7; err != nil || !again.Equal(s) {
 			t.Fatalf("%q is %+v, and after being written %+v, %v", data, s, again, err)
 		}
 	})

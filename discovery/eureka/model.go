@@ -183,7 +183,7 @@ func (t apps) set(app string) discovery.Update {
 // newer orders two registrations of one address; of two at the same moment it is the one
 // that is UP, then the heavier, so that the order of a map decides nothing that matters.
 func (e entry) newer(o entry) bool {
-	rank := func(e entry) int {
+	rank := func(e entry) float64 {
 		if e.status == statusUp {
 			return 1 + e.spec.Weight
 		}
@@ -253,7 +253,7 @@ func (b *body) spec(host string, c Config) (endpoint.Spec, error) {
 
 // weight reads a weight. One that is no number counts as 1: a slip of the pen should not
 // take an instance out of service. 0 does, as it says.
-func weight(text string) int {
+func weight(text string) float64 {
 	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	switch {
 	case err != nil || math.IsNaN(f):
@@ -261,5 +261,5 @@ func weight(text string) int {
 	case f <= 0:
 		return 0
 	}
-	return int(min(max(math.Round(f), 1), endpoint.WeightMax))
+	return f
 }

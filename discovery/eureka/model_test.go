@@ -101,10 +101,10 @@ func TestInvalidEntriesAreRejectedOneByOne(t *testing.T) {
 }
 
 func TestWeights(t *testing.T) {
-	cases := map[string]int{"": 1, "heavy": 1, "NaN": 1, "5": 5, "2.5": 3, "0.1": 1, "0": 0, "-3": 0, "1e9": 1000, " 7 ": 7}
+	cases := map[string]float64{"": 1, "heavy": 1, "NaN": 1, "5": 5, "2.5": 2.5, "0.1": 0.1, "0": 0, "-3": 0, "1e9": 1e9, " 7 ": 7}
 	for text, want := range cases {
 		if got := weight(text); got != want {
-			t.Errorf("weight %q is %d, want %d", text, got, want)
+			t.Errorf("weight %q is %v, want %v", text, got, want)
 		}
 	}
 	u := one(t, `{"metadata":{"weight":"0"}}`, `{"metadata":{"weight":4}}`).set("WEB")

@@ -76,7 +76,6 @@ func lost(old, now []hostJSON) bool {
 // set returns what can be used of hosts, in order.
 func (c ServiceConfig) set(hosts []hostJSON) discovery.Update {
 	u := discovery.Update{Endpoints: []endpoint.Spec{}}
-	var weights []float64
 	seen := make(map[endpoint.ID]bool)
 	for _, h := range sorted(hosts) {
 		s, err := h.spec(c)
@@ -88,11 +87,8 @@ func (c ServiceConfig) set(hosts []hostJSON) discovery.Update {
 			continue // the same address in two clusters is one endpoint
 		}
 		seen[s.ID] = true
+		s.Weight = h.weight()
 		u.Endpoints = append(u.Endpoints, s)
-		weights = append(weights, h.weight())
-	}
-	for i, w := range whole(weights) {
-		u.Endpoints[i].Weight = w
 	}
 	return u
 }
@@ -154,25 +150,3 @@ const (
 	secureKey      = "secure"
 	defaultCluster = "DEFAULT"
 )
-
-// whole turns weights, which in Nacos are fractions with a default of 1, into whole numbers
-// of the same proportions. Whole ones stay as they are, so that they mean the same as those
-// of another registry in the same service; the others become tenths or hundredths, as
-// needed, and all are scaled down where one would be too large.
-func whole(weights []float64) []int {
-	most, factor := 0.0, 1.0
-	for _, w := range weights {
-		most = max(most, w)
-		for factor < 100 && math.Abs(w*factor-math.Round(w*factor)) > 1e-6 {
-			factor *= 10
-		}
-	}
-	if most*factor > endpoint.WeightMax {
-		factor = endpoint.WeightMax / most
-	}
-	out := make([]int, len(weights))
-	for i, w := range weights {
-		out[i] = int(max(math.Round(w*factor), 1))
-	}
-	return out
-}

@@ -72,7 +72,8 @@ type entry struct {
 	Address  string            `json:"address"`
 	Instance string            `json:"instance,omitempty"`
 	Host     string            `json:"host,omitempty"`
-	Weight   int               `json:"weight,omitempty"`
+	Weight   float64           `json:"weight,omitempty"`
+	Out      bool              `json:"out,omitempty"`
 	Zone     string            `json:"zone,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
@@ -119,7 +120,7 @@ func (f file) parse(data []byte) (kept, error) {
 	for i, e := range c.Endpoints {
 		s := endpoint.Spec{
 			ID:   endpoint.ID{Scheme: e.Scheme, Address: e.Address, Instance: e.Instance},
-			Host: e.Host, Weight: e.Weight, Zone: e.Zone, Metadata: e.Metadata,
+			Host: e.Host, Weight: e.Weight, Out: e.Out, Zone: e.Zone, Metadata: e.Metadata,
 		}
 		if err := check(s.ID); err != nil {
 			return kept{}, fmt.Errorf("endpoint %d: %w", i, err)
@@ -151,7 +152,7 @@ func (f file) write(set []endpoint.Spec) (err error) {
 	for _, s := range set {
 		c.Endpoints = append(c.Endpoints, entry{
 			Scheme: s.Scheme, Address: s.Address, Instance: s.Instance,
-			Host: s.Host, Weight: s.Weight, Zone: s.Zone, Metadata: s.Metadata,
+			Host: s.Host, Weight: s.Weight, Out: s.Out, Zone: s.Zone, Metadata: s.Metadata,
 		})
 	}
 	data, err := json.MarshalIndent(c, "", "\t")

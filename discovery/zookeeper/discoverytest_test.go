@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,10 @@ const contractPath = "/services/e"
 func (c *contract) Set(specs []endpoint.Spec) {
 	keep := make(map[string]bool)
 	for _, s := range specs {
-		name, data := contractPath+"/"+s.Address, instanceJSON(s.Address, s.Weight)
+		name, data := contractPath+"/"+s.Address, instanceJSON(s.Address, int(s.Weight))
 		keep[name] = true
 		// What differs in the time of its writing only is left alone.
-		if known := strings.Join([]string{s.Address, string(rune('0' + s.Weight))}, "*"); c.written[name] != known {
+		if known := strings.Join([]string{s.Address, fmt.Sprint(s.Weight)}, "*"); c.written[name] != known {
 			c.written[name] = known
 			c.set(name, data)
 		}

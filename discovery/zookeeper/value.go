@@ -133,7 +133,7 @@ func (c *Config) address(in instance, dubbo string) (id endpoint.ID, none bool, 
 }
 
 // dubboWeight is the weight of Dubbo's providers that do not say.
-const dubboWeight = 100
+const dubboWeight = 100.0
 
 // named reads a node that has everything in its name: a provider of a Dubbo interface.
 func (c *Config) named(name string) (e entry, ok bool) {
@@ -216,7 +216,7 @@ func parseAddress(text, scheme string) (endpoint.ID, error) {
 }
 
 // parseWeight reads a weight, which may have a fraction. "" is none.
-func parseWeight(text string) (int, error) {
+func parseWeight(text string) (float64, error) {
 	if text == "" {
 		return 0, nil
 	}
@@ -227,7 +227,7 @@ func parseWeight(text string) (int, error) {
 	case w == 0:
 		return 0, errors.New("the weight is 0: it takes no requests")
 	}
-	return int(min(math.Ceil(w), endpoint.WeightMax)), nil
+	return w, nil
 }
 
 // metadata makes strings of the members of an object, or of its member "metadata". What

@@ -51,7 +51,7 @@ func text(u discovery.Update) string {
 	}
 	var parts []string
 	for _, s := range u.Endpoints {
-		parts = append(parts, fmt.Sprintf("%s*%d", s.Address, s.Weight))
+		parts = append(parts, fmt.Sprintf("%s*%v", s.Address, s.Weight))
 	}
 	for _, r := range u.Rejected {
 		parts = append(parts, "!"+r.ID)

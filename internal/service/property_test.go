@@ -39,7 +39,7 @@ func (x *chaos) update() {
 	for _, i := range x.r.Perm(len(x.all))[:x.r.IntN(len(x.all)+1)] {
 		x.named = append(x.named, x.all[i])
 		s := specs(x.all[i])[0]
-		s.Weight = x.r.IntN(5)
+		s.Weight = float64(x.r.IntN(5))
 		set = append(set, s)
 		if x.r.IntN(10) == 0 {
 			set = append(set, s) // named twice

@@ -97,7 +97,7 @@ func newEndpoint(i int, weight func(int) int) *endpoint.Endpoint {
 		Address: fmt.Sprintf("10.%03d.%03d.%03d:8080", i>>16&255, i>>8&255, i&255),
 	}}
 	if weight != nil {
-		s.Weight = weight(i)
+		s.Weight = float64(weight(i))
 	}
 	e := endpoint.New(s)
 	e.SetUsable(true)
@@ -293,7 +293,7 @@ func (s *suite) whateverCameBefore(t *testing.T) {
 		case 4:
 			e := all[r.IntN(len(all))]
 			spec := *e.Spec()
-			spec.Weight = 1 + r.IntN(20)
+			spec.Weight = float64(1 + r.IntN(20))
 			e.Update(spec)
 		}
 		prev = s.policy.Build(members, usable, prev)
