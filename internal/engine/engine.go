@@ -18,7 +18,8 @@ var (
 	ErrTimeout    = errors.New("deadline exceeded")
 	ErrClientGone = errors.New("client closed the connection")
 	ErrClosed     = errors.New("stream closed")
-	ErrRefused    = errors.New("connection refused") // Dial: nothing listens there
+	ErrRefused    = errors.New("connection refused")     // Dial: nothing listens there
+	ErrExhausted  = errors.New("out of local resources") // this machine's shortage: see Exhausted
 	ErrStopping   = errors.New("proxy is stopping")
 )
 
@@ -115,7 +116,8 @@ type Runtime interface {
 	// Do runs f, which may block, where it delays no other task, and waits for it.
 	Do(f func())
 
-	// Dial connects. Errors wrap ErrTimeout or ErrRefused where that is what happened.
+	// Dial connects. Errors wrap ErrTimeout, ErrRefused or ErrExhausted where that is what
+	// happened.
 	Dial(d *Dial) (Stream, error)
 
 	// Watch arranges that, until Unwatch, up is interrupted with ErrClientGone when

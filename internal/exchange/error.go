@@ -65,6 +65,8 @@ func connectError(err error) *Error {
 	switch {
 	case errors.Is(err, upstream.ErrBusy):
 		return &Error{Status: 503, Reason: "endpoint-busy", Side: BySelf, Class: Busy, Err: err}
+	case engine.Exhausted(err):
+		return &Error{Status: 503, Reason: "exhausted", Side: BySelf, Class: Busy, Err: err}
 	case errors.Is(err, engine.ErrTimeout):
 		return &Error{Status: 504, Reason: "connect-timeout", Side: ByEndpoint, Class: Connect, Err: err}
 	case errors.Is(err, engine.ErrStopping):
@@ -84,6 +86,8 @@ func endpointError(err error) *Error {
 		return &Error{Status: 503, Reason: "stopping", Side: BySelf, Err: err}
 	case errors.As(err, &bad):
 		return &Error{Status: 502, Reason: bad.Reason, Side: ByEndpoint, Err: err}
+	case engine.Exhausted(err):
+		return &Error{Status: 503, Reason: "exhausted", Side: BySelf, Class: Reset, Err: err}
 	case errors.Is(err, engine.ErrTimeout):
 		return &Error{Status: 504, Reason: "endpoint-timeout", Side: ByEndpoint, Class: Timeout, Err: err}
 	case errors.Is(err, io.ErrUnexpectedEOF):

@@ -170,6 +170,9 @@ func (l *loop) dialUnix(d *engine.Dial) (*stream, error) {
 }
 
 func dialError(d *engine.Dial, err error) error {
+	if engine.DialExhausted(d.Network, d.Address, err) {
+		return fmt.Errorf("dial %s %s: %w: %w", d.Network, d.Address, engine.ErrExhausted, err)
+	}
 	if errors.Is(err, unix.ECONNREFUSED) {
 		return fmt.Errorf("dial %s %s: %w: %w", d.Network, d.Address, engine.ErrRefused, err)
 	}

@@ -142,7 +142,7 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	in := health.Input{Event: health.ProbePassed, Now: now}
 	switch {
-	case errors.Is(err, engine.ErrStopping):
+	case errors.Is(err, engine.ErrStopping), engine.Exhausted(err):
 		return // says nothing about the endpoint
 	case errors.Is(err, engine.ErrRefused):
 		in.Event = health.ProbeRefused

@@ -25,6 +25,20 @@ func (p *play) apply(words []string) error {
 	return nil
 }
 
+// shortage plays begins or ends: whether the proxy lacks descriptors for new connections to
+// endpoints. Only a stage that can take them away plays it.
+func (p *play) shortage(words []string) error {
+	if len(words) != 1 || words[0] != "begins" && words[0] != "ends" {
+		return errors.New("want: shortage begins | ends")
+	}
+	s, can := p.stage.(interface{ Shortage(bool) })
+	if !can {
+		return errors.New("only virtual can: say so in a line \"only:\"")
+	}
+	s.Shortage(words[0] == "begins")
+	return nil
+}
+
 // startDrain closes the proxy on a task of its own.
 func (p *play) startDrain(words []string) error {
 	d, err := parseDuration(words)

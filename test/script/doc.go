@@ -30,6 +30,7 @@
 //	connections NAME=N                             connections since the last time
 //	client NAME [at ADDRESS]                       one connection; steps below it
 //	wait DURATION                                  real on sockets: short; a jump if virtual
+//	shortage begins | ends                         the proxy has no descriptors to connect; virtual only
 //	apply FILE [refused TEXT]                      another configuration
 //	drain DURATION / draining / drained            begin to close; it goes on; it has ended
 //

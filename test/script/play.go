@@ -154,6 +154,8 @@ func (p *play) doOther(s statement) error {
 		return p.apply(rest)
 	case "counts":
 		return p.counts(rest, (*endpointActor).takeCount)
+	case "shortage":
+		return p.shortage(rest)
 	case "connections":
 		return p.counts(rest, (*endpointActor).takeConnections)
 	case "drain":

@@ -47,6 +47,8 @@ func (v *virtualStage) BlackHole(address string) error {
 	return nil
 }
 
+func (v *virtualStage) Shortage(yes bool) { v.world.Shortage = yes }
+
 type virtualListener struct {
 	*virtual.Listener
 	address string

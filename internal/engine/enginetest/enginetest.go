@@ -56,6 +56,11 @@ type Network interface {
 	Resets() bool
 }
 
+// A shortener is a Network that can make Dial lack what it needs, until end is called.
+type shortener interface {
+	Shortage() (end func())
+}
+
 // A Peer is the other end of a Stream. Its methods wait for nothing but the connection
 // and are called from tasks, one of which may read while another writes.
 type Peer interface {

@@ -280,6 +280,7 @@ var dialPromises = []promise{
 	{name: "DialConnects", test: dialConnects},
 	{name: "DialRefused", test: dialRefused},
 	{name: "DialInTime", test: dialInTime},
+	{name: "DialSaysThatThisMachineIsShort", test: dialExhausted},
 }
 
 func dialConnects(k *kit) {
@@ -323,6 +324,29 @@ func dialRefused(k *kit) {
 			k.Errorf("%v, %v", s, err)
 		}
 	}
+}
+
+// dialExhausted: the shortage is ours, and must not look like a fault of the endpoint.
+func dialExhausted(k *kit) {
+	short, can := k.net.(shortener)
+	if !can {
+		k.Skip("this network cannot be short of anything")
+	}
+	where, gone, err := k.net.Listening()
+	if err != nil {
+		k.Fatal(err)
+	}
+	defer gone()
+	end := short.Shortage()
+	s, err := k.rt.Dial(&where)
+	end()
+	if !errors.Is(err, engine.ErrExhausted) || errors.Is(err, engine.ErrRefused) {
+		k.Errorf("without descriptors: %v, %v", s, err)
+	}
+	if s, err = k.rt.Dial(&where); err != nil {
+		k.Fatalf("when it is over: %v", err)
+	}
+	s.Close()
 }
 
 func dialInTime(k *kit) {

@@ -119,7 +119,7 @@ func (rt *Runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 	}
 	conn, err := dialer.DialContext(ctx, d.Network, d.Address)
 	if err != nil {
-		return nil, dialError(err)
+		return nil, dialError(d, err)
 	}
 	if d.TLS == nil {
 		return rt.Stream(conn), nil
@@ -127,14 +127,16 @@ func (rt *Runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 	secure := tls.Client(conn, d.TLS)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, dialError(err)
+		return nil, dialError(d, err)
 	}
 	return rt.Stream(secure), nil
 }
 
-func dialError(err error) error {
+func dialError(d *engine.Dial, err error) error {
 	var ne net.Error
 	switch {
+	case engine.DialExhausted(d.Network, d.Address, err):
+		return fmt.Errorf("%w: %w", engine.ErrExhausted, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: %w", engine.ErrRefused, err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded),

@@ -79,4 +79,9 @@ func (n *contractNetwork) Silent() (*engine.Dial, func(), error) {
 	return &where, func() {}, nil
 }
 
+func (n *contractNetwork) Shortage() (end func()) {
+	n.w.Shortage = true
+	return func() { n.w.Shortage = false }
+}
+
 func (n *contractNetwork) Resets() bool { return true }

@@ -55,6 +55,9 @@ func (r runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 	if d.TLS != nil {
 		return nil, errTLS
 	}
+	if r.w.Shortage {
+		return nil, fmt.Errorf("connect %s: %w", d.Address, engine.ErrExhausted)
+	}
 	r.w.ports++
 	local := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 255, 0, 1}), 1024+r.w.ports%60000)
 	return r.w.Connect(local, d.Address, d.By)

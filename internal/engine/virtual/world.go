@@ -56,6 +56,9 @@ type World struct {
 	// Preempt, if not zero, makes about one in that many Writes return late, as the task of
 	// a busy machine finds itself descheduled: the peer may have read, answered and left.
 	Preempt int
+	// Shortage makes every Dial fail with engine.ErrExhausted, as in a process that has no
+	// descriptors left. Connect, by which tests play clients, goes on.
+	Shortage bool
 	// StepsMax bounds how often tasks are resumed while the clock stands still: above it
 	// they only keep each other busy, and Run fails. Zero means ten million.
 	StepsMax int
