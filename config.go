@@ -11,6 +11,7 @@ type (
 	TLS         = config.TLS
 	Certificate = config.Certificate
 	Timeouts    = config.Timeouts
+	Limits      = config.Limits
 	Log         = config.Log
 	AccessLog   = config.AccessLog
 	Service     = config.Service

@@ -10,7 +10,7 @@
 //	min, max  the bounds of a number or duration, after defaults; without min, not below 0
 //	required  "true": must be given, and not be empty
 //	short     "true": a plain value in place of its struct means this field
-//	unit      "percent": the file may write 50% for 50
+//	unit      "percent": the file may write 50% for 50; "bytes": 64KiB for 65536
 //	path      "true": a relative path stands on the folder of the configuration file
 //	example   for people and editors
 //
@@ -37,6 +37,7 @@ type Config struct {
 	// as IP addresses or prefixes. Empty: nobody's are, they are replaced.
 	TrustedProxies []string           `yaml:"trusted_proxies" doc:"peers whose X-Forwarded-* fields are believed: addresses or prefixes"`
 	Timeouts       Timeouts           `yaml:"timeouts" doc:"limits of time on the client's side"`
+	Limits         Limits             `yaml:"limits" doc:"limits of size and number"`
 	Log            Log                `yaml:"log" doc:"the proxy's own log"`
 	AccessLog      AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
 	Services       map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
@@ -86,9 +87,28 @@ type Certificate struct {
 // Timeouts bound waits on the client's side.
 type Timeouts struct {
 	Head  time.Duration `yaml:"head" doc:"from the first byte of a request head to its last" default:"10s" min:"1ms"`
-	Idle  time.Duration `yaml:"idle" doc:"between requests on a connection" default:"60s" min:"1ms"`
+	Idle  time.Duration `yaml:"idle" doc:"between requests on a connection" default:"75s" min:"1ms"`
 	Stall time.Duration `yaml:"stall" doc:"without any progress while a body is relayed" default:"60s" min:"1ms"`
 	Drain time.Duration `yaml:"drain" doc:"for open exchanges at shutdown" default:"30s" min:"1ms"`
+}
+
+// Limits bound what a message may take. They hold on every engine, for HTTP/1.1 and for
+// HTTP/2. The zero value is the default. They follow Apply: a request that is read
+// afterwards is held to the new ones.
+type Limits struct {
+	// Head bounds one head, of a request or of a response, in bytes: the start line, the
+	// fields and the line ends. A request above it is answered with 431, a response with 502.
+	// A head is held in memory while its exchange runs, so a client costs up to this much.
+	// It also bounds the trailer section of a request or a response.
+	Head int `yaml:"head" doc:"bytes of one request or response head, or of one trailer section" default:"64KiB" min:"1KiB" max:"1MiB" unit:"bytes"`
+	// Fields bounds the fields of one head or trailer section.
+	Fields int `yaml:"fields" doc:"fields of one head or trailer section" default:"128" min:"16" max:"10000"`
+	// Target bounds the request-target in bytes; above: 414. Zero means 32 KiB, or Head where
+	// that is less.
+	Target int `yaml:"target" doc:"bytes of a request-target; at most head, also by default" default:"32KiB" min:"256B" max:"1MiB" unit:"bytes"`
+	// Interim bounds the interim (1xx) responses that an endpoint may send before the final
+	// one; above: 502. Zero means any number: they are bounded by time only.
+	Interim int `yaml:"interim" doc:"interim (1xx) responses before a final one; absent: any number" max:"1000000"`
 }
 
 // Log is the proxy's own log, written to standard error.

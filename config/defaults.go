@@ -74,8 +74,15 @@ func (f filler) fields(out, v reflect.Value) {
 		}
 		out.FieldByIndex(t.Index).Set(d)
 	}
-	if h, ok := v.Interface().(Health); ok && h.Timeout == 0 {
-		full := out.Addr().Interface().(*Health)
-		full.Timeout = min(full.Timeout, full.Interval) // who asks for quick probes need not say it twice
+	// A value that is bounded by another one follows it, so that a user need not say both.
+	switch given := v.Interface().(type) {
+	case Health:
+		if full := out.Addr().Interface().(*Health); given.Timeout == 0 {
+			full.Timeout = min(full.Timeout, full.Interval)
+		}
+	case Limits:
+		if full := out.Addr().Interface().(*Limits); given.Target == 0 {
+			full.Target = min(full.Target, full.Head)
+		}
 	}
 }

@@ -87,12 +87,12 @@ func (v *validator) bounds(path string, f tags.Field, val reflect.Value) {
 	if err != nil {
 		panic("config: bounds of " + f.Name + ": " + err.Error()) // a test reads every tag
 	}
-	got := show(val)
+	got := show(f, val)
 	switch {
 	case !(number(val) >= number(lowest)): // not a number, too
-		v.add(path, got, "", fmt.Sprintf("%s is less than %s", got, show(lowest)))
+		v.add(path, got, "", fmt.Sprintf("%s is less than %s", got, show(f, lowest)))
 	case f.Max != "" && number(val) > number(highest):
-		v.add(path, got, "", fmt.Sprintf("%s is more than %s", got, show(highest)))
+		v.add(path, got, "", fmt.Sprintf("%s is more than %s", got, show(f, highest)))
 	}
 }
 
@@ -103,9 +103,13 @@ func number(v reflect.Value) float64 {
 	return float64(v.Int())
 }
 
-func show(v reflect.Value) string {
+// show writes a value of the field as a file would.
+func show(f tags.Field, v reflect.Value) string {
 	if d, ok := v.Interface().(time.Duration); ok {
 		return d.String()
+	}
+	if f.Bytes && v.Int() >= 0 {
+		return tags.Size(int(v.Int()))
 	}
 	return fmt.Sprint(v.Interface())
 }

@@ -19,6 +19,7 @@ func (c *Config) Validate() error {
 	full := c.WithDefaults()
 	v := validator{model: make(tags.Model)}
 	v.tags("", reflect.ValueOf(full))
+	v.limits(&full.Limits)
 	v.listeners(full.Listen)
 	for i, text := range full.TrustedProxies {
 		if _, near, err := parsePrefix(text); err != nil {
@@ -69,6 +70,12 @@ type validator struct {
 
 func (v *validator) add(path, value, near, message string) {
 	v.problems = append(v.problems, Problem{Path: path, Value: value, Near: near, Message: message})
+}
+
+func (v *validator) limits(l *Limits) {
+	if l.Target > l.Head {
+		v.add("limits.target", tags.Size(l.Target), "", fmt.Sprintf("%s is more than a whole head may have (limits.head is %s)", tags.Size(l.Target), tags.Size(l.Head)))
+	}
 }
 
 func (v *validator) listeners(listen []Listen) {

@@ -80,6 +80,8 @@ func writeValue(b *strings.Builder, f tags.Field, t reflect.Type, indent, path s
 		b.WriteString(" " + f.Enum[0] + "\n")
 	case t == tags.Duration:
 		b.WriteString(" 17m\n")
+	case f.Bytes:
+		b.WriteString(" 17KiB\n")
 	case t.Kind() == reflect.Bool:
 		b.WriteString(" true\n")
 	case t.Kind() == reflect.String:

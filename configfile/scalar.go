@@ -17,7 +17,7 @@ import (
 func (d *decoder) decodeScalar(node ast.Node, v reflect.Value, f tags.Field, path string) bool {
 	s, ok := scalarOf(node)
 	if !ok {
-		d.fail(path, placeOf(node), "%s is expected here, not %s", wanted(v.Type()), kindOf(node))
+		d.fail(path, placeOf(node), "%s is expected here, not %s", wanted(f, v.Type()), kindOf(node))
 		return false
 	}
 	if d.expander != nil {
@@ -34,8 +34,9 @@ func (d *decoder) decodeScalar(node ast.Node, v reflect.Value, f tags.Field, pat
 		return true
 	}
 	if s.quoted && !s.replaced && v.Type() != tags.Duration { // in JSON a duration must be quoted
-		if _, percent := strings.CutSuffix(s.text, "%"); !f.Percent || !percent {
-			d.fail(path, placeOf(node), "%s is expected here, not the text %q: write it without quotes", wanted(v.Type()), abbreviate(s.text))
+		_, size := tags.ParseSize(s.text)
+		if percent := strings.HasSuffix(s.text, "%"); !(f.Percent && percent) && !(f.Bytes && size) {
+			d.fail(path, placeOf(node), "%s is expected here, not the text %q: write it without quotes", wanted(f, v.Type()), abbreviate(s.text))
 			return false
 		}
 	}
@@ -65,9 +66,11 @@ func convert(v reflect.Value, f tags.Field, text string) string {
 		return convertDuration(v, text)
 	case v.Kind() == reflect.Bool:
 		if text != "true" && text != "false" {
-			return wanted(v.Type()) + " is expected here, not " + abbreviate(text) + nearBool(text)
+			return wanted(f, v.Type()) + " is expected here, not " + abbreviate(text) + nearBool(text)
 		}
 		v.SetBool(text == "true")
+	case f.Bytes:
+		return convertSize(v, text)
 	case v.Kind() == reflect.Int:
 		digits := text
 		if f.Percent {
@@ -75,13 +78,13 @@ func convert(v reflect.Value, f tags.Field, text string) string {
 		}
 		n, err := strconv.Atoi(digits)
 		if err != nil || strconv.Itoa(n) != digits { // not 010, 0x10 or +10, which mean different things elsewhere
-			return wanted(v.Type()) + " is expected here, not " + abbreviate(text)
+			return wanted(f, v.Type()) + " is expected here, not " + abbreviate(text)
 		}
 		v.SetInt(int64(n))
 	case v.Kind() == reflect.Float64:
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsInf(n, 0) || math.IsNaN(n) || strings.ContainsAny(text, "xX_") {
-			return wanted(v.Type()) + " is expected here, not " + abbreviate(text)
+			return wanted(f, v.Type()) + " is expected here, not " + abbreviate(text)
 		}
 		v.SetFloat(n)
 	default:
@@ -102,6 +105,18 @@ func convertDuration(v reflect.Value, text string) string {
 	return "a duration such as 500ms, 3s or 1m is expected here, not " + abbreviate(text)
 }
 
+// convertSize wants a unit, as durations do: a plain number could be meant in KiB.
+func convertSize(v reflect.Value, text string) string {
+	if n, ok := tags.ParseSize(text); ok {
+		v.SetInt(int64(n))
+		return ""
+	}
+	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
+		return "a unit is missing: write " + tags.Size(n) + " or " + strconv.Itoa(n) + "KiB"
+	}
+	return wanted(tags.Field{Bytes: true}, v.Type()) + " is expected here, not " + abbreviate(text)
+}
+
 func nearBool(text string) string {
 	switch strings.ToLower(text) {
 	case "yes", "on", "true", "1", "y":
@@ -112,8 +127,10 @@ func nearBool(text string) string {
 	return ""
 }
 
-func wanted(t reflect.Type) string {
+func wanted(f tags.Field, t reflect.Type) string {
 	switch {
+	case f.Bytes:
+		return "a size such as 512B, 64KiB or 1MiB"
 	case t == tags.Duration:
 		return "a duration such as 500ms, 3s or 1m"
 	case t.Kind() == reflect.String:

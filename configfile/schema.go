@@ -112,7 +112,7 @@ func (g *generator) field(f tags.Field) *schema {
 			panic("configfile: default of " + f.Name + ": " + err.Error()) // a test reads every tag
 		}
 		s.Default = v.Interface()
-		if f.Type == tags.Duration {
+		if f.Type == tags.Duration || f.Bytes {
 			s.Default = f.Default
 		}
 	}
@@ -171,6 +171,8 @@ func scalarSchema(t reflect.Type, f tags.Field) *schema {
 	switch {
 	case t == tags.Duration:
 		return &schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h))+$|\$\{.+\}`}
+	case f.Bytes:
+		return &schema{Type: "string", Pattern: `^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)$|\$\{.+\}`}
 	case f.Enum != nil:
 		exact.Enum = words(t, f.Enum)
 	case t.Kind() == reflect.String:

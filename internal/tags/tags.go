@@ -26,6 +26,7 @@ type Field struct {
 	Required bool
 	Short    bool
 	Percent  bool
+	Bytes    bool // a number of bytes, written with its unit
 	Path     bool
 	Example  string
 }
@@ -73,6 +74,7 @@ func read(f reflect.StructField) Field {
 		Required: f.Tag.Get("required") == "true",
 		Short:    f.Tag.Get("short") == "true",
 		Percent:  f.Tag.Get("unit") == "percent",
+		Bytes:    f.Tag.Get("unit") == "bytes",
 		Path:     f.Tag.Get("path") == "true",
 		Example:  f.Tag.Get("example"),
 	}
@@ -95,7 +97,8 @@ func (m Model) Short(t reflect.Type) (Field, bool) {
 }
 
 // Value returns what the text of a default, min or max tag is in a field of type t: a
-// string, bool, int, float, duration or list of strings, which is split at commas.
+// string, bool, int (also with a unit of bytes), float, duration or list of strings, which
+// is split at commas.
 func Value(t reflect.Type, text string) (reflect.Value, error) {
 	v := reflect.New(t).Elem()
 	var err error
@@ -111,9 +114,11 @@ func Value(t reflect.Type, text string) (reflect.Value, error) {
 		b, err = strconv.ParseBool(text)
 		v.SetBool(b)
 	case t.Kind() == reflect.Int:
-		var n int64
-		n, err = strconv.ParseInt(text, 10, 64)
-		v.SetInt(n)
+		n, ok := ParseSize(text)
+		if !ok {
+			n, err = strconv.Atoi(text)
+		}
+		v.SetInt(int64(n))
 	case t.Kind() == reflect.Float64:
 		var f float64
 		f, err = strconv.ParseFloat(text, 64)
