@@ -1,6 +1,7 @@
 package service
 
 import (
+	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -10,8 +11,14 @@ import (
 // time a probe, connections, and the keys of a hashing policy. From the third return
 // within a minute on it is a member at once, so that keys stay where they are, but back in
 // rotation only when it was not removed again for a quiet time: five seconds, twice as
-// long with every further return, at most a minute. Until then it is used if nothing else
-// is left. Two minutes without a return or a removal make everything forgotten.
+// long with every further return, at most a minute. Two minutes without a return or a
+// removal make everything forgotten.
+//
+// Damping has two bounds, because what it takes from one endpoint the others must carry. If
+// more than a quarter of the members came back lately, it is the source that is restless, as
+// a DNS name whose answers rotate through a large set: then no further one is damped. And
+// while fewer than half of the endpoints that could serve are not damped, all of them serve.
+// So no endpoint carries more than twice its share because others are damped.
 const (
 	flapReturns = 3
 	flapWithin  = time.Minute
@@ -64,9 +71,21 @@ func (f *flaps) sweep(now time.Duration) bool {
 	return len(f.byID) < flapMax
 }
 
-// returned notes that an endpoint is named again and says for how long it is damped; 0:
-// not at all.
-func (f *flaps) returned(id endpoint.ID, now time.Duration) time.Duration {
+// restless reports whether more than a quarter of so many members came back lately, and not
+// the one at id alone.
+func (f *flaps) restless(id endpoint.ID, members int, now time.Duration) bool {
+	n := 0
+	for other, one := range f.byID {
+		if other != id && one.returns[0] > 0 && now-one.last <= flapWithin {
+			n++
+		}
+	}
+	return n > 0 && 4*(n+1) > members
+}
+
+// returned notes that an endpoint is named again, among so many members, and says for how
+// long it is damped; 0: not at all.
+func (f *flaps) returned(id endpoint.ID, members int, now time.Duration) time.Duration {
 	one := f.byID[id]
 	if one == nil {
 		return 0
@@ -80,6 +99,9 @@ func (f *flaps) returned(id endpoint.ID, now time.Duration) time.Duration {
 	one.returns[0] = now
 	earliest := one.returns[flapReturns-1]
 	switch {
+	case earliest == 0 && one.quiet == 0: // not often enough yet
+	case f.restless(id, members, now):
+		return 0
 	case one.quiet > 0:
 		one.quiet = min(2*one.quiet, quietMost)
 	case earliest > 0 && now-earliest <= flapWithin:
@@ -90,7 +112,7 @@ func (f *flaps) returned(id endpoint.ID, now time.Duration) time.Duration {
 
 // damp keeps a member out of rotation for a while if it flaps. Called with mu held.
 func (s *Service) damp(m *Member, now time.Duration) {
-	quiet := s.flaps.returned(m.endpoint.ID(), now)
+	quiet := s.flaps.returned(m.endpoint.ID(), len(s.members), now)
 	if quiet == 0 {
 		return
 	}
@@ -107,4 +129,14 @@ func (s *Service) undamp(now time.Duration) {
 			s.dirty = true
 		}
 	}
+}
+
+// enough puts the damped endpoints of a view back among the usable ones if those are too few
+// without them.
+func (w *view) enough() {
+	if len(w.usable) >= len(w.reserve) {
+		return
+	}
+	w.usable, w.reserve = append(w.usable, w.reserve...), nil
+	slices.SortFunc(w.usable, func(a, b *endpoint.Endpoint) int { return a.ID().Compare(b.ID()) })
 }

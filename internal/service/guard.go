@@ -60,12 +60,21 @@ func (g Guard) holds(missing, members, added int) bool {
 }
 
 // part takes leave of the members that the source does not name any more, and returns
-// those that are held instead. Called with both locks.
-func (s *Service) part(missing []*Member, added int, u *update) (held []*Member) {
-	hold := u.guarded && s.set.Guard.holds(len(missing), len(s.members), added)
+// those that are held instead. Those that are or were out are not in use: they are neither
+// held nor counted. Called with both locks.
+func (s *Service) part(missing []*Member, u *update) (held []*Member) {
+	notOut := func(list []*Member) (n int) {
+		for _, m := range list {
+			if !m.out {
+				n++
+			}
+		}
+		return n
+	}
+	hold := u.guarded && s.set.Guard.holds(notOut(missing), notOut(s.members), u.serving)
 	fresh := 0
 	for _, m := range missing {
-		if !hold || m.machine.Failing() {
+		if !hold || m.out || m.machine.Failing() {
 			s.remove(m, u.now)
 			continue
 		}

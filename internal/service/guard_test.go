@@ -539,7 +539,7 @@ func TestDampingRemembersABoundedNumber(t *testing.T) {
 	if n := len(f.byID); n != 1 {
 		t.Errorf("%d are remembered after an hour, want the new one", n)
 	}
-	if f.returned(id(7), late) != 0 || f.returned(id(-1), late+flapForget+1) != 0 {
+	if f.returned(id(7), 4, late) != 0 || f.returned(id(-1), 4, late+flapForget+1) != 0 {
 		t.Error("damped by what is forgotten")
 	}
 }

@@ -27,6 +27,8 @@ type Member struct {
 	first     bool          // among Service.awaiting
 	covering  bool          // removed, but in use until its replacement has a verdict
 	confirmed bool          // removed, and a probe failed: nobody may use it
+	out       bool          // the source says that it takes no new requests
+	outAt     time.Duration // since when
 	probing   bool          // its prober runs, or is about to
 	busyAt    time.Duration // when its trials, if any, were last seen in flight
 	signal    engine.Signal // wakes the prober; nil before there was one
@@ -107,12 +109,16 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 
 // mirror brings what others read up to date with m's machine. Called with mu held.
 func (s *Service) mirror(m *Member) {
-	m.mode.Store(modeOf(&m.machine, &s.health))
-	if usable := m.machine.Usable(&s.health); usable != m.endpoint.Usable() {
+	mode := modeOf(&m.machine, &s.health)
+	if m.out {
+		mode = modeLeaving
+	}
+	m.mode.Store(mode)
+	if usable := m.machine.Usable(&s.health) && !m.out; usable != m.endpoint.Usable() {
 		m.endpoint.SetUsable(usable)
 	}
 	state := m.machine.State()
-	if healthy := state == health.Healthy; healthy != m.counted {
+	if healthy := state == health.Healthy && !m.out; healthy != m.counted {
 		m.counted = healthy
 		if healthy {
 			s.healthy++
@@ -120,7 +126,7 @@ func (s *Service) mirror(m *Member) {
 			s.healthy--
 		}
 	}
-	if m.first && state != health.Probing {
+	if m.first && (state != health.Probing || m.out) {
 		m.first = false
 		if s.awaiting--; s.awaiting == 0 {
 			s.urgent = true // ready as soon as a view says so

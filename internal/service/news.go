@@ -19,6 +19,7 @@ const (
 	stateChanged newsKind = iota // of one endpoint
 	panicMode                    // began or ended
 	setChanged
+	saidOut // by the source, of members that it names
 	removalHeld
 	removalTakenBack
 	removalConfirmed
@@ -65,7 +66,7 @@ func (s *Service) tell() {
 		switch n.kind {
 		case stateChanged:
 			s.tellChange(n)
-		case panicMode, setChanged:
+		case panicMode, setChanged, saidOut:
 			s.tellSet(n)
 		case sourceStale, sourceBack, entriesRejected:
 			s.tellSource(n)
@@ -83,6 +84,8 @@ func (s *Service) tellSet(n news) {
 	switch {
 	case n.kind == setChanged:
 		s.log.Info("endpoints changed", "added", n.added, "removed", n.removed, "members", n.members)
+	case n.kind == saidOut:
+		s.log.Info("source says which endpoints take no new requests", "out", n.removed, "back", n.added, "members", n.members)
 	case n.view.panic:
 		s.log.Warn("panic mode: too many endpoints are ejected, all are used",
 			"usable", len(n.view.usable), "members", len(n.view.members))

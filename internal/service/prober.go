@@ -29,7 +29,7 @@ type schedule struct {
 
 // probed reports whether m is to be probed. Called with mu held.
 func (s *Service) probed(m *Member) bool {
-	return s.health.Probed || m.heldUntil > 0 && s.set.Connect != nil
+	return !m.out && s.health.Probed || m.heldUntil > 0 && s.set.Connect != nil
 }
 
 // wantProber asks the keeper for m's prober if there is none and m is to be probed. Called

@@ -31,20 +31,24 @@ func (s *Service) reconcile(now time.Duration) {
 	if u.first = s.awaiting < 0; u.first {
 		s.awaiting = 0
 	}
-	added := s.admitAll(&u)
+	s.admitAll(&u)
 	var missing []*Member
 	for _, m := range s.members {
 		if u.next[m.endpoint.ID()] == nil {
 			missing = append(missing, m)
 		}
 	}
-	held := s.part(missing, added, &u)
+	held := s.part(missing, &u)
 	removed := len(missing) - len(held)
 	s.members = append(u.members, held...)
 	slices.SortFunc(s.members, byID)
-	if u.first || added+removed > 0 {
+	s.weigh(s.members)
+	if u.first || u.added+removed > 0 {
 		s.shaped, s.dirty = true, true
-		s.report(news{kind: setChanged, added: added, removed: removed, members: len(s.members)})
+		s.report(news{kind: setChanged, added: u.added, removed: removed, members: len(s.members)})
+	}
+	if u.out+u.in > 0 {
+		s.report(news{kind: saidOut, added: u.in, removed: u.out, members: len(s.members)})
 	}
 }
 
@@ -56,6 +60,10 @@ type update struct {
 	first   bool            // it is the first set
 	guarded bool
 	now     time.Duration
+
+	added   int // members that it names and the last set did not
+	out, in int // members that it says are out, or are not out any more
+	serving int // those of added that are not out, and those of in: they replace others
 }
 
 // read finds the members that a set names, and makes those that are new: that is slow and
@@ -76,21 +84,33 @@ func (s *Service) read(specs []endpoint.Spec, attach func(*endpoint.Endpoint) an
 	return u
 }
 
-// admitAll takes in or keeps every member of a set, and counts those that were not in
-// before. Called with both locks.
-func (s *Service) admitAll(u *update) (added int) {
+// admitAll takes in or keeps every member of a set, and counts what that changed. Called
+// with both locks.
+func (s *Service) admitAll(u *update) {
 	back := 0
 	for i, m := range u.members {
+		spec := u.specs[i]
 		isNew := s.byID[m.endpoint.ID()] == nil
 		if isNew {
+			m.out, m.outAt = spec.Out, u.now
 			s.join(m, u.first)
 		}
-		if isNew || s.keep(m, u.specs[i], u.now) {
-			added++
-			if u.guarded {
+		switch came := isNew || s.keep(m, spec, u.now); {
+		case came:
+			u.added++
+			if !spec.Out {
+				u.serving++
+			}
+			if u.guarded && !spec.Out {
 				s.damp(m, u.now)
 			}
+		case spec.Out && !m.out:
+			u.out++
+		case m.out && !spec.Out:
+			u.in++
+			u.serving++
 		}
+		s.say(m, spec.Out, u.now)
 		if s.unhold(m) {
 			back++
 		}
@@ -101,7 +121,6 @@ func (s *Service) admitAll(u *update) (added int) {
 	if back > 0 {
 		s.report(news{kind: removalTakenBack, count: back})
 	}
-	return added
 }
 
 // newMember makes an endpoint that nobody else knows yet.
@@ -136,19 +155,12 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 	if m.machine.State() != health.Draining {
 		return false
 	}
-	// Nobody looked at it meanwhile. What was known is as fresh as any other verdict if it
-	// was gone for no longer than lies between two probes.
-	m.machine = m.before.Resumed()
-	if s.health.Probed && now-m.removedAt > s.check.Interval || m.checkGen != s.checkGen {
-		m.machine, m.checkGen = health.New(&s.health), s.checkGen
-	}
-	m.window.Reset()
 	m.covering = false
+	s.resume(m, m.before, now-m.removedAt)
 	if m.confirmed {
 		m.confirmed = false
 		m.machine, m.checkGen = health.New(&s.health), s.checkGen
 	}
-	s.expect(m)
 	s.draining = slices.DeleteFunc(s.draining, func(d *Member) bool { return d == m })
 	s.mirror(m)
 	s.wantProber(m)

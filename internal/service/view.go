@@ -56,10 +56,14 @@ func (s *Service) build(now time.Duration) {
 // them may become usable. Called with mu held.
 func (s *Service) look(now time.Duration) *view {
 	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members))}
-	known, usable, doubtful := 0, 0, 0
+	all, known, usable, doubtful := 0, 0, 0, 0
 	retryAt := time.Duration(0)
 	for _, m := range s.members {
 		w.members = append(w.members, m.endpoint)
+		if m.out {
+			continue
+		}
+		all++
 		switch m.machine.State() {
 		case health.Probing:
 			known--
@@ -76,11 +80,14 @@ func (s *Service) look(now time.Duration) *view {
 	}
 	s.retryAt.Store(int64(retryAt))
 	// Those without a verdict may yet turn out well: they count as usable here.
-	unknown := len(s.members) - known
-	w.panic = doubtful > 0 && (usable+unknown)*100 < s.set.PanicThreshold*len(s.members)
+	unknown := all - known
+	w.panic = doubtful > 0 && (usable+unknown)*100 < s.set.PanicThreshold*all
 	w.usable = make([]*endpoint.Endpoint, 0, usable+doubtful)
 	for _, m := range s.members {
 		state := m.machine.State()
+		if m.out {
+			continue
+		}
 		if state == health.Healthy || state == health.HalfOpen || w.panic && m.machine.Doubtful() {
 			if m.quietUntil > 0 {
 				w.reserve = append(w.reserve, m.endpoint)
@@ -89,9 +96,7 @@ func (s *Service) look(now time.Duration) *view {
 			w.usable = append(w.usable, m.endpoint)
 		}
 	}
-	if len(w.usable) == 0 {
-		w.usable, w.reserve = w.reserve, nil
-	}
+	w.enough()
 	s.cover(w, unknown > 0)
 	return w
 }
@@ -102,7 +107,7 @@ func (s *Service) cover(w *view, unknown bool) {
 	covered := unknown && len(w.usable) == 0
 	for _, m := range s.draining {
 		was := m.before.State()
-		if m.covering = covered && !m.confirmed && (was == health.Healthy || was == health.HalfOpen); m.covering {
+		if m.covering = covered && !m.confirmed && !m.out && (was == health.Healthy || was == health.HalfOpen); m.covering {
 			w.members = append(w.members, m.endpoint)
 			w.usable = append(w.usable, m.endpoint)
 		}
