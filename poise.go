@@ -49,6 +49,7 @@ func New(c Config) (*Proxy, error) {
 	if log == nil {
 		log = slog.Default()
 	}
+	log = calm(log)
 	if err := checkEngine(c.Engine, c.Workers); err != nil {
 		return nil, err
 	}
@@ -56,6 +57,7 @@ func New(c Config) (*Proxy, error) {
 		rt: goroutine.New(), log: log, sources: sources.Set{Log: log},
 		done: make(chan struct{}), listeners: make(map[net.Listener]struct{}),
 	}
+	p.rt.Log = log
 	p.access = newAccessLog(log)
 	o := core.Options{Logger: log, Sink: p.access.open, Feed: p.feed, Start: start}
 	if c.Engine != engineGoroutine {

@@ -16,7 +16,10 @@ type Status struct {
 type ServiceStatus struct {
 	Name string `json:"name"`
 	// Panic: so few endpoints are usable that health is not believed, and all are used.
-	Panic     bool             `json:"panic"`
+	Panic bool `json:"panic"`
+	// Fault says that the service's custom policy panicked, and how: its last picker stays in
+	// use. Empty: it did not.
+	Fault     string           `json:"fault,omitempty"`
 	Source    SourceStatus     `json:"source"`
 	Endpoints []EndpointStatus `json:"endpoints"` // by address
 }
@@ -63,6 +66,9 @@ func (p *Proxy) Status() Status {
 	var s Status
 	for _, svc := range p.core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), Source: sourceStatus(svc.Source())}
+		if err := svc.Fault(); err != nil {
+			one.Fault = err.Error()
+		}
 		for _, e := range svc.Snapshot() {
 			one.Endpoints = append(one.Endpoints, EndpointStatus{
 				URL:      e.Spec.URL(),

@@ -161,6 +161,7 @@ func compileService(at string, s config.Service, t config.Timeouts, feed feeder)
 	if p.settings.Policy, p.key, err = compilePolicy(at, s.Policy); err != nil {
 		return nil, err
 	}
+	p.settings.Custom = s.Policy.Custom != nil
 	if p.retry, err = compileRetry(s.Retry); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 )
 
@@ -20,7 +21,9 @@ const patience = 3 * time.Second
 // probe, and frees every endpoint.
 func (s *Service) Run() {
 	for !s.stopped.Load() {
-		s.wake.Wait(s.round(s.rt.Now()))
+		next := s.rt.Now() + tick // if the round panics
+		s.shield("the keeper of a service", func() { next = s.round(s.rt.Now()) })
+		s.wake.Wait(next)
 	}
 	s.work.Lock() // an Update that came before Stop ends first, a later one does nothing
 	s.mu.Lock()
@@ -35,35 +38,22 @@ func (s *Service) Run() {
 	slices.SortFunc(all, byID)
 	for _, m := range all {
 		if m.prober != nil {
-			m.prober.Wait()
+			s.shield("a prober", m.prober.Wait)
 		}
 	}
 	for _, m := range all {
 		if discard != nil {
-			discard(m.endpoint)
+			s.shield("discarding an endpoint", func() { discard(m.endpoint) })
 		}
 	}
-	s.tell()
+	s.shield("the log", s.tell)
 }
 
 // round does what is to be done now and returns when it must be called again; zero: not
 // before the next wake.
 func (s *Service) round(now time.Duration) (next time.Duration) {
-	s.work.Lock()
-	if s.mayBuild(now) {
-		s.reconcile(now)
-	}
-	s.expire(now)
-	gone := s.reap(now)
-	if s.mayBuild(now) {
-		s.buildIfDirty(now)
-	}
-	s.mu.Lock()
-	next, discard := s.next(now), s.set.Discard
-	s.mu.Unlock()
-	s.work.Unlock()
-
-	s.tell()
+	next, gone, discard := s.update(now)
+	s.shield("the log", s.tell)
 	s.tend()
 	for _, e := range gone {
 		if discard != nil {
@@ -71,6 +61,24 @@ func (s *Service) round(now time.Duration) (next time.Duration) {
 		}
 	}
 	return next
+}
+
+// update brings members and view up to date. It returns when that must be done again, and
+// the endpoints that are gone, with what frees them.
+func (s *Service) update(now time.Duration) (next time.Duration, gone []*endpoint.Endpoint, discard func(*endpoint.Endpoint)) {
+	s.work.Lock()
+	defer s.work.Unlock()
+	if s.mayBuild(now) {
+		s.reconcile(now)
+	}
+	s.expire(now)
+	gone = s.reap(now)
+	if s.mayBuild(now) {
+		s.buildIfDirty(now)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next(now), gone, s.set.Discard
 }
 
 // mayBuild reports whether a build now would keep the distance to the last one, or is too
@@ -84,7 +92,7 @@ func (s *Service) mayBuild(now time.Duration) bool {
 // buildIfDirty is build unless nothing happened. Called with work held.
 func (s *Service) buildIfDirty(now time.Duration) {
 	s.mu.Lock()
-	dirty := s.dirty
+	dirty := s.dirty || s.buildBy > 0 && now >= s.buildBy
 	s.mu.Unlock()
 	if dirty {
 		s.build(now)
@@ -109,6 +117,9 @@ func (s *Service) next(now time.Duration) time.Duration {
 	}
 	if s.built && (s.dirty || s.unread) {
 		earlier(s.buildAt)
+	}
+	if s.buildBy > 0 {
+		earlier(max(s.buildBy, s.buildAt))
 	}
 	if s.source.backAt > 0 {
 		earlier(s.source.backAt + backAfter)

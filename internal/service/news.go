@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -28,6 +29,8 @@ const (
 	sourceStale
 	sourceBack
 	entriesRejected
+	faulty    // code that the service was given, or its own, panicked
+	faultOver // the policy's Build works again
 )
 
 // news is something to be logged, by the keeper: exchanges never wait for a log. Which of
@@ -70,6 +73,8 @@ func (s *Service) tell() {
 			s.tellSet(n)
 		case sourceStale, sourceBack, entriesRejected:
 			s.tellSource(n)
+		case faulty, faultOver:
+			s.tellFault(n)
 		default:
 			s.tellGuard(n)
 		}
@@ -126,6 +131,19 @@ func (s *Service) tellSource(n news) {
 	default:
 		s.log.Warn("entries of the source rejected", "entries", n.count, "which", rejects(n.rejected, n.count))
 	}
+}
+
+// tellFault logs a panic that was recovered, or its end.
+func (s *Service) tellFault(n news) {
+	if n.kind == faultOver {
+		s.log.Info("the policy's Build works again")
+		return
+	}
+	if p := (*panicked)(nil); errors.As(n.err, &p) {
+		s.log.Error("panic in "+p.in+": the last good state stays in use", "panic", fmt.Sprint(p.value), "stack", string(p.stack))
+		return
+	}
+	s.log.Error("the last good state stays in use", "error", n.err)
 }
 
 // rejects lists rejected entries with their reasons.

@@ -24,7 +24,7 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	a.Load = s.load.n.Load()
 	e := w.picker.Pick(a)
 	if e == nil {
-		return s.sweep(w, w.reserve, a)
+		return s.otherwise(w, a)
 	}
 	if mode := Of(e).mode.Load(); mode == modeCalm || mode == modeTally {
 		return e
@@ -58,12 +58,23 @@ func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endp
 		e = s.sweep(w, w.usable, a)
 	}
 	if e == nil {
-		e = s.sweep(w, w.reserve, a)
+		e = s.otherwise(w, a)
 	}
-	if e == nil {
+	if e == nil && !w.astray {
 		return leaving
 	}
 	return e
+}
+
+// otherwise picks where the picker has nothing to offer: what a picker of another set does
+// not know, or does not choose because it panics, and then the reserve.
+func (s *Service) otherwise(w *view, a *policy.Attempt) *endpoint.Endpoint {
+	if _, custom := w.picker.(*guarded); custom || w.astray {
+		if e := s.sweep(w, w.usable, a); e != nil {
+			return e
+		}
+	}
+	return s.sweep(w, w.reserve, a)
 }
 
 // sweep takes the next one of a view's endpoints that is admitted, from a random place.

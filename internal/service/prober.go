@@ -53,7 +53,7 @@ func (s *Service) tend() {
 		fork = func(f func(engine.Runtime)) engine.Join { return s.rt.Fork(func() { f(s.rt) }) }
 	}
 	for _, m := range ended {
-		m.prober.Wait()
+		s.shield("a prober", m.prober.Wait)
 		m.prober = nil
 	}
 	for _, m := range starting {
@@ -66,6 +66,25 @@ func (s *Service) tend() {
 // there is neither a check nor a hold any more, and when the service stops; after a Rehome
 // it gives way to another one.
 func (s *Service) probe(rt engine.Runtime, m *Member, home uint64) {
+	returned := false
+	s.shield("a probe", func() {
+		s.follow(rt, m, home)
+		returned = true
+	})
+	if returned {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.schedule.at = s.after(rt.Now(), max(s.check.Interval, heldEvery))
+	m.probing = false
+	s.ended = append(s.ended, m)
+	s.wantProber(m) // another one goes on, an interval later
+	s.wake.Set()
+}
+
+// follow probes m until there are no orders any more.
+func (s *Service) follow(rt engine.Runtime, m *Member, home uint64) {
 	signal := rt.NewSignal()
 	s.mu.Lock()
 	m.signal = signal // before the first look at the orders: no nudge is missed

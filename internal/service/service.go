@@ -40,6 +40,8 @@ import (
 // New or Configure.
 type Settings struct {
 	Policy policy.Policy
+	// Custom: Policy is not one of this module's. Its pickers may panic, which is recovered.
+	Custom bool
 	// Check says when to probe; nil: never, endpoints start healthy.
 	Check *Check
 	// Probe does one probe on the calling task, one of rt, and returns by the given instant; nil
@@ -119,6 +121,7 @@ type Service struct {
 	built    bool          // there was a first set
 	buildAt  time.Duration // when the next view may be built
 	pickerOf uint64        // version of the settings whose policy built the picker
+	buildBy  time.Duration // when a Build that failed is repeated; 0: none did
 
 	mu       sync.Mutex
 	set      Settings
@@ -148,6 +151,10 @@ type Service struct {
 	waiters  []engine.Signal
 	news     []news
 	lost     int // news beyond newsMax
+
+	buildErr  error         // of the last Build; nil: it went well
+	pickErr   error         // the last panic in Pick that was logged
+	pickErrAt time.Duration // when that was
 }
 
 // New makes a service without endpoints. It must be called before the tasks that use the
@@ -210,9 +217,18 @@ func (s *Service) Update(specs []endpoint.Spec) { s.take(specs, false) }
 // Endpoint state lives on. Any goroutine may call it.
 func (s *Service) Configure(set Settings) {
 	s.work.Lock()
+	defer s.wake.Set()
+	defer s.work.Unlock()
 	now := s.rt.Now()
 	s.reconcile(now)
+	s.configure(set, now)
+	s.build(now)
+}
+
+// configure takes over set and tells every member. Called with work held.
+func (s *Service) configure(set Settings, now time.Duration) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	had, id := s.health.Probed, s.set.ProbeID
 	s.adopt(set)
 	if s.set.Guard.MaxRemoval < 0 {
@@ -238,10 +254,6 @@ func (s *Service) Configure(set Settings) {
 		m.nudge()
 	}
 	s.shaped, s.dirty = true, true
-	s.mu.Unlock()
-	s.build(now)
-	s.work.Unlock()
-	s.wake.Set()
 }
 
 // Rehome replaces the probers: Settings.Prober has a better place for them now. No probe is

@@ -135,19 +135,23 @@ func (s *Service) Known() bool { return s.known.Load() }
 
 // take keeps the set that was named last and has it looked at.
 func (s *Service) take(specs []endpoint.Spec, guarded bool) {
-	s.mu.Lock()
-	// A set that takes the place of one nobody looked at yet is as free as that one was.
-	free := !guarded || !s.source.named || s.unread && !s.guarded
-	s.pending, s.unread, s.guarded = specs, true, !free
-	s.source.named = s.source.named || guarded
-	s.mu.Unlock()
-
+	s.keepSet(specs, guarded)
+	defer s.wake.Set()
 	s.work.Lock()
+	defer s.work.Unlock()
 	if now := s.rt.Now(); !s.stopped.Load() && (!s.built || now >= s.buildAt) {
 		s.reconcile(now)
 		s.build(now)
 		s.rest(now)
 	}
-	s.work.Unlock()
-	s.wake.Set()
+}
+
+// keepSet notes a set that is to be looked at.
+func (s *Service) keepSet(specs []endpoint.Spec, guarded bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// A set that takes the place of one that was not looked at yet is as free as that one.
+	free := !guarded || !s.source.named || s.unread && !s.guarded
+	s.pending, s.unread, s.guarded = specs, true, !free
+	s.source.named = s.source.named || guarded
 }

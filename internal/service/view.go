@@ -12,6 +12,8 @@ import (
 // A view is what exchanges read: never modified after it was published.
 type view struct {
 	picker  policy.Picker
+	built   policy.Picker        // what the policy's Build returned; nil before the first
+	astray  bool                 // picker is that of another set: Build failed for this one
 	members []*endpoint.Endpoint // in the order of their IDs
 	usable  []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
 	reserve []*endpoint.Endpoint // usable, but damped: for when nobody else is left
@@ -27,29 +29,39 @@ func (nobody) Pick(*policy.Attempt) *endpoint.Endpoint { return nil }
 // changed that it stands on. Called with work held.
 func (s *Service) build(now time.Duration) {
 	old := s.view.Load()
-	s.mu.Lock()
-	if s.awaiting < 0 {
-		s.mu.Unlock()
-		return // no set yet
+	d := s.draft(now)
+	if d.view == nil {
+		return
 	}
-	next := s.look(now)
-	settled, shaped := s.awaiting == 0, s.shaped
-	policy, version := s.set.Policy, s.version
-	s.dirty, s.shaped, s.urgent = false, false, false
-	s.mu.Unlock()
-
-	next.picker = old.picker
-	if shaped || !slices.Equal(next.usable, old.usable) {
-		prev := old.picker
-		if s.pickerOf != version {
-			prev = nil // another policy's, perhaps
-		}
-		next.picker = policy.Build(next.members, next.usable, prev)
-		s.pickerOf = version
+	next := d.view
+	next.picker, next.built, next.astray = old.picker, old.built, old.astray
+	if d.shaped || old.astray || !slices.Equal(next.usable, old.usable) {
+		s.shape(next, d.set.Policy, d.set.Custom, d.version, now)
 	}
 	s.built = true
 	s.view.Store(next)
-	s.announce(old, next, settled)
+	s.announce(old, next, d.settled)
+}
+
+// A draft is a view that has no picker yet, with what it takes to build one.
+type draft struct {
+	view    *view // nil: there is no set yet
+	set     Settings
+	version uint64
+	shaped  bool // the picker must be built anew, whatever is usable
+	settled bool
+}
+
+// draft takes over what is to be in the next view. Called with work held.
+func (s *Service) draft(now time.Duration) (d draft) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.awaiting < 0 {
+		return d
+	}
+	d = draft{view: s.look(now), set: s.set, version: s.version, shaped: s.shaped, settled: s.awaiting == 0}
+	s.dirty, s.shaped, s.urgent = false, false, false
+	return d
 }
 
 // look sorts the members into a view, still without a picker, and notes when the next of

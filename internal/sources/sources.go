@@ -44,7 +44,16 @@ func (s *Set) Of(path string, c config.Service) ([]endpoint.Spec, discovery.Sour
 	return nil, src, err
 }
 
+// source builds the source of c, which survives its own panics.
 func (s *Set) source(path string, c *config.Source) (discovery.Source, error) {
+	src, err := s.bare(path, c)
+	if err != nil {
+		return nil, err
+	}
+	return &recovered{source: src, path: path, log: s.log()}, nil
+}
+
+func (s *Set) bare(path string, c *config.Source) (discovery.Source, error) {
 	switch {
 	case c.Custom != nil:
 		return c.Custom, nil

@@ -7,9 +7,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +26,9 @@ type Runtime struct {
 	stop  chan struct{} // closed by Close
 	once  sync.Once
 	watch watchdog
+
+	// Log receives the panics of tasks; nil: slog.Default(). It is set before the first Fork.
+	Log *slog.Logger
 }
 
 var _ engine.Runtime = (*Runtime)(nil)
@@ -74,12 +79,24 @@ type join struct {
 	panic any
 }
 
-// Fork starts a goroutine. A panic in f surfaces in Wait, on the task that forked.
+func (rt *Runtime) logger() *slog.Logger {
+	if rt.Log != nil {
+		return rt.Log
+	}
+	return slog.Default()
+}
+
+// Fork starts a goroutine. A panic in f surfaces in Wait, on the task that forked; it is
+// logged here, with its stack, since that task may wait much later.
 func (rt *Runtime) Fork(f func()) engine.Join {
 	j := &join{done: make(chan struct{})}
 	go func() {
 		defer close(j.done)
-		defer func() { j.panic = recover() }()
+		defer func() {
+			if j.panic = recover(); j.panic != nil {
+				rt.logger().Error("panic in a task", "panic", fmt.Sprint(j.panic), "stack", string(debug.Stack()))
+			}
+		}()
 		f()
 	}()
 	return j

@@ -1,0 +1,62 @@
+package poise
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+// A calmHandler is the embedder's slog.Handler with its panics recovered: the tasks that
+// keep services, sources and connections write the log, and none of them may end by it. The
+// panic itself goes to standard error, at most once a minute, since the log is what failed.
+type calmHandler struct {
+	slog.Handler
+	last *atomic.Int64 // when a panic was written, in Unix seconds
+}
+
+// calm returns log with a handler that does not panic.
+func calm(log *slog.Logger) *slog.Logger {
+	return slog.New(calmHandler{log.Handler(), new(atomic.Int64)})
+}
+
+// Enabled is false if the handler cannot say.
+func (h calmHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	defer h.recover()
+	return h.Handler.Enabled(ctx, level)
+}
+
+// Handle loses the record if the handler panics.
+func (h calmHandler) Handle(ctx context.Context, r slog.Record) error {
+	defer h.recover()
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs is the handler without attrs if it panics over them.
+func (h calmHandler) WithAttrs(attrs []slog.Attr) (out slog.Handler) {
+	out = h
+	defer h.recover()
+	return calmHandler{h.Handler.WithAttrs(attrs), h.last}
+}
+
+// WithGroup is the handler without the group if it panics over it.
+func (h calmHandler) WithGroup(name string) (out slog.Handler) {
+	out = h
+	defer h.recover()
+	return calmHandler{h.Handler.WithGroup(name), h.last}
+}
+
+// recover ends a panic. It is called by a defer statement and by nothing else.
+func (h calmHandler) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	now, last := time.Now().Unix(), h.last.Load()
+	if now-last >= 60 && h.last.CompareAndSwap(last, now) {
+		fmt.Fprintf(os.Stderr, "poise: the log handler panicked: %v\n%s", p, debug.Stack())
+	}
+}
