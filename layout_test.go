@@ -21,13 +21,13 @@ const module = "github.com/poise-lb/poise"
 // its own rank only where sameRank says so. What is missing here may not exist.
 var ranks = map[string]int{
 	"internal/limits": 0, "internal/nearest": 0, "internal/tags": 0, "internal/invariants": 0,
-	"internal/message": 1, "internal/engine": 1, "endpoint": 1,
+	"internal/message": 1, "internal/engine": 1, "internal/asynclog": 1, "endpoint": 1,
 	"policy": 2, "discovery": 2,
 	"config": 3, "health": 3, "discovery/file": 3, "discovery/dns": 3,
 	"discovery/etcd": 3, "discovery/consul": 3, "discovery/nacos": 3, "discovery/eureka": 3, "discovery/zookeeper": 3, "discovery/kubernetes": 3, "discovery/snapshot": 3,
 	"discovery/kubernetes/kubeconfig": 4, "internal/registry": 4,
 	"internal/h1": 4, "internal/affinity": 4, "internal/record": 4, "internal/certs": 4, "internal/route": 4,
-	"internal/rewrite": 5, "internal/wire": 5, "configfile": 5, "register": 5,
+	"internal/rewrite": 5, "internal/wire": 5, "internal/accesslog": 5, "configfile": 5, "register": 5,
 	"internal/upstream": 6, "internal/service": 6, "internal/sources": 6,
 	"internal/exchange":         7,
 	"internal/core":             8,

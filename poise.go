@@ -7,36 +7,48 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/poise-lb/poise/internal/accesslog"
+	"github.com/poise-lb/poise/internal/asynclog"
 	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/engine/std"
 	"github.com/poise-lb/poise/internal/sources"
 )
 
-// ErrClosed is what Serve returns after Close.
+// ErrClosed is what Serve, Apply and Ready return after Close.
 var ErrClosed = errors.New("poise: proxy is closed")
+
+// ErrDraining is what Ready returns between Drain and the end of its delay.
+var ErrDraining = errors.New("poise: proxy is draining")
 
 // A Proxy balances requests over the endpoints of services. All methods may be called
 // from any goroutine. Close ends every goroutine it has started.
 type Proxy struct {
 	rt      *goroutine.Runtime
 	core    *core.Proxy
-	handler std.Handler
+	handler std.Handler // for ServeHTTP
 	log     *slog.Logger
-	access  *accessLog
+	queue   *asynclog.Handler // behind log, if New has made it; else nil
+	access  *accesslog.Log
 	sources sources.Set
+	strays  atomic.Int64 // sources that were asked to end and have not
 
 	serving sync.WaitGroup // connections and listeners
 	loops   *loops         // nil: goroutines only
 	h2      http.Server    // for connections that have agreed on HTTP/2
 	handed  *handedOver    // where it takes them from
+	shaking context.Context
+	unshake context.CancelFunc // breaks off TLS handshakes
 
-	done      chan struct{} // closed by Close
-	mu        sync.Mutex
-	closed    bool
+	done      chan struct{} // closed when nothing is accepted any more
+	mu        sync.Mutex    // held for some instructions
+	closed    bool          // as done
 	listeners map[net.Listener]struct{}
+	closing   closing
 }
 
 // New checks the configuration and starts a Proxy; what Listen lists is not opened: that
@@ -44,22 +56,22 @@ type Proxy struct {
 //
 // If the configuration has mistakes the error names all of them and has a method
 // Problems() []config.Problem.
+//
+// Nothing in the Proxy waits for Config.Logger: records go to its handler from a goroutine
+// of their own, by way of a bounded queue, and what does not fit is dropped and counted.
 func New(c Config) (*Proxy, error) {
-	log := c.Logger
-	if log == nil {
-		log = slog.Default()
-	}
-	log = calm(log)
 	if err := checkEngine(c.Engine, c.Workers); err != nil {
 		return nil, err
 	}
-	p := &Proxy{
-		rt: goroutine.New(), log: log, sources: sources.Set{Log: log},
-		done: make(chan struct{}), listeners: make(map[net.Listener]struct{}),
-	}
+	p := &Proxy{rt: goroutine.New(), done: make(chan struct{}), listeners: make(map[net.Listener]struct{})}
+	p.closing.init()
+	p.shaking, p.unshake = context.WithCancel(context.Background())
+	p.openLog(c.Logger)
+	log := p.log
 	p.rt.Log = log
-	p.access = newAccessLog(log)
-	o := core.Options{Logger: log, Sink: p.access.open, Feed: p.feed, Start: start}
+	p.sources.Log = log
+	p.access = accesslog.New(log)
+	o := core.Options{Logger: log, Sink: p.access.Open, Feed: p.feed, Start: p.start}
 	if c.Engine != engineGoroutine {
 		if p.loops = newLoops(p.rt.Epoch(), c.Workers, log); p.loops != nil {
 			o.Workers = p.loops
@@ -68,70 +80,62 @@ func New(c Config) (*Proxy, error) {
 	var err error
 	p.core, err = core.New(p.rt, c, o)
 	if err != nil {
-		p.access.close()
-		p.rt.Close()
+		p.abandon()
 		return nil, err
 	}
 	p.handler = std.Handler{Core: p.core, Runtime: p.rt}
 	p.handed = newHandedOver()
-	p.h2.Handler = p
+	p.h2.Handler = &std.Handler{Core: p.core, Runtime: p.rt, Ours: true}
 	p.h2.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	p.serving.Go(func() { p.h2.Serve(p.handed) })
 	return p, nil
 }
 
+// openLog puts a queue in front of the logger; nil stands for slog.Default().
+func (p *Proxy) openLog(log *slog.Logger) {
+	if log == nil {
+		log = slog.Default()
+	}
+	if p.log = log; asynclog.Is(log.Handler()) {
+		return // its owner closes it
+	}
+	p.queue = asynclog.New(calm(log).Handler())
+	p.log = slog.New(p.queue)
+}
+
 // ServeHTTP answers one request that net/http has read. It panics with
-// http.ErrAbortHandler when a response cannot be completed, as net/http wants it.
+// http.ErrAbortHandler when a response cannot be completed, as net/http wants it. After
+// Drain each response ends its connection; after Close the answer is 503, for the reason
+// "stopping".
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
 
 // Apply replaces the configuration. Requests under way end under the one they began with;
 // endpoints that are still named keep their state and connections. If c has mistakes the
-// error is as New's and nothing changes. Listen is not looked at.
-func (p *Proxy) Apply(c Config) error { return p.core.Apply(c) }
+// error is as New's and nothing changes. After Close it returns ErrClosed. Listen and
+// Logger are not looked at.
+func (p *Proxy) Apply(c Config) error {
+	err := p.core.Apply(c)
+	if errors.Is(err, engine.ErrStopping) {
+		return ErrClosed
+	}
+	return err
+}
 
 // Ready waits until every endpoint that is probed has had its first verdict, or ctx is
 // done, and then returns ctx's error. Requests before that wait a little by themselves.
+// Once Drain or Close was called it returns ErrDraining or ErrClosed at once, so it can
+// answer a readiness probe.
 func (p *Proxy) Ready(ctx context.Context) error {
-	for !p.core.AwaitReady(p.rt.Now() + 50*time.Millisecond) {
-		if err := ctx.Err(); err != nil {
-			return err
+	for {
+		switch {
+		case p.isClosed():
+			return ErrClosed
+		case p.core.Draining():
+			return ErrDraining
+		case p.core.AwaitReady(p.rt.Now() + 50*time.Millisecond):
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
 		}
 	}
-	return nil
-}
-
-// Close takes no further requests, waits for those under way until ctx is done, breaks
-// off what is left, and ends everything the Proxy has started. It returns ctx's error if
-// something had to be broken off. Calls after the first return nil at once.
-func (p *Proxy) Close(ctx context.Context) error {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil
-	}
-	p.closed = true
-	close(p.done)
-	for l := range p.listeners {
-		l.Close()
-	}
-	p.mu.Unlock()
-
-	defer context.AfterFunc(ctx, p.core.Hurry)()
-	h2 := make(chan struct{})
-	go func() {
-		defer close(h2)
-		if p.h2.Shutdown(ctx) != nil {
-			p.h2.Close()
-		}
-	}()
-	drained := p.core.Close()
-	<-h2
-	p.serving.Wait()
-	p.loops.close()
-	p.rt.Close()
-	p.access.close()
-	if !drained {
-		return ctx.Err()
-	}
-	return nil
 }

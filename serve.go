@@ -46,7 +46,10 @@ func (p *Proxy) Serve(l net.Listener) error {
 		// Most likely there are no descriptors left: those in use must end first.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		p.log.Warn("accept failed, trying again", "address", l.Addr().String(), "error", err, "pause", pause)
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-p.done:
+		}
 	}
 }
 
@@ -95,9 +98,10 @@ type tlsListener struct {
 }
 
 func (l *tlsListener) Close() error {
+	err := l.Listener.Close() // first: a disk that hangs keeps the watch, but no connection is accepted
 	l.cancel()
 	l.watch.Wait()
-	return l.Listener.Close()
+	return err
 }
 
 func (p *Proxy) reloaded(l net.Listener, err error) {
@@ -142,7 +146,7 @@ func (p *Proxy) takeOver(conn net.Conn) {
 }
 
 func (p *Proxy) shakeHands(t *tls.Conn) error {
-	ctx, cancel := context.WithTimeout(context.Background(), p.core.Config().Timeouts.Head)
+	ctx, cancel := context.WithTimeout(p.shaking, p.core.Config().Timeouts.Head)
 	defer cancel()
 	return t.HandshakeContext(ctx)
 }

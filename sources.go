@@ -1,12 +1,23 @@
 package poise
 
+// Sources run on goroutines of their own. Their code may be an embedder's: it may not end
+// when it is asked to, or go on publishing afterwards, and none of that may stop the Proxy,
+// or reach a service whose source is another one by now. (What panics is internal/sources'
+// concern.)
+
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/internal/core"
 )
+
+// stopFor is how long a source may take to end before it is left behind.
+const stopFor = time.Second
 
 // feed says where a service's endpoints come from.
 func (p *Proxy) feed(path string, s Service) (core.Feed, error) {
@@ -14,17 +25,57 @@ func (p *Proxy) feed(path string, s Service) (core.Feed, error) {
 	return core.Feed{Static: static, Source: source}, err
 }
 
-// start runs a source on a goroutine; stop ends it and waits for it.
-func start(src discovery.Source, publish func(discovery.Update)) (stop func()) {
+// A runningSource is one call of a source's Run.
+type runningSource struct {
+	proxy   *Proxy
+	source  discovery.Source
+	publish func(discovery.Update)
+	cancel  context.CancelFunc
+	over    atomic.Bool   // stop was called: what is published goes nowhere
+	mu      sync.Mutex    // held while publish runs
+	ended   chan struct{} // closed when Run has returned
+}
+
+// start runs a source on a goroutine. stop ends it: it waits for the end, but no longer
+// than stopFor. In any case nothing is published any more when it returns, but what had
+// begun.
+func (p *Proxy) start(src discovery.Source, publish func(discovery.Update)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := src.Run(ctx, publish); err != nil && ctx.Err() == nil {
-			publish(discovery.Update{Err: err})
-		}
-	})
-	return func() {
-		cancel()
-		running.Wait()
+	r := &runningSource{proxy: p, source: src, publish: publish, cancel: cancel, ended: make(chan struct{})}
+	go r.run(ctx)
+	return r.stop
+}
+
+func (r *runningSource) run(ctx context.Context) {
+	defer close(r.ended)
+	if err := r.source.Run(ctx, r.pass); err != nil && ctx.Err() == nil {
+		r.pass(discovery.Update{Err: err})
 	}
+}
+
+// pass publishes what the source says, until stop.
+func (r *runningSource) pass(u discovery.Update) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over.Load() {
+		r.publish(u)
+	}
+}
+
+func (r *runningSource) stop() {
+	r.over.Store(true)
+	r.cancel()
+	most := time.NewTimer(stopFor)
+	defer most.Stop()
+	select {
+	case <-r.ended:
+		return
+	case <-most.C:
+	}
+	r.proxy.strays.Add(1)
+	r.proxy.log.Error("a source does not end although its context is done: it is left behind", "source", fmt.Sprintf("%T", r.source))
+	go func() {
+		<-r.ended
+		r.proxy.strays.Add(-1)
+	}()
 }

@@ -9,7 +9,23 @@ import (
 
 // Status is what a Proxy knows of its services at one moment.
 type Status struct {
-	Services []ServiceStatus `json:"services"` // by name
+	// Draining: Drain or Close was called.
+	Draining bool `json:"draining"`
+	// Totals are about all requests since New.
+	Totals Totals `json:"totals"`
+	// AccessLogLost are lines of the access log that were lost since New, because they could
+	// not be written or came faster than that.
+	AccessLogLost uint64          `json:"access_log_lost"`
+	Services      []ServiceStatus `json:"services"` // by name
+}
+
+// Totals count requests that have ended and the content they moved.
+type Totals struct {
+	// Requests by the class of the status that the client got: at 2 those of 200 to 299, and
+	// so on. At 0 are those that got none, because the client left before.
+	Requests [6]uint64 `json:"requests"`
+	BytesIn  uint64    `json:"bytes_in"`  // content received from clients
+	BytesOut uint64    `json:"bytes_out"` // content sent to clients
 }
 
 // ServiceStatus is one service.
@@ -47,23 +63,29 @@ type Rejected struct {
 
 // EndpointStatus is one endpoint.
 type EndpointStatus struct {
-	URL      string        `json:"url"`
-	Weight   float64       `json:"weight"`        // share relative to the others, as the source says
-	Out      bool          `json:"out,omitempty"` // by its own or an operator's word: it gets no new requests
-	State    string        `json:"state"`         // probing, healthy, ejected, half-open, draining
-	Cause    string        `json:"cause"`         // who ejected it: probes or breaker; else empty
-	InFlight int64         `json:"in_flight"`     // attempts under way
-	Latency  time.Duration `json:"latency"`       // smoothed, until the response head, in ns
-	Attempts uint64        `json:"attempts"`      // since it was first named
-	Failures uint64        `json:"failures"`
-	Held     bool          `json:"held,omitempty"`   // not named any more: see SourceStatus.Held
-	Damped   bool          `json:"damped,omitempty"` // came and went too often: not used for a while if another one is there
+	URL      string            `json:"url"`
+	Weight   float64           `json:"weight"`        // share relative to the others, as the source says
+	Out      bool              `json:"out,omitempty"` // by its own or an operator's word: it gets no new requests
+	State    string            `json:"state"`         // probing, healthy, ejected, half-open, draining
+	Cause    string            `json:"cause"`         // who ejected it: probes or breaker; else empty
+	InFlight int64             `json:"in_flight"`     // attempts under way
+	Latency  time.Duration     `json:"latency"`       // smoothed, until the response head, in ns
+	Attempts uint64            `json:"attempts"`      // since it was first named
+	Failures uint64            `json:"failures"`
+	Zone     string            `json:"zone,omitempty"`     // where it is, as its source says
+	Metadata map[string]string `json:"metadata,omitempty"` // what its source says of it; not to be modified
+	Held     bool              `json:"held,omitempty"`     // not named any more: see SourceStatus.Held
+	Damped   bool              `json:"damped,omitempty"`   // came and went too often: not used for a while if another one is there
 }
 
 // Status reports the state of all services, discovered ones included. It takes a lock of
 // each for a moment.
 func (p *Proxy) Status() Status {
-	var s Status
+	totals := p.core.Totals()
+	s := Status{
+		Draining: p.core.Draining(), AccessLogLost: p.access.Lost(),
+		Totals: Totals{Requests: totals.Classes, BytesIn: totals.BytesIn, BytesOut: totals.BytesOut},
+	}
 	for _, svc := range p.core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), Source: sourceStatus(svc.Source())}
 		if err := svc.Fault(); err != nil {
@@ -80,6 +102,8 @@ func (p *Proxy) Status() Status {
 				Latency:  e.Latency,
 				Attempts: e.Attempts,
 				Failures: e.Failures,
+				Zone:     e.Spec.Zone,
+				Metadata: e.Spec.Metadata,
 				Held:     e.Held > 0,
 				Damped:   e.Damped > 0,
 			})

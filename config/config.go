@@ -89,7 +89,9 @@ type Timeouts struct {
 	Head  time.Duration `yaml:"head" doc:"from the first byte of a request head to its last" default:"10s" min:"1ms"`
 	Idle  time.Duration `yaml:"idle" doc:"between requests on a connection" default:"75s" min:"1ms"`
 	Stall time.Duration `yaml:"stall" doc:"without any progress while a body is relayed" default:"60s" min:"1ms"`
-	Drain time.Duration `yaml:"drain" doc:"for open exchanges at shutdown" default:"30s" min:"1ms"`
+	Drain time.Duration `yaml:"drain" doc:"for open exchanges at shutdown, after drain_delay" default:"30s" min:"1ms"`
+	// DrainDelay is for clients and balancers in front to notice; 0 is none.
+	DrainDelay time.Duration `yaml:"drain_delay" doc:"at shutdown, how long requests are accepted as before while every response says that its connection ends"`
 }
 
 // Limits bound what a message may take. They hold on every engine, for HTTP/1.1 and for

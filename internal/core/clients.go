@@ -11,7 +11,7 @@ import (
 // clients are the connections that are open, those of each worker apart.
 type clients struct {
 	proxy    *Proxy
-	changed  engine.Signal // somebody left; set while draining only
+	changed  engine.Signal // a client left; set while draining only
 	draining atomic.Bool
 	lists    []list // by worker
 }
@@ -104,27 +104,58 @@ func (c *clients) interrupt(pick func(*client) bool) {
 	}
 }
 
-// breakFor is how long interrupted exchanges may take to end.
-const breakFor = 2 * time.Second
+const (
+	// idleGrace is how long a connection that waits for a request is kept when a drain
+	// begins: a client that asks meanwhile is answered, and learns that it was the last time.
+	idleGrace = 200 * time.Millisecond
+	// unquietFor is how long after that one is kept whose next request seems to have come,
+	// at least in part, and was not begun.
+	unquietFor = time.Second
+)
 
-// drain ends connections that wait for a request, and waits for the others until hurry
-// is set; then it interrupts them.
+// drain lets connections end: those that are used after their exchange, those that wait
+// for a request after idleGrace. Once hurry is set it interrupts what is left. When it
+// returns the proxy is over: nothing that comes later is served.
 func (c *clients) drain(hurry *atomic.Bool) bool {
 	rt := c.proxy.rt
 	c.draining.Store(true) // before the first look: whoever leaves later says so
+	quiet := rt.Now() + idleGrace
 	for !hurry.Load() {
-		if c.count() == 0 {
+		if c.count() == 0 && c.finish() {
 			return true
 		}
-		c.interrupt(func(e *client) bool { return e.state.CompareAndSwap(waiting, closing) })
-		c.changed.Wait(rt.Now() + 100*time.Millisecond)
+		now := rt.Now()
+		if now >= quiet {
+			c.interrupt(func(e *client) bool {
+				return e.idle(now < quiet+unquietFor) && e.state.CompareAndSwap(waiting, closing)
+			})
+		}
+		c.changed.Wait(now + 50*time.Millisecond)
 	}
-	if c.count() == 0 {
+	if c.count() == 0 && c.finish() {
 		return true
 	}
+	c.proxy.over.Store(true)
 	c.interrupt(func(*client) bool { return true })
 	for end := rt.Now() + breakFor; rt.Now() < end && c.count() > 0; {
 		c.changed.Wait(min(end, rt.Now()+100*time.Millisecond))
 	}
 	return false
+}
+
+// finish lets nothing more in, and reports whether nothing had come in meanwhile: what
+// enters looks at over after it has been counted.
+func (c *clients) finish() bool {
+	c.proxy.over.Store(true)
+	return c.count() == 0
+}
+
+// idle reports whether a client waits for a request, of which nothing has come yet if
+// that is to be looked at: closing the connection would lose it.
+func (e *client) idle(look bool) bool {
+	if e.state.Load() != waiting {
+		return false
+	}
+	s, ok := e.breaker.(engine.Stream)
+	return !look || !ok || s.Quiet()
 }

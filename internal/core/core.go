@@ -60,19 +60,32 @@ type Proxy struct {
 	table    atomic.Pointer[exchange.Table]
 	config   atomic.Pointer[config.Config] // with defaults
 	counts   record.Counters
-	stopping atomic.Bool
+	draining atomic.Bool // every response is the last of its connection
+	stopping atomic.Bool // Close was called
+	over     atomic.Bool // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool
 	clients  clients
 	placed   atomic.Uint64 // probers that were given to workers
 
-	apply       sync.Mutex // one Apply at a time; nothing below it waits
+	// applying makes Apply one at a time. Apply may wait, for a disk or for a policy, so
+	// nothing else takes it: all others go by state.
+	applying sync.Mutex
+	state    atomic.Pointer[state]
+
+	mu      sync.Mutex // guards what follows; held for some instructions
+	retired []*running
+	live    map[*running]bool // all that have begun and not ended yet; true: they are being ended
+	notes   []func()          // for the log, at most notesMax
+	wake    engine.Signal     // the housekeeper's
+	gone    engine.Signal     // something that Close waits for has ended
+	keeper  engine.Join
+	kept    atomic.Bool // the housekeeper has ended
+}
+
+// state is what the configuration in force has made. It is replaced, never modified.
+type state struct {
 	services    map[string]*running
 	directories map[string]*directory // of services that requests name
-	mu          sync.Mutex            // guards what follows
-	retired     []*running
-	notes       []func()      // for the log, at most notesMax
-	wake        engine.Signal // the housekeeper's
-	keeper      engine.Join
 }
 
 // New starts a Proxy. Its errors are those of the configuration, with
@@ -84,7 +97,8 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	if o.Feed == nil {
 		o.Feed = staticFeed
 	}
-	p := &Proxy{rt: rt, opts: o, services: make(map[string]*running), wake: rt.NewSignal()}
+	p := &Proxy{rt: rt, opts: o, live: make(map[*running]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
+	p.state.Store(&state{})
 	p.clients.open(p)
 	if err := p.Apply(c); err != nil {
 		return nil, err
@@ -112,10 +126,13 @@ func staticFeed(path string, s config.Service) (Feed, error) {
 
 // Apply replaces the configuration. Exchanges under way end under the one they began
 // with; the state of endpoints, and connections to them, live on. If c has mistakes
-// nothing changes.
+// nothing changes. After Close it returns engine.ErrStopping.
 func (p *Proxy) Apply(c config.Config) error {
-	p.apply.Lock()
-	defer p.apply.Unlock()
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	if p.stopping.Load() {
+		return engine.ErrStopping
+	}
 	plan, err := compile(c, p.opts.Feed)
 	if err != nil {
 		return err
@@ -129,7 +146,7 @@ func (p *Proxy) Apply(c config.Config) error {
 	heads := make(map[string]*exchange.Service, len(plan.services))
 	for _, name := range slices.Sorted(maps.Keys(plan.services)) { // in order: a run can be repeated
 		sp := plan.services[name]
-		r := p.services[name]
+		r := p.state.Load().services[name]
 		if r == nil {
 			r = p.revive(name, nil, nil)
 		}
@@ -157,16 +174,19 @@ func (p *Proxy) Apply(c config.Config) error {
 	}
 	p.table.Store(&table)
 	p.config.Store(&plan.config)
-	p.replace(next, directories)
+	p.replace(&state{next, directories})
+	if p.stopping.Load() { // a Close that came meanwhile has ended, or will end, what was started
+		return engine.ErrStopping
+	}
 	return nil
 }
 
 // direct returns the directories of a plan: those that are there already, configured, and
-// new ones. Called with apply held.
+// new ones. Called with applying held.
 func (p *Proxy) direct(plan *plan) map[string]*directory {
 	next := make(map[string]*directory, len(plan.discover))
 	for _, name := range slices.Sorted(maps.Keys(plan.discover)) {
-		d := p.directories[name]
+		d := p.state.Load().directories[name]
 		if d == nil {
 			d = newDirectory(p, name)
 		}
@@ -176,20 +196,20 @@ func (p *Proxy) direct(plan *plan) map[string]*directory {
 	return next
 }
 
-// replace makes these the services and directories of the proxy, and retires those that
-// are no longer named. Called with apply held.
-func (p *Proxy) replace(services map[string]*running, directories map[string]*directory) {
-	for _, name := range slices.Sorted(maps.Keys(p.services)) {
-		if services[name] == nil {
-			p.retire(p.services[name])
+// replace puts next in force, and retires what it does not name any more. Called with
+// applying held.
+func (p *Proxy) replace(next *state) {
+	old := p.state.Swap(next)
+	for _, name := range slices.Sorted(maps.Keys(old.services)) {
+		if next.services[name] == nil {
+			p.retire(old.services[name])
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.directories)) {
-		if directories[name] == nil {
-			p.directories[name].close()
+	for _, name := range slices.Sorted(maps.Keys(old.directories)) {
+		if next.directories[name] == nil {
+			old.directories[name].close()
 		}
 	}
-	p.services, p.directories = services, directories
 }
 
 // Config is the configuration in force, with defaults.
@@ -210,11 +230,10 @@ func (p *Proxy) AwaitReady(by time.Duration) bool {
 
 // running are the services that the configuration names.
 func (p *Proxy) running() []*running {
-	p.apply.Lock()
-	defer p.apply.Unlock()
-	out := make([]*running, 0, len(p.services))
-	for _, name := range slices.Sorted(maps.Keys(p.services)) {
-		out = append(out, p.services[name])
+	services := p.state.Load().services
+	out := make([]*running, 0, len(services))
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		out = append(out, services[name])
 	}
 	return out
 }
@@ -230,10 +249,9 @@ func (p *Proxy) discovered() (out []*running) {
 }
 
 func (p *Proxy) allDirectories() (out []*directory) {
-	p.apply.Lock()
-	defer p.apply.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(p.directories)) {
-		out = append(out, p.directories[name])
+	directories := p.state.Load().directories
+	for _, name := range slices.Sorted(maps.Keys(directories)) {
+		out = append(out, directories[name])
 	}
 	return out
 }
@@ -286,31 +304,4 @@ func (p *Proxy) Services() []*service.Service {
 		out = append(out, r.Service)
 	}
 	return out
-}
-
-// Hurry makes a Close under way, or the next one, break off what is not finished.
-func (p *Proxy) Hurry() {
-	p.hurry.Store(true)
-	p.clients.changed.Set()
-}
-
-// Close stops taking requests, waits for exchanges under way until Hurry is called,
-// breaks off what is left then, and ends every task the Proxy has started. It reports
-// whether nothing had to be broken off. It must be called once.
-func (p *Proxy) Close() (drained bool) {
-	p.stopping.Store(true)
-	drained = p.clients.drain(&p.hurry)
-	p.wake.Set()
-	p.keeper.Wait()
-	for _, d := range p.allDirectories() {
-		d.close()
-	}
-	p.mu.Lock()
-	last := p.retired
-	p.mu.Unlock()
-	for _, r := range append(p.running(), last...) {
-		r.unfeed()
-		r.stop()
-	}
-	return drained
 }

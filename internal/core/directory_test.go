@@ -406,7 +406,7 @@ func TestDiscoveredServicesSurviveApply(t *testing.T) {
 		if w.proxy.Services()[0] != service || w.registry.started["/a"] != 1 {
 			t.Error("another service, or another source")
 		}
-		e := *w.proxy.directories["apps"].known.Load()
+		e := *w.proxy.state.Load().directories["apps"].known.Load()
 		if head := e["a"].head.Load(); head.Retry.Attempts != 1 {
 			t.Error("exchanges see the old configuration")
 		}
@@ -456,7 +456,7 @@ func TestDirectoryUnderFire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := p.directories["apps"]
+	d := p.state.Load().directories["apps"]
 	var tasks sync.WaitGroup
 	for task := range 4 {
 		tasks.Go(func() {
@@ -514,7 +514,7 @@ func TestEnteringAKnownServiceIsFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	var dir exchange.Directory = p.directories["apps"]
+	var dir exchange.Directory = p.state.Load().directories["apps"]
 	name := []byte("a-service-of-some-length")
 	if n := testing.AllocsPerRun(1000, func() {
 		s, err := dir.Enter(name, rt.Now())
@@ -536,7 +536,7 @@ func BenchmarkEnter(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer p.Close()
-	var dir exchange.Directory = p.directories["apps"]
+	var dir exchange.Directory = p.state.Load().directories["apps"]
 	for i := range 500 {
 		if s, err := dir.Enter(fmt.Appendf(nil, "service-%d", i), rt.Now()); err == nil {
 			s.Uses.Leave()

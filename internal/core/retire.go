@@ -9,7 +9,7 @@ import (
 // exchanges that began under an older table, and in case it is named again.
 const retireAfter = 5 * time.Second
 
-// retire lets a service go. One that never had an endpoint is of no use to anybody.
+// retire lets a service go: after retireAfter, or soon if it never had an endpoint.
 func (p *Proxy) retire(r *running) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,6 +43,11 @@ func (p *Proxy) leaving(of *directory) (n int) {
 			n++
 		}
 	}
+	for r, ending := range p.live {
+		if ending && r.directory == of {
+			n++
+		}
+	}
 	return n
 }
 
@@ -63,10 +68,12 @@ func (p *Proxy) dismiss(now time.Duration) {
 	})
 	p.mu.Unlock()
 	for _, r := range empty {
-		r.unfeed()
-		r.Update(nil)
+		p.rt.Fork(func() { // its source or its policy may take their time
+			r.unfeed()
+			r.Update(nil)
+		})
 	}
 	for _, r := range done {
-		r.stop()
+		p.end(r)
 	}
 }

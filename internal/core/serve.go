@@ -55,7 +55,7 @@ type sitting struct {
 
 func (s *sitting) open(c *connection) {
 	t := &c.proxy.Config().Timeouts
-	s.conn.Open(c.rt, c.stream, wire.Timeouts{Head: t.Head, Idle: t.Idle, Stall: t.Stall}, &c.proxy.stopping)
+	s.conn.Open(c.rt, c.stream, wire.Timeouts{Head: t.Head, Idle: t.Idle, Stall: t.Stall}, &c.proxy.draining)
 	s.peer = c.who.exchange(s.text[:0])
 }
 
@@ -65,7 +65,7 @@ func (s *sitting) open(c *connection) {
 func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, who Peer) {
 	c := &connection{proxy: p, rt: rt, stream: s, who: who}
 	p.clients.enter(&c.client, rt.Worker(), s)
-	if p.stopping.Load() {
+	if p.over.Load() {
 		s.Close()
 		p.clients.leave(&c.client)
 		return
@@ -145,10 +145,11 @@ type Client interface {
 // breaker is what drain breaks off: a stream, or a Client.
 type breaker interface{ Interrupt(error) }
 
-// ServeExchange serves one exchange whose client's side somebody else reads and writes, in
+// ServeExchange serves one exchange whose client's side the caller reads and writes, in
 // a task of the Proxy's own runtime. fill makes the head of the request, or says why it is
-// not accepted.
-func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.Request) *h1.Error) {
+// not accepted. It is refused once Close was called. If ours is set it came over a
+// connection that Close lets end, and so is refused only when nothing is served any more.
+func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func(*message.Request) *h1.Error) {
 	entry := new(client)
 	p.clients.enter(entry, p.rt.Worker(), c)
 	entry.begin()
@@ -156,7 +157,11 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, fill func(*message.R
 	x := exchanges.Get().(*exchange.Exchange)
 	defer exchanges.Put(x)
 	x.Request.Reset()
-	if err := fill(&x.Request); err != nil {
+	err := fill(&x.Request)
+	if p.over.Load() || p.stopping.Load() && !ours { // asked after enter: see finish
+		err = &h1.Error{Status: 503, Reason: "stopping"}
+	}
+	if err != nil {
 		x.Refuse(p.rt, p.table.Load(), &peer, c, err)
 		return
 	}

@@ -20,7 +20,6 @@ type running struct {
 	*service.Service
 	keeper engine.Join
 	config config.Service
-	stopIt func() // the source; nil if none runs
 	folder string // where the source's last set is kept; empty: nowhere
 
 	directory *directory     // that started it; nil: it stands in the configuration
@@ -32,13 +31,19 @@ type running struct {
 	mu          sync.Mutex // guards what follows; nothing waits under it
 	connections *upstream.Settings
 	pools       []*upstream.Pool
+	stopIt      func() // the source; nil if none runs
+	unfed       bool   // no source is to run any more: the service is about to end
 }
 
 func (p *Proxy) start(name string, sp *servicePlan) *running {
 	r := &running{config: sp.config, connections: sp.connections}
 	r.Service = service.New(name, p.rt, r.settings(p, sp), p.opts.Logger)
-	r.feed(p, sp)
 	r.keeper = p.rt.Fork(r.Run)
+	if !p.begin(r) { // Close came first
+		r.Stop()
+		return r
+	}
+	r.feed(p, sp)
 	return r
 }
 
@@ -101,7 +106,7 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 	same := r.folder == sp.snapshots && reflect.DeepEqual(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
 	r.config = sp.config
 	if !same {
-		r.unfeed()
+		r.halt()
 		r.Renew()
 		r.feed(p, sp)
 	}
@@ -121,14 +126,35 @@ func (r *running) feed(p *Proxy, sp *servicePlan) {
 			p.opts.Logger.Warn("snapshot", "service", r.Name(), "error", err)
 		})
 	}
-	r.stopIt = p.opts.Start(source, r.Take)
+	stop := p.opts.Start(source, r.Take)
+	r.mu.Lock()
+	late := r.unfed
+	if !late {
+		r.stopIt = stop
+	}
+	r.mu.Unlock()
+	if late {
+		stop()
+	}
 }
 
-func (r *running) unfeed() {
-	if r.stopIt != nil {
-		r.stopIt()
-		r.stopIt = nil
+// halt stops the source, if one runs; another may take its place.
+func (r *running) halt() {
+	r.mu.Lock()
+	stop := r.stopIt
+	r.stopIt = nil
+	r.mu.Unlock()
+	if stop != nil {
+		stop()
 	}
+}
+
+// unfeed is halt for good.
+func (r *running) unfeed() {
+	r.mu.Lock()
+	r.unfed = true
+	r.mu.Unlock()
+	r.halt()
 }
 
 // stop ends the service's tasks and closes the connections to its endpoints.

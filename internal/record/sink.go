@@ -22,7 +22,8 @@ const (
 
 // A Sink is a bounded ring of records between many exchanges and one writer. A nil Sink
 // records nothing, at no cost. Make one with NewSink; Clock and Wake may be set before
-// it is used and not afterwards.
+// it is used and not afterwards. A Sink that is replaced by another passes on what comes
+// later, so exchanges that began with the old one need not know of the new one.
 type Sink struct {
 	// Clock tells the wall time; nil: time.Now.
 	Clock func() time.Time
@@ -33,14 +34,16 @@ type Sink struct {
 
 	slots []slot
 	mask  uint64
+	next  atomic.Pointer[Sink] // what has replaced this one; nil: nothing has
 
 	_       [64]byte
 	tail    atomic.Uint64 // next position to be written; all producers
 	_       [56]byte
-	dropped atomic.Uint64 // records that found the ring full, or that the writer refused
+	full    atomic.Uint64 // records that found the ring full
+	refused atomic.Uint64 // records that the writer failed to write
 	written atomic.Uint64
 	parked  atomic.Bool // the consumer waits for Wake
-	_       [40]byte
+	_       [32]byte
 	head    uint64 // next position to be read; the consumer's own
 	buf     []byte // the consumer's own
 	stamp   stamp  // likewise
@@ -95,9 +98,12 @@ func (s *Sink) Put(x *Exchange) {
 	if s == nil {
 		return
 	}
+	for next := s.next.Load(); next != nil; next = s.next.Load() {
+		s = next
+	}
 	l, at := s.claim()
 	if l == nil {
-		s.dropped.Add(1)
+		s.full.Add(1)
 		return
 	}
 	if s.Clock != nil {
@@ -183,7 +189,7 @@ func (s *Sink) flush(w io.Writer, lines int) error {
 	_, err := w.Write(s.buf)
 	s.buf = s.buf[:0]
 	if err != nil {
-		s.dropped.Add(uint64(lines))
+		s.refused.Add(uint64(lines))
 		return err
 	}
 	s.written.Add(uint64(lines))
@@ -205,12 +211,17 @@ func (s *Sink) Park() bool {
 	return true
 }
 
+// ReplaceBy makes records that are put from now on go to next, which must not lead back
+// here. A Put that had already begun may still add one to this ring, so its consumer
+// drains it for a moment longer.
+func (s *Sink) ReplaceBy(next *Sink) { s.next.Store(next) }
+
 // Dropped is the number of records lost so far: the ring was full, or the writer failed.
 func (s *Sink) Dropped() uint64 {
 	if s == nil {
 		return 0
 	}
-	return s.dropped.Load()
+	return s.full.Load() + s.refused.Load()
 }
 
 // Written is the number of lines the writer took so far.
@@ -219,4 +230,14 @@ func (s *Sink) Written() uint64 {
 		return 0
 	}
 	return s.written.Load()
+}
+
+// Waiting is the number of records that the writer has neither taken nor refused yet, those
+// of a write under way included. Any goroutine may ask.
+func (s *Sink) Waiting() uint64 {
+	if s == nil {
+		return 0
+	}
+	done := s.written.Load() + s.refused.Load() // before tail, which can only have grown since
+	return s.tail.Load() - done
 }

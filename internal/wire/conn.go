@@ -39,13 +39,13 @@ type Conn struct {
 	response message.Body // how the response's content is delimited on this wire
 	sent     bool         // the final response head has been written
 	dated    [len(dateLayout)]byte
-	stopping *atomic.Bool // the proxy takes no further requests; may be nil
+	draining *atomic.Bool // every response is the last of its connection; may be nil
 }
 
 // NewConn returns a Conn that owns s: see Open.
-func NewConn(rt engine.Runtime, s engine.Stream, t Timeouts, stopping *atomic.Bool) *Conn {
+func NewConn(rt engine.Runtime, s engine.Stream, t Timeouts, draining *atomic.Bool) *Conn {
 	c := new(Conn)
-	c.Open(rt, s, t, stopping)
+	c.Open(rt, s, t, draining)
 	return c
 }
 

@@ -24,7 +24,7 @@ func (c *Conn) Interim(r *message.Response) error {
 func (c *Conn) Head(r *message.Response) error {
 	c.sent = true
 	c.date(r)
-	if !c.persist || !c.ContentRead() || c.stopping != nil && c.stopping.Load() {
+	if !c.persist || !c.ContentRead() || c.draining != nil && c.draining.Load() {
 		c.last.Store(true)
 	}
 	if r.Body == message.UntilClose {

@@ -8,10 +8,10 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// Open makes c, which was closed, forgotten or never used, the owner of s. Once stopping
-// says so (nil: never), the response that is begun next is the connection's last.
-func (c *Conn) Open(rt engine.Runtime, s engine.Stream, t Timeouts, stopping *atomic.Bool) {
-	c.rt, c.stream, c.timeouts, c.stopping = rt, s, t, stopping
+// Open makes c, which was closed, forgotten or never used, the owner of s. Once draining
+// is set (nil: never), the response that is begun next is the connection's last.
+func (c *Conn) Open(rt engine.Runtime, s engine.Stream, t Timeouts, draining *atomic.Bool) {
+	c.rt, c.stream, c.timeouts, c.draining = rt, s, t, draining
 	c.in.Stream, c.in.Pinned, c.out.Stream = s, true, s
 	c.sent, c.persist = false, false
 	c.last.Store(false)
@@ -43,6 +43,6 @@ func (c *Conn) Resume() error {
 // Forget lets go of a connection that rests or was closed, so that c can be used for
 // another one.
 func (c *Conn) Forget() {
-	c.rt, c.stream, c.stopping, c.req = nil, nil, nil, nil
+	c.rt, c.stream, c.draining, c.req = nil, nil, nil, nil
 	c.in.Stream, c.out.Stream = nil, nil
 }

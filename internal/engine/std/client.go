@@ -35,6 +35,7 @@ type client struct {
 	read     atomic.Bool
 	stopped  atomic.Bool
 	last     atomic.Bool // the connection takes no further request
+	draining func() bool // no connection takes a further request any more
 
 	minor   uint8
 	skipped bool // nobody reads the content any more
@@ -176,11 +177,14 @@ func (c *client) Head(r *message.Response) error {
 // connection says what becomes of it, as far as net/http does not by itself.
 func (c *client) connection(h http.Header, r *message.Response) {
 	if c.r.ProtoMajor != 1 {
+		if c.draining() {
+			h["Connection"] = []string{"close"} // makes net/http send GOAWAY (RFC 9113 §6.8), not this field
+		}
 		return
 	}
 	c.bare = c.minor == 0 && r.Body >= message.Chunked
 	var options []string
-	if c.last.Load() {
+	if c.last.Load() || c.draining() {
 		options = append(options, "close")
 	}
 	if r.Upgrade != nil && r.Status == http.StatusUpgradeRequired {

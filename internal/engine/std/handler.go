@@ -16,14 +16,17 @@ import (
 type Handler struct {
 	Core    *core.Proxy
 	Runtime *goroutine.Runtime
+	// Ours: the connections are the Proxy's own, which lets them end when it is closed. Else
+	// it cannot know when the last request has come, and refuses those after Close.
+	Ours bool
 }
 
 // ServeHTTP answers r. It panics with http.ErrAbortHandler when a response cannot be
 // completed, so that net/http lets the client see it cut short.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &client{rt: h.Runtime, w: w, r: r, ctl: http.NewResponseController(w)}
+	c := &client{rt: h.Runtime, w: w, r: r, ctl: http.NewResponseController(w), draining: h.Core.Draining}
 	defer c.close()
-	h.Core.ServeExchange(peerOf(r), c, c.fill)
+	h.Core.ServeExchange(peerOf(r), c, h.Ours, c.fill)
 	if c.cut {
 		panic(http.ErrAbortHandler)
 	}

@@ -1,0 +1,253 @@
+//go:build unix
+
+package accesslog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/record"
+)
+
+const patience = 20 * time.Second
+
+// said collects what is logged.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+func newLog(t *testing.T) (*Log, *said) {
+	s := new(said)
+	return New(slog.New(slog.NewTextHandler(s, nil))), s
+}
+
+func put(s *record.Sink, path string) {
+	s.Put(&record.Exchange{Method: []byte("GET"), Path: []byte(path)})
+}
+
+// until waits for what a goroutine does.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+func content(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b)
+}
+
+func shut(t *testing.T, l *Log) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := l.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// pipe is a named pipe that is open and not read, and full.
+func pipe(t *testing.T) (path string, reader *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0) // so that it has a reader at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reader.Close() })
+	reader.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := reader.Write(make([]byte, 16<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the pipe is not full: %v", err)
+	}
+	return path, reader
+}
+
+// TestStalledPipe: neither Put nor Open nor Lost waits for a write that does not end; a new
+// path is used at once, and Close gives up in time and counts what is lost.
+func TestStalledPipe(t *testing.T) {
+	path, _ := pipe(t)
+	l, log := newLog(t)
+	sink := l.Open(config.AccessLog{Path: path, Buffer: 4})
+	for i := range 100 {
+		put(sink, fmt.Sprint("/", i))
+	}
+	until(t, "dropped lines", func() bool { put(sink, "/more"); return l.Lost() > 0 })
+	for range 10 {
+		if l.Open(config.AccessLog{Path: path, Buffer: 4}) != sink {
+			t.Fatal("another ring for the same file")
+		}
+	}
+	other := filepath.Join(t.TempDir(), "other.log")
+	next := l.Open(config.AccessLog{Path: other, Buffer: 8})
+	put(next, "/new")
+	put(sink, "/by-an-old-table")
+	until(t, "lines in the new file", func() bool {
+		text := content(other)
+		return strings.Contains(text, "/new") && strings.Contains(text, "/by-an-old-table")
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	err := l.Close(ctx)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	if err != nil {
+		t.Errorf("a named pipe can be broken off: %v", err)
+	}
+	if !strings.Contains(log.String(), "access log has lost lines") {
+		t.Errorf("the lost lines are not said: %s", log)
+	}
+	if l.Open(config.AccessLog{Path: other}) != nil {
+		t.Error("Open after Close opens")
+	}
+}
+
+// TestFullDisk: said once, counted, and over when there is room again.
+func TestFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	// The path is a link, so that the disk can be "cleaned".
+	path := filepath.Join(t.TempDir(), "access.log")
+	if err := os.Symlink("/dev/full", path); err != nil {
+		t.Fatal(err)
+	}
+	l, log := newLog(t)
+	c := config.AccessLog{Path: path, Buffer: 64}
+	sink := l.Open(c)
+	for n := range uint64(5) {
+		put(sink, "/lost")
+		until(t, "a lost line", func() bool { return l.Lost() == n+1 })
+	}
+	if n := strings.Count(log.String(), "cannot be written"); n != 1 || !strings.Contains(log.String(), "no space left") {
+		t.Errorf("said %d times, want once:\n%s", n, log)
+	}
+	os.Remove(path)
+	l.Open(c)
+	until(t, "a written line", func() bool { put(sink, "/kept"); return strings.Contains(content(path), "/kept") })
+	until(t, "that it works", func() bool { return strings.Contains(log.String(), "access log is written again") })
+	shut(t, l)
+	if l.Lost() < 5 {
+		t.Errorf("lost %d", l.Lost())
+	}
+}
+
+// TestAFolderThatComesLater: lines wait in the ring until the file can be opened.
+func TestAFolderThatComesLater(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "logs")
+	l, log := newLog(t)
+	sink := l.Open(config.AccessLog{Path: filepath.Join(folder, "access.log"), Buffer: 64})
+	put(sink, "/early")
+	until(t, "the complaint", func() bool { return strings.Contains(log.String(), "cannot be opened") })
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the line", func() bool { return strings.Contains(content(filepath.Join(folder, "access.log")), "/early") })
+	shut(t, l)
+	if l.Lost() != 0 {
+		t.Errorf("lost %d", l.Lost())
+	}
+}
+
+// TestRotation: after a move, Open continues in a new file, and no line is lost.
+func TestRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	l, _ := newLog(t)
+	c := config.AccessLog{Path: path, Buffer: 1024}
+	sink := l.Open(c)
+	put(sink, "/one")
+	until(t, "a line", func() bool { return strings.Contains(content(path), "/one") })
+	os.Rename(path, path+".1")
+	l.Open(c)
+	until(t, "a new file", func() bool { _, err := os.Stat(path); return err == nil })
+	put(sink, "/two")
+	shut(t, l)
+	if !strings.Contains(content(path), "/two") || !strings.Contains(content(path+".1"), "/one") {
+		t.Errorf("moved: %s\nnew: %s", content(path+".1"), content(path))
+	}
+}
+
+// TestTheBufferCanBeChanged: a new size is a new ring, and what the old one had is written.
+func TestTheBufferCanBeChanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	l, _ := newLog(t)
+	small := l.Open(config.AccessLog{Path: path, Buffer: 2})
+	put(small, "/a")
+	large := l.Open(config.AccessLog{Path: path, Buffer: 4096})
+	if large == small {
+		t.Fatal("the same ring")
+	}
+	for i := range 1000 {
+		put(small, fmt.Sprint("/", i)) // goes to the large one
+	}
+	shut(t, l)
+	if n := strings.Count(content(path), "\n"); n != 1001 || l.Lost() != 0 {
+		t.Errorf("%d lines, %d lost", n, l.Lost())
+	}
+}
+
+// TestOff: an empty path ends the log, and another path begins it again.
+func TestOff(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	l, _ := newLog(t)
+	if l.Open(config.AccessLog{}) != nil {
+		t.Fatal("a sink for no log")
+	}
+	put(l.Open(config.AccessLog{Path: path}), "/a")
+	if l.Open(config.AccessLog{}) != nil {
+		t.Fatal("a sink for no log")
+	}
+	put(l.Open(config.AccessLog{Path: path}), "/b")
+	shut(t, l)
+	if text := content(path); !strings.Contains(text, "/a") || !strings.Contains(text, "/b") {
+		t.Error(text)
+	}
+}
+
+// TestTornLine: what a write that failed has begun does not spoil the line after it.
+func TestTornLine(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "access.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := &writer{file: f, torn: true}
+	f.WriteString(`{"time":"20`)
+	if n, err := (*output)(w).Write([]byte("{}\n")); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := content(f.Name()); got != "{\"time\":\"20\n{}\n" {
+		t.Errorf("%q", got)
+	}
+}

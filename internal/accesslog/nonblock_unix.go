@@ -1,0 +1,8 @@
+//go:build unix
+
+package accesslog
+
+import "syscall"
+
+// nonblock opens a file without waiting for whoever is at the other end of a named pipe.
+const nonblock = syscall.O_NONBLOCK

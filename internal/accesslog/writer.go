@@ -1,0 +1,209 @@
+package accesslog
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/record"
+)
+
+const (
+	retryEvery = time.Second     // between attempts to open a file
+	sayEvery   = time.Minute     // between lines about trouble that lasts
+	lateTime   = 2 * time.Second // for records that were begun when the ring was replaced
+)
+
+// A writer is one ring and the goroutine that empties it into one file. The second half of
+// the fields belongs to that goroutine.
+type writer struct {
+	path   string
+	buffer int
+	sink   *record.Sink
+	log    *slog.Logger
+
+	wake    chan struct{} // of one slot: records have come
+	again   chan struct{} // of one slot: open the file again
+	retired chan struct{} // closed when another writer has taken over
+	stop    chan struct{} // closed by Close
+	ended   chan struct{}
+	broken  atomic.Bool // Close gave up on this writer
+	open    atomic.Pointer[os.File]
+
+	file    *os.File // nil: it could not be opened yet
+	stale   bool     // the file is to be opened again
+	torn    bool     // the last write ended in the middle of a line
+	trouble trouble
+}
+
+// trouble is what is known of a log that cannot be written.
+type trouble struct {
+	err  error // nil: there is none
+	said time.Time
+	lost uint64 // lines lost when it began
+}
+
+func newWriter(c config.AccessLog, log *slog.Logger) *writer {
+	w := &writer{
+		path: c.Path, buffer: c.Buffer, sink: record.NewSink(c.Buffer), log: log.With("path", c.Path),
+		wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		retired: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
+		stale: true,
+	}
+	w.sink.Wake = func() { post(w.wake) }
+	return w
+}
+
+func post(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// reopen has the file opened again.
+func (w *writer) reopen() { post(w.again) }
+
+// run writes records until Close, or until another writer has taken over.
+func (w *writer) run() {
+	defer w.shut()
+	retired := w.retired
+	var late, retry <-chan time.Time
+	for {
+		if w.stale && retry == nil {
+			w.reach()
+			if retry = nil; w.stale {
+				retry = time.After(retryEvery)
+			}
+		}
+		if w.file != nil { // else records wait in the ring
+			w.drain()
+			if !w.sink.Park() {
+				continue
+			}
+		}
+		select {
+		case <-w.wake:
+		case <-retry:
+			retry = nil
+		case <-w.again:
+			w.stale, retry = true, nil
+		case <-retired:
+			retired, late = nil, time.After(lateTime)
+		case <-late:
+			w.drain()
+			return
+		case <-w.stop:
+			w.drain()
+			return
+		}
+	}
+}
+
+// reach opens the file. If that fails the one that is open, if any, stays in use: it is
+// the same log, moved away.
+func (w *writer) reach() {
+	f := os.Stdout
+	if w.path != "-" {
+		var err error
+		// Without waiting: a named pipe that is not read is an error rather than a stop.
+		f, err = os.OpenFile(w.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|nonblock, 0o644)
+		if err != nil {
+			w.fails("access log cannot be opened", err)
+			return
+		}
+	}
+	old := w.file
+	w.file, w.stale, w.torn = f, false, false
+	w.open.Store(f)
+	if old != nil && old != os.Stdout {
+		old.Close()
+	}
+}
+
+// drain writes what is in the ring, and says when that begins to fail and when it works
+// again.
+func (w *writer) drain() {
+	n, err := w.sink.Drain((*output)(w))
+	switch {
+	case err != nil:
+		w.fails("access log cannot be written, lines are lost", err)
+	case n > 0 && w.trouble.err != nil && !w.stale:
+		w.log.Info("access log is written again", "lost", w.sink.Dropped()-w.trouble.lost)
+		w.trouble = trouble{}
+	}
+}
+
+// fails notes that the log cannot be opened or written: it is said at once, and again
+// while it lasts.
+func (w *writer) fails(what string, err error) {
+	t := &w.trouble
+	if t.err == nil {
+		t.lost = w.sink.Dropped()
+	}
+	if t.err == nil || time.Since(t.said) >= sayEvery {
+		w.log.Error(what, "error", err, "lost", w.sink.Dropped()-t.lost)
+		t.said = time.Now()
+	}
+	t.err = err
+}
+
+// shut closes the file.
+func (w *writer) shut() {
+	if w.file != nil && w.file != os.Stdout {
+		w.file.Close()
+	}
+}
+
+// end waits until the writer has ended, or ctx is done and a write that was broken off then
+// does not end soon. It reports whether the writer has ended.
+func (w *writer) end(ctx context.Context) bool {
+	select {
+	case <-w.ended:
+		return true
+	case <-ctx.Done():
+	}
+	w.broken.Store(true)
+	if f := w.open.Load(); f != nil {
+		f.SetWriteDeadline(time.Unix(1, 0)) // works for pipes that were opened by their name
+	}
+	select {
+	case <-w.ended:
+		return true
+	case <-time.After(breakTime):
+		return false
+	}
+}
+
+// output is the writer as an io.Writer of whole lines, for its goroutine.
+type output writer
+
+var (
+	errGivenUp = errors.New("the log was closed")
+	errNoFile  = errors.New("the file could not be opened")
+)
+
+func (o *output) Write(p []byte) (int, error) {
+	switch {
+	case o.broken.Load():
+		return 0, errGivenUp
+	case o.file == nil:
+		return 0, errNoFile
+	}
+	if o.torn { // what the last write began is no line: a reader can skip it
+		if _, err := io.WriteString(o.file, "\n"); err != nil {
+			return 0, err
+		}
+		o.torn = false
+	}
+	n, err := o.file.Write(p)
+	if n > 0 {
+		o.torn = p[n-1] != '\n'
+	}
+	return n, err
+}
