@@ -9,6 +9,7 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/upstream"
 	"github.com/poise-lb/poise/internal/wire"
 )
 
@@ -38,6 +39,7 @@ type connection struct {
 	stream engine.Stream
 	who    Peer
 	wake   func() // serves on after a rest; nil: the stream is no engine.Rester
+	bonds  upstream.Bonds
 }
 
 // What serving a request takes is used again, for whatever connection comes next.
@@ -57,6 +59,7 @@ func (s *sitting) open(c *connection) {
 	t := &c.proxy.Config().Timeouts
 	s.conn.Open(c.rt, c.stream, wire.Timeouts{Head: t.Head, Idle: t.Idle, Stall: t.Stall}, &c.proxy.draining)
 	s.peer = c.who.exchange(s.text[:0])
+	s.peer.Bonds = &c.bonds
 }
 
 // ServeStream serves one client connection, exchange after exchange, and closes s. It is
@@ -86,6 +89,7 @@ func (c *connection) serve(woken bool) {
 	resting := false
 	defer func() {
 		if !resting {
+			c.bonds.Close()
 			s.conn.Close()
 			c.proxy.clients.leave(&c.client)
 		}

@@ -40,7 +40,7 @@ type try struct {
 // without harm, it is replaced by a fresh one, once. That is not a retry.
 func (x *Exchange) converse(e *endpoint.Endpoint, t *try) *Error {
 	for fresh := false; ; fresh = true {
-		u, err := connections(e).Get(x.rt, x.deadline, fresh)
+		u, err := x.connect(e, x.deadline, fresh)
 		if err != nil {
 			return connectError(err)
 		}
@@ -65,6 +65,9 @@ func (x *Exchange) speak(u *upstream.Conn, e *endpoint.Endpoint, t *try) (fault 
 	x.send(u)
 	if fault := x.await(u); fault != nil {
 		return fault
+	}
+	if challenged(&x.response) {
+		x.bind(u)
 	}
 	t.headed = x.rt.Now()
 	t.log.Status = x.response.Status

@@ -16,6 +16,7 @@ type forward struct {
 	made  []byte // room for a rewritten path
 	chain []byte // room for X-Forwarded-For and the client's address
 	name  []byte // room for the endpoint's host
+	login bool   // the request has credentials that authenticate its connection
 }
 
 // The fields a proxy tells the endpoint about the client with.
@@ -42,6 +43,7 @@ func (f *forward) normalize(raw []byte) (norm []byte, err error) {
 // It returns the client's address as text.
 func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []byte) {
 	message.DropHopByHop(q.Fields)
+	f.login = false
 	proto := protoHTTP
 	if peer.Scheme == "https" {
 		proto = protoHTTPS
@@ -64,6 +66,8 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 		switch q.Fields[i].Kind {
 		case message.XRealIP, message.XForwardedFor, message.XForwardedProto, message.XForwardedHost:
 			q.Fields[i].Drop = true
+		case message.Authorization:
+			f.login = f.login || bindsConnection(q.Fields[i].Value)
 		}
 	}
 	if len(ip) > 0 {

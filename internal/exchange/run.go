@@ -124,9 +124,13 @@ func (x *Exchange) rewrite() {
 // endpoints.
 const readyMax = 3 * time.Second
 
-// first picks the endpoint of the first attempt. A service that was started a moment ago
-// is given the time to learn of its endpoints and to probe them.
+// first picks the endpoint of the first attempt: the one that the client is bound to, if
+// there is one. A service that was started a moment ago is given the time to learn of its
+// endpoints and to probe them.
 func (x *Exchange) first() *endpoint.Endpoint {
+	if e := x.bound(); e != nil {
+		return e
+	}
 	e := x.pick()
 	if e == nil && !x.service.Settled() {
 		x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))

@@ -32,6 +32,10 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	return s.pickOn(w, a, e)
 }
 
+// Keep reports whether an attempt may be made at e, an endpoint of s that was picked for an
+// earlier request of the same client. As after a Pick, the caller must Begin and Settle then.
+func (s *Service) Keep(e *endpoint.Endpoint) bool { return s.admit(s.view.Load(), e) }
+
 // pickOn goes on picking when the policy chose an endpoint that left the usable set after
 // the view was built, or a half-open one: those it may not have count as tried meanwhile.
 // One that the source has just removed is still there, and better than none.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"strconv"
@@ -32,10 +33,16 @@ type Conn struct {
 	received bool // a byte of the present response has arrived
 	persist  bool // the endpoint lets the connection persist
 	finished bool // the response has been read to its end
+
+	secure *tls.Config // Settings.TLS when it was made
+	bond   *bond       // not nil: it belongs to one client's connection
 }
 
-func newConn(rt engine.Runtime, p *Pool, s engine.Stream, stall time.Duration) *Conn {
-	return &Conn{Stream: s, rt: rt, pool: p, stall: stall, in: wire.Reader{Stream: s}, out: wire.Writer{Stream: s}}
+func newConn(rt engine.Runtime, p *Pool, s engine.Stream, t *target) *Conn {
+	return &Conn{
+		Stream: s, rt: rt, pool: p, stall: t.StallTimeout, secure: t.TLS,
+		in: wire.Reader{Stream: s}, out: wire.Writer{Stream: s},
+	}
 }
 
 // idleUntil is when an idle connection is not to be used any more: an endpoint that closes
@@ -214,14 +221,20 @@ func (c *Conn) Early() []byte {
 
 // Done ends the exchange's use of the connection. It is kept for another one if whole
 // says that the request was sent to its end, the response was read to its end, both
-// sides let it persist and nothing lies behind the response.
+// sides let it persist and nothing lies behind the response. One that is bound is kept for
+// its own client only.
 func (c *Conn) Done(whole bool) {
-	if whole && c.finished && c.persist && len(c.in.Buffered()) == 0 {
+	good := whole && c.finished && c.persist && len(c.in.Buffered()) == 0
+	switch {
+	case !good, c.bond != nil && c.bond.in == nil:
+		c.pool.drop(c)
+	case c.bond != nil:
+		c.release()
+		c.bond.in.put(c)
+	default:
 		c.release()
 		c.pool.put(c)
-		return
 	}
-	c.pool.drop(c)
 }
 
 func (c *Conn) release() {

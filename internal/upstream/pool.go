@@ -81,8 +81,8 @@ func NewPool(e *endpoint.Endpoint, s *Settings, workers Workers) *Pool {
 	return p
 }
 
-// Configure changes the settings. Idle connections made under other TLS settings are
-// not reused.
+// Configure changes the settings. Connections made under other TLS settings are not
+// reused: idle ones are closed now, those in use when they are done.
 func (p *Pool) Configure(s *Settings) {
 	t := &target{Settings: *s, network: "tcp", address: p.endpoint.ID().Address}
 	if path, ok := strings.CutPrefix(t.address, "unix:"); ok {
@@ -93,7 +93,7 @@ func (p *Pool) Configure(s *Settings) {
 	}
 	old := p.current.Swap(t)
 	if old != nil && old.TLS != t.TLS {
-		p.closeIdle(func(*Conn) bool { return true })
+		p.closeIdle(func(c *Conn) bool { return !t.fits(c) })
 	}
 }
 
@@ -139,7 +139,7 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 		p.open.Add(-1)
 		return nil, err
 	}
-	return newConn(rt, p, s, t.StallTimeout), nil
+	return newConn(rt, p, s, t), nil
 }
 
 // take takes the connection that was put there last.
@@ -202,7 +202,8 @@ func (p *Pool) put(c *Conn) {
 	c.idleSince = c.rt.Now()
 	mine := &p.shelves[c.rt.Worker()]
 	mine.mu.Lock()
-	keep := !p.closed.Load() && p.idle.Load() < int64(t.MaxIdle) // closed: looked at below the lock
+	// Below the lock: what Close and Configure have changed before they came here is seen.
+	keep := !p.closed.Load() && p.current.Load().fits(c) && p.idle.Load() < int64(t.MaxIdle)
 	if keep {
 		mine.idle = append(mine.idle, c)
 		p.idle.Add(1)

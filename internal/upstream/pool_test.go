@@ -84,6 +84,10 @@ func ask(rt engine.Runtime, p *Pool, path string) (reused bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return converse(rt, c, path)
+}
+
+func converse(rt engine.Runtime, c *Conn, path string) (reused bool, err error) {
 	c.Head(&message.Request{Method: []byte("GET"), Path: []byte(path), Host: []byte("a"), KeepAlive: true, Minor: 1})
 	if err := c.Flush(); err != nil {
 		return false, err

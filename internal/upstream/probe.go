@@ -26,7 +26,7 @@ func (p *Probe) Do(rt engine.Runtime, pool *Pool, e *endpoint.Endpoint, by time.
 	if err != nil {
 		return err
 	}
-	c := newConn(rt, pool, s, t.StallTimeout)
+	c := newConn(rt, pool, s, t)
 	defer c.release()
 	defer s.Close()
 	c.Head(p.request(e))
