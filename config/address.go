@@ -178,6 +178,9 @@ func parsePrefix(text string) (p netip.Prefix, near string, err error) {
 	}
 	p, err = netip.ParsePrefix(text)
 	if err != nil {
+		if alone := addressAlone(text); alone != "" {
+			return p, alone, fmt.Errorf("%q has a port or brackets: a proxy is named by its address alone", text)
+		}
 		return p, "", fmt.Errorf("%q is neither an IP address nor a prefix such as 10.0.0.0/8", text)
 	}
 	if p.Addr().Is4In6() {
@@ -187,6 +190,22 @@ func parsePrefix(text string) (p netip.Prefix, near string, err error) {
 		return p, p.Masked().String(), fmt.Errorf("%q has bits set behind its length", text)
 	}
 	return p, "", nil
+}
+
+// addressAlone is the address or prefix within a text that has a port or brackets, too;
+// empty: there is none.
+func addressAlone(text string) string {
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return ap.Addr().String()
+	}
+	bare := strings.NewReplacer("[", "", "]", "").Replace(text)
+	if bare == text {
+		return ""
+	}
+	if _, _, err := parsePrefix(bare); err != nil {
+		return ""
+	}
+	return bare
 }
 
 // Target reads the URL of a DNS source: what Endpoint.Parse says for a host name, and the

@@ -23,7 +23,7 @@ type Peer struct {
 func (p Peer) exchange(room []byte) exchange.Peer {
 	e := exchange.Peer{Addr: p.Remote.Addr().Unmap(), Scheme: "http", Proto: "HTTP/1.1"}
 	if e.Addr.IsValid() {
-		e.IP = e.Addr.AppendTo(room)
+		e.IP = e.Addr.WithZone("").AppendTo(room) // the zone means something on this machine only
 	}
 	if p.TLS {
 		e.Scheme = "https"

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"net/netip"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -14,7 +15,8 @@ type forward struct {
 	norm  []byte // the path in normal form, as it was matched
 	path  []byte // room for norm
 	made  []byte // room for a rewritten path
-	chain []byte // room for X-Forwarded-For and the client's address
+	chain []byte // room for X-Forwarded-For
+	ip    []byte // room for the address of a client behind other proxies
 	name  []byte // room for the endpoint's host
 	login bool   // the request has credentials that authenticate its connection
 }
@@ -82,8 +84,9 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 	return ip
 }
 
-// believe appends the peer to the chain of X-Forwarded-For and finds the client in it:
-// the last address that is not a trusted proxy's.
+// believe appends the peer to the chain of X-Forwarded-For and finds the client in it: the
+// last address that is not a trusted proxy's. Where no proxy has written that field,
+// X-Real-IP names the client, or else Forwarded.
 func (f *forward) believe(fields []message.Field, peer *Peer, t *Table) (ip, chain []byte) {
 	f.chain = f.chain[:0]
 	for i := range fields {
@@ -92,29 +95,64 @@ func (f *forward) believe(fields []message.Field, peer *Peer, t *Table) (ip, cha
 			f.chain = append(f.chain, ", "...)
 		}
 	}
-	told := len(f.chain)
+	received := len(f.chain)
 	f.chain = append(f.chain, peer.IP...)
-	ip = peer.IP
-	for rest := f.chain[:told]; len(rest) > 0; {
-		var hop []byte
-		rest, hop = cutLast(rest)
-		addr, err := netip.ParseAddr(string(hop))
-		if err != nil {
-			if len(hop) == 0 {
-				continue
+	var client netip.Addr
+	if received > 0 {
+		client, _ = t.lastUntrusted(client, f.chain[:received], plainHop)
+	} else if v, ok := message.GetKind(fields, message.XRealIP); ok && len(v) > 0 {
+		client, _ = ParseAddress(v)
+	} else {
+		further := true
+		for i := len(fields) - 1; i >= 0 && further; i-- {
+			if fields[i].Kind == message.Forwarded {
+				client, further = t.lastUntrusted(client, fields[i].Value, forwardedHop)
 			}
-			break // whatever stands further left was not seen by a proxy we trust
-		}
-		if ip = hop; !t.trusts(addr.Unmap()) {
-			break
 		}
 	}
-	if told == 0 {
-		if v, ok := message.GetKind(fields, message.XRealIP); ok && len(v) > 0 {
-			ip = v
+	if !client.IsValid() {
+		return peer.IP, f.chain
+	}
+	f.ip = client.AppendTo(f.ip[:0])
+	return f.ip, f.chain
+}
+
+// lastUntrusted goes through a list of hops from its end, where the proxy next to us has
+// written, and returns the first address that is not a trusted proxy's, or else the last one
+// it could read, known if there is none. further says that all of them are trusted: what
+// stands left of another proxy, or of a hop without an address, may be anybody's words.
+func (t *Table) lastUntrusted(known netip.Addr, list []byte, address func(hop []byte) []byte) (addr netip.Addr, further bool) {
+	for len(list) > 0 {
+		var hop []byte
+		if list, hop = cutLast(list); len(hop) == 0 {
+			continue
+		}
+		addr, ok := ParseAddress(address(hop))
+		if !ok {
+			return known, false
+		}
+		if known = addr; !t.trusts(addr) {
+			return known, false
 		}
 	}
-	return ip, f.chain
+	return known, true
+}
+
+// plainHop is an element of X-Forwarded-For.
+func plainHop(hop []byte) []byte { return hop }
+
+// forwardedHop is who an element of Forwarded says the request came from, as in
+// for="[2001:db8::1]:443";proto=https (RFC 7239 §4); nil: it does not say.
+func forwardedHop(hop []byte) []byte {
+	for more := true; more; {
+		var pair []byte
+		pair, hop, more = bytes.Cut(hop, []byte(";"))
+		name, value, _ := bytes.Cut(pair, []byte("="))
+		if message.EqualFold(message.TrimSpace(name), "for") {
+			return value
+		}
+	}
+	return nil
 }
 
 // cutLast cuts the last element off a comma-separated list.

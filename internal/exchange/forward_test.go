@@ -25,6 +25,14 @@ func TestWhoTheClientIs(t *testing.T) {
 		{"rubbish ends the chain", "10.0.0.1", []string{"192.0.2.1, rubbish, 10.0.0.2"}, "", "10.0.0.2", "192.0.2.1, rubbish, 10.0.0.2, 10.0.0.1"},
 		{"empty elements are skipped", "10.0.0.1", []string{"192.0.2.1, , "}, "", "192.0.2.1", "192.0.2.1, , , 10.0.0.1"},
 		{"only X-Real-IP", "10.0.0.1", nil, "192.0.2.1", "192.0.2.1", "10.0.0.1"},
+		{"a port", "10.0.0.1", []string{"203.0.113.1:51001"}, "", "203.0.113.1", "203.0.113.1:51001, 10.0.0.1"},
+		{"ports all over", "10.0.0.1", []string{"203.0.113.1:51001,10.0.0.2:80", " [fd00::2]:443 "}, "", "203.0.113.1", "203.0.113.1:51001,10.0.0.2:80,  [fd00::2]:443 , 10.0.0.1"},
+		{"brackets and a zone", "10.0.0.1", []string{"[fe80::1%eth0]:443"}, "", "fe80::1", "[fe80::1%eth0]:443, 10.0.0.1"},
+		{"unknown ends the chain", "10.0.0.1", []string{"192.0.2.1, unknown, 10.0.0.2"}, "", "10.0.0.2", "192.0.2.1, unknown, 10.0.0.2, 10.0.0.1"},
+		{"only unknown", "10.0.0.1", []string{"_hidden"}, "192.0.2.1", "10.0.0.1", "_hidden, 10.0.0.1"},
+		{"X-Real-IP with a port", "10.0.0.1", nil, "192.0.2.1:80", "192.0.2.1", "10.0.0.1"},
+		{"X-Real-IP is no address", "10.0.0.1", nil, "rubbish", "10.0.0.1", "10.0.0.1"},
+		{"one text for one client", "10.0.0.1", []string{"2001:DB8:0::1"}, "", "2001:db8::1", "2001:DB8:0::1, 10.0.0.1"},
 		{"IPv6", "fd00::1", []string{"2001:db8::1"}, "", "2001:db8::1", "2001:db8::1, fd00::1"},
 	} {
 		addr := netip.MustParseAddr(test.peer)
@@ -42,6 +50,38 @@ func TestWhoTheClientIs(t *testing.T) {
 		real, _ := message.GetKind(q.Fields, message.XRealIP)
 		if string(ip) != test.ip || string(real) != test.ip || string(forwarded) != test.forward {
 			t.Errorf("%s: client %q, X-Real-IP %q, X-Forwarded-For %q; want %q and %q", test.name, ip, real, forwarded, test.ip, test.forward)
+		}
+	}
+}
+
+func TestForwardedNamesTheClient(t *testing.T) {
+	addr := netip.MustParseAddr("10.0.0.1")
+	table := &Table{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	for _, test := range []struct {
+		fields []string // name: value
+		want   string
+	}{
+		{[]string{`for=192.0.2.43`}, "192.0.2.43"},
+		{[]string{`For="[2001:db8:cafe::17]:4711"; proto=https;by=203.0.113.43`}, "2001:db8:cafe::17"},
+		{[]string{`for=6.6.6.6, for=192.0.2.43:80;proto=http, for=10.0.0.3`}, "192.0.2.43"},
+		{[]string{`for=6.6.6.6, for=192.0.2.43`, `proto=http; for=10.0.0.3`}, "192.0.2.43"},
+		{[]string{`for=6.6.6.6`, `for=_hidden, for=10.0.0.3`}, "10.0.0.3"},
+		{[]string{`for=6.6.6.6, for=unknown`}, "10.0.0.1"},
+		{[]string{`for=6.6.6.6, proto=https`}, "10.0.0.1"},
+		{[]string{``}, "10.0.0.1"},
+	} {
+		q := new(message.Request)
+		for _, v := range test.fields {
+			q.Fields = append(q.Fields, message.NewField("Forwarded", v))
+		}
+		var f forward
+		peer := &Peer{Addr: addr, IP: addr.AppendTo(nil), Scheme: "http"}
+		if ip := f.fields(q, peer, table); string(ip) != test.want {
+			t.Errorf("%q: %s, want %s", test.fields, ip, test.want)
+		}
+		q.Fields = append(q.Fields, message.NewField("X-Forwarded-For", "192.0.2.99"))
+		if ip := f.fields(q, peer, table); string(ip) != "192.0.2.99" {
+			t.Errorf("%q beside X-Forwarded-For: %s", test.fields, ip)
 		}
 	}
 }

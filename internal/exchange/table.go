@@ -69,6 +69,7 @@ type Peer struct {
 
 // trusts reports whether fields that name other peers are believed of this one.
 func (t *Table) trusts(a netip.Addr) bool {
+	a = a.WithZone("") // which a prefix never contains
 	for _, p := range t.Trusted {
 		if p.Contains(a) {
 			return true

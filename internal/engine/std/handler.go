@@ -2,7 +2,6 @@ package std
 
 import (
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/poise-lb/poise/internal/core"
@@ -37,9 +36,9 @@ func peerOf(r *http.Request) exchange.Peer {
 	if r.TLS != nil {
 		p.Scheme = "https"
 	}
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		p.Addr = a.Addr().Unmap()
-		p.IP = p.Addr.AppendTo(nil)
+	if a, ok := exchange.ParseAddress([]byte(r.RemoteAddr)); ok { // middleware may have cut the port off
+		p.Addr = a
+		p.IP = a.AppendTo(nil)
 	}
 	return p
 }
