@@ -76,4 +76,3 @@ func (x *Exchange) connect(e *endpoint.Endpoint, by time.Duration, fresh bool) (
 	}
 	return u, err
 }
-

@@ -110,4 +110,3 @@ func (c *Conn) overdue() bool {
 
 // fits reports whether a connection was made under the same TLS settings as new ones are.
 func (t *target) fits(c *Conn) bool { return c.secure == t.TLS }
-
