@@ -230,6 +230,11 @@ type Route struct {
 	// Discover is the name of an entry of Config.Discover. The segment {service} of the
 	// path is then the name of the service.
 	Discover string `yaml:"discover" doc:"name of the entry of discover; the path has a segment {service}, which is the name of the service"`
+	// Paths says what becomes of a path that some endpoints read in another way: "strict" (the
+	// default) refuses a backslash, raw or as %5C; "lenient" takes it for an ordinary
+	// character, as endpoints on other systems than Windows do. Neither lets .. through beside
+	// a backslash or an encoded slash.
+	Paths string `yaml:"paths" doc:"strict: a backslash in a path, also as %5C, is refused; lenient: it is a character like others" enum:"strict,lenient" default:"strict"`
 	// Timeout bounds the whole exchange; of event streams and upgrades only the time up to
 	// the response head. 0 means 60 s up to the response head, and after it only
 	// Timeouts.Stall.

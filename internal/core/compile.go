@@ -40,6 +40,7 @@ type routePlan struct {
 	rules   *rewrite.Rules
 	timeout time.Duration
 	whole   bool // the timeout was given, so it bounds the whole exchange
+	lenient bool // a backslash in a path is a character
 	segment int  // of the path that names the service, where it is discovered
 }
 
@@ -108,7 +109,7 @@ func (p *plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 		problems = append(problems, patternProblem(i, pattern.Check())...)
 		patterns = append(patterns, pattern)
 		p.routes = append(p.routes, routePlan{
-			rules: rules, timeout: cmp.Or(r.Timeout, headTimeout), whole: r.Timeout != 0,
+			rules: rules, timeout: cmp.Or(r.Timeout, headTimeout), whole: r.Timeout != 0, lenient: r.Paths == "lenient",
 			segment: slices.Index(strings.Split(r.Match.Path, "/"), "{service}") - 1,
 		})
 	}

@@ -166,6 +166,7 @@ func (p *Proxy) Apply(c config.Config) error {
 			Rules:   plan.routes[i].rules,
 			Timeout: plan.routes[i].timeout,
 			Whole:   plan.routes[i].whole,
+			Lenient: plan.routes[i].lenient,
 		}
 		if r.Discover != "" {
 			one.Directory, one.Segment = directories[r.Discover], plan.routes[i].segment

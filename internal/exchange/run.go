@@ -12,6 +12,7 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/route"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -94,11 +95,14 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client)
 // unless the route rewrites it.
 func (x *Exchange) match() *Error {
 	q := &x.Request
-	norm, err := x.forward.normalize(q.Path)
-	if err != nil {
-		return &Error{Status: 400, Reason: "bad-path", Side: ByClient, Err: err}
+	norm, bad := x.forward.normalize(q.Path)
+	i, found := -1, route.NotFound
+	if bad == nil || bad == route.Backslash {
+		i, found = x.table.Tree.Match(q.Host, norm, q.Method)
 	}
-	i, found := x.table.Tree.Match(q.Host, norm, q.Method)
+	if bad != nil && (i < 0 || !x.table.Routes[i].Lenient) {
+		return &Error{Status: 400, Reason: "bad-path", Side: ByClient, Err: bad}
+	}
 	if i < 0 {
 		return x.unmatched(found)
 	}

@@ -35,6 +35,7 @@ type Route struct {
 	Rules     *rewrite.Rules
 	Timeout   time.Duration // until the response head
 	Whole     bool          // Timeout bounds the whole exchange, content included
+	Lenient   bool          // a backslash in a path is a character like others
 }
 
 // A Service is a set of endpoints, with what a table says of it. The *service.Service

@@ -5,9 +5,13 @@
 // A path is changed in the order strip_prefix, replace, add_prefix. Prefixes are whole
 // segments: /api/v1 is a prefix of /api/v1 and of /api/v1/users, not of /api/v10. A slash
 // at the end of a prefix says nothing. In strip_prefix a segment {name} stands for any one
-// segment, so that a route to a discovered service can take its name off. Edits apply to the normal form of the path (package
-// route), so that they see what was matched, and what is forwarded is in normal form, too,
-// and begins with a slash. If no edit applies, the path is forwarded as it was received.
+// segment, so that a route to a discovered service can take its name off.
+//
+// Whether a prefix applies is decided on the normal form of the path (package route), so
+// that edits see what was matched. What stands behind the prefix goes out as it was received,
+// byte for byte: endpoints may have signed it, or have keys in which // and %2F mean
+// something. Dot segments that climb into the prefix are a part of it; those behind it never
+// climb out of what is left. If no edit applies, the whole path is forwarded as received.
 // The query and the "*" of OPTIONS * are never touched. When a prefix was stripped, the
 // endpoint learns of it by X-Forwarded-Prefix, which replaces the client's.
 //
@@ -18,7 +22,9 @@ package rewrite
 
 import (
 	"bytes"
+
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/route"
 )
 
 // Rules are the compiled edits of one route. They are never modified after Compile: any
@@ -42,9 +48,9 @@ type Rules struct {
 var forwardedPrefix = []byte("X-Forwarded-Prefix")
 
 // Request applies the rules to q, once per exchange, after the fields of the client's
-// connection were dropped. norm is the normal form of q.Path. A new path is appended to
-// scratch, which is returned and must be kept as it is for as long as q; norm may be a part
-// of what scratch already holds. q.Host is set if the rules name a host; the Host field
+// connection were dropped. norm is the normal form of q.Path. A path with a new prefix is
+// appended to scratch, which is returned and must be kept as it is for as long as q; norm may
+// be a part of what scratch already holds. One that only loses its prefix stays where it is. q.Host is set if the rules name a host; the Host field
 // among q.Fields stays as it is, for whoever sends q to leave out. q.Target stays, too. New
 // fields are appended to q.Fields, replaced ones are marked as dropped; the bytes of new
 // ones belong to r, or to norm.
@@ -62,8 +68,9 @@ func (r *Rules) Request(q *message.Request, norm, scratch []byte) []byte {
 	return scratch
 }
 
-// path changes q.Path. The prefixes only ever cut off the front of norm or come before it,
-// so the result is two prefixes and a rest.
+// path changes q.Path. The prefixes only ever cut off the front of the path or come before
+// it, so the result is two prefixes and a rest: what the client sent behind the prefix, byte
+// for byte.
 func (r *Rules) path(q *message.Request, norm, scratch []byte) []byte {
 	rest, stripped := r.cutStrip(norm)
 	cut := len(norm) - len(rest)
@@ -74,21 +81,38 @@ func (r *Rules) path(q *message.Request, norm, scratch []byte) []byte {
 	if !stripped && !replaced && len(r.add) == 0 {
 		return scratch
 	}
-	start := len(scratch)
-	scratch = append(scratch, r.add...)
-	if replaced {
-		scratch = append(scratch, r.to...)
+	rest = rawRest(q.Path, norm, len(norm)-len(rest))
+	if replaced && len(r.to) > 0 || len(r.add) > 0 {
+		start := len(scratch)
+		scratch = append(scratch, r.add...)
+		if replaced {
+			scratch = append(scratch, r.to...)
+		}
+		scratch = append(scratch, rest...)
+		rest = scratch[start:]
 	}
-	scratch = append(scratch, rest...)
-	if len(scratch) == start {
-		scratch = append(scratch, '/')
+	if q.Path = rest[:len(rest):len(rest)]; len(rest) == 0 {
+		q.Path = root
 	}
-	q.Path = scratch[start:len(scratch):len(scratch)]
 	if stripped {
 		message.Drop(q.Fields, message.XForwardedPrefix)
 		q.Fields = append(q.Fields, message.Field{Name: forwardedPrefix, Value: norm[:cut:cut], Kind: message.XForwardedPrefix})
 	}
 	return scratch
+}
+
+var root = []byte("/")
+
+// rawRest is what stands in raw behind the first cut bytes of norm, its normal form, which
+// are whole segments.
+func rawRest(raw, norm []byte, cut int) []byte {
+	if len(raw) == 0 {
+		return root // of an absolute form without a path
+	}
+	if string(raw) == string(norm) {
+		return raw[cut:]
+	}
+	return raw[route.Rest(raw, bytes.Count(norm[:cut], root)):]
 }
 
 // cutStrip cuts the prefix that is to be stripped off the front of norm.

@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -66,10 +65,24 @@ func TestPath(t *testing.T) {
 		{config.Rewrite{StripPrefix: "/api/v1"}, "/api/v10", "/api/v10"},
 		{config.Rewrite{StripPrefix: "/api/v1"}, "/api//%761/../v1/x", "/x"},
 		{config.Rewrite{StripPrefix: "/api/v1"}, "/other//x", "/other//x"}, // does not apply: raw
+		{config.Rewrite{StripPrefix: "/api"}, "/api/a//b", "/a//b"},        // behind the prefix: raw
+		{config.Rewrite{StripPrefix: "/api"}, "/api//a", "//a"},
+		{config.Rewrite{StripPrefix: "/api"}, "/api/%7Ex", "/%7Ex"},
+		{config.Rewrite{StripPrefix: "/api"}, "/api/a%2fb", "/a%2fb"},
+		{config.Rewrite{StripPrefix: "/api"}, "/api/\xc3\xa9{}", "/\xc3\xa9{}"},
+		{config.Rewrite{StripPrefix: "/api"}, "/%61pi/./a/../b", "/./a/../b"},
+		{config.Rewrite{StripPrefix: "/api"}, "/api/x/../../api/y", "/y"}, // never out of what is left
+		{config.Rewrite{StripPrefix: "/api"}, "/api/..//x/%2E./api/.", "/."},
+		{config.Rewrite{StripPrefix: "/api"}, "/api/b/..", "/b/.."},
+		{config.Rewrite{StripPrefix: "/{any}/b"}, "/a//b//c/", "//c/"},
+		{replace("/api", "/new"), "/api//%7Ex/", "/new//%7Ex/"},
+		{replace("/", "/new"), "//x%2f", "/new//x%2f"},
+		{config.Rewrite{AddPrefix: "/base"}, "/a/../b", "/base/a/../b"},
+		{config.Rewrite{AddPrefix: "/base"}, "", "/base/"},
 		{config.Rewrite{StripPrefix: "/"}, "/a", "/a"},
 		{config.Rewrite{StripPrefix: "/%7ea"}, "/~a/b", "/b"},
 		{config.Rewrite{StripPrefix: "/é"}, "/%c3%a9/b", "/b"},
-		{config.Rewrite{StripPrefix: "/a"}, "/a/b%2Fc/%2e%2e/d", "/d"},
+		{config.Rewrite{StripPrefix: "/a"}, "/a/b%2Fc/%2e%2e/d", "/b%2Fc/%2e%2e/d"},
 		{replace("/api/v1/users", "/users"), "/api/v1/users/7", "/users/7"},
 		{replace("/api/v1/users", "/users/"), "/api/v1/users", "/users"},
 		{replace("/api/v1/users", "/users"), "/api/v1/usersx", "/api/v1/usersx"},
@@ -77,7 +90,7 @@ func TestPath(t *testing.T) {
 		{replace("/api", "/"), "/api", "/"},
 		{replace("/", "/new"), "/x", "/new/x"},
 		{replace("/", "/new"), "/", "/new/"},
-		{config.Rewrite{AddPrefix: "/base"}, "/x//y", "/base/x/y"},
+		{config.Rewrite{AddPrefix: "/base"}, "/x//y", "/base/x//y"},
 		{config.Rewrite{AddPrefix: "/base"}, "/", "/base/"},
 		{config.Rewrite{AddPrefix: "/base/"}, "/x", "/base/x"},
 		{config.Rewrite{AddPrefix: "/"}, "/x//y", "/x//y"},
@@ -258,15 +271,15 @@ func FuzzPath(f *testing.F) {
 			return
 		}
 		again, err := route.Normalize(nil, q.Path)
-		if err != nil || !bytes.Equal(again, q.Path) {
-			t.Fatalf("%+v makes %q of %q, which is not in normal form: %q, %v", w, q.Path, raw, again, err)
+		if err != nil {
+			t.Fatalf("%+v makes %q of %q, which has no normal form: %v", w, q.Path, raw, err)
 		}
 		normal := func(s string) string {
 			n, _ := route.Normalize(nil, []byte(s))
 			return string(n)
 		}
-		if want := oracle(normal(strip), from, normal(to), normal(add), string(norm)); from == "" && string(q.Path) != want {
-			t.Fatalf("%+v makes %q of %q, want %q", w, q.Path, raw, want)
+		if want := oracle(normal(strip), from, normal(to), normal(add), string(norm)); from == "" && string(again) != want {
+			t.Fatalf("%+v makes %q of %q, want %q", w, again, raw, want)
 		}
 	})
 }
@@ -278,14 +291,14 @@ func TestScratchIsAppendedTo(t *testing.T) {
 		norm := scratch // where callers may keep it
 		q := &message.Request{Path: []byte("/a//x")}
 		scratch = r.Request(q, norm, scratch)
-		if string(norm) != "/a/x" || string(q.Path) != "/b/x" || string(scratch) != "/a/x/b/x" {
+		if string(norm) != "/a/x" || string(q.Path) != "/b//x" || string(scratch) != "/a/x/b//x" {
 			t.Errorf("room %d: norm %q, path %q, scratch %q", room, norm, q.Path, scratch)
 		}
 		if room > 0 && &scratch[0] != &norm[0] {
 			t.Error("there was room, but scratch was copied")
 		}
 		_ = append(q.Path, "overwrites"...)
-		if string(scratch[:8]) != "/a/x/b/x" || cap(q.Path) != len(q.Path) {
+		if string(scratch[:9]) != "/a/x/b//x" || cap(q.Path) != len(q.Path) {
 			t.Error("the path gives away the room behind it")
 		}
 	}

@@ -35,7 +35,8 @@
 // # The path that is matched
 //
 // Patterns are matched with the normal form of a path, which Normalize makes; the path that
-// goes to the endpoint is the raw one, unless a rewrite changes it. In normal form
+// goes to the endpoint is the raw one, of which a rewrite changes the front (Rest). In normal
+// form
 //
 //   - percent-encoded unreserved characters are decoded, hex digits of the other encodings
 //     are in upper case (RFC 3986 §6.2.2), and bytes that may not stand in a path as they
@@ -51,11 +52,13 @@
 // What a proxy and an endpoint may read in two ways is not matched but refused (BadPath,
 // for a 400), because a route is a boundary that somebody may rely on:
 //
-//   - %00, a backslash (raw or %5C), a control character, space, # or ? that is raw, and a
+//   - a backslash (raw or %5C), which is a slash for some. It is in the normal form as %5C, so
+//     that a caller whose route says so may let it pass;
+//   - %00, a control character, space, # or ? that is raw, and a
 //     percent sign without two hex digits;
 //   - dot segments that climb above the root. RFC 3986 would drop them, but clients that
 //     follow it resolve them before they send, the raw path is forwarded, and not every
 //     endpoint drops them;
-//   - ".." between encoded slashes, as in /public/..%2Fadmin, which is a climb for an
+//   - ".." between encoded slashes or backslashes, as in /public/..%2Fadmin, which is a climb for an
 //     endpoint that decodes %2F.
 package route

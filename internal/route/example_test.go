@@ -43,5 +43,5 @@ func Example() {
 	// /x/..//users route 0
 	// /admin/keys 405, Allow: POST
 	// /admin/keys 404
-	// /users/..%2fadmin 400: path has .. beside an encoded slash (%2F)
+	// /users/..%2fadmin 400: path has .. beside an encoded slash (%2F) or a backslash
 }

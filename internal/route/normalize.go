@@ -14,7 +14,7 @@ const (
 	Backslash                       // \ or %5C
 	BadByte                         // a raw control character, space, # or ?
 	AboveRoot                       // .. climbs above the root
-	EncodedClimb                    // .. beside an encoded slash
+	EncodedClimb                    // .. beside an encoded slash or a backslash
 )
 
 // Error says what is wrong with the path.
@@ -33,7 +33,7 @@ func (b BadPath) Error() string {
 	case AboveRoot:
 		return "path climbs above the root"
 	case EncodedClimb:
-		return "path has .. beside an encoded slash (%2F)"
+		return "path has .. beside an encoded slash (%2F) or a backslash"
 	}
 	return "path is invalid"
 }
@@ -42,7 +42,9 @@ func (b BadPath) Error() string {
 // itself, not copied, if that is normal already; otherwise it is written to dst from its
 // beginning, whatever dst held, and into a new array if dst is too short (three times the
 // length of raw is always enough, the length of raw nearly always). dst must not overlap
-// raw. An empty path is "/"; "*", the asterisk form, is itself. An error is a BadPath.
+// raw. An empty path is "/"; "*", the asterisk form, is itself. An error is a BadPath. With
+// Backslash, and only with that, there is a normal form all the same, in which backslashes
+// are %5C: whoever knows that the endpoint takes them for characters may go on with it.
 func Normalize(dst, raw []byte) ([]byte, error) {
 	if isNormal(raw) {
 		return raw, nil
@@ -57,6 +59,7 @@ func Normalize(dst, raw []byte) ([]byte, error) {
 		return nil, NotAbsolute
 	}
 	out := append(dst[:0], '/')
+	var doubt error
 	// out ends with a slash whenever a segment begins, so that removing a segment is
 	// cutting, and a dot segment leaves the slash before it, as the RFC has it.
 	for i := 1; i < len(raw); {
@@ -66,7 +69,9 @@ func Normalize(dst, raw []byte) ([]byte, error) {
 		}
 		start := len(out)
 		var bad BadPath
-		if out, i, bad = segment(out, raw, i); bad != 0 {
+		if out, i, bad = segment(out, raw, i); bad == Backslash {
+			doubt = bad
+		} else if bad != 0 {
 			return nil, bad
 		}
 		switch seg := out[start:]; {
@@ -83,9 +88,9 @@ func Normalize(dst, raw []byte) ([]byte, error) {
 		}
 	}
 	if bytes.Equal(out, raw) {
-		return raw, nil
+		return raw, doubt
 	}
-	return out, nil
+	return out, doubt
 }
 
 // isNormal finds the common case in one pass. It may say false for a path that is normal
@@ -116,9 +121,10 @@ func isNormal(raw []byte) bool {
 }
 
 // segment appends the normal form of the segment that begins at raw[i] and returns where
-// it ends: at a slash or at the end of raw.
+// it ends: at a slash or at the end of raw. With Backslash it is complete, otherwise a
+// BadPath is where it is found.
 func segment(out, raw []byte, i int) ([]byte, int, BadPath) {
-	start, encodedSlash := len(out), false
+	start, slashed, doubt := len(out), false, BadPath(0)
 	for ; i < len(raw) && raw[i] != '/'; i++ {
 		c := raw[i]
 		switch class[c] {
@@ -135,36 +141,92 @@ func segment(out, raw []byte, i int) ([]byte, int, BadPath) {
 			switch {
 			case c == 0:
 				return out, i, NullByte
-			case c == '\\':
-				return out, i, Backslash
 			case isUnreserved(c):
 				out = append(out, c)
 			default:
-				encodedSlash = encodedSlash || c == '/'
+				if c == '\\' {
+					doubt = Backslash
+				}
+				slashed = slashed || c == '/' || c == '\\'
 				out = append(out, '%', upperHex[c>>4], upperHex[c&15])
 			}
 		case backslash:
-			return out, i, Backslash
+			slashed, doubt = true, Backslash
+			out = append(out, "%5C"...)
 		default:
 			return out, i, BadByte
 		}
 	}
-	if encodedSlash && climbs(out[start:]) {
+	if slashed && climbs(out[start:]) {
 		return out, i, EncodedClimb
 	}
-	return out, i, 0
+	return out, i, doubt
 }
 
-// climbs reports whether a normal segment has a .. between its encoded slashes.
+// climbs reports whether a normal segment has a .. between its encoded slashes and
+// backslashes.
 func climbs(seg []byte) bool {
-	for more := true; more; {
-		var part []byte
-		part, seg, more = bytes.Cut(seg, []byte("%2F"))
-		if string(part) == ".." {
+	from := 0
+	for i := 0; i <= len(seg); i++ {
+		end := i == len(seg)
+		if !end && seg[i] != '%' {
+			continue
+		}
+		if !end && string(seg[i:i+3]) != "%2F" && string(seg[i:i+3]) != "%5C" {
+			continue
+		}
+		if string(seg[from:i]) == ".." {
 			return true
 		}
+		from = i + 3
 	}
 	return false
+}
+
+// Rest returns the position in raw, a path that has a normal form, behind which the normal
+// form of the rest is what stands behind the first n segments of the normal form of raw. The
+// rest is empty or begins with a slash, and never climbs above its own beginning: dot
+// segments that do so come before it.
+func Rest(raw []byte, n int) (at int) {
+	depth := 0
+	for i := 0; i < len(raw) && n > 0; {
+		i++ // the slash
+		end := len(raw)
+		if more := bytes.IndexByte(raw[i:], '/'); more >= 0 {
+			end = i + more
+		}
+		switch dots(raw[i:end]) {
+		case 2:
+			depth--
+		case 0:
+			if end > i {
+				depth++
+			}
+			if end > i && depth == n { // as long as nothing climbs above it again
+				at = end
+			}
+		}
+		i = end
+	}
+	return at
+}
+
+// dots is 1 for the segment . and 2 for .. in all their encodings, 0 for any other.
+func dots(seg []byte) (n int) {
+	for len(seg) > 0 {
+		switch {
+		case seg[0] == '.':
+			seg = seg[1:]
+		case len(seg) >= 3 && seg[0] == '%' && seg[1] == '2' && seg[2]|0x20 == 'e':
+			seg = seg[3:]
+		default:
+			return 0
+		}
+		if n++; n > 2 {
+			return 0
+		}
+	}
+	return n
 }
 
 // Classes of bytes in a raw path.

@@ -200,6 +200,9 @@ func parseSegment(s string, last bool) (p part, reason string, at int) {
 		return part{name: true}, "", 0
 	}
 	norm, i, bad := segment(nil, []byte(s), 0)
+	if bad == Backslash {
+		i = strings.IndexAny(strings.ReplaceAll(strings.ToUpper(s), "%5C", "\\"), "\\")
+	}
 	if bad != 0 {
 		return part{}, bad.Error(), min(i, len(s)-1)
 	}
