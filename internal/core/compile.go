@@ -15,10 +15,12 @@ import (
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/affinity"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/rewrite"
 	"github.com/poise-lb/poise/internal/route"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/internal/wire"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -68,7 +70,7 @@ func compile(c config.Config, feed feeder) (*plan, error) {
 	var problems []config.Problem
 	for name, s := range full.Services {
 		at := config.Key("services", name)
-		sp, err := compileService(at, s, full.Timeouts, feed)
+		sp, err := compileService(at, s, wireSettings(&full), feed)
 		if err != nil {
 			problems = append(problems, problemsOf(at, err)...)
 			continue
@@ -96,8 +98,18 @@ func compile(c config.Config, feed feeder) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.table = exchange.Table{Tree: p.tree, Trusted: trusted, Stall: full.Timeouts.Stall}
+	p.table = exchange.Table{Tree: p.tree, Trusted: trusted, Stall: full.Timeouts.Stall, Interim: full.Limits.Interim}
 	return p, nil
+}
+
+// wireSettings are what connections of clients are held to.
+func wireSettings(c *config.Config) *wire.Settings {
+	t := &c.Timeouts
+	return &wire.Settings{Head: t.Head, Idle: t.Idle, Stall: t.Stall, Limits: headLimits(c.Limits)}
+}
+
+func headLimits(l config.Limits) limits.Head {
+	return limits.Head{Bytes: l.Head, Fields: l.Fields, Target: l.Target}
 }
 
 // compileRoutes fills in routes and returns their patterns.
@@ -156,7 +168,7 @@ func conflictProblem(err error) []config.Problem {
 		Message: fmt.Sprintf("matches exactly what routes[%d] matches", c.I)}}
 }
 
-func compileService(at string, s config.Service, t config.Timeouts, feed feeder) (*servicePlan, error) {
+func compileService(at string, s config.Service, t *wire.Settings, feed feeder) (*servicePlan, error) {
 	p := &servicePlan{config: s}
 	var err error
 	if p.settings.Policy, p.key, err = compilePolicy(at, s.Policy); err != nil {
@@ -177,6 +189,7 @@ func compileService(at string, s config.Service, t config.Timeouts, feed feeder)
 		ConnectTimeout: s.Connections.ConnectTimeout,
 		IdleTimeout:    s.Connections.IdleTimeout,
 		StallTimeout:   t.Stall,
+		Limits:         t.Limits,
 		MaxIdle:        s.Connections.MaxIdle,
 		Max:            s.Connections.Max,
 		TLS:            secure,

@@ -18,6 +18,7 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/wire"
 )
 
 // Options are what a Proxy needs besides its configuration. The zero value works.
@@ -59,6 +60,7 @@ type Proxy struct {
 
 	table    atomic.Pointer[exchange.Table]
 	config   atomic.Pointer[config.Config] // with defaults
+	wire     atomic.Pointer[wire.Settings] // of that configuration
 	counts   record.Counters
 	draining atomic.Bool // every response is the last of its connection
 	stopping atomic.Bool // Close was called
@@ -175,6 +177,7 @@ func (p *Proxy) Apply(c config.Config) error {
 	}
 	p.table.Store(&table)
 	p.config.Store(&plan.config)
+	p.wire.Store(wireSettings(&plan.config))
 	p.replace(&state{next, directories})
 	if p.stopping.Load() { // a Close that came meanwhile has ended, or will end, what was started
 		return engine.ErrStopping
@@ -215,6 +218,10 @@ func (p *Proxy) replace(next *state) {
 
 // Config is the configuration in force, with defaults.
 func (p *Proxy) Config() *config.Config { return p.config.Load() }
+
+// ClientSettings are what the clients' side of exchanges is held to under the configuration
+// in force. They must not be modified.
+func (p *Proxy) ClientSettings() *wire.Settings { return p.wire.Load() }
 
 // Totals are the counters of exchanges since New.
 func (p *Proxy) Totals() record.Totals { return p.counts.Totals() }

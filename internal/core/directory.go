@@ -10,6 +10,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/wire"
 )
 
 // unknownFor is how long a service that the registry does not know is watched after the
@@ -44,15 +45,15 @@ type discovered struct {
 // directoryPlan is an entry of discover made concrete.
 type directoryPlan struct {
 	config    config.Discover
-	at        string // in the configuration
-	timeouts  config.Timeouts
+	at        string         // in the configuration
+	bounds    *wire.Settings // the parts that endpoints are held to, too
 	snapshots string
 	feed      feeder
 }
 
 // service is the plan of one of the services.
 func (d *directoryPlan) service(name string) (*servicePlan, error) {
-	sp, err := compileService(d.at, d.config.Service(name), d.timeouts, d.feed)
+	sp, err := compileService(d.at, d.config.Service(name), d.bounds, d.feed)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (d *directoryPlan) service(name string) (*servicePlan, error) {
 // compileDirectory checks the entry by what it would make of some name.
 func compileDirectory(name string, c *config.Config, feed feeder) (*directoryPlan, error) {
 	d := &directoryPlan{
-		config: c.Discover[name], at: config.Key("discover", name), timeouts: c.Timeouts,
+		config: c.Discover[name], at: config.Key("discover", name), bounds: wireSettings(c),
 		snapshots: c.Snapshot, feed: feed,
 	}
 	_, err := d.service("service")

@@ -56,8 +56,7 @@ type sitting struct {
 }
 
 func (s *sitting) open(c *connection) {
-	t := &c.proxy.Config().Timeouts
-	s.conn.Open(c.rt, c.stream, wire.Timeouts{Head: t.Head, Idle: t.Idle, Stall: t.Stall}, &c.proxy.draining)
+	s.conn.Open(c.rt, c.stream, c.proxy.wire.Load(), &c.proxy.draining)
 	s.peer = c.who.exchange(s.text[:0])
 	s.peer.Bonds = &c.bonds
 }
@@ -97,6 +96,7 @@ func (c *connection) serve(woken bool) {
 		sittings.Put(s)
 	}()
 	for c.await(&s.conn, woken) == nil && c.begin() {
+		s.conn.Configure(c.proxy.wire.Load()) // which may be new since the connection was opened
 		x := exchanges.Get().(*exchange.Exchange)
 		again := c.proxy.serveNext(c.rt, x, &s.peer, &s.conn)
 		exchanges.Put(x)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/upstream"
@@ -101,7 +100,7 @@ func (x *Exchange) await(u *upstream.Conn) *Error {
 		case err == nil && x.response.Status >= 200, err == nil && x.response.Status == 101:
 			return nil
 		case err == nil:
-			if interims++; interims > limits.InterimMax {
+			if interims++; x.table.Interim > 0 && interims > x.table.Interim {
 				return errInterim
 			}
 			err = x.interim(u)

@@ -21,6 +21,7 @@ type Table struct {
 	Routes  []Route // as the Tree numbers them
 	Trusted []netip.Prefix
 	Stall   time.Duration // longest wait without progress while content is relayed
+	Interim int           // interim responses before a final one; 0: any number
 	Logger  *slog.Logger
 	Sink    *record.Sink     // nil: no access log
 	Counts  *record.Counters // never nil

@@ -33,7 +33,7 @@ func TestAppendRequest(t *testing.T) {
 		{"RFC 9110 §10.1.1: ignored in 1.0", "PUT / HTTP/1.0\nHost: h\nConnection: keep-alive\nExpect: 100-continue\nContent-Length: 1\n\n", "PUT / HTTP/1.1\nHost: h\nContent-Length: 1\n\n"},
 	} {
 		var r message.Request
-		if n, err := ParseRequest([]byte(crlf(c.in)), &r); n == 0 || err != nil {
+		if n, err := ParseRequest([]byte(crlf(c.in)), 0, &r, nil); n == 0 || err != nil {
 			t.Errorf("%s: %v", c.why, err)
 			continue
 		}
@@ -77,7 +77,7 @@ func TestAppendResponse(t *testing.T) {
 		{"RFC 9110 §8.6: nothing to wait for", "CONNECT", "HTTP/1.1 200 OK\n\n", get, "HTTP/1.1 200 OK\nContent-Length: 0\n\n"},
 	} {
 		var r message.Response
-		if n, err := ParseResponse([]byte(crlf(c.in)), &r, []byte(c.method)); n == 0 || err != nil {
+		if n, err := ParseResponse([]byte(crlf(c.in)), 0, &r, []byte(c.method), nil); n == 0 || err != nil {
 			t.Errorf("%s: %v", c.why, err)
 			continue
 		}

@@ -47,7 +47,7 @@ func BenchmarkParseRequest(b *testing.B) {
 		b.SetBytes(int64(len(head)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if n, err := ParseRequest(head, &r); n != len(head) || err != nil {
+			if n, err := ParseRequest(head, 0, &r, nil); n != len(head) || err != nil {
 				b.Fatal(n, err)
 			}
 		}
@@ -74,7 +74,7 @@ func BenchmarkParseResponse(b *testing.B) {
 		b.SetBytes(int64(len(head)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if n, err := ParseResponse(head, &r, get); n != len(head) || err != nil {
+			if n, err := ParseResponse(head, 0, &r, get, nil); n != len(head) || err != nil {
 				b.Fatal(n, err)
 			}
 		}
@@ -96,7 +96,7 @@ func BenchmarkParseResponse(b *testing.B) {
 
 func BenchmarkDropHopByHop(b *testing.B) {
 	var r message.Request
-	if _, err := ParseRequest([]byte(browserRequest), &r); err != nil {
+	if _, err := ParseRequest([]byte(browserRequest), 0, &r, nil); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
@@ -107,7 +107,7 @@ func BenchmarkDropHopByHop(b *testing.B) {
 
 func BenchmarkAppendRequest(b *testing.B) {
 	var r message.Request
-	if _, err := ParseRequest([]byte(browserRequest), &r); err != nil {
+	if _, err := ParseRequest([]byte(browserRequest), 0, &r, nil); err != nil {
 		b.Fatal(err)
 	}
 	message.DropHopByHop(r.Fields)
@@ -120,7 +120,7 @@ func BenchmarkAppendRequest(b *testing.B) {
 
 func BenchmarkAppendResponse(b *testing.B) {
 	var r message.Response
-	if _, err := ParseResponse([]byte(jsonResponse), &r, []byte("GET")); err != nil {
+	if _, err := ParseResponse([]byte(jsonResponse), 0, &r, []byte("GET"), nil); err != nil {
 		b.Fatal(err)
 	}
 	message.DropHopByHop(r.Fields)

@@ -158,7 +158,7 @@ func (d *Decoder) trailer(src []byte) (n int) {
 	if !ended {
 		n = len(src)
 	}
-	if len(d.held)+n > limits.HeadBytesMax {
+	if len(d.held)+n > orDefault(d.Limits).Bytes {
 		d.err = errTrailerBytes
 		return 0
 	}
@@ -179,7 +179,7 @@ func (d *Decoder) trailer(src []byte) (n int) {
 
 // endTrailers parses the whole section and keeps what may go on.
 func (d *Decoder) endTrailers() {
-	fields, n, err := parseFields(d.held, 0, d.trailers[:0])
+	fields, n, err := parseFields(d.held, 0, d.trailers[:0], orDefault(d.Limits).Fields)
 	if err == nil && n != len(d.held) {
 		err = errLineEnd
 	}

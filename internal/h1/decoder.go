@@ -3,12 +3,16 @@ package h1
 import (
 	"io"
 
+	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
 
 // A Decoder finds the content in the bytes after a head. The zero value is a Decoder for
 // NoBody. It belongs to one task.
 type Decoder struct {
+	// Limits bound a trailer section as they do a head; nil: limits.Default. Reset keeps them.
+	Limits *limits.Head
+
 	kind   message.Body
 	state  chunkState
 	digits int32 // of the current chunk size
@@ -33,7 +37,7 @@ func (d *Decoder) Reset(kind message.Body, length int64) {
 	if cap(held) > heldMax {
 		held, trailers = nil, nil
 	}
-	*d = Decoder{kind: kind, held: held, trailers: trailers}
+	*d = Decoder{Limits: d.Limits, kind: kind, held: held, trailers: trailers}
 	switch kind {
 	case message.Length:
 		d.left = length

@@ -309,7 +309,7 @@ func TestChunksRoundTrip(t *testing.T) {
 
 func TestErrorsNameTheirSection(t *testing.T) {
 	var r message.Request
-	_, err := ParseRequest([]byte("GET / HTTP/1.1\r\n\r\n"), &r)
+	_, err := ParseRequest([]byte("GET / HTTP/1.1\r\n\r\n"), 0, &r, nil)
 	var e *Error
 	if !errors.As(err, &e) || !strings.Contains(err.Error(), e.Reason) || !strings.Contains(err.Error(), "RFC 9112 §3.2") {
 		t.Errorf("%v", err)

@@ -26,6 +26,9 @@ func (e *Error) Error() string { return e.Reason + ": " + e.text }
 func (e *Error) fromEndpoint() *Error {
 	c := *e
 	c.Status = 502
+	if e == errHeadBytes {
+		c.Reason = "response-head-too-large" // the client's head is another one
+	}
 	return &c
 }
 
@@ -35,8 +38,8 @@ var (
 	errFold         = &Error{400, "obs-fold", "a line starts with whitespace (RFC 9112 §2.2, §5.2)"}
 	errFieldName    = &Error{400, "bad-field-name", "a field line is a token and a colon, with nothing between (RFC 9112 §5.1)"}
 	errFieldValue   = &Error{400, "bad-field-value", "a field value has a control byte (RFC 9110 §5.5)"}
-	errFieldsMany   = &Error{431, "too-many-fields", "more fields than limits.FieldsMax (RFC 6585 §5)"}
-	errHeadBytes    = &Error{431, "head-too-large", "a head longer than limits.HeadBytesMax (RFC 6585 §5)"}
+	errFieldsMany   = &Error{431, "too-many-fields", "more fields than limits.fields (RFC 6585 §5)"}
+	errHeadBytes    = &Error{431, "head-too-large", "a head longer than limits.head (RFC 6585 §5)"}
 	errOptionsMany  = &Error{400, "too-many-connection-options", "Connection nominates more fields than there can be (RFC 9110 §7.6.1)"}
 	errVersion      = &Error{400, "bad-version", "not HTTP/DIGIT.DIGIT (RFC 9112 §2.3)"}
 	errMajor        = &Error{505, "version-not-supported", "not HTTP/1 (RFC 9112 §2.3)"}
@@ -51,7 +54,7 @@ var (
 	errMethodLong   = &Error{501, "unknown-method", "no method is that long (RFC 9112 §3)"}
 	errConnect      = &Error{501, "connect-not-supported", "CONNECT: this proxy opens no tunnels for clients (RFC 9110 §9.3.6)"}
 	errTarget       = &Error{400, "bad-target", "the request-target is none of the forms of RFC 9112 §3.2"}
-	errTargetLong   = &Error{414, "target-too-long", "a request-target longer than limits.TargetBytesMax (RFC 9112 §3)"}
+	errTargetLong   = &Error{414, "target-too-long", "a request-target longer than limits.target (RFC 9112 §3)"}
 	errHostMissing  = &Error{400, "no-host", "an HTTP/1.1 request without Host (RFC 9112 §3.2)"}
 	errHostTwice    = &Error{400, "several-hosts", "more than one Host (RFC 9112 §3.2)"}
 	errHost         = &Error{400, "bad-host", "Host or authority is not a host name or address with an optional port (RFC 9112 §3.2)"}
@@ -62,5 +65,5 @@ var (
 	errChunkExt     = &Error{400, "bad-chunk-extension", "a chunk extension starts with a semicolon and has no control bytes (RFC 9112 §7.1.1)"}
 	errChunkExtMany = &Error{400, "chunk-extensions-too-large", "more chunk extensions than content (RFC 9112 §7.1.1)"}
 	errChunkEnd     = &Error{400, "bad-chunk-end", "chunk data is followed by CRLF (RFC 9112 §7.1)"}
-	errTrailerBytes = &Error{400, "trailers-too-large", "a trailer section longer than limits.HeadBytesMax (RFC 9112 §7.1.2)"}
+	errTrailerBytes = &Error{400, "trailers-too-large", "a trailer section longer than limits.head (RFC 9112 §7.1.2)"}
 )

@@ -15,19 +15,37 @@ const parseOutright = 4 << 10
 
 var headEnd = []byte("\r\n\r\n")
 
-// worthParsing is b if the head at b[i:] ends there within limits.HeadBytesMax, else the
-// front of b.
-func worthParsing(b []byte, i int) []byte {
-	if len(b) <= parseOutright || bytes.Index(b[i:min(len(b), limits.HeadBytesMax)], headEnd) >= 0 {
+// worthParsing is b if the head at b[i:] ends there within most bytes, else the front of b.
+// The first seen bytes were looked at before, without success: they are not searched again,
+// and it is nil where the front was among them.
+func worthParsing(b []byte, i, seen, most int) []byte {
+	if len(b) <= parseOutright {
 		return b
 	}
-	// Whoever ends his last line like this ends all of them so, and waits for an answer.
-	bare := bytes.HasSuffix(b, []byte("\n\n")) || bytes.HasSuffix(b, []byte("\n\r\n"))
-	if bare && len(b) <= limits.HeadBytesMax {
+	from := max(i, seen-len(headEnd)+1)
+	if to := min(len(b), most); from < to && bytes.Index(b[from:to], headEnd) >= 0 {
 		return b
+	}
+	// A client that ends its last line like this ends all of them so, and waits for an answer.
+	bare := bytes.HasSuffix(b, []byte("\n\n")) || bytes.HasSuffix(b, []byte("\n\r\n"))
+	switch {
+	case bare && len(b) <= most:
+		return b
+	case seen >= parseOutright:
+		return nil
 	}
 	return b[:parseOutright]
 }
+
+// orDefault is l, or the default limits where it is nil.
+func orDefault(l *limits.Head) *limits.Head {
+	if l == nil {
+		return &defaultHead
+	}
+	return l
+}
+
+var defaultHead = limits.Default() // read only
 
 // fieldsAdded is the room for the fields that a proxy adds to a request's.
 const fieldsAdded = 4
@@ -38,8 +56,8 @@ const fieldsFirst = 28
 var lf = []byte{'\n'}
 
 // parseFields reads field lines at b[i:] up to and including the empty line, and appends
-// them to fields. next is where the section ends; 0: b does not hold all of it.
-func parseFields(b []byte, i int, fields []message.Field) (_ []message.Field, next int, _ *Error) {
+// them to fields, of which there may be most. next is where the section ends; 0: b does not hold all of it.
+func parseFields(b []byte, i int, fields []message.Field, most int) (_ []message.Field, next int, _ *Error) {
 	for i < len(b) {
 		if b[i] == '\r' {
 			i, err := lineEnd(b, i)
@@ -70,7 +88,7 @@ func parseFields(b []byte, i int, fields []message.Field) (_ []message.Field, ne
 		for end > start && (b[end-1] == ' ' || b[end-1] == '\t') {
 			end--
 		}
-		if len(fields) == limits.FieldsMax {
+		if len(fields) >= most {
 			return fields, 0, errFieldsMany
 		}
 		name := b[i:nameEnd:nameEnd]

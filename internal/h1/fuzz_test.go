@@ -57,7 +57,7 @@ func FuzzRequest(f *testing.F) {
 func checkRequest(t *testing.T, b []byte) {
 	checkPrefixes(t, b, requestPrefix)
 	var r message.Request
-	n, err := ParseRequest(b, &r)
+	n, err := ParseRequest(b, 0, &r, nil)
 	if err != nil || n == 0 {
 		return
 	}
@@ -106,7 +106,7 @@ func TestHeadsFromPieces(t *testing.T) {
 		request := []byte(pick(methods) + " " + pick(targets) + " " + pick(versions) + pick(ends) + section)
 		checkRequest(t, request)
 		var r message.Request
-		if n, err := ParseRequest(request, &r); n > 0 && err == nil {
+		if n, err := ParseRequest(request, 0, &r, nil); n > 0 && err == nil {
 			accepted++
 		}
 		checkResponse(t, []byte(pick(versions)+" "+pick(statuses)+pick(ends)+section), random.IntN(3) == 0)
@@ -207,7 +207,7 @@ func roundTrip(t *testing.T, r *message.Request, size int) {
 	message.DropHopByHop(r.Fields)
 	out := AppendRequest(nil, r)
 	var again message.Request
-	n, err := ParseRequest(out, &again)
+	n, err := ParseRequest(out, 0, &again, nil)
 	if err != nil || n != len(out) {
 		t.Fatalf("%q is not what we accept: %d, %v", out, n, err)
 	}
@@ -263,7 +263,7 @@ func checkResponse(t *testing.T, b []byte, head bool) {
 	}
 	checkPrefixes(t, b, responsePrefix(method))
 	var r message.Response
-	n, err := ParseResponse(b, &r, []byte(method))
+	n, err := ParseResponse(b, 0, &r, []byte(method), nil)
 	if err != nil || n == 0 {
 		return
 	}
@@ -312,7 +312,7 @@ func responseRoundTrip(t *testing.T, r *message.Response, method string, size in
 	message.DropHopByHop(r.Fields)
 	out := AppendResponse(nil, r, ResponseTo{Minor: 1, Close: !r.KeepAlive, Head: method == http.MethodHead})
 	var again message.Response
-	n, err := ParseResponse(out, &again, []byte(method))
+	n, err := ParseResponse(out, 0, &again, []byte(method), nil)
 	if err != nil || n != len(out) {
 		t.Fatalf("%q is not what we accept: %d, %v", out, n, err)
 	}

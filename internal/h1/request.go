@@ -15,16 +15,19 @@ const methodBytesMax = 32
 // lines before it; 0 without an error: b does not hold all of it, read more and call
 // again with everything from the start. The error is an *Error; r is then of no use.
 //
+// seen is how many bytes of b the call before this one had, 0 for the first: a long head
+// is then not searched again from its start. Nil limits are limits.Default.
+//
 // Nothing is dropped or normalised: that is for message.DropHopByHop and for the route.
-func ParseRequest(b []byte, r *message.Request) (n int, err error) {
-	n, e := parseRequest(b, r)
+func ParseRequest(b []byte, seen int, r *message.Request, l *limits.Head) (n int, err error) {
+	n, e := parseRequest(b, seen, r, orDefault(l))
 	if e != nil {
 		return 0, e
 	}
 	return n, nil
 }
 
-func parseRequest(b []byte, r *message.Request) (n int, _ *Error) {
+func parseRequest(b []byte, seen int, r *message.Request, l *limits.Head) (n int, _ *Error) {
 	*r = message.Request{Fields: r.Fields[:0]}
 	i := 0
 	for i < len(b) && (b[i] == '\r' || b[i] == '\n') {
@@ -36,23 +39,30 @@ func parseRequest(b []byte, r *message.Request) (n int, _ *Error) {
 			return 0, errEmptyLines
 		}
 	}
-	n, err := requestHead(worthParsing(b, i), i, r)
-	if n == 0 && err == nil && len(b) >= limits.HeadBytesMax {
-		if bytes.IndexByte(b[i:limits.TargetBytesMax], '\n') < 0 {
-			return 0, errTargetLong
+	if front := worthParsing(b, i, seen, l.Bytes); front != nil {
+		var err *Error
+		if n, err = requestHead(front, i, r, l); err != nil {
+			return 0, err
 		}
-		return 0, errHeadBytes
 	}
-	return n, err
+	switch {
+	case n > l.Bytes:
+		return 0, errHeadBytes
+	case n > 0 || len(b) < l.Bytes:
+		return n, nil
+	case bytes.IndexByte(b[min(i, l.Target):l.Target], '\n') < 0:
+		return 0, errTargetLong
+	}
+	return 0, errHeadBytes
 }
 
 // requestHead reads the head at b[i:]; n is where it ends, 0: not in b.
-func requestHead(b []byte, i int, r *message.Request) (n int, _ *Error) {
-	i, err := requestLine(b, i, r)
+func requestHead(b []byte, i int, r *message.Request, l *limits.Head) (n int, _ *Error) {
+	i, err := requestLine(b, i, r, l.Target)
 	if err != nil || i == 0 {
 		return 0, err
 	}
-	r.Fields, n, err = parseFields(b, i, r.Fields)
+	r.Fields, n, err = parseFields(b, i, r.Fields, l.Fields)
 	if err != nil || n == 0 {
 		return 0, err
 	}
@@ -60,7 +70,7 @@ func requestHead(b []byte, i int, r *message.Request) (n int, _ *Error) {
 }
 
 // requestLine reads method, target and version at b[i:]; next is the line after it.
-func requestLine(b []byte, i int, r *message.Request) (next int, _ *Error) {
+func requestLine(b []byte, i int, r *message.Request, targetMax int) (next int, _ *Error) {
 	end := i + message.NameLen(b[i:min(len(b), i+methodBytesMax+1)])
 	switch {
 	case end-i > methodBytesMax:
@@ -75,7 +85,7 @@ func requestLine(b []byte, i int, r *message.Request) (next int, _ *Error) {
 		return 0, errConnect
 	}
 	start := end + 1
-	end, err := targetEnd(b, start)
+	end, err := targetEnd(b, start, targetMax)
 	if err != nil || end == 0 {
 		return 0, err
 	}

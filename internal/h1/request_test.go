@@ -74,7 +74,7 @@ func TestRequestsAccepted(t *testing.T) {
 	} {
 		var r message.Request
 		head := c.head + "\r\n"
-		n, err := ParseRequest([]byte(head+"GET /next"), &r)
+		n, err := ParseRequest([]byte(head+"GET /next"), 0, &r, nil)
 		if err != nil || n != len(head) {
 			t.Errorf("%s: %q: %d of %d, %v", c.section, c.head, n, len(head), err)
 		} else if got := describe(&r); got != c.want {
@@ -189,7 +189,7 @@ var refusedRequests = []struct {
 func TestRequestsRefused(t *testing.T) {
 	for _, c := range refusedRequests {
 		var r message.Request
-		n, err := ParseRequest([]byte(c.head), &r)
+		n, err := ParseRequest([]byte(c.head), 0, &r, nil)
 		var e *Error
 		if n != 0 || !errors.As(err, &e) || e.Status != c.status || e.Reason != c.reason {
 			t.Errorf("%s: %.80q: %d, %v; want %d %s", c.section, c.head, n, err, c.status, c.reason)
@@ -200,7 +200,7 @@ func TestRequestsRefused(t *testing.T) {
 func TestFieldsAreInOrderAndTrimmed(t *testing.T) {
 	head := "GET / HTTP/1.1\r\nHost:a\r\nx-a:  one two\t \r\nX-A:\r\nCookie: c=d\r\n\r\n"
 	var r message.Request
-	if n, err := ParseRequest([]byte(head), &r); n != len(head) || err != nil {
+	if n, err := ParseRequest([]byte(head), 0, &r, nil); n != len(head) || err != nil {
 		t.Fatal(n, err)
 	}
 	got := ""
@@ -236,7 +236,7 @@ func TestLimitsAreExact(t *testing.T) {
 		{sized(parseOutright + 1), true},
 	} {
 		var r message.Request
-		n, err := ParseRequest([]byte(c.head+"more"), &r)
+		n, err := ParseRequest([]byte(c.head+"more"), 0, &r, nil)
 		if c.ok != (err == nil && n == len(c.head)) || !c.ok && err == nil {
 			t.Errorf("%d bytes: %d, %v", len(c.head), n, err)
 		}
@@ -250,11 +250,11 @@ func TestFullBufferDecides(t *testing.T) {
 			head := prefix + "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat(line, limits.HeadBytesMax/len(line))
 			for size := limits.HeadBytesMax; size < limits.HeadBytesMax+3; size++ {
 				var r message.Request
-				if n, err := ParseRequest([]byte(head[:size]), &r); n == 0 && err == nil {
+				if n, err := ParseRequest([]byte(head[:size]), 0, &r, nil); n == 0 && err == nil {
 					t.Fatalf("%q and %q: %d bytes are not enough", prefix, line, size)
 				}
 				var p message.Response
-				if n, err := ParseResponse([]byte("HTTP/1.1 200 OK\r\n" + head)[:size], &p, nil); n == 0 && err == nil {
+				if n, err := ParseResponse([]byte("HTTP/1.1 200 OK\r\n" + head)[:size], 0, &p, nil, nil); n == 0 && err == nil {
 					t.Fatalf("response, %q and %q: %d bytes are not enough", prefix, line, size)
 				}
 			}
@@ -268,7 +268,7 @@ func TestBareLFIsToldAtOnce(t *testing.T) {
 		for _, end := range []string{"\n\n", "\n\r\n"} {
 			var r message.Request
 			head := "GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", size) + end
-			if n, err := ParseRequest([]byte(head), &r); n != 0 || err != error(errLineEnd) {
+			if n, err := ParseRequest([]byte(head), 0, &r, nil); n != 0 || err != error(errLineEnd) {
 				t.Errorf("%d bytes: %d, %v", len(head), n, err)
 			}
 		}
@@ -339,7 +339,7 @@ func checkPrefixes(t *testing.T, b []byte, parse func([]byte) (string, int, erro
 
 func requestPrefix(b []byte) (string, int, error) {
 	var r message.Request
-	n, err := ParseRequest(b, &r)
+	n, err := ParseRequest(b, 0, &r, nil)
 	if n == 0 {
 		return "", n, err
 	}
@@ -361,7 +361,7 @@ func BenchmarkByteByByte(b *testing.B) {
 	var r message.Request
 	for b.Loop() {
 		for size := range limits.HeadBytesMax {
-			if n, err := ParseRequest(head[:size], &r); n != 0 || err != nil {
+			if n, err := ParseRequest(head[:size], 0, &r, nil); n != 0 || err != nil {
 				b.Fatal(n, err)
 			}
 		}
@@ -377,8 +377,8 @@ func TestParsingDoesNotAllocate(t *testing.T) {
 	body := AppendLastChunk(AppendChunk(nil, []byte("hello")), nil)
 	var out []byte
 	once := func() {
-		ParseRequest(request, &r)
-		ParseResponse(response, &p, get)
+		ParseRequest(request, 0, &r, nil)
+		ParseResponse(response, 0, &p, get, nil)
 		message.DropHopByHop(r.Fields)
 		out = AppendRequest(out[:0], &r)
 		out = AppendResponse(out[:0], &p, ResponseTo{Minor: 1})
@@ -388,5 +388,38 @@ func TestParsingDoesNotAllocate(t *testing.T) {
 	once()
 	if n := testing.AllocsPerRun(100, once); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Other limits hold exactly as the default ones do, in whatever pieces a head comes.
+func TestLimitsOfHeads(t *testing.T) {
+	l := &limits.Head{Bytes: 9000, Fields: 3, Target: 7000}
+	start, host, end := "GET /", " HTTP/1.1\r\nHost: a\r\n", "\r\n"
+	sized := func(n int) string {
+		return start + host + "X: " + strings.Repeat("a", n-len(start+host+"X: \r\n"+end)) + "\r\n" + end
+	}
+	for _, c := range []struct{ head, reason string }{
+		{sized(9000), ""},
+		{sized(9001), "head-too-large"},
+		{start + strings.Repeat("a", 6999) + host + end, ""},
+		{start + strings.Repeat("a", 7000) + host + end, "target-too-long"},
+		{start + host + "X: a\r\nX: a\r\n" + end, ""},
+		{start + host + "X: a\r\nX: a\r\nX: a\r\n" + end, "too-many-fields"},
+	} {
+		for _, piece := range []int{1, 3, 1000, 100_000} {
+			n, reason := 0, ""
+			for size, seen := 0, 0; n == 0 && reason == "" && size < len(c.head); seen = size {
+				size = min(size+piece, len(c.head))
+				var r message.Request
+				var err error
+				var bad *Error
+				if n, err = ParseRequest([]byte(c.head[:size]), seen, &r, l); errors.As(err, &bad) {
+					reason = bad.Reason
+				}
+			}
+			if reason != c.reason || (reason == "") != (n == len(c.head)) {
+				t.Errorf("%d bytes in pieces of %d: %d, %q; want %q", len(c.head), piece, n, reason, c.reason)
+			}
+		}
 	}
 }

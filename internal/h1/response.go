@@ -9,36 +9,38 @@ import (
 // in b. method is that of the request it answers: it decides the framing (RFC 9112
 // §6.3). n is the head's length; 0 without an error: b does not hold all of it, read
 // more and call again with everything from the start. The error is an *Error with
-// status 502; r is then of no use.
+// status 502; r is then of no use. seen and l are as for ParseRequest.
 //
 // A status from 100 to 199 is interim and has no content: the final response follows,
 // except after 101, which is accepted only if it says what the connection becomes.
 //
 // KeepAlive is false if the connection cannot be used for another request: also when
 // content that must not be there is announced, because it might come.
-func ParseResponse(b []byte, r *message.Response, method []byte) (n int, err error) {
-	n, e := parseResponse(b, r, method)
+func ParseResponse(b []byte, seen int, r *message.Response, method []byte, l *limits.Head) (n int, err error) {
+	n, e := parseResponse(b, seen, r, method, orDefault(l))
 	if e != nil {
 		return 0, e.fromEndpoint()
 	}
 	return n, nil
 }
 
-func parseResponse(b []byte, r *message.Response, method []byte) (n int, _ *Error) {
+func parseResponse(b []byte, seen int, r *message.Response, method []byte, l *limits.Head) (n int, err *Error) {
 	*r = message.Response{Fields: r.Fields[:0]}
-	n, err := responseHead(worthParsing(b, 0), r, method)
-	if n == 0 && err == nil && len(b) >= limits.HeadBytesMax {
+	if front := worthParsing(b, 0, seen, l.Bytes); front != nil {
+		n, err = responseHead(front, r, method, l.Fields)
+	}
+	if err == nil && (n > l.Bytes || n == 0 && len(b) >= l.Bytes) {
 		return 0, errHeadBytes
 	}
 	return n, err
 }
 
-func responseHead(b []byte, r *message.Response, method []byte) (n int, _ *Error) {
+func responseHead(b []byte, r *message.Response, method []byte, fieldsMax int) (n int, _ *Error) {
 	i, err := statusLine(b, r)
 	if err != nil || i == 0 {
 		return 0, err
 	}
-	r.Fields, n, err = parseFields(b, i, r.Fields)
+	r.Fields, n, err = parseFields(b, i, r.Fields, fieldsMax)
 	if err != nil || n == 0 {
 		return 0, err
 	}

@@ -55,7 +55,7 @@ func TestResponsesAccepted(t *testing.T) {
 	} {
 		var r message.Response
 		head := c.head + "\r\n"
-		n, err := ParseResponse([]byte(head+"HTTP/1.1 "), &r, []byte(c.method))
+		n, err := ParseResponse([]byte(head+"HTTP/1.1 "), 0, &r, []byte(c.method), nil)
 		if err != nil || n != len(head) {
 			t.Errorf("%s: %q: %d of %d, %v", c.section, c.head, n, len(head), err)
 		} else if got := describeResponse(&r); got != c.want {
@@ -100,10 +100,10 @@ func TestResponsesRefused(t *testing.T) {
 		{"RFC 9110 §7.8", "HTTP/1.1 101 Switching\r\n\r\n", "bad-upgrade"},
 		{"RFC 9110 §7.8", "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n", "bad-upgrade"},
 		{"bounded", ok(strings.Repeat("X: a\r\n", limits.FieldsMax+1)), "too-many-fields"},
-		{"bounded", ok("X: " + strings.Repeat("a", 2<<20) + "\r\n"), "head-too-large"},
+		{"bounded", ok("X: " + strings.Repeat("a", 2<<20) + "\r\n"), "response-head-too-large"},
 	} {
 		var r message.Response
-		n, err := ParseResponse([]byte(c.head), &r, []byte("GET"))
+		n, err := ParseResponse([]byte(c.head), 0, &r, []byte("GET"), nil)
 		var e *Error
 		if n != 0 || !errors.As(err, &e) || e.Status != 502 || e.Reason != c.reason {
 			t.Errorf("%s: %.80q: %d, %v; want 502 %s", c.section, c.head, n, err, c.reason)
@@ -119,7 +119,7 @@ func TestResponseFramingIsCheckedWithoutContent(t *testing.T) {
 	for _, start := range []string{"HTTP/1.1 304 \r\n", "HTTP/1.1 204 \r\n", "HTTP/1.1 103 \r\n", "HTTP/1.1 200 \r\n"} {
 		for _, fields := range []string{"Content-Length: x\r\n", "Content-Length: 1\r\ncontent-length: 2\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n"} {
 			var r message.Response
-			if n, err := ParseResponse([]byte(start+fields+"\r\n"), &r, []byte("HEAD")); n != 0 || err == nil {
+			if n, err := ParseResponse([]byte(start+fields+"\r\n"), 0, &r, []byte("HEAD"), nil); n != 0 || err == nil {
 				t.Errorf("%q %q: %d, %v", start, fields, n, err)
 			}
 		}
@@ -136,7 +136,7 @@ func TestResponseByteByByte(t *testing.T) {
 func responsePrefix(method string) func([]byte) (string, int, error) {
 	return func(b []byte) (string, int, error) {
 		var r message.Response
-		n, err := ParseResponse(b, &r, []byte(method))
+		n, err := ParseResponse(b, 0, &r, []byte(method), nil)
 		if n == 0 {
 			return "", n, err
 		}

@@ -3,7 +3,6 @@ package h1
 import (
 	"bytes"
 
-	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
 
@@ -18,13 +17,13 @@ var targetOK = func() (t [256]bool) {
 }()
 
 // targetEnd is where the request-target at b[start:] ends in a space; 0: not in b yet.
-func targetEnd(b []byte, start int) (end int, _ *Error) {
+func targetEnd(b []byte, start, most int) (end int, _ *Error) {
 	end = start
 	for end < len(b) && targetOK[b[end]] {
 		end++
 	}
 	switch {
-	case end-start > limits.TargetBytesMax:
+	case end-start > most:
 		return 0, errTargetLong
 	case end == len(b):
 		return 0, nil

@@ -97,9 +97,10 @@ var (
 	}
 )
 
-// OptionsMax is how many options of Connection are obeyed; there cannot be more fields
-// to nominate. What comes after them is ignored (h1 rejects such a message).
-const OptionsMax = limits.FieldsMax
+// OptionsMax is how many options of Connection are obeyed: more is no use of the field, but
+// an attack on the time that looking for the nominated fields takes. What comes after
+// them is ignored (h1 rejects such a message).
+const OptionsMax = limits.OptionsMax
 
 // DropHopByHop marks as dropped the fields that end at this hop, in requests and in
 // responses: those of RFC 9110 §7.6.1, the Proxy- fields, and every field nominated by

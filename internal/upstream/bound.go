@@ -61,7 +61,7 @@ func (b *Bonds) Take(p *Pool) *Conn {
 		p.drop(c)
 		return nil
 	}
-	c.reuse()
+	c.reuse(p.current.Load())
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/wire"
 )
@@ -39,9 +40,20 @@ type Conn struct {
 }
 
 func newConn(rt engine.Runtime, p *Pool, s engine.Stream, t *target) *Conn {
-	return &Conn{
-		Stream: s, rt: rt, pool: p, stall: t.StallTimeout, secure: t.TLS,
+	c := &Conn{
+		Stream: s, rt: rt, pool: p, secure: t.TLS,
 		in: wire.Reader{Stream: s}, out: wire.Writer{Stream: s},
+	}
+	c.configure(t)
+	return c
+}
+
+// configure has the next exchange held to these settings.
+func (c *Conn) configure(t *target) {
+	c.stall = t.StallTimeout
+	c.content.Limits, c.in.HeadMax = nil, 0 // as by default
+	if t.Limits != (limits.Head{}) {
+		c.content.Limits, c.in.HeadMax = &t.Limits, t.Limits.Bytes
 	}
 }
 
@@ -55,7 +67,8 @@ func (c *Conn) idleUntil(t *target) time.Duration {
 	return c.idleSince + most
 }
 
-func (c *Conn) reuse() {
+func (c *Conn) reuse(t *target) {
+	c.configure(t)
 	c.reused, c.received, c.persist, c.finished = true, false, false, false
 }
 
@@ -107,10 +120,11 @@ func (c *Conn) End(trailers []message.Field) error {
 func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) error {
 	c.Stream.SetReadDeadline(by)
 	c.in.Unpin()
-	for {
+	for seen := 0; ; {
 		if b := c.in.Buffered(); len(b) > 0 {
 			c.received = true
-			n, err := h1.ParseResponse(b, r, method)
+			n, err := h1.ParseResponse(b, seen, r, method, c.content.Limits)
+			seen = len(b)
 			if err != nil {
 				return err
 			}

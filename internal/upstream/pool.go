@@ -13,6 +13,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/limits"
 )
 
 // ErrBusy says that an endpoint has as many connections as it may have.
@@ -24,6 +25,7 @@ type Settings struct {
 	ConnectTimeout time.Duration
 	IdleTimeout    time.Duration
 	StallTimeout   time.Duration // without progress while content moves
+	Limits         limits.Head   // of response heads
 	MaxIdle        int
 	Max            int         // 0: no limit
 	TLS            *tls.Config // for https endpoints; ServerName "": the endpoint's host
@@ -121,7 +123,7 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 		mine := &p.shelves[rt.Worker()]
 		for c := p.take(mine); c != nil; c = p.take(mine) {
 			if rt.Now() < c.idleUntil(t) && c.Stream.Quiet() {
-				c.reuse()
+				c.reuse(t)
 				return c, nil
 			}
 			p.drop(c)

@@ -8,14 +8,17 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
 
-// Timeouts bound the waits of a Conn.
-type Timeouts struct {
-	Head  time.Duration // first to last byte of a head
-	Idle  time.Duration // between requests
-	Stall time.Duration // without progress while content moves
+// Settings bound what a Conn waits for and reads. They are not modified after they have
+// been given to a Conn.
+type Settings struct {
+	Head   time.Duration // first to last byte of a head
+	Idle   time.Duration // between requests
+	Stall  time.Duration // without progress while content moves
+	Limits limits.Head
 }
 
 // A Conn is the client's side of an HTTP/1.1 connection: requests come out of Await and
@@ -25,7 +28,7 @@ type Timeouts struct {
 type Conn struct {
 	rt       engine.Runtime
 	stream   engine.Stream
-	timeouts Timeouts
+	settings *Settings
 	in       Reader
 	out      Writer
 
@@ -43,7 +46,7 @@ type Conn struct {
 }
 
 // NewConn returns a Conn that owns s: see Open.
-func NewConn(rt engine.Runtime, s engine.Stream, t Timeouts, draining *atomic.Bool) *Conn {
+func NewConn(rt engine.Runtime, s engine.Stream, t *Settings, draining *atomic.Bool) *Conn {
 	c := new(Conn)
 	c.Open(rt, s, t, draining)
 	return c
@@ -66,8 +69,11 @@ func (c *Conn) Next(q *message.Request) error {
 	c.req = q
 	c.response, c.sent = message.NoBody, false
 	c.stopped.Store(false)
+	seen := 0
 	for heading := false; ; heading = true {
-		n, err := h1.ParseRequest(c.in.Buffered(), q)
+		head := c.in.Buffered()
+		n, err := h1.ParseRequest(head, seen, q, &c.settings.Limits)
+		seen = len(head)
 		if err != nil {
 			return c.refuse(err)
 		}
@@ -79,7 +85,7 @@ func (c *Conn) Next(q *message.Request) error {
 			return nil
 		}
 		if !heading { // nearly every head arrives at once: the clock is read for the others only
-			c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Head)
+			c.stream.SetReadDeadline(c.rt.Now() + c.settings.Head)
 		}
 		switch err := c.in.Fill(); {
 		case errors.Is(err, ErrHeadTooLarge):
@@ -126,7 +132,7 @@ func (c *Conn) Content(wait bool) ([]byte, error) {
 		case !wait:
 			return nil, nil
 		}
-		c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Stall)
+		c.stream.SetReadDeadline(c.rt.Now() + c.settings.Stall)
 		if c.stopped.Load() { // asked after the deadline is set: StopContent's must win
 			return nil, engine.ErrTimeout
 		}

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -14,7 +15,7 @@ import (
 	"github.com/poise-lb/poise/internal/limits"
 )
 
-// ErrHeadTooLarge says that a head does not fit into limits.HeadBytesMax.
+// ErrHeadTooLarge says that a head does not fit into Reader.HeadMax.
 var ErrHeadTooLarge = errors.New("head too large")
 
 // outBytes is a write buffer: one relay buffer and a head of ordinary size in front of
@@ -43,6 +44,10 @@ var (
 type Reader struct {
 	Stream engine.Stream
 	Pinned bool // what is read first is a head that will be pinned: it is moved to where it fits
+
+	// HeadMax bounds a head, in bytes; 0: limits.HeadBytesMax. The buffer grows up to twice
+	// as much for it.
+	HeadMax int
 
 	buf  []byte  // nil while nothing is buffered and nobody reads
 	home *[]byte // the recycled array below buf, nil if buf is of no common size
@@ -73,7 +78,7 @@ func (b *Reader) Unpin() {
 }
 
 // Fill waits until at least one more byte is buffered. It fails with ErrHeadTooLarge when
-// limits.HeadBytesMax unread bytes are buffered already, and as Stream.Read does.
+// HeadMax unread bytes are buffered already, and as Stream.Read does.
 func (b *Reader) Fill() error {
 	if b.buf == nil {
 		if err := b.Stream.Await(); err != nil {
@@ -130,7 +135,7 @@ func (b *Reader) first() error {
 // too little. The old array then is kept for whoever pinned it.
 func (b *Reader) makeRoom() error {
 	unread := b.w - b.r
-	if unread >= limits.HeadBytesMax {
+	if unread >= cmp.Or(b.HeadMax, limits.HeadBytesMax) {
 		return ErrHeadTooLarge
 	}
 	if len(b.buf)-b.pin-unread >= freeMin && b.r > b.pin {

@@ -78,7 +78,7 @@ func (c *Conn) Flush() error {
 	return c.out.Flush()
 }
 
-func (c *Conn) bound() { c.stream.SetWriteDeadline(c.rt.Now() + c.timeouts.Stall) }
+func (c *Conn) bound() { c.stream.SetWriteDeadline(c.rt.Now() + c.settings.Stall) }
 
 // End ends the response.
 func (c *Conn) End(trailers []message.Field) error {

@@ -10,12 +10,20 @@ import (
 
 // Open makes c, which was closed, forgotten or never used, the owner of s. Once draining
 // is set (nil: never), the response that is begun next is the connection's last.
-func (c *Conn) Open(rt engine.Runtime, s engine.Stream, t Timeouts, draining *atomic.Bool) {
-	c.rt, c.stream, c.timeouts, c.draining = rt, s, t, draining
+func (c *Conn) Open(rt engine.Runtime, s engine.Stream, t *Settings, draining *atomic.Bool) {
+	c.rt, c.stream, c.draining = rt, s, draining
 	c.in.Stream, c.in.Pinned, c.out.Stream = s, true, s
+	c.Configure(t)
 	c.sent, c.persist = false, false
 	c.last.Store(false)
 	c.read.Store(true)
+}
+
+// Configure has what follows held to other settings: it is called between exchanges.
+func (c *Conn) Configure(t *Settings) {
+	c.settings = t
+	c.in.HeadMax = t.Limits.Bytes
+	c.content.Limits = &t.Limits
 }
 
 // Rest prepares for a long wait for the next request: it holds no buffer then, and the
@@ -27,7 +35,7 @@ func (c *Conn) Rest() bool {
 		return false
 	}
 	c.in.Release()
-	c.stream.SetReadDeadline(c.rt.Now() + c.timeouts.Idle)
+	c.stream.SetReadDeadline(c.rt.Now() + c.settings.Idle)
 	return true
 }
 
@@ -44,5 +52,6 @@ func (c *Conn) Resume() error {
 // another one.
 func (c *Conn) Forget() {
 	c.rt, c.stream, c.draining, c.req = nil, nil, nil, nil
+	c.settings, c.content.Limits = nil, nil
 	c.in.Stream, c.out.Stream = nil, nil
 }

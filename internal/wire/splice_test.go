@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine/virtual"
+	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
 
@@ -15,7 +16,7 @@ func onConn(t *testing.T, request string, test func(c *Conn)) {
 	w := virtual.New(1)
 	a, b := w.Pipe()
 	w.Go("test", func() {
-		c := NewConn(w.Runtime(), b, Timeouts{Head: time.Second, Idle: time.Second, Stall: time.Second}, nil)
+		c := NewConn(w.Runtime(), b, &Settings{Head: time.Second, Idle: time.Second, Stall: time.Second, Limits: limits.Default()}, nil)
 		a.Write([]byte(request))
 		var q message.Request
 		if err := errors.Join(c.Await(), c.Next(&q)); err != nil {

@@ -102,11 +102,12 @@ func (c *client) send(words []string) error {
 	if o.old {
 		version = " HTTP/1.0"
 	}
+	target := words[1] + strings.Repeat("a", max(0, o.target-len(words[1])))
 	var host []field
 	if o.host != "none" {
 		host = []field{{"Host", o.host}}
 	}
-	return c.raw(encode(words[0]+" "+words[1]+version, host, o, false))
+	return c.raw(encode(words[0]+" "+target+version, host, o, false))
 }
 
 // raw writes text as it is. If it begins like a request it counts as one.

@@ -74,5 +74,7 @@
 // NAME, body TEXT, bytes N (a pattern of that length), contains TEXT, chunk TEXT,
 // trailer "Name: value", length N, chunked, until-close, http/1.0, host NAME (none:
 // without), at ADDRESS, from NAME and not-from NAME (who answered; $name takes the first
-// value it meets), reason WORD (of an answer of the proxy's own).
+// value it meets), reason WORD (of an answer of the proxy's own). For limits of size, of a
+// message that is sent: target N (lengthened to N bytes), fields N (that many further
+// ones), head N (lengthened by a field to N bytes, its start line and line ends included).
 package script

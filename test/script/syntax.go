@@ -105,6 +105,9 @@ type options struct {
 	at         string // address a client comes from
 	from       string // endpoint that must have answered, or $variable
 	notFrom    string
+	further    int    // fields to add to a message that is sent
+	head       int    // bytes that its head is padded to; 0: as it is
+	target     int    // bytes that its target is padded to; 0: as it is
 	reason     string // machine-readable reason of Poise's own answers
 }
 
@@ -162,6 +165,12 @@ func (o *options) set(word, value string) error {
 		o.chunks = append(o.chunks, value)
 	case "length":
 		o.length, err = strconv.Atoi(value)
+	case "fields":
+		o.further, err = strconv.Atoi(value)
+	case "head":
+		o.head, err = strconv.Atoi(value)
+	case "target":
+		o.target, err = strconv.Atoi(value)
 	case "host":
 		o.host = value
 	case "at":

@@ -278,6 +278,13 @@ func encode(start string, fields []field, o options, contentless bool) string {
 	if o.content != nil {
 		content = *o.content
 	}
+	for i := range o.further {
+		fmt.Fprintf(&b, "Further-%d: %d\r\n", i, i)
+	}
+	const padding = "Padding: \r\n"
+	if room := o.head - b.Len() - len(padding) - len("\r\n"); room > 0 {
+		b.WriteString(strings.Replace(padding, " ", " "+strings.Repeat("p", room), 1))
+	}
 	b.WriteString("\r\n")
 	if !contentless {
 		b.WriteString(content)

@@ -20,6 +20,7 @@ import (
 	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/wire"
 )
 
 // client is an exchange.Client made of a ResponseWriter and a Request.
@@ -28,6 +29,8 @@ type client struct {
 	w   http.ResponseWriter
 	r   *http.Request
 	ctl *http.ResponseController
+
+	settings *wire.Settings // those in force when the request came
 
 	buf      []byte // for Content, made when first needed
 	got      int64  // of the content
@@ -104,13 +107,18 @@ func (c *client) contentError(err error) error {
 
 var errTrailers = errors.New("a trailer that is no field")
 
-// readTrailers reports whether all of them are fields: net/http looks at those of the head
-// only.
+// readTrailers reports whether all of them are fields and within the limits: net/http looks
+// at those of the head only.
 func (c *client) readTrailers() bool {
+	size, fields := 0, 0
 	for name, values := range c.r.Trailer {
 		for _, v := range values {
 			f := message.NewField(name, v)
 			if !message.ValidName(f.Name) || !message.ValidValue(f.Value) {
+				return false
+			}
+			size, fields = size+len(name)+len(v)+len(": \r\n"), fields+1
+			if size > c.settings.Limits.Bytes || fields > c.settings.Limits.Fields {
 				return false
 			}
 			if message.TrailerAllowed(f.Name) {

@@ -8,6 +8,7 @@ import (
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
 
@@ -23,7 +24,10 @@ type Handler struct {
 // ServeHTTP answers r. It panics with http.ErrAbortHandler when a response cannot be
 // completed, so that net/http lets the client see it cut short.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &client{rt: h.Runtime, w: w, r: r, ctl: http.NewResponseController(w), draining: h.Core.Draining}
+	c := &client{
+		rt: h.Runtime, w: w, r: r, ctl: http.NewResponseController(w),
+		draining: h.Core.Draining, settings: h.Core.ClientSettings(),
+	}
 	defer c.close()
 	h.Core.ServeExchange(peerOf(r), c, h.Ours, c.fill)
 	if c.cut {
@@ -55,12 +59,13 @@ func (c *client) fill(q *message.Request) *h1.Error {
 	if wholeServer(r) {
 		path = "*"
 	}
-	size := len(r.Method) + len(path) + len(query) + len(r.Host)
-	for name, values := range r.Header {
-		for _, v := range values {
-			size += len(name) + len(v)
-		}
+	size, tooLarge := measure(r, &c.settings.Limits)
+	if tooLarge != nil {
+		q.Method, q.Path = []byte(r.Method), []byte(path)
+		c.last.Store(true)
+		return tooLarge
 	}
+	size += len(path) + len(query)
 	room := make([]byte, 0, size)
 	put := func(s string) []byte {
 		n := len(room)
@@ -93,6 +98,32 @@ func (c *client) fill(q *message.Request) *h1.Error {
 		c.last.Store(true)
 	}
 	return err
+}
+
+// measure holds a head to the limits, and returns how long it is as HTTP/1.1 writes it. The
+// order of the refusals is that of package h1.
+func measure(r *http.Request, l *limits.Head) (size int, _ *h1.Error) {
+	if len(r.RequestURI) > l.Target {
+		return 0, &h1.Error{Status: 414, Reason: "target-too-long"}
+	}
+	size = len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n\r\n")
+	fields := 0
+	if r.Host != "" { // net/http takes it out of the fields
+		fields, size = 1, size+len("Host: \r\n")+len(r.Host)
+	}
+	for name, values := range r.Header {
+		fields += len(values)
+		for _, v := range values {
+			size += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	switch {
+	case fields > l.Fields:
+		return 0, &h1.Error{Status: 431, Reason: "too-many-fields"}
+	case size > l.Bytes:
+		return 0, &h1.Error{Status: 431, Reason: "head-too-large"}
+	}
+	return size, nil
 }
 
 // wholeServer recognises OPTIONS about the server as a whole in a target of absolute form
