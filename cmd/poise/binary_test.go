@@ -258,7 +258,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestSecondSignal: who signals twice does not want to wait.
+// TestSecondSignal ends the process at once, says so, and is no orderly end.
 func TestSecondSignal(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(arrived); <-release }))
@@ -270,7 +270,8 @@ func TestSecondSignal(t *testing.T) {
 	p.signal(syscall.SIGINT)
 	p.say("stopping")
 	p.signal(syscall.SIGINT)
-	p.exit(0)
+	p.say("(?m)^poise: ended by a second signal")
+	p.exit(1)
 }
 
 func TestPortInUse(t *testing.T) {

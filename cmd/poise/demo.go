@@ -120,7 +120,7 @@ func freeAddress() (string, error) {
 }
 
 func (sh *show) introduce(policy string) {
-	url := "http://" + sh.in.config.Listen[0].Address
+	url := "http://" + sh.in.config().Listen[0].Address
 	sh.in.ready("policy " + policy + ", " + counted(len(sh.samples), "endpoint"))
 	for _, sample := range sh.samples {
 		fmt.Fprintf(sh.stdout, "  %-8s %s  answers in %v\n", sample.Name, sample.URL(), sample.Delay)
@@ -137,7 +137,7 @@ func (sh *show) play(f demoFlags) error {
 	}
 	var side sync.WaitGroup
 	if !f.noLoad {
-		sh.load = &demo.Load{URL: "http://" + sh.in.config.Listen[0].Address, Rate: demoRate}
+		sh.load = &demo.Load{URL: "http://" + sh.in.config().Listen[0].Address, Rate: demoRate}
 		side.Go(func() { sh.load.Run(ctx) })
 	}
 	failing := sh.samples[1]

@@ -1,88 +1,108 @@
 package main
 
+// A running proxy of the commands run, proxy and demo, from its start to its end.
+
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/asynclog"
 )
 
 // readyTimeMax bounds the wait for the first verdicts of the health checks: then traffic
 // is served with what is known.
 const readyTimeMax = 10 * time.Second
 
-// breakTimeMax bounds the end of exchanges that are being cut short.
-const breakTimeMax = 3 * time.Second
+// breakTimeMax bounds the end of what is being cut short.
+const breakTimeMax = time.Second
 
-// An instance is a running proxy with its listeners. One goroutine uses it: its run.
+// slowReload is when a reload that has not ended is worth a word.
+const slowReload = 10 * time.Second
+
+// An instance is a running proxy with its listeners. The goroutine of its run hears
+// signals and never waits for anything else: a reload runs beside it, so a disk or a source
+// that hangs in one does not keep SIGTERM from being heard.
 type instance struct {
 	streams
 	log    *slog.Logger
+	lines  *asynclog.Handler // behind log
 	level  *slog.LevelVar
-	config config.Config // in force, with defaults
+	conf   atomic.Pointer[config.Config]
 	proxy  *poise.Proxy
 	server *serve.Server
 	engine serve.Engine
 }
 
-// start makes a proxy of c and binds its listeners; served is false, and nothing is left
-// running, if a signal came before it was ready.
+// config is the configuration in force, with defaults. It is not modified.
+func (in *instance) config() *config.Config { return in.conf.Load() }
+
+// start makes a proxy of c and binds its listeners; served is false if a signal came before
+// it was ready.
 func start(s streams, c config.Config, e serve.Engine) (in *instance, served bool, err error) {
+	signal.Ignore(syscall.SIGPIPE) // standard output that is not read any more is an error of the log
 	c = c.WithDefaults()
-	in = &instance{streams: s, level: &slog.LevelVar{}, config: c, engine: e}
+	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e}
 	in.level.Set(levelOf(c.Log))
-	in.log = newLogger(c.Log.Format, in.level, s.stderr)
-	in.config.Logger = in.log
-	in.config.Engine = e.Own()
-	c = in.config
-	if in.proxy, err = poise.New(c); err != nil {
-		return nil, false, err
-	}
-	in.server = serve.New(in.proxy, e, in.log)
-	listeners, err := in.server.Prepare(c)
-	if err != nil {
-		in.stop()
-		return nil, false, err
-	}
-	if !in.awaitReady() {
-		listeners.Cancel()
-		in.stop()
+	in.log, in.lines = newLogger(c.Log.Format, in.level, s.stderr)
+	c.Logger, c.Engine = in.log, e.Own()
+	in.conf.Store(&c)
+	var listeners *serve.Change
+	signalled, ended, err := s.unlessSignalled(func() (err error) {
+		listeners, err = in.open(c)
+		return err
+	})
+	switch {
+	case signalled && !ended: // what hangs is left to the end of the process
+		in.closeLog()
 		return in, false, nil
+	case err != nil:
+		in.closeLog()
+		return nil, false, err
+	case signalled || !in.awaitReady():
+		listeners.Cancel()
+		return in, false, in.stop()
 	}
 	listeners.Commit()
 	return in, true, nil
+}
+
+// open makes the proxy and binds the listeners.
+func (in *instance) open(c config.Config) (_ *serve.Change, err error) {
+	if in.proxy, err = poise.New(c); err != nil {
+		return nil, err
+	}
+	in.server = serve.New(in.proxy, in.engine, in.log)
+	listeners, err := in.server.Prepare(c)
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), breakTimeMax)
+		defer cancel()
+		in.proxy.Close(ctx)
+	}
+	return listeners, err
 }
 
 // awaitReady waits for the first verdicts, and reports false if a signal ended the wait.
 func (in *instance) awaitReady() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeMax)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- in.proxy.Ready(ctx) }()
-	for {
-		select {
-		case err := <-done:
-			if err != nil {
-				in.log.Warn("serving before every health check has answered", "error", err)
-			}
-			return true
-		case sig := <-in.signals:
-			if sig == syscall.SIGHUP {
-				continue // what is being read is new enough
-			}
-			cancel()
-			<-done
-			return false
-		}
+	signalled, _, err := in.unlessSignalled(func() error { return in.proxy.Ready(ctx) })
+	if err != nil {
+		in.log.Warn("serving before every health check has answered", "error", err)
 	}
+	return !signalled
 }
 
 // events are what a running instance reacts to beside signals.
@@ -95,32 +115,78 @@ type events struct {
 
 // run serves until a signal, an event or a failing listener ends it.
 func (in *instance) run(ev events) error {
+	r := reloads{in: in, do: ev.reload}
 	for {
 		select {
 		case sig := <-in.signals:
 			if sig != syscall.SIGHUP {
-				in.log.Info("stopping", "signal", sig.String(), "drain", in.config.Timeouts.Drain)
-				if ev.first != nil {
-					ev.first()
-					<-ev.over
-				}
-				in.stop()
-				return nil
+				return in.end(sig, ev)
 			}
 			if ev.reload == nil {
 				in.log.Info("nothing to reload: everything is in the flags")
 				continue
 			}
-			ev.reload("SIGHUP")
+			r.ask("SIGHUP")
 		case <-ev.changed:
-			ev.reload("the file changed")
+			r.ask("the file changed")
+		case <-r.done:
+			r.next()
+		case <-r.slow:
+			in.log.Warn("a reload has not ended yet: a file or a source may hang; traffic is served as before")
 		case <-ev.over:
-			in.stop()
-			return nil
+			return in.stop()
 		case err := <-in.server.Failed():
-			in.stop()
-			return err
+			return errors.Join(err, in.stop())
 		}
+	}
+}
+
+// end stops because of a signal.
+func (in *instance) end(sig os.Signal, ev events) error {
+	times := in.config().Timeouts
+	in.log.Info("stopping", "signal", sig.String(), "drain_delay", times.DrainDelay, "drain", times.Drain)
+	if ev.first != nil {
+		ev.first()
+		select {
+		case <-ev.over:
+		case sig := <-in.signals:
+			if sig != syscall.SIGHUP {
+				return errTwice
+			}
+		}
+	}
+	return in.stop()
+}
+
+// reloads runs one reload at a time on a goroutine of its own. What is asked for meanwhile
+// is one more.
+type reloads struct {
+	in   *instance
+	do   func(why string)
+	done chan struct{} // closed at the end of the one under way; nil: there is none
+	slow <-chan time.Time
+	due  string // why there is to be one more; empty: there is not
+}
+
+func (r *reloads) ask(why string) {
+	if r.done != nil {
+		r.due = why
+		return
+	}
+	done := make(chan struct{})
+	r.done, r.slow = done, time.After(slowReload)
+	go func() {
+		defer close(done)
+		r.do(why)
+	}()
+}
+
+// next is called when one has ended.
+func (r *reloads) next() {
+	r.done, r.slow = nil, nil
+	if why := r.due; why != "" {
+		r.due = ""
+		r.ask(why)
 	}
 }
 
@@ -138,80 +204,90 @@ func (in *instance) apply(c config.Config) error {
 	}
 	listeners.Commit()
 	in.level.Set(levelOf(c.Log))
-	if c.Log.Format != in.config.Log.Format {
+	if c.Log.Format != in.config().Log.Format {
 		in.log.Warn("log.format takes effect at the next start")
 	}
-	in.config = c
+	in.conf.Store(&c)
 	return nil
 }
 
-// stop accepts nothing more, lets open exchanges end, and closes the proxy. After the
-// drain time, or at a second signal, it cuts short what is still open.
-func (in *instance) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), in.config.Timeouts.Drain)
-	watched := make(chan struct{})
-	go func() { // ends with the cancel below
-		defer close(watched)
-		for {
-			select {
-			case sig := <-in.signals:
-				if sig != syscall.SIGHUP {
-					cancel()
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
+// errTwice is the end by a second signal.
+var errTwice = errors.New("ended by a second signal: what was under way was broken off")
+
+// stop drains, accepts nothing more, lets open exchanges end, and closes the proxy. After
+// the drain time it cuts short what is still open. At a second signal it does so at once,
+// and returns errTwice.
+func (in *instance) stop() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	in.proxy.Drain()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		in.shut(ctx)
 	}()
-	in.server.Stop(ctx)
-	in.close(ctx)
-	cancel()
-	<-watched
+	defer in.closeLog()
+	for {
+		select {
+		case <-done:
+			return nil
+		case sig := <-in.signals:
+			if sig == syscall.SIGHUP {
+				continue
+			}
+			cancel()
+			if !within(breakTimeMax, func() { <-done }) {
+				in.log.Warn("not everything ended")
+			}
+			return errTwice
+		}
+	}
 }
 
-// close closes the proxy. Whatever holds an exchange may not hold the process: a while
-// after ctx is done it gives up waiting, and the end of the process ends the rest.
-func (in *instance) close(ctx context.Context) {
-	closed := make(chan error, 1)
-	go func() { closed <- in.proxy.Close(ctx) }()
-	var err error
-	select {
-	case err = <-closed:
-	case <-ctx.Done():
-		select {
-		case err = <-closed:
-		case <-time.After(breakTimeMax):
-			in.log.Warn("some exchanges did not end")
-			return
-		}
+// shut is the work of stop, until ctx is done. What holds an exchange may not hold the
+// process: each step gives up in the end, and the end of the process ends the rest.
+func (in *instance) shut(ctx context.Context) {
+	times := in.config().Timeouts
+	pause(ctx, times.DrainDelay)
+	ctx, cancel := context.WithTimeout(ctx, times.Drain)
+	defer cancel()
+	within(times.Drain+breakTimeMax, func() { in.server.Stop(ctx) })
+	if err := in.proxy.Close(ctx); err != nil {
+		in.log.Warn("some exchanges were cut short, or something did not end", "error", err)
 	}
-	if err != nil {
-		in.log.Warn("some exchanges were cut short", "error", err)
-	}
-	in.server.Wait()
+	within(breakTimeMax, in.server.Wait)
+}
+
+// closeLog writes what is left of the log, if that can be written.
+func (in *instance) closeLog() {
+	ctx, cancel := context.WithTimeout(context.Background(), writeFor)
+	defer cancel()
+	in.lines.Close(ctx)
 }
 
 // ready writes the one line that says so. It goes to standard output, or to standard
 // error if the access log has the former.
 func (in *instance) ready(about string) {
 	out := in.stdout
-	if in.config.AccessLog.Path == "-" {
+	if in.config().AccessLog.Path == "-" {
 		out = in.stderr
 	}
-	where := strings.Join(in.server.URLs(in.config.Listen), " and ")
+	where := strings.Join(in.server.URLs(in.config().Listen), " and ")
 	if where == "" {
 		where = "no address"
 	}
-	fmt.Fprintf(out, "poise: ready on %s, %s, engine %s\n", where, about, in.engine)
+	say(out, "poise: ready on %s, %s, engine %s\n", where, about, in.engine)
 }
 
-func newLogger(format string, level slog.Leveler, w io.Writer) *slog.Logger {
+// newLogger returns a log that makes no caller wait, however w is read.
+func newLogger(format string, level slog.Leveler, w io.Writer) (*slog.Logger, *asynclog.Handler) {
 	options := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(w, options)
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		h = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	lines := asynclog.New(h)
+	return slog.New(lines), lines
 }
 
 func levelOf(c config.Log) slog.Level {

@@ -1,13 +1,12 @@
 // Command poise is the load balancer as a binary: a client of the library
 // github.com/poise-lb/poise that turns flags and files into a configuration.
 //
-// Exit codes: 0 after an orderly end, 1 for failures (a port in use, say), 2 for flags or
-// a configuration that cannot be used.
+// Exit codes: 0 after an orderly end, 1 for failures (a port in use, say) and for an end by
+// a second signal, 2 for flags or a configuration that cannot be used.
 package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -37,10 +36,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-ch
 	case err == nil:
 		return exitOK
 	case errors.As(err, &problem):
-		fmt.Fprintln(stderr, problem)
+		say(stderr, "%v\n", problem)
 		return exitUsage
 	default:
-		fmt.Fprintln(stderr, "poise:", err)
+		say(stderr, "poise: %v\n", err)
 		return exitFailed
 	}
 }

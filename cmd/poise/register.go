@@ -115,7 +115,8 @@ func (f *registerFlags) run(c *cobra.Command, s streams) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	log := newLogger("text", levelOf(config.Log{}), s.stderr)
+	log, lines := newLogger("text", levelOf(config.Log{}), s.stderr)
+	defer func() { within(writeFor, func() { lines.Close(context.Background()) }) }()
 	announced, once := false, false
 	done := make(chan error, 1)
 	go func() {
@@ -126,7 +127,7 @@ func (f *registerFlags) run(c *cobra.Command, s streams) error {
 				log.Warn("not announced", "service", f.in.Service, "address", f.in.Address, "error", err)
 			case !announced && !once:
 				announced, once = true, true
-				fmt.Fprintf(s.stdout, "poise: announced %s of %s in %s\n", f.in.Address, f.in.Service, settings.Name())
+				say(s.stdout, "poise: announced %s of %s in %s\n", f.in.Address, f.in.Service, settings.Name())
 			case !announced:
 				announced = true
 				log.Info("announced again", "service", f.in.Service, "address", f.in.Address)

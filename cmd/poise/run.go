@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
 	"github.com/poise-lb/poise/cmd/poise/internal/watch"
 	"github.com/poise-lb/poise/config"
@@ -32,8 +33,8 @@ func newRun(s streams) *cobra.Command {
 
 SIGHUP or a changed file applies the new configuration without dropping anything; a
 file with mistakes is logged and the last good configuration stays. SIGTERM and SIGINT
-stop accepting, let open exchanges end (timeouts.drain) and exit 0; a second one does
-not wait.`,
+begin a drain (timeouts.drain_delay), stop accepting, let open exchanges end
+(timeouts.drain) and exit 0; a second one breaks everything off and exits 1.`,
 		Example: `  poise run -c poise.yaml
   kill -HUP $(pidof poise)      # reload`,
 		RunE: func(*cobra.Command, []string) error { return f.run(s) },
@@ -54,9 +55,14 @@ func (f runFlags) run(s streams) error {
 	if err := setWorkers(f.workers); err != nil {
 		return usage(err)
 	}
-	known := watch.Read(f.file) // before it is loaded: what changes later is seen
-	file, err := readFile(f.file)
-	if err != nil {
+	var known watch.Content
+	var file *configfile.File
+	signalled, _, err := s.unlessSignalled(func() (err error) {
+		known = watch.Read(f.file) // before it is loaded: what changes later is seen
+		file, err = readFile(f.file)
+		return err
+	})
+	if signalled || err != nil {
 		return err
 	}
 	in, served, err := start(s, file.Config, engine)
@@ -66,11 +72,11 @@ func (f runFlags) run(s streams) error {
 	if !served {
 		return nil
 	}
-	in.ready(counted(len(in.config.Services), "service") + ", " + counted(len(in.config.Routes), "route"))
+	in.ready(counted(len(in.config().Services), "service") + ", " + counted(len(in.config().Routes), "route"))
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
-	defer watching.Wait()
+	defer within(breakTimeMax, watching.Wait)
 	defer cancel()
 	changed := make(chan struct{}, 1)
 	watching.Go(func() {
@@ -91,6 +97,9 @@ func (in *instance) reload(path, why string) {
 	if err == nil {
 		err = located(file, in.apply(file.Config))
 	}
+	if errors.Is(err, poise.ErrClosed) {
+		return // it is stopping
+	}
 	if err != nil {
 		// One record a mistake, so that each can be searched for.
 		for line := range strings.Lines(err.Error()) {
@@ -98,8 +107,8 @@ func (in *instance) reload(path, why string) {
 		}
 		return
 	}
-	in.log.Info("configuration applied", "reload", why, "services", len(in.config.Services),
-		"routes", len(in.config.Routes), "listen", in.server.URLs(in.config.Listen), "took", time.Since(began))
+	in.log.Info("configuration applied", "reload", why, "services", len(in.config().Services),
+		"routes", len(in.config().Routes), "listen", in.server.URLs(in.config().Listen), "took", time.Since(began))
 }
 
 // readFile reads a configuration file; every mistake in it is a usageError.

@@ -62,15 +62,19 @@ type Proxy interface {
 	TLSListener(net.Listener, config.TLS) (net.Listener, error)
 }
 
-// A Server holds the listeners of one process. Its methods are called by one goroutine.
+// A Server holds the listeners of one process. One goroutine at a time prepares a Change;
+// Stop may be called meanwhile.
 type Server struct {
 	proxy  Proxy
 	engine Engine
 	log    *slog.Logger
-	open   map[string]*listener // by the address in the configuration
-	old    []*stdServer         // retired ones that may have connections
 	failed chan error
 	tasks  sync.WaitGroup
+
+	mu      sync.Mutex           // held for some instructions: Prepare may hang, and Stop may not
+	open    map[string]*listener // by the address in the configuration; replaced, never modified
+	old     []*stdServer         // retired ones that may have connections
+	stopped bool
 }
 
 // New returns a Server that listens nowhere yet. The engine is a resolved one.
@@ -107,9 +111,10 @@ type Change struct {
 // fails, the error names the address and nothing has changed.
 func (s *Server) Prepare(c config.Config) (*Change, error) {
 	ch := &Change{server: s, next: map[string]*listener{}}
+	open := s.listeners()
 	for _, want := range c.Listen {
 		t := times{c.Timeouts.Head, c.Timeouts.Idle}
-		old := s.open[want.Address]
+		old := open[want.Address]
 		if old != nil && reflect.DeepEqual(old.listen.TLS, want.TLS) && (s.engine != Std || old.times == t) {
 			ch.next[want.Address] = old
 			continue
@@ -122,7 +127,7 @@ func (s *Server) Prepare(c config.Config) (*Change, error) {
 		ch.next[want.Address] = l
 		ch.started = append(ch.started, l)
 	}
-	for address, l := range s.open {
+	for address, l := range open {
 		if ch.next[address] != l {
 			ch.stopped = append(ch.stopped, l)
 		}
@@ -205,12 +210,18 @@ func (l *listener) close() {
 // Connections that are open there live on until their exchange ends.
 func (ch *Change) Commit() {
 	s := ch.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		ch.Cancel()
+		return
+	}
 	for _, l := range ch.started {
 		s.tasks.Go(func() { s.serve(l) })
 	}
 	for _, l := range ch.stopped {
 		l.ended.Store(true)
-		l.close()
+		go l.close() // the watch of its certificates may be at a disk that hangs
 		if l.std != nil {
 			l.std.retired.Store(true)
 			s.old = append(s.old, l.std)
@@ -240,26 +251,33 @@ func (s *Server) serve(l *listener) {
 	}
 }
 
+// listeners are those in use, by the address in the configuration.
+func (s *Server) listeners() map[string]*listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}
+
 // Stop stops accepting everywhere and waits, until ctx is done, for the connections that
-// net/http serves; those of the own codec end with the Proxy's Close, which is next.
+// net/http serves; those of the own codec end with the Proxy's Close, which is next. A
+// Change that is committed later serves nothing.
 func (s *Server) Stop(ctx context.Context) {
-	for _, l := range s.open {
+	s.mu.Lock()
+	open, all := s.open, s.old
+	s.open, s.old, s.stopped = map[string]*listener{}, nil, true
+	s.mu.Unlock()
+	var group sync.WaitGroup
+	for _, l := range open {
 		l.ended.Store(true)
-		l.close()
-	}
-	all := s.old
-	for _, l := range s.open {
+		group.Go(l.close)
 		if l.std != nil {
 			all = append(all, l.std)
 		}
 	}
-	var group sync.WaitGroup
 	for _, std := range all {
 		group.Go(func() { std.shut(ctx) })
 	}
 	group.Wait()
-	s.old = nil
-	clear(s.open)
 }
 
 // Wait returns when nothing of the Server runs any more: after Stop and the Proxy's Close.
@@ -268,8 +286,9 @@ func (s *Server) Wait() { s.tasks.Wait() }
 // URLs are the addresses that are served, in the order of listen, with the real ports.
 func (s *Server) URLs(listen []config.Listen) []string {
 	var urls []string
+	open := s.listeners()
 	for _, want := range listen {
-		if l := s.open[want.Address]; l != nil {
+		if l := open[want.Address]; l != nil {
 			scheme := "http://"
 			if want.TLS != nil {
 				scheme = "https://"

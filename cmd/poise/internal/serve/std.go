@@ -100,8 +100,16 @@ func (s *stdServer) reloaded(err error) {
 	}
 }
 
-// shut lets open exchanges end, until ctx is done.
+// idleGrace is how long idle connections are kept when a server is shut: a client that asks
+// meanwhile is answered, and learns that it was the last time. Shutdown closes them at once.
+const idleGrace = 200 * time.Millisecond
+
+// shut lets open exchanges end, until ctx is done. Its listener is closed already.
 func (s *stdServer) shut(ctx context.Context) {
+	s.retired.Store(true)
+	for end := time.Now().Add(idleGrace); s.open.Load() > 0 && time.Now().Before(end) && ctx.Err() == nil; {
+		time.Sleep(5 * time.Millisecond)
+	}
 	if s.http.Shutdown(ctx) != nil {
 		s.http.Close()
 	}
