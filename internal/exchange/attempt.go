@@ -20,6 +20,9 @@ func (x *Exchange) attempt(e *endpoint.Endpoint) (err *Error) {
 	x.response.Reset()
 	try := try{began: x.rt.Now(), log: x.log.Attempt(), fault: errPanic}
 	try.log.Scheme, try.log.Address, try.log.Start = e.ID().Scheme, e.ID().Address, try.began-x.began
+	if x.table.Sink != nil {
+		try.log.Zone = e.Spec().Zone
+	}
 	s.Begin(e, try.began)
 	defer func() { x.settle(e, &try) }() // also when something panics
 	try.fault = x.converse(e, &try)

@@ -84,6 +84,11 @@ func (a *Attempt) appendTo(b []byte) []byte {
 	b = append(b, "://"...)
 	b = appendEscaped(b, a.Address)
 	b = append(b, '"')
+	if a.Zone != "" {
+		b = append(b, `,"zone":"`...)
+		b = appendEscaped(b, a.Zone)
+		b = append(b, '"')
+	}
 	if a.Status != 0 {
 		b = append(b, `,"status":`...)
 		b = strconv.AppendInt(b, int64(a.Status), 10)

@@ -59,6 +59,7 @@ type Trace struct {
 type Attempt struct {
 	Scheme  string        // of the endpoint
 	Address string        // of the endpoint
+	Zone    string        // where its source says it is; "": it does not
 	Status  int           // of the endpoint's response head; 0: none came
 	Reason  string        // "": it went well; else as in docs/life-of-a-request.md, or ReasonStatus
 	Start   time.Duration // since the start of the exchange

@@ -33,6 +33,7 @@ type line struct {
 	Truncated bool      `json:"truncated"`
 	Attempts  []struct {
 		Endpoint string  `json:"endpoint"`
+		Zone     string  `json:"zone"`
 		Status   int     `json:"status"`
 		Reason   string  `json:"reason"`
 		Start    float64 `json:"start_ms"`
@@ -63,7 +64,7 @@ func sample() *Exchange {
 		Trace: Trace{Status: 200, BytesIn: 3, BytesOut: 1234},
 	}
 	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9001", Status: 503, Reason: ReasonStatus, Start: 90 * time.Microsecond, Time: time.Millisecond}
-	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9002", Status: 200, Start: 1100 * time.Microsecond, Time: 11 * time.Millisecond}
+	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9002", Zone: "eu-\"1\"", Status: 200, Start: 1100 * time.Microsecond, Time: 11 * time.Millisecond}
 	return x
 }
 
@@ -79,7 +80,7 @@ func TestLine(t *testing.T) {
 		`"path":"/api/v1/users/7","protocol":"HTTP/1.1","status":200,"bytes_in":3,"bytes_out":1234,"duration_ms":12.345,` +
 		`"route":3,"service":"users","attempts":[` +
 		`{"endpoint":"http://127.0.0.1:9001","status":503,"reason":"status 503","start_ms":0.090,"time_ms":1.000},` +
-		`{"endpoint":"http://127.0.0.1:9002","status":200,"reason":"","start_ms":1.100,"time_ms":11.000}]}` + "\n"
+		`{"endpoint":"http://127.0.0.1:9002","zone":"eu-\"1\"","status":200,"reason":"","start_ms":1.100,"time_ms":11.000}]}` + "\n"
 	if out.String() != want {
 		t.Errorf("got  %swant %s", out.String(), want)
 	}

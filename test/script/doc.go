@@ -32,7 +32,8 @@
 //	wait DURATION                                  real on sockets: short; a jump if virtual
 //	shortage begins | ends                         the proxy has no descriptors to connect; virtual only
 //	apply FILE [refused TEXT]                      another configuration
-//	drain DURATION / draining / drained            begin to close; it goes on; it has ended
+//	drain DURATION / draining / drained            begin to close; it goes on; it has ended:
+//	                                               timeouts.drain_delay is a part of DURATION
 //
 // # Behaviours of endpoints
 //

@@ -19,6 +19,7 @@ type socketProxy struct {
 	stage  *socketStage
 	served chan error
 	server *http.Server // nil: Serve has the listener
+	delay  time.Duration
 }
 
 func openServe(s *socketStage, cfg config.Config) (proxy, string, error) {
@@ -42,17 +43,22 @@ func openSocket(s *socketStage, cfg config.Config, serve func(*socketProxy, net.
 	if err != nil {
 		return nil, "", err
 	}
-	p := &socketProxy{Proxy: inner, stage: s, served: make(chan error, 1), server: server}
+	p := &socketProxy{Proxy: inner, stage: s, served: make(chan error, 1), server: server, delay: cfg.Timeouts.DrainDelay}
 	s.Go("proxy", func() { p.served <- serve(p, ln) })
 	return p, ln.Addr().String(), nil
 }
 
-// Close drains as a program that embeds the library would: first the server, then the
-// proxy.
+// Close drains as a program that embeds the library would: first it says so, for the time
+// of the delay, then it shuts the server and closes the proxy.
 func (p *socketProxy) Close(by time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), by-p.stage.Now())
 	defer cancel()
 	if p.server != nil {
+		p.Drain()
+		select {
+		case <-time.After(p.delay):
+		case <-ctx.Done():
+		}
 		if p.server.Shutdown(ctx) != nil {
 			p.server.Close()
 		}

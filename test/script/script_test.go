@@ -226,6 +226,8 @@ func (p virtualProxy) accept() {
 }
 
 func (p virtualProxy) Close(by time.Duration) error {
+	p.Drain()
+	p.world.Runtime().Sleep(p.world.Now() + p.Config().Timeouts.DrainDelay)
 	p.ears.Close()
 	p.world.Daemon("hurry", func() {
 		p.world.Runtime().Sleep(by)
