@@ -197,12 +197,21 @@ type Breaker struct {
 // Retry says when a failed attempt is repeated at another endpoint. What may be
 // repeated without harm is decided by the method and by what was sent.
 type Retry struct {
-	// Attempts is the number of attempts in all, the first included. 0 means 2; 1: no retry. At most 8.
-	Attempts int `yaml:"attempts" doc:"attempts in all, the first included; 1: no retry; at most 8" default:"2" min:"1" max:"8"`
+	// Attempts is how many attempts may reach an endpoint, the first included; at most 8. 1:
+	// no retry. 0 means two, and further ones, up to 8, only at endpoints whose latest
+	// attempt did not fail: a request finds the one endpoint that works, and a service of
+	// which nothing works is not asked eight times by each request. A failure to connect
+	// has reached no endpoint and does not count.
+	Attempts int `yaml:"attempts" doc:"attempts that reach an endpoint, the first included; 1: no retry; at most 8. Without it two, and more at endpoints whose latest attempt did not fail" max:"8"`
+	// SameAfter is the first pause before the same endpoint is tried again, where there is
+	// no other one: after a failure to connect, or when the connection broke and the request
+	// may be repeated. The pauses double; there are five at most, 1.55 s in all by default.
+	// 0 means 50 ms, negative: never.
+	SameAfter time.Duration `yaml:"same_after" doc:"first pause before the same endpoint is tried again because there is no other; five at most, each twice as long; negative: never" default:"50ms" min:"-1h"`
 	// On lists what is retried. Connect failures are safe for every method, the rest only
 	// for idempotent ones with a body that can be sent again. nil means the default; an
 	// empty list: nothing. See Conditions.
-	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, or a status" default:"connect,reset,502,503,504"`
+	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, or a status" default:"connect,reset,timeout,502,503,504"`
 }
 
 // Connections bounds the connections to each endpoint of a service.

@@ -222,7 +222,7 @@ func TestWithDefaultsKeepsNilAndCustom(t *testing.T) {
 		t.Error("a custom source or policy was copied or lost")
 	case a.Retry.On == nil || len(a.Retry.On) != 0:
 		t.Errorf("an empty list became %q", a.Retry.On)
-	case a.Retry.Attempts != 2 || a.PanicThreshold != 50:
+	case a.Retry.SameAfter != 50*time.Millisecond || a.PanicThreshold != 50:
 		t.Errorf("defaults are missing: %+v", a)
 	}
 }

@@ -35,7 +35,8 @@ type Endpoint struct {
 	counts   counts
 	weight   atomic.Int64
 	usable   atomic.Bool
-	_        [12]byte
+	failed   atomic.Bool // the latest attempt did
+	_        [8]byte
 
 	// Third line: for people.
 
@@ -110,6 +111,9 @@ func (e *Endpoint) End(o Outcome) {
 	if o.Failed {
 		e.counts.failures.Add(1)
 	}
+	if (o.Failed || o.Latency > 0) && e.failed.Load() != o.Failed { // nearly never
+		e.failed.Store(o.Failed)
+	}
 	e.latency.observe(o)
 }
 
@@ -128,6 +132,9 @@ func (e *Endpoint) Failing(now time.Duration) float32 {
 	_, failing := e.Estimate(now)
 	return failing
 }
+
+// Failed reports whether the latest attempt that says anything about the endpoint failed.
+func (e *Endpoint) Failed() bool { return e.failed.Load() }
 
 // Faultless reports whether Failing is 0 without a need to work it out: nearly always.
 func (e *Endpoint) Faultless() bool { return uint32(e.latency.word.Load()) == 0 }

@@ -268,7 +268,7 @@ func compileKey(at, expr string) (*affinity.Key, error) {
 
 func compileRetry(c config.Retry) (exchange.Retry, error) {
 	on, err := c.Conditions()
-	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout}
+	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout, SameAfter: max(c.SameAfter, 0)}
 	for _, s := range on.Statuses {
 		r.Statuses[s] = true
 	}

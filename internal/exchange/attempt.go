@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -15,7 +16,6 @@ import (
 // Begin and Settle.
 func (x *Exchange) attempt(e *endpoint.Endpoint) (err *Error) {
 	s := x.service
-	x.attempts++
 	x.choice.Tried.Add(e)
 	x.response.Reset()
 	try := try{began: x.rt.Now(), log: x.log.Attempt(), fault: errPanic}
@@ -26,6 +26,9 @@ func (x *Exchange) attempt(e *endpoint.Endpoint) (err *Error) {
 	s.Begin(e, try.began)
 	defer func() { x.settle(e, &try) }() // also when something panics
 	try.fault = x.converse(e, &try)
+	if err := try.fault; err == nil || err.Class != Connect && err.Class != Busy {
+		x.attempts++
+	}
 	return try.fault
 }
 
@@ -65,8 +68,8 @@ func (x *Exchange) speak(u *upstream.Conn, e *endpoint.Endpoint, t *try) (fault 
 
 	x.forward.host(&x.Request, x.route.Rules, e)
 	x.send(u)
-	if fault := x.await(u); fault != nil {
-		return fault
+	if fault := x.await(u, e, t); fault != nil {
+		return x.unsent(u, fault)
 	}
 	if challenged(&x.response) {
 		x.bind(u)
@@ -88,18 +91,29 @@ func (x *Exchange) speak(u *upstream.Conn, e *endpoint.Endpoint, t *try) (fault 
 // the content is sent anyway: many never answer it.
 const continueAfter = time.Second
 
-// await reads response heads until the final one, passing interim ones on.
-func (x *Exchange) await(u *upstream.Conn) *Error {
+// lookEvery is how often an attempt that waits for a response head looks up from that: at
+// the time of the request's content, and at what has become of the endpoint.
+const lookEvery = time.Second
+
+// await reads response heads until the final one, passing interim ones on. Most come before
+// the first look, and cost no reading of the clock.
+func (x *Exchange) await(u *upstream.Conn, e *endpoint.Endpoint, t *try) *Error {
+	look := t.began + lookEvery
 	for interims := 0; ; {
-		by := x.deadline
-		held := x.upload.state == held
-		if held {
-			by = min(by, x.rt.Now()+continueAfter)
+		waits := x.upload.state == held
+		if waits {
+			look = x.rt.Now() + continueAfter
 		}
-		err := u.ReadHead(&x.response, x.Request.Method, by)
+		err := u.ReadHead(&x.response, x.Request.Method, min(x.deadline, look))
 		switch {
-		case held && errors.Is(err, engine.ErrTimeout) && x.rt.Now() < x.deadline:
+		case errors.Is(err, engine.ErrTimeout) && waits && x.rt.Now() < x.deadline:
 			err = x.goOn(u)
+		case errors.Is(err, engine.ErrTimeout):
+			var fault *Error
+			if look, fault = x.lookUp(e, t, err); fault != nil {
+				return fault
+			}
+			err = nil
 		case err == nil && x.response.Status >= 200, err == nil && x.response.Status == 101:
 			return nil
 		case err == nil:
@@ -114,14 +128,75 @@ func (x *Exchange) await(u *upstream.Conn) *Error {
 	}
 }
 
-// blame prefers what the upload met over what reading met: when a client breaks off its
-// content, that is why the endpoint's stream failed.
+// lookUp decides whether an attempt goes on waiting for a response head, and until when it
+// looks up again. The limit of the head counts from the end of the request's content: while
+// that moves, each of its waits has a limit of its own.
+func (x *Exchange) lookUp(e *endpoint.Endpoint, t *try, timeout error) (look time.Duration, fault *Error) {
+	now := x.rt.Now()
+	look = now + lookEvery
+	sent, over := t.began, true
+	if x.upload.task != nil {
+		sent, over = x.upload.sentAt()
+	}
+	switch {
+	case now >= x.deadline:
+		return 0, x.blame(timeout)
+	case x.upload.fault.Load() != nil:
+		return 0, x.upload.fault.Load()
+	case !x.route.Whole && over:
+		limit := max(sent, t.began) + x.route.Timeout
+		if now >= limit {
+			return 0, x.blame(timeout)
+		}
+		look = min(look, limit)
+	}
+	if x.service.Ejected(e) && x.mayRepeat(errEjected) {
+		if next := x.another(errEjected); next != nil {
+			x.next = next
+			return 0, errEjected
+		}
+	}
+	return look, nil
+}
+
+// unsent is the fault of an attempt, made to be one of connecting if not a byte of the
+// request left the proxy: then nothing could have been done by it.
+func (x *Exchange) unsent(u *upstream.Conn, fault *Error) *Error {
+	if fault.Class != Reset || u.Wrote() || x.upload.lost {
+		return fault
+	}
+	f := *fault
+	f.Class = Connect
+	return &f
+}
+
+// blame says whose fault it is that reading from the endpoint failed, by what was waited
+// for. It prefers what the upload met: when a client breaks off its content, that is why
+// the endpoint's stream failed. And an endpoint that gives up on a request whose content
+// the client does not send has done nothing wrong.
 func (x *Exchange) blame(err error) *Error {
 	if f := x.upload.fault.Load(); f != nil {
 		return f
 	}
-	return endpointError(err)
+	fault := endpointError(err)
+	if fault.Side != ByEndpoint {
+		return fault
+	}
+	since, starved := x.upload.starved(x.rt.Now())
+	switch {
+	case !starved:
+		return fault
+	case since >= starvedAfter:
+		return errStarved
+	}
+	f := *fault // either of them may be at fault: none is blamed
+	f.Side = ByClient
+	return &f
 }
+
+// starvedAfter is how long an endpoint must have waited for content for its end of the
+// connection to be taken for giving up.
+const starvedAfter = 100 * time.Millisecond
 
 // interim passes a 1xx response on; 100 is for us as well.
 func (x *Exchange) interim(u *upstream.Conn) error {
@@ -157,8 +232,8 @@ func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
 	counts := true
 	if f := t.fault; f != nil {
 		t.log.Reason = f.Reason
-		o.Failed = f.Side == ByEndpoint
-		counts = f.Side == ByEndpoint
+		o.Failed = f.Side == ByEndpoint && !(t.headed != 0 && errors.Is(f.Err, io.ErrUnexpectedEOF))
+		counts = o.Failed
 	} else if failing(x.response.Status) {
 		t.log.Reason, o.Failed = record.ReasonStatus, true
 	}

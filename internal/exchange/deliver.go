@@ -1,9 +1,11 @@
 package exchange
 
 import (
+	"errors"
 	"io"
 	"time"
 
+	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/upstream"
 )
@@ -44,6 +46,9 @@ func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
 				}
 			}
 			data, err = u.Content(true, x.patience(stream))
+			if errors.Is(err, engine.ErrTimeout) && x.uploads() {
+				continue // the endpoint may be silent until it has read the request
+			}
 		}
 		if err == io.EOF {
 			if err := x.client.End(u.Trailers()); err != nil {
@@ -59,6 +64,17 @@ func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
 			return clientError(err)
 		}
 	}
+}
+
+// uploads reports whether the request's content is still being sent, in good order and in
+// time: its own waits are limited.
+func (x *Exchange) uploads() bool {
+	p := &x.upload
+	if p.task == nil || p.fault.Load() != nil || x.rt.Now() >= x.deadline {
+		return false
+	}
+	_, over := p.sentAt()
+	return !over
 }
 
 // spliceDown has content go past the relay. useless says that none does.

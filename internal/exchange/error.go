@@ -9,7 +9,8 @@ import (
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// A Side is whose fault something is.
+// A Side is whose fault something is. Only ByEndpoint counts against an endpoint: see
+// blame for who was waited for.
 type Side uint8
 
 // The sides of an exchange.
@@ -17,6 +18,9 @@ const (
 	ByClient Side = iota
 	ByEndpoint
 	BySelf
+	// ByResource: the answer of the endpoint cannot be used, which says nothing about what
+	// it would answer to another request.
+	ByResource
 )
 
 // A Class is what kind of failure an attempt met, as Retry.on names it.
@@ -30,6 +34,7 @@ const (
 	Timeout              // no response head in time
 	Status               // a response head with a status that is retried
 	Busy                 // the endpoint has no free connection; nothing was sent
+	Ejected              // the endpoint was ejected while its response head was waited for
 )
 
 // An Error is how an exchange failed: what to answer, whose fault it is and whether
@@ -55,8 +60,11 @@ func (e *Error) Unwrap() error { return e.Err }
 var (
 	errNoRoute = &Error{Status: 404, Reason: "no-route", Side: ByClient}
 	errMethod  = &Error{Status: 405, Reason: "method-not-allowed", Side: ByClient}
-	errUnasked = &Error{Status: 502, Reason: "unexpected-upgrade", Side: ByEndpoint}
-	errInterim = &Error{Status: 502, Reason: "too-many-interim-responses", Side: ByEndpoint}
+	errUnasked = &Error{Status: 502, Reason: "unexpected-upgrade", Side: ByResource}
+	errInterim = &Error{Status: 502, Reason: "too-many-interim-responses", Side: ByResource}
+	errEjected = &Error{Status: 504, Reason: "endpoint-ejected", Side: ByEndpoint, Class: Ejected}
+	// errStarved: the endpoint gave up waiting for content that the client did not send.
+	errStarved = &Error{Status: 408, Reason: "client-timeout", Side: ByClient, Class: Reset}
 	errPanic   = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
 )
 
@@ -85,7 +93,7 @@ func endpointError(err error) *Error {
 	case errors.Is(err, engine.ErrStopping):
 		return &Error{Status: 503, Reason: "stopping", Side: BySelf, Err: err}
 	case errors.As(err, &bad):
-		return &Error{Status: 502, Reason: bad.Reason, Side: ByEndpoint, Err: err}
+		return &Error{Status: 502, Reason: bad.Reason, Side: sideOf(bad), Err: err}
 	case engine.Exhausted(err):
 		return &Error{Status: 503, Reason: "exhausted", Side: BySelf, Class: Reset, Err: err}
 	case errors.Is(err, engine.ErrTimeout):
@@ -94,6 +102,16 @@ func endpointError(err error) *Error {
 		return &Error{Status: 502, Reason: "endpoint-closed", Side: ByEndpoint, Class: Reset, Err: err}
 	}
 	return &Error{Status: 502, Reason: "endpoint-reset", Side: ByEndpoint, Class: Reset, Err: err}
+}
+
+// sideOf is whose fault a response is that cannot be read: one resource's, unless it is no
+// HTTP at all.
+func sideOf(bad *h1.Error) Side {
+	switch bad.Reason {
+	case "bad-status-line", "bad-version", "version-not-supported":
+		return ByEndpoint
+	}
+	return ByResource
 }
 
 // clientError says what went wrong on the client's side.

@@ -117,6 +117,7 @@ var explanations = map[string]string{
 	"connect-failed":             "the endpoint could not be reached",
 	"connect-timeout":            "the endpoint could not be reached in time",
 	"endpoint-timeout":           "the endpoint did not answer in time",
+	"endpoint-ejected":           "the endpoint was taken out of rotation before it answered",
 	"endpoint-closed":            "the endpoint closed the connection without an answer",
 	"endpoint-reset":             "the connection to the endpoint broke",
 	"unexpected-upgrade":         "the endpoint switched protocols without being asked",

@@ -3,7 +3,18 @@ package exchange
 import (
 	"io"
 
+	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/policy"
+)
+
+const (
+	// attemptsSure is how many attempts are made by default, whatever is known of the
+	// endpoints; further ones only at endpoints that look well.
+	attemptsSure = 2
+	// pausesMax is how often an exchange pauses and tries the same endpoints again. The
+	// pauses double: 1.55 s in all by default.
+	pausesMax = 5
 )
 
 // again decides whether the exchange makes another attempt after err, and at which
@@ -11,34 +22,87 @@ import (
 // nothing; all else needs an idempotent method (RFC 9110 §9.2.2) and content that is
 // still at hand.
 func (x *Exchange) again(err *Error) bool {
-	if err.Class == Status {
-		return true // unwanted has chosen x.next
+	if err.Class == Status || err.Class == Ejected {
+		return true // x.next was chosen before the attempt was given up
 	}
 	if !x.mayRepeat(err) {
 		return false
 	}
-	x.next = x.pick()
+	if x.next = x.another(err); x.next == nil && x.pause(err) {
+		x.choice.Tried = policy.Tried{}
+		x.next = x.another(err)
+	}
 	return x.next != nil
 }
 
+// mayRepeat reports whether another attempt is allowed after err. Attempts that have
+// reached no endpoint have cost nothing, and are bounded by time only.
 func (x *Exchange) mayRepeat(err *Error) bool {
 	r := &x.service.Retry
-	if x.attempts >= r.Attempts || x.client.Sent() || x.rt.Now() >= x.deadline {
+	if x.client.Sent() || x.rt.Now() >= x.deadline {
 		return false
 	}
 	switch err.Class {
 	case Connect:
-		return r.Connect && !x.upload.begun
+		return r.Connect && !x.upload.lost && r.Attempts != 1
 	case Busy:
-		return !x.upload.begun
-	case Reset:
-		return r.Reset && x.repeatable()
+		return !x.upload.lost && r.Attempts != 1
+	}
+	if x.attempts+x.counted(err) >= r.most() || !x.repeatable() {
+		return false
+	}
+	switch err.Class {
+	case Reset, Ejected:
+		return r.Reset
 	case Timeout:
-		return r.Timeout && x.repeatable()
+		return r.Timeout
 	case Status:
-		return r.Statuses[err.Status] && x.repeatable()
+		return r.Statuses[err.Status]
 	}
 	return false
+}
+
+// counted is 1 while the attempt that failed with err is still under way and not counted.
+func (x *Exchange) counted(err *Error) int {
+	if err.Class == Status || err.Class == Ejected {
+		return 1
+	}
+	return 0
+}
+
+// most is how many attempts may reach an endpoint.
+func (r *Retry) most() int {
+	if r.Attempts <= 0 {
+		return policy.AttemptsMax
+	}
+	return min(r.Attempts, policy.AttemptsMax)
+}
+
+// another picks an endpoint that was not tried yet, one that answered its latest attempt
+// if there is one; nil: there is none, or none that deserves it. Where the configuration
+// does not say how many attempts there are, those after the second go to such endpoints
+// only: so a request finds the one that works, and a service of which nothing works is not
+// asked by each request as often as it has endpoints.
+func (x *Exchange) another(err *Error) *endpoint.Endpoint {
+	x.choice.Rand = x.rt.Rand()
+	x.choice.Now = x.rt.Now()
+	sure := x.service.Retry.Attempts > 0 || err.Class == Connect || err.Class == Busy
+	return x.service.PickAgain(&x.choice, !sure && x.attempts+x.counted(err) >= attemptsSure)
+}
+
+// pause waits before the same endpoints are tried again: where there is no other endpoint,
+// the only one may be restarting. It reports whether another attempt makes sense then.
+func (x *Exchange) pause(err *Error) bool {
+	r := &x.service.Retry
+	if r.SameAfter <= 0 || x.pauses >= pausesMax || err.Class != Connect && err.Class != Reset {
+		return false
+	}
+	until := x.rt.Now() + r.SameAfter<<x.pauses
+	if until >= x.deadline {
+		return false
+	}
+	x.pauses++
+	return x.rt.Sleep(until) == nil
 }
 
 // repeatable reports whether the request may be sent once more.
@@ -57,7 +121,7 @@ func (x *Exchange) unwanted() *Error {
 	if !x.mayRepeat(fault) {
 		return nil
 	}
-	next := x.pick()
+	next := x.another(fault)
 	if next == nil {
 		return nil
 	}
@@ -65,11 +129,11 @@ func (x *Exchange) unwanted() *Error {
 	return fault
 }
 
-// discard reads over a response that nobody wants, as far as it has arrived, so that its
+// discard reads over a response that is not wanted, as far as it has arrived, so that its
 // connection can be used again.
 func (x *Exchange) discard(u *upstream.Conn) (whole bool) {
 	for {
-		data, err := u.Content(false, x.deadline)
+		data, err := u.Content(false, 0)
 		if err == io.EOF {
 			return x.finishUpload(u)
 		}

@@ -5,6 +5,7 @@ package exchange
 
 import (
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -30,12 +31,13 @@ type Exchange struct {
 	service *Service
 
 	began    time.Duration
-	deadline time.Duration // of the route
+	deadline time.Duration // of the whole exchange, as its route says; never, if it says nothing
 
 	response message.Response
-	choice   policy.Attempt     // the question put to the service; knows who was tried
-	next     *endpoint.Endpoint // whom the next attempt goes to
-	attempts int
+	choice   policy.Attempt     // the question put to the service; knows which endpoints were tried
+	next     *endpoint.Endpoint // the next attempt goes there
+	attempts int                // of those that may have reached an endpoint
+	pauses   int                // before the same endpoints were tried again
 	upload   upload
 	forward  forward
 	asked    struct{ host, path []byte } // as they came; rules may change the request's
@@ -83,13 +85,17 @@ func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client Client
 
 func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client) {
 	x.rt, x.table, x.peer, x.client = rt, t, peer, client
-	x.route, x.service, x.next, x.attempts = nil, nil, nil, 0
+	x.route, x.service, x.next, x.attempts, x.pauses = nil, nil, nil, 0, 0
 	x.choice = policy.Attempt{}
 	x.upload.reset()
 	x.began = rt.Now()
 	x.log.Reset()
 	x.asked.host, x.asked.path = x.Request.Host, x.Request.Path
 }
+
+// never is the deadline of an exchange whose route has no timeout: each phase has a limit
+// of its own.
+const never = time.Duration(math.MaxInt64)
 
 // match finds the route and its service. Matching is on the normalised path; what is forwarded stays raw
 // unless the route rewrites it.
@@ -107,7 +113,10 @@ func (x *Exchange) match() *Error {
 		return x.unmatched(found)
 	}
 	x.route = &x.table.Routes[i]
-	x.deadline = x.began + x.route.Timeout
+	x.deadline = never
+	if x.route.Whole {
+		x.deadline = x.began + x.route.Timeout
+	}
 	return x.enter()
 }
 
@@ -135,6 +144,7 @@ func (x *Exchange) first() *endpoint.Endpoint {
 	if e := x.bound(); e != nil {
 		return e
 	}
+	x.choice.Seq = x.service.Seq() // one turn for the exchange: its retries take none
 	e := x.pick()
 	if e == nil && !x.service.Settled() {
 		x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))
@@ -145,11 +155,9 @@ func (x *Exchange) first() *endpoint.Endpoint {
 
 // pick asks the service for an endpoint that was not tried yet; nil: there is none.
 func (x *Exchange) pick() *endpoint.Endpoint {
-	s := x.service
 	x.choice.Rand = x.rt.Rand()
-	x.choice.Seq = s.Seq()
 	x.choice.Now = x.rt.Now()
-	return s.Pick(&x.choice)
+	return x.service.Pick(&x.choice)
 }
 
 // record hands the exchange to the access log and to the counters, and lets go of the

@@ -37,6 +37,13 @@ func (x *Exchange) splice(to, from any, least int64, by time.Duration) engine.Mo
 	if left < least || dst == nil {
 		return engine.Moved{}
 	}
+	if from == any(x.client) {
+		p := &x.upload
+		p.spliced.Store(&src)
+		p.waiting.Store(int64(x.rt.Now()))
+		defer p.spliced.Store(nil)
+		defer p.waiting.Store(0)
+	}
 	m := rt.Splice(dst, src, left, x.table.Stall, by)
 	if m.Taken > 0 || m.ReadErr != nil {
 		source.Taken(m.Taken, m.ReadErr)

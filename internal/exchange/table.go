@@ -51,11 +51,14 @@ type Service struct {
 
 // Retry says when another attempt is made.
 type Retry struct {
-	Attempts int // in all
+	Attempts int // in all; 0: two, and further ones at endpoints that look well
 	Connect  bool
 	Reset    bool
 	Timeout  bool
 	Statuses [600]bool // by status
+	// SameAfter is the first pause before the same endpoint is tried again because there is
+	// no other; the next ones double. 0: never.
+	SameAfter time.Duration
 }
 
 // A Peer is what is known of a client's connection.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/limits"
@@ -36,6 +37,30 @@ type upload struct {
 	ended    atomic.Bool // the forked task has sent everything
 	stopping atomic.Bool // the forked task is to end
 	fault    atomic.Pointer[Error]
+
+	over    atomic.Int64                  // when the forked task ended; 0: it sends
+	waiting atomic.Int64                  // since when it waits for the client; 0: it does not
+	spliced atomic.Pointer[engine.Stream] // what it splices from meanwhile, which waits by itself
+}
+
+// sentAt is when the content ended, or nothing more of it could be sent; over false: it is
+// still being sent.
+func (p *upload) sentAt() (at time.Duration, over bool) {
+	at = time.Duration(p.over.Load())
+	return at, at != 0
+}
+
+// starved reports whether the forked task waits for content that the client does not send,
+// and for how long already at the least.
+func (p *upload) starved(now time.Duration) (since time.Duration, yes bool) {
+	at := time.Duration(p.waiting.Load())
+	if p.task == nil || p.over.Load() != 0 || at == 0 {
+		return 0, false
+	}
+	if from := p.spliced.Load(); from != nil && !(*from).Quiet() {
+		return 0, false
+	}
+	return now - at, true
 }
 
 func (p *upload) reset() {
@@ -44,6 +69,7 @@ func (p *upload) reset() {
 	p.ended.Store(false)
 	p.stopping.Store(false)
 	p.fault.Store(nil)
+	p.over.Store(0)
 }
 
 // send sends the head and what has arrived of the content. Its errors are not the
@@ -101,7 +127,11 @@ func (x *Exchange) startUpload(u *upstream.Conn) {
 	p := &x.upload
 	p.state = running
 	p.ended.Store(false)
-	p.task = x.rt.Fork(func() { x.runUpload(u) })
+	p.over.Store(0)
+	p.task = x.rt.Fork(func() {
+		defer func() { p.over.Store(int64(x.rt.Now())) }()
+		x.runUpload(u)
+	})
 }
 
 // runUpload is the forked task. It ends at the end of the content, when the client fails,
@@ -116,7 +146,9 @@ func (x *Exchange) runUpload(u *upstream.Conn) {
 				return
 			}
 		}
+		p.waiting.Store(int64(x.rt.Now()))
 		data, err := x.client.Content(true)
+		p.waiting.Store(0)
 		switch {
 		case err == io.EOF:
 			p.err = u.End(x.client.Trailers())

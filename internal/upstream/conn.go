@@ -70,6 +70,7 @@ func (c *Conn) idleUntil(t *target) time.Duration {
 func (c *Conn) reuse(t *target) {
 	c.configure(t)
 	c.reused, c.received, c.persist, c.finished = true, false, false, false
+	c.out.Wrote = false
 }
 
 // Reused reports whether the connection has carried an exchange before this one.
@@ -77,6 +78,10 @@ func (c *Conn) Reused() bool { return c.reused }
 
 // Received reports whether any byte of the response has arrived.
 func (c *Conn) Received() bool { return c.received }
+
+// Wrote reports whether bytes of a request have left the proxy on this connection, or may
+// have. It is asked when writing is over.
+func (c *Conn) Wrote() bool { return c.out.Wrote }
 
 // Persists reports whether the endpoint lets the connection persist; known after the
 // final response head.

@@ -209,6 +209,7 @@ type Writer struct {
 	Stream engine.Stream
 	Out    []byte // gathered; append to it between Room and Flush
 	home   *[]byte
+	Wrote  bool // the stream has taken bytes
 }
 
 // Room makes sure that Out has an array to append to.
@@ -234,7 +235,15 @@ func (w *Writer) Write(p []byte) error {
 		w.Out = append(w.Out, p...)
 		return nil
 	}
-	_, err := w.Stream.Write(p)
+	return w.write(p)
+}
+
+// write writes and notes whether anything was taken.
+func (w *Writer) write(p []byte) error {
+	n, err := w.Stream.Write(p)
+	if n > 0 || err == nil {
+		w.Wrote = true
+	}
 	return err
 }
 
@@ -256,7 +265,7 @@ func (w *Writer) Flush() error {
 		w.Drop()
 		return nil
 	}
-	_, err := w.Stream.Write(w.Out)
+	err := w.write(w.Out)
 	w.Drop()
 	return err
 }

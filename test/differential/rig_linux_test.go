@@ -77,6 +77,7 @@ func newSide(engine string) (*side, error) {
 	}
 	s.proxy, err = poise.New(poise.Config{
 		Services: map[string]poise.Service{"all": {
+			Retry:       poise.Retry{SameAfter: -1}, // when an attempt is made again is no difference between engines
 			Endpoints:   []poise.Endpoint{{URL: fmt.Sprintf("http://127.0.0.1:%d", s.endpoint.port)}},
 			Breaker:     poise.Breaker{Off: true},
 			Connections: poise.Connections{ConnectTimeout: 10 * time.Second},
