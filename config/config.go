@@ -166,7 +166,8 @@ type Policy struct {
 	Algorithm   string  `yaml:"algorithm" doc:"consistent_hash: how keys find endpoints" enum:"ring,maglev,rendezvous" default:"ring"`
 	Key         string  `yaml:"key" doc:"consistent_hash: what is hashed, with fallbacks" default:"client_ip" example:"header(X-User-Id) | cookie(sid) | query(user_id) | path | path_segment(2) | client_ip"`
 	BoundedLoad float64 `yaml:"bounded_load" doc:"consistent_hash: no endpoint above this multiple of the mean load; 0: unbounded" min:"1" max:"1000" example:"1.25"`
-	// Custom is any other policy; Type and the rest are ignored. Go only.
+	// Custom is any other policy; Type and the rest are ignored. Go only. It is never compared
+	// or copied: every Apply builds its picker anew, from the one before.
 	Custom policy.Policy `yaml:"-"`
 }
 

@@ -19,7 +19,11 @@ type Source struct {
 	// Merge is the union of several sources, as during a migration from one registry to
 	// another. An endpoint that several parts name is that of the first.
 	Merge []SourcePart `yaml:"merge" doc:"several sources at once: their union"`
-	// Custom is any other source. Go only.
+	// Custom is any other source. Go only. Apply lets it run on if the new configuration has
+	// the same value by ==: best is a pointer that is kept. Nothing looks inside the value,
+	// which may be in use: one that == cannot compare (a struct with a map or a function in
+	// it) counts as another source at every Apply, unless it is a map or a slice itself and
+	// the same memory. discovery.Static lists are compared by content.
 	Custom discovery.Source `yaml:"-"`
 }
 

@@ -135,10 +135,6 @@ func (v *validator) discover(discover map[string]Discover) {
 		at := Key(path, "source")
 		v.source(at, s.Source, false)
 		v.balancing(path, &s)
-		if d.Source.Custom != nil {
-			v.add(at, "", "", "a custom source is that of one service")
-			continue
-		}
 		sources := map[string]Source{at: d.Source}
 		if d.Source.Merge != nil {
 			delete(sources, at)
@@ -147,7 +143,12 @@ func (v *validator) discover(discover map[string]Discover) {
 			}
 		}
 		for _, at := range slices.Sorted(maps.Keys(sources)) {
-			if one := sources[at]; !reflect.ValueOf(one).IsZero() && reflect.DeepEqual(one, one.named("")) {
+			one := sources[at]
+			if one.Custom != nil { // nothing looks inside an embedder's value
+				v.add(at, "", "", "a custom source is that of one service")
+				continue
+			}
+			if !reflect.ValueOf(one).IsZero() && reflect.DeepEqual(one, one.named("")) {
 				v.add(at, "", "", "says the same for every service: write {service} where its name belongs")
 			}
 		}

@@ -103,7 +103,7 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 	for _, pool := range r.all() {
 		pool.Configure(sp.connections)
 	}
-	same := r.folder == sp.snapshots && reflect.DeepEqual(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
+	same := r.folder == sp.snapshots && sameSource(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
 	r.config = sp.config
 	if !same {
 		r.halt()
