@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -474,4 +475,62 @@ func TestDrainOverHTTP2(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCloseUnderSteadyHTTP2: connections of the Proxy's own end by GOAWAY. What was sent
+// before a client learnt of it is answered by the endpoint, not by a refusal.
+func TestCloseUnderSteadyHTTP2(t *testing.T) {
+	p, err := poise.New(toAll(named(t, "a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	terms := selfSigned(t, t.TempDir(), 1)
+	go func() { served <- p.ServeTLS(l, terms) }()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	var asking sync.WaitGroup
+	var answered atomic.Int64
+	for range 8 {
+		asking.Go(func() {
+			for {
+				connected := false
+				ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+					GetConn: func(string) { connected = false }, // again, if the server has said that it did not process it
+					GotConn: func(httptrace.GotConnInfo) { connected = true },
+				})
+				q, _ := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+l.Addr().String()+"/", strings.NewReader("x"))
+				r, err := client.Do(q)
+				if err != nil {
+					if connected { // else nothing was sent, and it knows that it is to go elsewhere
+						t.Errorf("after %d requests: %v", answered.Load(), err)
+					}
+					return
+				}
+				io.Copy(io.Discard, r.Body)
+				r.Body.Close()
+				if r.StatusCode != 200 || r.ProtoMajor != 2 {
+					t.Errorf("%v %v", r.Proto, r.Status)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	inTime(t, "traffic", func() {
+		for answered.Load() < 50 {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	inTime(t, "Close", func() {
+		if err := p.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	asking.Wait()
+	<-served
 }

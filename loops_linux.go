@@ -84,8 +84,8 @@ func (ls *loops) close() {
 		return
 	}
 	ls.start.Lock()
-	defer ls.start.Unlock()
 	ls.failed = true
+	ls.start.Unlock() // a task may keep its loop
 	if e := ls.running.Load(); e != nil {
 		e.Close()
 	}

@@ -373,3 +373,51 @@ func TestResolve(t *testing.T) {
 		t.Error("an unknown engine was taken")
 	}
 }
+
+// stuckTLS is a Proxy whose certificates are on a disk that does not answer.
+type stuckTLS struct {
+	*echo
+	asked, release chan struct{}
+}
+
+func (s stuckTLS) TLSListener(l net.Listener, _ config.TLS) (net.Listener, error) {
+	close(s.asked)
+	<-s.release
+	return l, nil
+}
+
+// TestStopWhilePrepareHangs: Stop does not wait for it, and what it prepared serves nothing.
+func TestStopWhilePrepareHangs(t *testing.T) {
+	p := stuckTLS{&echo{}, make(chan struct{}), make(chan struct{})}
+	defer p.close()
+	s := New(p, "goroutine", slog.New(slog.DiscardHandler))
+	plain := config.Config{Listen: []config.Listen{{Address: "127.0.0.1:0"}}}
+	ch, err := s.Prepare(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch.Commit()
+	reloaded := make(chan error, 1)
+	go func() {
+		ch, err := s.Prepare(config.Config{Listen: []config.Listen{{Address: "127.0.0.1:0", TLS: &config.TLS{}}}})
+		if err == nil {
+			ch.Commit()
+		}
+		reloaded <- err
+	}()
+	<-p.asked
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s.Stop(ctx)
+	if ctx.Err() != nil {
+		t.Error("Stop waited")
+	}
+	close(p.release)
+	if err := <-reloaded; err != nil {
+		t.Error(err)
+	}
+	if urls := s.URLs(plain.Listen); len(urls) != 0 {
+		t.Errorf("serves %v after Stop", urls)
+	}
+	s.Wait()
+}
