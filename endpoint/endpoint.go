@@ -53,8 +53,13 @@ type counts struct {
 // An Outcome tells End how an attempt went.
 type Outcome struct {
 	Now     time.Duration // instant of the end, on the clock given to Begin
+	Began   time.Duration // instant given to Begin; 0: not known
 	Latency time.Duration // from sending the request to the response head; 0: no response came
 	Failed  bool          // the endpoint was at fault (client aborts are not)
+
+	// Unreached, of a failed attempt: no connection came about. Refused, besides: because
+	// nothing listens there, which is known at once.
+	Unreached, Refused bool
 }
 
 // New makes an endpoint without load, not usable until its owner says so.

@@ -23,6 +23,7 @@ type past struct {
 	passes  int   // passed probes since anything else spoke: a failed probe or attempt, another check, an ejection
 	fails   int   // failed probes in a row
 	last    Event // the latest probe, CheckChanged if there was none
+	deaf    bool  // the latest probe or attempt that could tell got no connection
 	removed bool
 	emptied bool
 }
@@ -37,6 +38,9 @@ type node struct {
 func (n node) later(d time.Duration) node {
 	if n.m.until > 0 {
 		n.m.until = max(n.m.until-d, now-step)
+	}
+	if n.m.proof > 0 {
+		n.m.proof = max(n.m.proof-d, now-step)
 	}
 	return n
 }
@@ -63,7 +67,25 @@ func (p past) remember(c *Config, in Input, from, to *Machine) past {
 	if to.state == Ejected && from.state != Ejected {
 		p.passes = 0
 	}
+	p.deaf = p.hears(in, from, to)
 	return p
+}
+
+// hears says whether the endpoint could not be connected to, as far as in lets know.
+func (p past) hears(in Input, from, to *Machine) (deaf bool) {
+	trial := from.state == HalfOpen && from.trials > 0
+	switch {
+	case in.Event == ProbeRefused:
+		return true
+	case in.Event == ProbeFailed && in.Silent:
+		return p.deaf
+	case in.Event == AttemptFailed && (from.state == Healthy || from.state == Ejected || trial && !in.Stranger):
+		return in.Unreached
+	case in.Event == AttemptSucceeded && (from.state == Healthy || trial || from.state == Ejected && in.Began >= from.proof),
+		in.Event <= ProbeFailed, in.Event == CheckChanged, in.Event == CheckGone, to.state == Healthy && from.state != Healthy:
+		return false
+	}
+	return p.deaf
 }
 
 // inputs are all that can happen, with everything the machine may be told about it.
@@ -74,8 +96,8 @@ func inputs() []Input {
 		all = append(all, in)
 		switch e {
 		case AttemptFailed:
-			for bits := range 8 {
-				in := Input{Event: e, Now: now, Spare: bits&1 != 0, Stranger: bits&2 != 0}
+			for bits := range 16 {
+				in := Input{Event: e, Now: now, Spare: bits&1 != 0, Stranger: bits&2 != 0, Unreached: bits&8 != 0}
 				if bits&4 != 0 {
 					in.Requests, in.Failures = 100, 60
 				}
@@ -83,6 +105,12 @@ func inputs() []Input {
 			}
 		case AttemptAbandoned:
 			in.Stranger = true
+			all = append(all, in)
+		case AttemptSucceeded:
+			in.Began = now
+			all = append(all, in)
+		case ProbeFailed:
+			in.Silent = true
 			all = append(all, in)
 		}
 	}
@@ -187,8 +215,14 @@ func sound(n node, c *Config) error {
 		return fmt.Errorf("a deadline without an ejection by the breaker, or the other way round")
 	case m.until > now+16*c.Breaker.OpenFor:
 		return fmt.Errorf("ejected for longer than 16 × open_for")
-	case m.state != HalfOpen && (m.trials != 0 || m.won != 0):
+	case (m.proof != 0) != (m.until != 0) || m.proof > m.until && m.proof > now+ProofAfter:
+		return fmt.Errorf("an ejection by the breaker that attempts cannot end, or the other way round")
+	case m.state != HalfOpen && m.trials != 0 || m.state != HalfOpen && m.cause != Attempts && m.won != 0:
 		return fmt.Errorf("trials outside half-open")
+	case m.convicted && m.cause != Probes:
+		return fmt.Errorf("convicted, and not ejected by probes")
+	case m.kept && m.state != Healthy:
+		return fmt.Errorf("kept in use, and not healthy")
 	case m.trials < 0 || int(m.trials) > c.Breaker.Trials || int(m.won) >= c.Breaker.Trials && m.won > 0:
 		return fmt.Errorf("%d trials, %d won", m.trials, m.won)
 	case m.passes > 0 && m.fails > 0:
@@ -201,14 +235,14 @@ func sound(n node, c *Config) error {
 		return fmt.Errorf("gone and back")
 	case n.p.removed:
 		return nil
-	case n.p.passes >= c.HealthyAfter && (m.state != Healthy || m.faults != 0 || m.row != 0):
+	case n.p.passes >= c.HealthyAfter && (m.state != Healthy || m.faults != 0 || m.row != 0 || m.kept):
 		return fmt.Errorf("healthy_after probes passed, and the breaker still remembers something")
 	case n.p.fails >= c.UnhealthyAfter && m.cause != Probes:
 		return fmt.Errorf("unhealthy_after probes failed, and it is not ejected by probes")
-	case m.Doubtful() && n.p.last == ProbeRefused:
-		return fmt.Errorf("a doubt about a refused connection")
-	case m.state == Ejected && !m.Doubtful() && n.p.last != ProbeRefused:
-		return fmt.Errorf("no doubt without a refused connection")
+	case m.Unreached() != n.p.deaf && m.state != Probing:
+		return fmt.Errorf("whether connections come about is not what was heard last")
+	case m.Doubtful() == (m.state != Ejected || n.p.deaf):
+		return fmt.Errorf("a doubt where no connection comes about, or none where one does")
 	}
 	return untold(m, c)
 }
@@ -220,13 +254,19 @@ func untold(m Machine, c *Config) error {
 		n.Apply(c, in)
 		return n == m
 	}
-	if m.Calm() && !same(Input{Event: AttemptSucceeded, Now: now}) {
+	if m.Calm() && !(same(Input{Event: AttemptSucceeded, Now: now}) && same(Input{Event: AttemptSucceeded, Now: now, Began: now})) {
 		return fmt.Errorf("calm, and a success changes it")
 	}
 	if m.state == Healthy && !same(Input{Event: AttemptAbandoned, Now: now}) {
 		return fmt.Errorf("healthy, and an abandoned attempt changes it")
 	}
 	if m.state == Healthy || m.state == HalfOpen {
+		return nil
+	}
+	if m.state == Ejected {
+		if !same(Input{Event: AttemptAbandoned, Now: now}) {
+			return fmt.Errorf("ejected, and an abandoned attempt changes it")
+		}
 		return nil
 	}
 	for _, in := range inputs() {
@@ -256,6 +296,15 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 	case b.state == HalfOpen && a.state != HalfOpen && (in.Event != TimePassed || a.until > now ||
 		from.p.last == ProbeFailed || from.p.last == ProbeRefused):
 		return fmt.Errorf("half-open before its time")
+	case a.cause == Attempts && b.state == Healthy && in.Event == AttemptSucceeded && in.Began < a.proof:
+		return fmt.Errorf("brought back by an attempt that began before it was ejected")
+	case a.cause == Attempts && b.state != Healthy && in.Event == AttemptSucceeded && in.Began >= a.proof && int(a.won)+1 >= c.Breaker.Trials:
+		return fmt.Errorf("as many last resorts succeeded as the breaker wants, and it stays out")
+	case a.cause == Probes && in.Event == AttemptFailed && !b.convicted,
+		a.cause == Probes && in.Event == AttemptSucceeded && in.Began >= a.proof && b.convicted:
+		return fmt.Errorf("what attempts say of an endpoint that probes ejected is not heard")
+	case a.state == Ejected && in.Event == AttemptFailed && (b.state != a.state || b.until != a.until || b.row != a.row):
+		return fmt.Errorf("an ejected endpoint fails, and its ejection changes")
 	case a.Usable(c) && !b.Usable(c) && in.Event == AttemptFailed && !in.Spare:
 		return fmt.Errorf("the last one was ejected")
 	case a.state != b.state && (in.Event == AttemptAbandoned || in.Event == CheckChanged || in.Event == Emptied && a.state != Draining):
@@ -269,12 +318,29 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 	case b.cause == Attempts && a.cause != Attempts && b.until != now+c.Breaker.OpenFor<<a.row:
 		return fmt.Errorf("ejected until %v at row %d", b.until, a.row)
 	}
+	if err := keeps(a, b, in, c); err != nil {
+		return err
+	}
 	// The window goes when what it held was judged, or is made up for, and only then.
 	forget := b.state == Healthy && a.state != Healthy ||
 		b.cause == Attempts && a.cause != Attempts ||
 		b.state == Healthy && in.Event == ProbePassed && to.p.passes >= c.HealthyAfter
 	if change.Forget != forget {
 		return fmt.Errorf("forget %v, want %v", change.Forget, forget)
+	}
+	return nil
+}
+
+// keeps checks that an endpoint is said to be kept exactly when it fails as often as would
+// eject it, were there another one.
+func keeps(a, b Machine, in Input, c *Config) error {
+	if in.Event != AttemptFailed || in.Spare || a.state != Healthy {
+		return nil
+	}
+	spared := a
+	in.Spare = true
+	if spared.Apply(c, in); (spared.state == Ejected) != b.kept && !a.kept {
+		return fmt.Errorf("kept %v, and with a spare one it would be %v", b.kept, spared.state)
 	}
 	return nil
 }

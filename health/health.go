@@ -26,7 +26,16 @@
 //   - healthy_after passed probes since the last failed attempt, or since the ejection,
 //     clear all that the breaker remembers: the ejection, the failures, the doubling.
 //   - The breaker never takes the last healthy endpoint of a service ([Input.Spare]), and
-//     lets go of a half-open one whose trial failed when there is no other.
+//     lets go of a half-open one whose trial failed when there is no other. Such an endpoint
+//     is kept though it fails ([Machine.Kept]): it is no proof that the service works.
+//   - What the breaker ejected may be tried before its time, as a last resort. An attempt
+//     that began at least [ProofAfter] after the ejection and succeeded counts as a trial then:
+//     as many as the breaker wants bring the endpoint back. A failure changes nothing but
+//     the count of successes. What probes ejected no attempt brings back.
+//   - If attempts at an endpoint fail, too, that its probes ejected, it is not the check that
+//     is wrong ([Machine.Convicted]).
+//   - The latest word on whether connections to an endpoint come about at all is kept
+//     ([Machine.Unreached]), whoever said it, a probe or an attempt.
 //   - Draining and gone are one-way: nothing but the end of its attempts moves a draining
 //     endpoint, and nothing moves a gone one.
 //

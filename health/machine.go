@@ -9,7 +9,7 @@ const (
 	ProbePassed      Event = iota
 	ProbeFailed            // for whatever reason but the next
 	ProbeRefused           // nothing listens there: a failed probe that leaves no doubt
-	AttemptSucceeded       // the endpoint did its part
+	AttemptSucceeded       // the endpoint did its part; Began counts while it is ejected
 	AttemptFailed          // the endpoint was at fault
 	AttemptAbandoned       // neither: the client went away, or the proxy stopped
 	TimePassed             // the clock went on; at Deadline or any time later
@@ -25,6 +25,14 @@ const (
 type Input struct {
 	Event Event
 	Now   time.Duration // the present instant
+
+	// Began, for AttemptSucceeded: when the attempt began; zero: at an unknown time, long ago.
+	Began time.Duration
+	// Unreached, for AttemptFailed: no connection came about. ProbeRefused says so by itself.
+	Unreached bool
+	// Silent, for ProbeFailed: nothing came in time, so that it is not known whether a
+	// connection came about. What was known of that stays.
+	Silent bool
 
 	// For AttemptFailed.
 	Spare    bool  // another endpoint of the service is healthy: this one may be ejected
@@ -52,17 +60,21 @@ func (c Change) Moved() bool { return c.From != c.To || c.Cause != None }
 // A Machine is the state of one endpoint. It is a small value: comparable, free to copy;
 // the zero value is an endpoint without a verdict. One goroutine at a time may use it.
 type Machine struct {
-	state   State
-	cause   Cause
-	unsure  bool          // the next verdict decides at once: the check is another one
-	refused bool          // the latest probe found nothing listening
-	passes  int32         // passed probes in a row, since the last failed attempt; at most HealthyAfter
-	fails   int32         // failed probes in a row; at most UnhealthyAfter
-	faults  int32         // failed attempts in a row; at most ConsecutiveFailures
-	trials  int32         // trials under way
-	won     int32         // trials that succeeded since it is half-open
-	row     int32         // ejections by the breaker in a row; at most doublingsMax
-	until   time.Duration // end of an ejection by the breaker
+	state  State
+	cause  Cause
+	unsure bool // the next verdict decides at once: the check is another one
+	// unreached: the latest probe or attempt got no connection.
+	unreached bool
+	kept      bool          // healthy only because there is no other: it would have been ejected
+	convicted bool          // ejected by probes, and the latest attempt failed too
+	passes    int32         // passed probes in a row, since the last failed attempt; at most HealthyAfter
+	fails     int32         // failed probes in a row; at most UnhealthyAfter
+	faults    int32         // failed attempts in a row; at most ConsecutiveFailures
+	trials    int32         // trials under way
+	won       int32         // trials that succeeded since it is half-open, or ejected by the breaker
+	row       int32         // ejections by the breaker in a row; at most doublingsMax
+	until     time.Duration // end of an ejection by the breaker
+	proof     time.Duration // attempts that begin from then on may end an ejection by the breaker
 }
 
 // New is the machine of an endpoint that was just named by its source.
@@ -114,13 +126,33 @@ func (m *Machine) Trial(c *Config) bool {
 // Trials is the number of trials under way.
 func (m *Machine) Trials() int { return int(m.trials) }
 
-// Calm reports whether a successful attempt would change nothing, so that it need not be
-// told.
-func (m *Machine) Calm() bool { return m.state == Healthy && m.faults == 0 }
+// Calm reports whether a successful attempt would change nothing, so that the machine need
+// not hear of it. It may be true of a healthy endpoint, and of one that its probes ejected.
+func (m *Machine) Calm() bool {
+	switch m.state {
+	case Healthy:
+		return m.faults == 0 && !m.kept && !m.unreached
+	case Ejected:
+		return m.cause == Probes && !m.unreached && !m.convicted
+	}
+	return false
+}
+
+// Kept reports whether the endpoint is healthy only because the service has no other: it
+// fails often enough to be ejected.
+func (m *Machine) Kept() bool { return m.kept }
+
+// Unreached reports whether the latest probe or attempt got no connection.
+func (m *Machine) Unreached() bool { return m.unreached }
+
+// Convicted reports whether attempts at an endpoint that its probes ejected fail as well: it
+// is not the check that is wrong.
+func (m *Machine) Convicted() bool { return m.convicted }
 
 // Doubtful reports whether the endpoint is ejected and yet could work: a failed probe may
-// be the check's fault, a refused connection leaves no hope. Panic mode uses the doubtful.
-func (m *Machine) Doubtful() bool { return m.state == Ejected && !m.refused }
+// be the check's fault, and a failed attempt one of too much load. Where no connection comes
+// about there is no doubt. Panic mode uses the doubtful.
+func (m *Machine) Doubtful() bool { return m.state == Ejected && !m.unreached }
 
 // Failing reports whether the latest probe failed; false if there was none.
 func (m *Machine) Failing() bool { return m.fails > 0 }

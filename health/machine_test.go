@@ -198,6 +198,86 @@ func TestRefusedLeavesNoDoubt(t *testing.T) {
 	}
 }
 
+// at puts one input to the machine.
+func (w *walker) at(in Input) *walker {
+	in.Now = w.now
+	w.m.Apply(&w.c, in)
+	return w
+}
+
+func TestALastResortBringsBackWhatTheBreakerEjected(t *testing.T) {
+	c := Config{Breaker: Breaker{ConsecutiveFailures: 1, Trials: 2}}
+	w := walk(t, c).do(AttemptFailed).is(Ejected, Attempts)
+	ejected := w.now
+	w.now += ProofAfter
+	// What began before, or just after the ejection, proves nothing.
+	w.do(AttemptSucceeded).at(Input{Event: AttemptSucceeded, Began: ejected}).is(Ejected, Attempts)
+	w.at(Input{Event: AttemptSucceeded, Began: w.now}).is(Ejected, Attempts)
+	w.do(AttemptFailed).at(Input{Event: AttemptSucceeded, Began: w.now}).is(Ejected, Attempts) // in a row
+	w.at(Input{Event: AttemptSucceeded, Began: w.now}).is(Healthy, None)
+	// Failures of a last resort make nothing longer.
+	w.do(AttemptFailed)
+	until := w.m.Deadline()
+	w.now += ProofAfter
+	if w.do(AttemptFailed, AttemptFailed); w.m.Deadline() != until {
+		t.Errorf("ejected until %v, was %v", w.m.Deadline(), until)
+	}
+	// Probes are not overruled.
+	w = walk(t, Config{Probed: true}).do(ProbeFailed)
+	w.now += time.Hour
+	w.at(Input{Event: AttemptSucceeded, Began: w.now}).is(Ejected, Probes)
+}
+
+func TestAttemptsSayWhetherConnectionsComeAbout(t *testing.T) {
+	w := walk(t, Config{Breaker: Breaker{ConsecutiveFailures: 2}})
+	w.do(AttemptFailed).at(Input{Event: AttemptFailed, Spare: true, Unreached: true}).is(Ejected, Attempts)
+	if w.m.Doubtful() {
+		t.Error("doubtful although no connection came about")
+	}
+	if w.do(AttemptFailed); !w.m.Doubtful() {
+		t.Error("no doubt although a connection came about")
+	}
+	// Silence says neither.
+	w = walk(t, Config{Probed: true}).do(ProbeRefused).at(Input{Event: ProbeFailed, Silent: true})
+	if w.m.Doubtful() {
+		t.Error("doubtful because a probe got no answer, after one that was refused")
+	}
+}
+
+func TestKept(t *testing.T) {
+	w := walk(t, Config{Breaker: Breaker{ConsecutiveFailures: 2}}).alone(AttemptFailed)
+	if w.m.Kept() {
+		t.Error("kept after one failure of two")
+	}
+	if w.alone(AttemptFailed).is(Healthy, None); !w.m.Kept() || w.m.Calm() {
+		t.Error("not kept, or calm")
+	}
+	if w.do(AttemptSucceeded); w.m.Kept() || !w.m.Calm() {
+		t.Error("kept after a success, or not calm")
+	}
+	w.do(AttemptFailed, AttemptFailed).is(Ejected, Attempts).after(10 * time.Second).trial(true)
+	if w.alone(AttemptFailed).is(Healthy, None); !w.m.Kept() {
+		t.Error("not kept after a failed trial without another endpoint")
+	}
+}
+
+func TestConvicted(t *testing.T) {
+	w := walk(t, Config{Probed: true}).do(ProbePassed, ProbeFailed, ProbeFailed, ProbeFailed).is(Ejected, Probes)
+	if w.m.Convicted() {
+		t.Error("convicted although no attempt failed")
+	}
+	if w.do(AttemptFailed); !w.m.Convicted() {
+		t.Error("not convicted although an attempt failed, too")
+	}
+	if w.at(Input{Event: AttemptSucceeded, Began: w.now}); w.m.Convicted() {
+		t.Error("convicted although the latest attempt succeeded")
+	}
+	w = walk(t, Config{Probed: true}).do(ProbePassed, AttemptFailed, ProbeFailed, ProbeFailed, ProbeFailed)
+	if !w.m.Convicted() {
+		t.Error("not convicted although the latest attempt before its ejection failed")
+	}
+}
+
 func TestLacking(t *testing.T) {
 	w := walk(t, Config{Probed: true, HealthyAfter: 4})
 	lacks := func(want int) {

@@ -21,7 +21,7 @@ var table = [states][events]rule{
 	},
 	Ejected: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
-		AttemptSucceeded: stay, AttemptFailed: stay, AttemptAbandoned: stay, TimePassed: halfOpen,
+		AttemptSucceeded: redeem, AttemptFailed: miss, AttemptAbandoned: stay, TimePassed: halfOpen,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
 	},
 	HalfOpen: {
@@ -44,12 +44,12 @@ func stay(*Machine, *Config, Input) bool { return false }
 // pass counts a passed probe. A series clears the breaker wherever the endpoint stands.
 func pass(m *Machine, c *Config, _ Input) bool {
 	decides := m.state == Probing || m.unsure && m.cause == Probes
-	m.unsure, m.refused, m.fails = false, false, 0
+	m.unsure, m.unreached, m.fails = false, false, 0
 	m.passes = min(m.passes+1, int32(c.HealthyAfter))
 	series := m.passes >= int32(c.HealthyAfter)
 	switch {
 	case m.state == Healthy && series:
-		m.faults, m.row = 0, 0
+		m.faults, m.row, m.kept = 0, 0, false
 		return true
 	case m.state != Healthy && (series || decides):
 		return heal(m)
@@ -61,18 +61,22 @@ func pass(m *Machine, c *Config, _ Input) bool {
 // so that the breaker's clock does not bring back what its probes know to be ill.
 func fail(m *Machine, c *Config, in Input) bool {
 	decides := m.state == Probing || m.unsure
-	m.unsure, m.refused, m.passes = false, in.Event == ProbeRefused, 0
+	m.unsure, m.passes = false, 0
+	if !in.Silent {
+		m.unreached = in.Event == ProbeRefused
+	}
 	m.fails = min(m.fails+1, int32(c.UnhealthyAfter))
 	if decides || m.fails >= int32(c.UnhealthyAfter) {
-		m.state, m.cause = Ejected, Probes
-		m.faults, m.trials, m.won, m.until = 0, 0, 0, 0
+		m.convicted = m.convicted || m.faults > 0 || m.cause == Attempts
+		m.state, m.cause, m.kept = Ejected, Probes, false
+		m.faults, m.trials, m.won, m.until, m.proof = 0, 0, 0, 0, 0
 	}
 	return false
 }
 
 // absolve ends a series of failed attempts.
 func absolve(m *Machine, _ *Config, _ Input) bool {
-	m.faults = 0
+	m.faults, m.kept, m.unreached = 0, false, false
 	return false
 }
 
@@ -80,6 +84,7 @@ func absolve(m *Machine, _ *Config, _ Input) bool {
 // another endpoint is there to do the work.
 func count(m *Machine, c *Config, in Input) bool {
 	b := &c.Breaker
+	m.unreached = in.Unreached
 	if b.Off {
 		return false
 	}
@@ -91,19 +96,51 @@ func count(m *Machine, c *Config, in Input) bool {
 	}
 	rate := b.FailureRate > 0 && in.Requests >= int64(b.MinRequests) &&
 		in.Failures*100 >= in.Requests*int64(b.FailureRate)
-	if (consecutive || rate) && in.Spare {
-		return eject(m, b, in.Now)
+	if !consecutive && !rate {
+		return false
 	}
-	return false
+	if !in.Spare {
+		m.kept = true
+		return false
+	}
+	return eject(m, b, in.Now)
 }
 
 // eject is the breaker's ejection, longer with each one in a row.
 func eject(m *Machine, b *Breaker, now time.Duration) bool {
 	m.state, m.cause = Ejected, Attempts
-	m.until = now + b.OpenFor<<m.row
+	m.until, m.proof = now+b.OpenFor<<m.row, now+ProofAfter
 	m.row = min(m.row+1, doublingsMax)
-	m.passes, m.faults, m.trials, m.won = 0, 0, 0, 0
+	m.passes, m.faults, m.trials, m.won, m.kept = 0, 0, 0, 0, false
 	return true
+}
+
+// ProofAfter is how long after its ejection an attempt must begin to speak for an endpoint: what
+// began before says how it was, and one that fails now and then must not go in and out with
+// every request.
+const ProofAfter = time.Second
+
+// redeem counts a success of an endpoint that is ejected: it was tried as a last resort, or
+// in panic mode.
+func redeem(m *Machine, c *Config, in Input) bool {
+	if in.Began < m.proof {
+		return false
+	}
+	m.unreached, m.convicted = false, false
+	if m.cause != Attempts {
+		return false
+	}
+	if m.won++; m.won >= int32(c.Breaker.Trials) {
+		return heal(m)
+	}
+	return false
+}
+
+// miss notes a failure of an endpoint that is ejected.
+func miss(m *Machine, _ *Config, in Input) bool {
+	m.unreached, m.won = in.Unreached, 0
+	m.convicted = m.cause == Probes
+	return false
 }
 
 // halfOpen ends an ejection by the breaker when its time is over. While the latest probe
@@ -114,7 +151,7 @@ func halfOpen(m *Machine, c *Config, in Input) bool {
 	case c.Breaker.Off: // since the last input
 		return heal(m)
 	case m.state == Ejected && in.Now >= m.until && m.fails == 0:
-		m.state, m.cause, m.until = HalfOpen, None, 0
+		m.state, m.cause, m.until, m.proof = HalfOpen, None, 0, 0
 		m.trials, m.won = 0, 0
 	}
 	return false
@@ -127,6 +164,7 @@ func win(m *Machine, c *Config, _ Input) bool {
 	}
 	m.trials--
 	m.won++
+	m.unreached = false
 	if m.won >= int32(c.Breaker.Trials) {
 		return heal(m)
 	}
@@ -139,12 +177,14 @@ func lose(m *Machine, c *Config, in Input) bool {
 	if in.Stranger || m.trials == 0 {
 		return false
 	}
+	m.unreached = in.Unreached
 	if in.Spare {
 		return eject(m, &c.Breaker, in.Now)
 	}
 	row := m.row
 	heal(m)
-	m.row, m.passes = row, 0
+	m.row, m.passes, m.kept = row, 0, true
+	m.unreached = in.Unreached
 	m.faults = max(0, int32(c.Breaker.ConsecutiveFailures)-1)
 	return true
 }
@@ -159,21 +199,22 @@ func giveBack(m *Machine, _ *Config, in Input) bool {
 
 // heal makes the endpoint healthy and forgets what the breaker held against it.
 func heal(m *Machine) bool {
-	m.state, m.cause, m.until = Healthy, None, 0
+	m.state, m.cause, m.until, m.proof = Healthy, None, 0, 0
 	m.faults, m.row, m.trials, m.won = 0, 0, 0, 0
+	m.kept, m.unreached, m.convicted = false, false, false
 	return true
 }
 
 // recheck starts verdicts anew. Whoever is in rotation stays there, and whoever is out
 // stays out, until the new check has spoken once.
 func recheck(m *Machine, _ *Config, _ Input) bool {
-	m.unsure, m.refused, m.passes, m.fails = true, false, 0, 0
+	m.unsure, m.unreached, m.passes, m.fails = true, false, 0, 0
 	return false
 }
 
 // uncheck forgets the probes: nobody could ever bring back what they ejected.
 func uncheck(m *Machine, _ *Config, _ Input) bool {
-	m.unsure, m.refused, m.passes, m.fails = false, false, 0, 0
+	m.unsure, m.unreached, m.passes, m.fails = false, false, 0, 0
 	if m.state == Probing || m.cause == Probes {
 		return heal(m)
 	}

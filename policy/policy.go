@@ -34,7 +34,9 @@ const AttemptsMax = 8
 // A Policy makes Pickers.
 type Policy interface {
 	// Build is called whenever members, weights or the usable set change, never
-	// concurrently for one service, and not more than about ten times a second.
+	// concurrently for one service. Two of them begin at least 5 ms apart, and at least ten
+	// times as long as the first one took, at most a second, unless nothing is usable: so
+	// builds take a tenth of one processor at most.
 	// members is every endpoint the service knows, in the order of their IDs; usable is
 	// the subset, in the same order, that may be picked. Tables that give keys a home
 	// stand on members, so that an endpoint which flaps moves only its own keys.

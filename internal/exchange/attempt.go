@@ -225,7 +225,7 @@ func (x *Exchange) goOn(u *upstream.Conn) error {
 // settle reports how the attempt went.
 func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
 	now := x.rt.Now()
-	o := endpoint.Outcome{Now: now}
+	o := endpoint.Outcome{Now: now, Began: t.began}
 	if t.headed != 0 {
 		o.Latency = t.headed - t.began
 	}
@@ -233,6 +233,8 @@ func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
 	if f := t.fault; f != nil {
 		t.log.Reason = f.Reason
 		o.Failed = f.Side == ByEndpoint && !(t.headed != 0 && errors.Is(f.Err, io.ErrUnexpectedEOF))
+		o.Unreached = f.Class == Connect
+		o.Refused = errors.Is(f.Err, engine.ErrRefused)
 		counts = o.Failed
 	} else if failing(x.response.Status) {
 		t.log.Reason, o.Failed = record.ReasonStatus, true

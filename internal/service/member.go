@@ -18,12 +18,17 @@ type Member struct {
 	// mode mirrors the machine for Pick and Settle, which take no lock.
 	mode atomic.Int32
 
+	// resortAt is when it may be tried next as a last resort, and aheadAt when instead of an
+	// endpoint that is kept, while it is ejected; 0: at any time. See resort.go.
+	resortAt, aheadAt atomic.Int64
+
 	// The rest is guarded by the service's mu.
 	machine   health.Machine
 	before    health.Machine // when it was removed, should the source take that back
 	removedAt time.Duration
 	checkGen  uint64        // the check that machine knows
 	counted   bool          // among Service.healthy
+	sound     bool          // among Service.sound
 	first     bool          // among Service.awaiting
 	covering  bool          // removed, but in use until its replacement has a verdict
 	confirmed bool          // removed, and a probe failed: nobody may use it
@@ -44,11 +49,17 @@ type Member struct {
 
 // Modes, in an order that lets the hot path compare.
 const (
-	modeLeaving int32 = iota // draining or gone: never picked, outcomes mean nothing
-	modeShut                 // probing or ejected: picked in panic mode, outcomes mean nothing
-	modeCalm                 // healthy, and a success changes nothing
-	modeTally                // healthy, with failed attempts in a row
-	modeTrial                // half-open, without a free trial; +n: with n of them
+	modeLeaving    int32 = iota // out, draining or gone: never picked, outcomes mean nothing
+	modeShut                    // probing: never picked, outcomes mean nothing
+	modeProbed                  // ejected by probes: picked in panic mode, a success changes nothing
+	modeConvicted               // ejected by probes, and attempts fail too
+	modeProbedDeaf              // ejected by probes, and no connection comes about
+	modeOpen                    // ejected by the breaker
+	modeOpenDeaf                // ejected by the breaker, and no connection comes about
+	modeCalm                    // healthy, and a success changes nothing
+	modeTally                   // healthy, and a success changes something: attempts have failed
+	modeKept                    // healthy, for want of another one
+	modeTrial                   // half-open, without a free trial; +n: with n of them
 )
 
 // byID orders members as policies want them.
@@ -61,10 +72,25 @@ func Of(e *endpoint.Endpoint) *Member { return e.Local.(*Member) }
 func modeOf(m *health.Machine, c *health.Config) int32 {
 	switch m.State() {
 	case health.Healthy:
-		if m.Calm() {
+		switch {
+		case m.Kept():
+			return modeKept
+		case m.Calm():
 			return modeCalm
 		}
 		return modeTally
+	case health.Ejected:
+		switch {
+		case m.Cause() == health.Attempts && m.Unreached():
+			return modeOpenDeaf
+		case m.Cause() == health.Attempts:
+			return modeOpen
+		case m.Unreached():
+			return modeProbedDeaf
+		case m.Convicted():
+			return modeConvicted
+		}
+		return modeProbed
 	case health.HalfOpen:
 		return modeTrial + int32(m.Free(c))
 	case health.Draining, health.Gone:
@@ -84,19 +110,19 @@ func (m *Member) nudge() {
 // apply puts an input to m's machine and everything that follows from it: the mirror, the
 // counts, the news, a build. Called with mu held; err is a failed probe's.
 func (s *Service) apply(m *Member, in health.Input, err error) {
-	doubtful := m.machine.Doubtful()
+	doubtful, convicted := m.machine.Doubtful(), m.machine.Convicted()
 	change := m.machine.Apply(&s.health, in)
 	if change.Forget {
 		m.window.Reset()
 	}
-	healthy := s.healthy
+	healthy, sound, was := s.healthy, s.sound, m.sound
 	s.mirror(m)
-	if !change.Moved() && doubtful == m.machine.Doubtful() {
+	if !change.Moved() && doubtful == m.machine.Doubtful() && convicted == m.machine.Convicted() && was == m.sound {
 		return
 	}
 	s.dirty = true
 	mayHelp := m.counted || m.machine.State() == health.HalfOpen || m.machine.Doubtful() && s.set.PanicThreshold > 0
-	if mayHelp && len(s.view.Load().usable) == 0 || healthy > 0 && s.healthy == 0 {
+	if mayHelp && len(s.view.Load().usable) == 0 || healthy > 0 && s.healthy == 0 || sound > 0 && s.sound == 0 {
 		s.urgent = true // requests are refused for want of it, or of panic mode
 	}
 	s.wake.Set()
@@ -126,11 +152,32 @@ func (s *Service) mirror(m *Member) {
 			s.healthy--
 		}
 	}
+	if sound := m.counted && !m.machine.Kept(); sound != m.sound {
+		m.sound = sound
+		s.tally(sound)
+	}
 	if m.first && (state != health.Probing || m.out) {
 		m.first = false
 		if s.awaiting--; s.awaiting == 0 {
 			s.urgent = true // ready as soon as a view says so
 		}
+	}
+}
+
+// tally counts one sound member more or less. Whether there is one decides how often probes
+// are due. Called with mu held.
+func (s *Service) tally(more bool) {
+	before := s.sound
+	if more {
+		s.sound++
+	} else {
+		s.sound--
+	}
+	if before > 0 && s.sound > 0 || !s.health.Probed {
+		return
+	}
+	for _, m := range s.byID {
+		m.nudge()
 	}
 }
 

@@ -40,6 +40,11 @@ func (s *Service) Keep(e *endpoint.Endpoint) bool { return s.admit(s.view.Load()
 // the view was built, or a half-open one: those it may not have count as tried meanwhile.
 // One that the source has just removed is still there, and better than none.
 func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
+	if Of(e).mode.Load() == modeKept {
+		if other := s.ahead(w, a); other != nil {
+			return other
+		}
+	}
 	tried := a.Tried
 	defer func() { a.Tried = tried }()
 	var leaving *endpoint.Endpoint
@@ -78,7 +83,10 @@ func (s *Service) otherwise(w *view, a *policy.Attempt) *endpoint.Endpoint {
 			return e
 		}
 	}
-	return s.sweep(w, w.reserve, a)
+	if e := s.sweep(w, w.reserve, a); e != nil {
+		return e
+	}
+	return s.resort(w, a)
 }
 
 // sweep takes the next one of a view's endpoints that is admitted, from a random place.
@@ -96,14 +104,16 @@ func (s *Service) sweep(w *view, list []*endpoint.Endpoint, a *policy.Attempt) *
 func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 	m := Of(e)
 	switch mode := m.mode.Load(); {
-	case mode == modeCalm, mode == modeTally:
+	case mode >= modeCalm && mode <= modeKept:
 		return true
-	case mode == modeLeaving:
-		return false
-	case mode > modeTrial && s.trial(m):
-		return true
+	case mode > modeTrial:
+		return s.trial(m)
+	case mode == modeProbed:
+		return w.panic
+	case mode == modeOpen || mode == modeConvicted:
+		return w.panic && w.failing
 	}
-	return w.panic
+	return false
 }
 
 // trial takes one of m's free trials.
@@ -135,12 +145,18 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 	case modeLeaving, modeShut:
 		e.End(o)
 		return
+	case modeProbed:
+		if !o.Failed {
+			m.resortAt.Store(0)
+			e.End(o)
+			return
+		}
 	case modeCalm:
 		if !o.Failed {
 			e.End(o)
 			return
 		}
-	case modeTally:
+	case modeConvicted, modeProbedDeaf, modeOpen, modeOpenDeaf, modeTally, modeKept:
 		if !counts {
 			e.End(o)
 			return
@@ -153,7 +169,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in := health.Input{Event: health.AttemptSucceeded, Now: o.Now, Spare: s.spare(m)}
+	in := health.Input{Event: health.AttemptSucceeded, Now: o.Now, Began: o.Began, Spare: s.spare(m), Unreached: o.Unreached}
 	switch {
 	case !counts:
 		in.Event = health.AttemptAbandoned
@@ -165,6 +181,9 @@ func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 	}
 	in.Stranger = m.endpoint.InFlight() > int64(m.machine.Trials())
 	s.apply(m, in, nil)
+	if counts {
+		m.rest(!o.Failed || o.Refused, o.Now)
+	}
 	// Under the lock, so that the next one to settle sees who is left in flight.
 	m.endpoint.End(o)
 }

@@ -17,6 +17,7 @@ type orders struct {
 	checkGen uint64
 	version  uint64
 	held     bool // its removal is held
+	pressed  bool // the service has nothing sound: probes are due sooner
 }
 
 // A schedule is how far a prober has come. It outlives a prober that gives way to another
@@ -98,7 +99,7 @@ func (s *Service) follow(rt engine.Runtime, m *Member, home uint64) {
 		switch {
 		case o.checkGen != last.checkGen || last.probe == nil || o.held && !last.held:
 			p.at = rt.Now()
-		case o.version != last.version || o.held != last.held:
+		case o.version != last.version || o.held != last.held || o.pressed != last.pressed:
 			p.at = s.after(p.began, o.interval)
 		}
 		p.last = o
@@ -145,6 +146,10 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 		checkGen: s.checkGen,
 		version:  s.version,
 		held:     m.heldUntil > 0,
+		pressed:  s.sound == 0,
+	}
+	if o.pressed {
+		o.interval = s.pace()
 	}
 	if !s.health.Probed {
 		o.probe, o.interval, o.timeout = s.set.Connect, heldEvery, heldTimeout
@@ -166,7 +171,7 @@ func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	case errors.Is(err, engine.ErrRefused):
 		in.Event = health.ProbeRefused
 	case err != nil:
-		in.Event = health.ProbeFailed
+		in.Event, in.Silent = health.ProbeFailed, errors.Is(err, engine.ErrTimeout)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,6 +185,9 @@ func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 		return
 	}
 	s.apply(m, in, err)
+	if err != nil {
+		m.rest(in.Event == health.ProbeRefused, now)
+	}
 	if at := m.machine.Deadline(); at > 0 && at <= in.Now {
 		// The breaker's time was over before, but the latest probe had failed then.
 		s.apply(m, health.Input{Event: health.TimePassed, Now: in.Now}, nil)

@@ -81,8 +81,10 @@ func (x *chaos) begin() {
 		x.t.Fatalf("picked %v, which is gone", e.ID())
 	case state == health.Draining && slices.ContainsFunc(w.usable, calm):
 		x.t.Fatalf("picked %v, which is draining, while others are healthy", e.ID())
-	case (state == health.Ejected || state == health.Probing) && !w.panic:
-		x.t.Fatalf("picked %v, which is %v, outside panic mode", e.ID(), state)
+	case state == health.Probing:
+		x.t.Fatalf("picked %v, which is probing", e.ID())
+	case state == health.Ejected && !w.panic && slices.ContainsFunc(w.usable, calm) && !slices.ContainsFunc(w.usable, kept):
+		x.t.Fatalf("picked %v, which is ejected, outside panic mode, while others are healthy", e.ID())
 	case state == health.HalfOpen && trials == 0 && !w.panic:
 		x.t.Fatalf("picked %v, half-open, without a trial", e.ID())
 	case trials > 3: // the most that is ever configured
@@ -94,6 +96,7 @@ func (x *chaos) begin() {
 }
 
 func calm(e *endpoint.Endpoint) bool { return Of(e).mode.Load() == modeCalm }
+func kept(e *endpoint.Endpoint) bool { return Of(e).mode.Load() == modeKept }
 
 func (x *chaos) settle() {
 	if len(x.flights) == 0 {
@@ -103,7 +106,10 @@ func (x *chaos) settle() {
 	e := x.flights[i]
 	x.flights = slices.Delete(x.flights, i, i+1)
 	x.inFlight[e]--
-	x.Settle(e, endpoint.Outcome{Now: x.rt.Now(), Latency: time.Millisecond, Failed: x.r.IntN(3) == 0}, x.r.IntN(5) > 0)
+	x.Settle(e, endpoint.Outcome{
+		Now: x.rt.Now(), Began: x.rt.Now() - time.Duration(x.r.IntN(3))*time.Second, Latency: time.Millisecond,
+		Failed: x.r.IntN(3) == 0, Unreached: x.r.IntN(3) == 0, Refused: x.r.IntN(2) == 0,
+	}, x.r.IntN(5) > 0)
 }
 
 func (x *chaos) plantSomething() {
@@ -114,7 +120,7 @@ func (x *chaos) plantSomething() {
 // check compares the service with what must be true of it in every quiet moment.
 func (x *chaos) check() {
 	x.t.Helper()
-	total, healthy := int64(0), 0
+	total, healthy, sound := int64(0), 0, 0
 	seen := map[string]bool{}
 	for _, e := range x.Endpoints() {
 		address := e.ID().Address
@@ -129,6 +135,9 @@ func (x *chaos) check() {
 		total += e.InFlight()
 		if x.mirrored(e) == health.Healthy {
 			healthy++
+			if !kept(e) {
+				sound++
+			}
 		}
 	}
 	for e := range x.out {
@@ -143,7 +152,7 @@ func (x *chaos) check() {
 	}
 	x.Service.mu.Lock()
 	defer x.Service.mu.Unlock()
-	if healthy != x.healthy || x.load.n.Load() < total || x.awaiting < 0 {
+	if healthy != x.healthy || sound != x.sound || x.load.n.Load() < total || x.awaiting < 0 {
 		x.t.Fatalf("%d healthy, counted %d; %d in flight, counted %d; %d awaited", healthy, x.healthy, total, x.load.n.Load(), x.awaiting)
 	}
 }

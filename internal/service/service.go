@@ -17,11 +17,13 @@
 // # Panic mode
 //
 // When fewer than PanicThreshold percent of the known endpoints (those with a verdict) are
-// usable, it is likelier that the checks or the breaker are wrong than that so many
-// endpoints are: the view then admits the ejected ones too. Two kinds stay out, because
-// there is no doubt about them: endpoints without a first verdict, and those whose latest
-// probe was refused a connection. So if a whole service is switched off, it answers "none
-// available" at once, while one whose health page broke goes on working.
+// usable, it is likelier that the check is wrong than that so many endpoints are: the view
+// then admits those that probes have ejected too. What the breaker has ejected did fail, so it
+// is admitted only when no endpoint is sound: healthy, and not only kept because there is no
+// other. Then it may be the load that all fail by, and it is spread over all. Two kinds stay
+// out, because there is no doubt about them: endpoints without a first verdict, and those to
+// which the latest probe or attempt got no connection. What becomes of requests when nothing
+// else is left is in resort.go.
 package service
 
 import (
@@ -139,6 +141,7 @@ type Service struct {
 	members  []*Member // in the order of their IDs; replaced, never modified
 	draining []*Member
 	healthy  int           // members that are
+	sound    int           // those of them that are not only kept for want of another
 	awaiting int           // members of the first set without a verdict; -1 before the first set
 	dirty    bool          // the usable set may have changed since the last build
 	shaped   bool          // members, weights or policy did: the picker must be rebuilt
@@ -209,8 +212,9 @@ func (s *Service) Name() string { return s.name }
 
 // Update takes a complete set that the configuration names; what a source names goes
 // through Take. The last call wins; of entries with the same ID the first counts. Any
-// goroutine may call it. The set is in force on return, unless the last build was less
-// than a tenth of a second ago: then the keeper follows up.
+// goroutine may call it. The set is in force on return, unless it is too early for another
+// build (5 ms after the last one, or ten times as long as that took, at most a second): then
+// the keeper follows up.
 func (s *Service) Update(specs []endpoint.Spec) { s.take(specs, false) }
 
 // Configure takes new settings; they, and the last Update, are in force on return.

@@ -17,7 +17,10 @@ type view struct {
 	members []*endpoint.Endpoint // in the order of their IDs
 	usable  []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
 	reserve []*endpoint.Endpoint // usable, but damped: for when nobody else is left
+	ejected []*endpoint.Endpoint // those that may be tried as a last resort, in the same order
 	panic   bool                 // ejected endpoints are among usable
+	strict  bool                 // panic mode is off: what probes ejected is not used at all
+	failing bool                 // no member is sound: in panic mode what the breaker ejected is used too
 }
 
 // nobody is the Picker before the first set is known.
@@ -67,7 +70,7 @@ func (s *Service) draft(now time.Duration) (d draft) {
 // look sorts the members into a view, still without a picker, and notes when the next of
 // them may become usable. Called with mu held.
 func (s *Service) look(now time.Duration) *view {
-	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members))}
+	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members)), failing: s.sound == 0, strict: s.set.PanicThreshold < 0}
 	all, known, usable, doubtful := 0, 0, 0, 0
 	retryAt := time.Duration(0)
 	for _, m := range s.members {
@@ -80,10 +83,16 @@ func (s *Service) look(now time.Duration) *view {
 		case health.Probing:
 			known--
 		case health.Healthy, health.HalfOpen:
-			usable++
+			if !m.machine.Kept() {
+				usable++
+			}
+		case health.Ejected:
+			if !w.strict || m.machine.Cause() == health.Attempts {
+				w.ejected = append(w.ejected, m.endpoint)
+			}
 		}
 		known++
-		if m.machine.Doubtful() {
+		if w.doubts(m) {
 			doubtful++
 		}
 		if at := s.mayReturn(m, now); at > 0 && (retryAt == 0 || at < retryAt) {
@@ -100,7 +109,7 @@ func (s *Service) look(now time.Duration) *view {
 		if m.out {
 			continue
 		}
-		if state == health.Healthy || state == health.HalfOpen || w.panic && m.machine.Doubtful() {
+		if state == health.Healthy || state == health.HalfOpen || w.panic && w.doubts(m) {
 			if m.quietUntil > 0 {
 				w.reserve = append(w.reserve, m.endpoint)
 				continue
@@ -111,6 +120,11 @@ func (s *Service) look(now time.Duration) *view {
 	w.enough()
 	s.cover(w, unknown > 0)
 	return w
+}
+
+// doubts reports whether panic mode would use m. Called with mu held.
+func (w *view) doubts(m *Member) bool {
+	return m.machine.Doubtful() && (w.failing || m.machine.Cause() == health.Probes && !m.machine.Convicted())
 }
 
 // cover keeps removed endpoints in use while those that replace them have no verdict yet
@@ -138,9 +152,11 @@ func (s *Service) mayReturn(m *Member, now time.Duration) time.Duration {
 	case m.machine.State() == health.Healthy:
 		return 0
 	case m.machine.Cause() == health.Attempts:
-		return max(m.machine.Deadline(), now)
+		return min(max(m.machine.Deadline(), now), now+resortEvery)
+	case m.machine.Cause() == health.Probes && s.set.PanicThreshold >= 0:
+		return now + resortEvery
 	case m.machine.Cause() == health.Probes:
-		return now + time.Duration(m.machine.Lacking(&s.health))*s.check.Interval
+		return now + time.Duration(m.machine.Lacking(&s.health))*s.pace()
 	}
 	return now // probing, or half-open: any moment
 }
