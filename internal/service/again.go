@@ -40,5 +40,6 @@ func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 // Ejected reports whether e is out of rotation by the verdict of probes or of the breaker,
 // and that is believed: what waits for its answer waits in vain, most likely.
 func (s *Service) Ejected(e *endpoint.Endpoint) bool {
-	return Of(e).mode.Load() == modeShut && !s.view.Load().panic
+	mode := Of(e).mode.Load()
+	return mode > modeShut && mode < modeCalm && !s.view.Load().panic
 }
