@@ -16,11 +16,17 @@ type contract struct{ *fake }
 func (c contract) Set(specs []endpoint.Spec) {
 	c.set(func() {
 		all := make(map[string]map[string]any)
-		for _, s := range specs {
+		for i, s := range specs {
 			ip, port, _ := net.SplitHostPort(s.Address)
 			n, _ := strconv.Atoi(port)
 			all[s.Address] = host(ip, n, "")
-			all[s.Address]["weight"] = float64(s.Weight)
+			all[s.Address]["weight"] = s.Weight
+			switch {
+			case s.Out && i%2 == 0:
+				all[s.Address]["weight"] = 0
+			case s.Out:
+				all[s.Address]["enabled"] = false
+			}
 		}
 		c.services[webSubject] = all
 		c.changed(webSubject)
@@ -55,7 +61,7 @@ func (c contract) Unfreeze() {
 
 func TestContract(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Config{
-		Virtual: true, Atomic: true, Weights: true,
+		Virtual: true, Atomic: true, Weights: true, Outs: true,
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
 			n := newNetwork()
 			f := newFake(t, n)

@@ -40,6 +40,7 @@ type fake struct {
 	logins   int
 	ttl      int
 	version3 bool
+	webless  bool            // the HTTP interface breaks every connection
 	refuse   map[string]bool // services that may not be subscribed
 }
 
@@ -219,10 +220,23 @@ func (f *fake) oracle() string {
 func shown(u discovery.Update) string {
 	var out []string
 	for _, s := range u.Endpoints {
-		out = append(out, s.URL()+" "+s.Zone)
+		if !s.Out {
+			out = append(out, s.URL()+" "+s.Zone)
+		}
 	}
 	slices.Sort(out)
 	return strings.Join(out, ", ")
+}
+
+// outs are the addresses of a set that are out.
+func outs(u discovery.Update) string {
+	var out []string
+	for _, s := range u.Endpoints {
+		if s.Out {
+			out = append(out, s.Address)
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 func (f *fake) hang(ctx context.Context) {
@@ -410,6 +424,9 @@ func (f *fake) web(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.kinds = append(f.kinds, r.Method+" "+r.URL.Path)
+	if f.webless {
+		panic(http.ErrAbortHandler)
+	}
 	q := r.URL.Query()
 	s := subject{q.Get("groupName"), q.Get("serviceName")}
 	switch {
@@ -428,6 +445,16 @@ func (f *fake) web(w http.ResponseWriter, r *http.Request) {
 		info := f.info(s)
 		info["name"] = s.group + "@@" + s.service
 		w.Write(f.json(info))
+	case r.URL.Path == "/nacos/v1/ns/instance" && !f.version3:
+		in := f.services[s][q.Get("ip")+":"+q.Get("port")]
+		if in == nil || in["clusterName"] != q.Get("cluster") {
+			w.WriteHeader(http.StatusNotFound)
+			w.Write([]byte("caused: no matched ip found!;"))
+			return
+		}
+		// It does not say whether the instance is enabled.
+		w.Write(f.json(map[string]any{"service": s.group + "@@" + s.service, "ip": in["ip"], "port": in["port"],
+			"clusterName": in["clusterName"], "weight": in["weight"], "healthy": in["healthy"], "metadata": in["metadata"]}))
 	case r.URL.Path == "/nacos/v3/client/ns/instance/list" && f.version3:
 		w.Write(f.json(map[string]any{"code": 0, "message": "success", "data": f.info(s)["hosts"]}))
 	case f.version3:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,6 +28,7 @@ type link struct {
 	failure error     // why what is known may be stale; at first, nothing is
 	grace   bool      // lists that lack known instances are held back
 
+	incurious time.Time // until then the HTTP interface is not asked for what lists lack
 	graceEnds time.Time // of poll alone; a session has a timer
 }
 
@@ -53,7 +55,7 @@ func (l *link) add(w *watcher) {
 	}
 	t.watchers[w] = true
 	if t.known {
-		w.offer(w.config.set(t.hosts))
+		w.offer(w.config.set(slices.Concat(t.hosts, t.disabled)))
 	}
 	if l.failure != nil {
 		w.fail(l.failure)
@@ -158,7 +160,7 @@ func (l *link) serve(ctx context.Context, s *session) error {
 		case <-l.wake:
 			err = l.update(ctx, s)
 		case <-grace.C:
-			l.believe()
+			l.believe() // and if anything is to be asked, it signals
 		case <-health.C:
 			if err = s.named(s.check(ctx)); err == nil {
 				err = l.update(ctx, s)
@@ -215,6 +217,7 @@ func (l *link) update(ctx context.Context, s *session) error {
 		}
 		l.mu.Unlock()
 	}
+	l.inquire(ctx, s.server, func(ctx context.Context, t *topic) ([]hostJSON, error) { return s.query(ctx, t.subject) })
 	return nil
 }
 

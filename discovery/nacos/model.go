@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -61,34 +59,30 @@ func (s serviceJSON) instances() ([]hostJSON, error) {
 func (h hostJSON) name() string { return fmt.Sprintf("%s#%d#%s", h.IP, h.Port, h.Cluster) }
 
 // lost reports whether an instance of old is missing in now.
-func lost(old, now []hostJSON) bool {
-	type place struct {
-		ip   string
-		port int
-	}
-	there := make(map[place]bool, len(now))
-	for _, h := range now {
-		there[place{h.IP, h.Port}] = true
-	}
-	return slices.ContainsFunc(old, func(h hostJSON) bool { return !there[place{h.IP, h.Port}] })
-}
+func lost(old, now []hostJSON) bool { return len(without(old, now)) > 0 }
 
-// set returns what can be used of hosts, in order.
+// set returns what hosts say, in order. An instance that is disabled or has the weight 0 is
+// in it and out; one that the server takes for unhealthy is not in it.
 func (c ServiceConfig) set(hosts []hostJSON) discovery.Update {
 	u := discovery.Update{Endpoints: []endpoint.Spec{}}
-	seen := make(map[endpoint.ID]bool)
+	at := make(map[endpoint.ID]int)
 	for _, h := range sorted(hosts) {
 		s, err := h.spec(c)
 		if err != nil {
 			u.Rejected = append(u.Rejected, discovery.Reject{ID: h.name(), Reason: err.Error()})
 			continue
 		}
-		if !h.wanted(c) || seen[s.ID] {
-			continue // the same address in two clusters is one endpoint
+		if !h.wanted(c) {
+			continue
 		}
-		seen[s.ID] = true
-		s.Weight = h.weight()
-		u.Endpoints = append(u.Endpoints, s)
+		i, twice := at[s.ID]
+		switch { // the same address in two clusters is one endpoint
+		case !twice:
+			at[s.ID] = len(u.Endpoints)
+			u.Endpoints = append(u.Endpoints, s)
+		case u.Endpoints[i].Out && !s.Out:
+			u.Endpoints[i] = s
+		}
 	}
 	return u
 }
@@ -103,40 +97,37 @@ func sorted(hosts []hostJSON) []hostJSON {
 	return out
 }
 
-// wanted reports whether h is in rotation. What is not said is true: the HTTP interface of
-// some versions leaves out what is.
-func (h hostJSON) wanted(c ServiceConfig) bool {
-	isTrue := func(b *bool) bool { return b == nil || *b }
-	return isTrue(h.Healthy) && isTrue(h.Enabled) && h.weight() > 0 &&
-		(len(c.Clusters) == 0 || slices.Contains(c.Clusters, h.Cluster))
-}
+func isTrue(b *bool) bool { return b == nil || *b }
 
-func (h hostJSON) weight() float64 {
-	if h.Weight == nil {
-		return 1
-	}
-	return *h.Weight
+// wanted reports whether h is healthy and in one of the clusters that are wanted. What is
+// not said is true: the HTTP interface of some versions leaves out what is. One that is
+// disabled is wanted in any case, so that it is known to be.
+func (h hostJSON) wanted(c ServiceConfig) bool {
+	return (isTrue(h.Healthy) || !isTrue(h.Enabled)) && (len(c.Clusters) == 0 || slices.Contains(c.Clusters, h.Cluster))
 }
 
 func (h hostJSON) spec(c ServiceConfig) (endpoint.Spec, error) {
 	if h.malformed != "" {
 		return endpoint.Spec{}, errors.New(h.malformed)
 	}
-	ip, err := netip.ParseAddr(h.IP)
+	address, name, err := discovery.Address(h.IP, h.Port)
 	if err != nil {
-		return endpoint.Spec{}, fmt.Errorf("%.60q is not an IP address", h.IP)
+		return endpoint.Spec{}, err
 	}
-	if h.Port < 1 || h.Port > math.MaxUint16 {
-		return endpoint.Spec{}, fmt.Errorf("%d is not a port", h.Port)
+	s := endpoint.Spec{Host: name, Weight: 1, Zone: h.Metadata[c.zoneKey]}
+	if h.Weight != nil {
+		if s.Weight, s.Out, err = discovery.Weight(*h.Weight); err != nil {
+			return endpoint.Spec{}, err
+		}
 	}
-	s := endpoint.Spec{Zone: h.Metadata[c.zoneKey]}
+	s.Out = s.Out || !isTrue(h.Enabled)
 	if s.Zone == "" && h.Cluster != defaultCluster {
 		s.Zone = h.Cluster
 	}
 	if len(h.Metadata) > 0 {
 		s.Metadata = h.Metadata
 	}
-	s.ID = endpoint.ID{Scheme: c.Scheme, Address: netip.AddrPortFrom(ip.Unmap(), uint16(h.Port)).String()}
+	s.ID = endpoint.ID{Scheme: c.Scheme, Address: address}
 	switch secure := h.Metadata[secureKey]; secure { // as Spring Cloud writes it
 	case "true":
 		s.Scheme = "https"

@@ -3,6 +3,7 @@ package nacos
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -53,7 +54,13 @@ func TestWhatIsUsed(t *testing.T) {
 		{"ip":"10.0.0.5","port":80,"clusterName":"far","metadata":{"secure":"true"}},
 		{"ip":"10.0.0.5","port":80,"clusterName":"zzz","metadata":{"secure":"true","zone":"never"}},
 		{"ip":"::1","port":80,"clusterName":"DEFAULT"},
-		{"ip":"host","port":80},
+		{"ip":"-host","port":-80},
+		{"ip":"[::ffff:10.0.0.6] ","port":80},
+		{"ip":"Pod-1.svc.","port":80},
+		{"ip":"10.0.0.7","port":80,"weight":-1},
+		{"ip":"10.0.0.8","port":80,"weight":0.25,"clusterName":"a"},
+		{"ip":"10.0.0.8","port":80,"enabled":false,"clusterName":"A"},
+		{"ip":"10.0.0.3","port":81,"healthy":false,"enabled":false},
 		{"ip":"10.0.0.9","port":0},
 		{"ip":"10.0.0.9","port":65536},
 		{"ip":"10.0.0.9","port":"80"},
@@ -63,13 +70,15 @@ func TestWhatIsUsed(t *testing.T) {
 	u := plain.set(all)
 	var got []string
 	for _, s := range u.Endpoints {
-		got = append(got, s.URL()+" "+s.Zone)
+		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %v %s %s %s", s.URL(), s.Weight, map[bool]string{true: "out"}[s.Out], s.Zone, s.Host)))
 	}
 	slices.Sort(got)
-	if want := "http://10.0.0.1:80 , http://[::1]:80 , https://10.0.0.5:80 far"; strings.Join(got, ", ") != want {
+	want := []string{"http://10.0.0.1:80 1", "http://10.0.0.2:80 1 out", "http://10.0.0.3:81 1 out", "http://10.0.0.4:80 1 out",
+		"http://10.0.0.6:80 1", "http://10.0.0.8:80 0.25  a", "http://[::1]:80 1", "http://pod-1.svc:80 1   pod-1.svc", "https://10.0.0.5:80 1  far"}
+	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if len(u.Rejected) != 7 {
+	if len(u.Rejected) != 8 {
 		t.Errorf("%d rejected: %v", len(u.Rejected), u.Rejected)
 	}
 	far := plain

@@ -125,8 +125,8 @@ func (r *Registry) Source(s ServiceConfig) *Source {
 	return &Source{registry: r, config: s}
 }
 
-// A Source is the set of instances of one service that are enabled, healthy and of a
-// weight above 0. Its Run may be called again, but not concurrently.
+// A Source is the set of instances of one service that the server takes for healthy. Those
+// that are disabled or have the weight 0 are Out in it. Its Run may be called again, but not concurrently.
 type Source struct {
 	registry *Registry
 	config   ServiceConfig

@@ -40,6 +40,9 @@ func (l *link) poll(ctx context.Context, err error, begins bool) error {
 			l.failure = nil
 			l.mu.Unlock()
 		}
+		l.inquire(ctx, s, func(ctx context.Context, t *topic) ([]hostJSON, error) {
+			return l.client.web.list(ctx, s, t.subject, l.clusters(t))
+		})
 		return nil
 	})
 	if more != nil {

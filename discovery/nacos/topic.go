@@ -8,8 +8,10 @@ type topic struct {
 	watchers map[*watcher]bool
 	hosts    []hostJSON // what was believed last
 	known    bool       // there is such
-	held     []hostJSON // came during the grace time and lacks known instances
+	held     []hostJSON // lacks known instances: came during the grace time, or asking
 	holding  bool
+	asking   bool       // the server is to be asked for those that held lacks
+	disabled []hostJSON // by an operator: the server knows them and does not list them
 
 	subscribed bool      // in this session
 	pushes     int       // that came in this session
@@ -24,25 +26,32 @@ func (l *link) pushed(service serviceJSON) {
 	if t := l.topics[service.subject()]; t != nil && err == nil {
 		t.pushes++
 		l.apply(t, hosts)
+		if t.asking {
+			l.signal()
+		}
 	}
 }
 
 // apply takes over a list. During the grace time a list that lacks known instances is held
-// back; one that has them all ends the wait.
+// back; one that has them all ends the wait. Later it is held back until the server was
+// asked for them: the caller sees to that by inquire or by signal. Called with mu held.
 func (l *link) apply(t *topic, hosts []hostJSON) {
-	if l.grace && t.known && lost(t.hosts, hosts) {
-		t.held, t.holding = hosts, true
-		return
+	if t.known && (lost(t.hosts, hosts) || lost(t.disabled, hosts)) {
+		ask := !l.grace && time.Now().After(l.incurious)
+		if ask || l.grace && lost(t.hosts, hosts) {
+			t.held, t.holding, t.asking = hosts, true, ask
+			return
+		}
 	}
 	t.take(hosts)
 }
 
+// take believes a list. Called with the link's mu held.
 func (t *topic) take(hosts []hostJSON) {
 	t.hosts, t.known = hosts, true
-	t.held, t.holding = nil, false
-	for w := range t.watchers {
-		w.offer(w.config.set(hosts))
-	}
+	t.held, t.holding, t.asking = nil, false, false
+	t.disabled = without(t.disabled, hosts)
+	t.offer()
 }
 
 // believe ends the grace time.
@@ -52,7 +61,10 @@ func (l *link) believe() {
 	l.grace = false
 	for _, t := range l.topics {
 		if t.holding {
-			t.take(t.held)
+			l.apply(t, t.held)
+		}
+		if t.asking {
+			l.signal()
 		}
 	}
 }
