@@ -114,6 +114,9 @@ type EurekaSource struct {
 	// WeightKey and ZoneKey are names of metadata: Eureka has no weights of its own.
 	WeightKey string `yaml:"weight_key" doc:"metadata that hold the weight" default:"weight"`
 	ZoneKey   string `yaml:"zone_key" doc:"metadata that hold the zone" default:"zone"`
+	// Prefer says which of the two that every instance gives is used. A host name is resolved
+	// again and again, as one in a URL.
+	Prefer string `yaml:"prefer" doc:"address of an instance: its ip, or its host name" enum:"ip,host" default:"ip"`
 }
 
 // ZookeeperSource watches the children of a node, as Curator, Spring Cloud and Dubbo make

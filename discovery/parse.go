@@ -15,7 +15,7 @@ import (
 // them with these. Their errors do not repeat what they were given.
 
 // Weight checks a weight as a registry gives it. 0 means that the instance takes no new
-// requests: out is true, and weight is 1 for its return.
+// requests: out is true.
 func Weight(given float64) (weight float64, out bool, err error) {
 	switch {
 	case math.IsNaN(given) || math.IsInf(given, 0):
@@ -23,17 +23,17 @@ func Weight(given float64) (weight float64, out bool, err error) {
 	case given < 0:
 		return 0, false, errors.New("the weight is negative")
 	case given == 0:
-		return 1, true, nil
+		return 0, true, nil
 	}
 	return given, false, nil
 }
 
 // ParseWeight reads a weight that is a text, which may have quotes and spaces around it.
-// "" and "null" are none: the weight is 1.
+// "" and "null" are none: the weight is 0, which in a Spec means 1, and out is false.
 func ParseWeight(text string) (weight float64, out bool, err error) {
 	text = strings.TrimSpace(strings.Trim(strings.TrimSpace(text), `"`))
 	if text == "" || text == "null" {
-		return 1, false, nil
+		return 0, false, nil
 	}
 	given, err := strconv.ParseFloat(text, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {

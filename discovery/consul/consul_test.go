@@ -64,6 +64,9 @@ func describe(u discovery.Update) string {
 		if s.Zone != "" {
 			one += "@" + s.Zone
 		}
+		if s.Out {
+			one += "!"
+		}
 		out = append(out, one)
 	}
 	for _, r := range u.Rejected {
@@ -133,7 +136,8 @@ func TestWatch(t *testing.T) {
 			{"3", ":80", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1"},
 			{"4", "10.0.0.4:443", 1, map[string]string{"scheme": "https"}, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 https://10.0.0.4:443*1"},
 			{"4", "10.0.0.4:443", 1, map[string]string{"secure": "true"}, ""},
-			{"4", "name:443", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 -t1/4"},
+			{"4", "name:443", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 name:443*1"},
+			{"4", "na me:443", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 -t1/4"},
 			{"4", "10.0.0.4:443", 1, map[string]string{"scheme": "tcp"}, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 -t1/4"},
 			{"4", "10.0.0.4:0", 1, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 10.1.1.1:80*1 -t1/4"},
 			{"3", "", 0, nil, "set 10.0.0.1:80*1 10.0.0.2:80*5 -t1/4"},
@@ -177,6 +181,31 @@ func TestChecks(t *testing.T) {
 	})
 }
 
+// What is in maintenance is out, whatever else its checks say, and what a check says is
+// left out, as it may be wrong.
+func TestMaintenanceIsSaidAndChecksConclude(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		for i := range 3 {
+			f[0].set(fmt.Sprint(i+1), fmt.Sprintf("10.0.0.%d:80", i+1), 1, nil)
+		}
+		f[0].set("4", "10.0.0.4:80", 8000, nil)
+		time.Sleep(2 * spaceMost)
+		h.take()
+		change := func(id string, passing bool, maintenance string) {
+			f[0].do(func() { f[0].services[id].passing, f[0].services[id].maintenance = passing, maintenance })
+			time.Sleep(spaceMost)
+		}
+		change("1", true, "_service_maintenance:1")
+		expect(t, h, "the service", "set 10.0.0.1:80*1! 10.0.0.2:80*1 10.0.0.3:80*1 10.0.0.4:80*8000")
+		change("2", false, "_node_maintenance")
+		expect(t, h, "its node", "set 10.0.0.1:80*1! 10.0.0.2:80*1! 10.0.0.3:80*1 10.0.0.4:80*8000")
+		change("3", false, "")
+		expect(t, h, "a check", "set 10.0.0.1:80*1! 10.0.0.2:80*1! 10.0.0.4:80*8000")
+		change("1", true, "")
+		expect(t, h, "back", "set 10.0.0.1:80*1 10.0.0.2:80*1! 10.0.0.4:80*8000")
+	})
+}
+
 func TestWhatIsAsked(t *testing.T) {
 	c := Config{Tags: []string{"v1", "x y"}, Datacenter: "dc2", Namespace: "ns1", Partition: "p1", Token: "secret"}
 	play(t, c, 1, func(h *heard, f []*fake) {
@@ -186,7 +215,7 @@ func TestWhatIsAsked(t *testing.T) {
 		defer f[0].mu.Unlock()
 		q := f[0].last.URL.Query()
 		if !slices.Equal(q["tag"], c.Tags) || q.Get("dc") != "dc2" || q.Get("ns") != "ns1" || q.Get("partition") != "p1" ||
-			q.Get("passing") != "1" || q.Get("wait") != "7s" || strings.Contains(f[0].last.URL.String(), "secret") {
+			q.Has("passing") || q.Get("wait") != "7s" || strings.Contains(f[0].last.URL.String(), "secret") {
 			t.Errorf("asked %v", f[0].last.URL)
 		}
 	})

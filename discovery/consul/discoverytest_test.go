@@ -17,7 +17,7 @@ func (c contract) Set(specs []endpoint.Spec) {
 	c.do(func() {
 		old := c.services
 		c.services = make(map[string]*service)
-		for _, spec := range specs {
+		for i, spec := range specs {
 			host, port, _ := net.SplitHostPort(spec.Address)
 			s := &service{created: c.index, passing: true, node: "10.1.1.1"}
 			if was := old[spec.Address]; was != nil {
@@ -26,6 +26,9 @@ func (c contract) Set(specs []endpoint.Spec) {
 			s.ID, s.Name, s.Address = spec.Address, "web", host
 			s.Port, _ = strconv.Atoi(port)
 			s.Weights.Passing = int(spec.Weight)
+			if spec.Out {
+				s.maintenance = [...]string{"_node_maintenance", "_service_maintenance:" + s.ID}[i%2]
+			}
 			c.services[s.ID] = s
 		}
 	})
@@ -39,7 +42,7 @@ func (c contract) Unfreeze() { c.do(func() { c.frozen = false }) }
 
 func TestContract(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Config{
-		Virtual: true, Atomic: true, Weights: true,
+		Virtual: true, Atomic: true, Weights: true, Outs: true,
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
 			var c Config
 			all, dial := network(t, 1, &c)

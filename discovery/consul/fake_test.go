@@ -45,9 +45,11 @@ type service struct {
 	registration
 	created uint64
 	passing bool
-	ends    time.Time // of the check; zero: never
-	node    string    // address of the node
-	meta    map[string]string
+	// maintenance is the id of the check that Consul makes for an operator; "": none.
+	maintenance string
+	ends        time.Time // of the check; zero: never
+	node        string    // address of the node
+	meta        map[string]string
 }
 
 func newFake(t *testing.T) *fake {
@@ -190,14 +192,22 @@ func (f *fake) health(w http.ResponseWriter, r *http.Request) {
 	list := make([]any, 0)
 	for _, id := range slices.Sorted(maps.Keys(f.services)) {
 		s := f.services[id]
-		if s.Name != r.PathValue("name") || !s.passing || f.hidden {
+		only := r.URL.Query().Has("passing")
+		if s.Name != r.PathValue("name") || only && (!s.passing || s.maintenance != "") || f.hidden {
 			continue
+		}
+		checks := []any{map[string]any{"CheckID": "serfHealth", "Status": "passing"}}
+		if !s.passing {
+			checks = append(checks, map[string]any{"CheckID": s.Check.CheckID, "Status": "critical"})
+		}
+		if s.maintenance != "" {
+			checks = append(checks, map[string]any{"CheckID": s.maintenance, "Status": "critical"})
 		}
 		list = append(list, map[string]any{
 			"Node": map[string]any{"ID": "0", "Node": "t1", "Address": s.node, "Datacenter": "dc1", "Meta": s.meta},
 			"Service": map[string]any{"ID": s.ID, "Service": s.Name, "Tags": s.Tags, "Address": s.Address, "Meta": s.Meta, "Port": s.Port,
 				"Weights": map[string]any{"Passing": s.Weights.Passing, "Warning": 1}, "CreateIndex": s.created, "ModifyIndex": f.index},
-			"Checks": []any{map[string]any{"CheckID": "serfHealth", "Status": "passing"}},
+			"Checks": checks,
 		})
 	}
 	w.Header().Set("X-Consul-Index", cmp.Or(f.indexes, fmt.Sprint(f.index)))

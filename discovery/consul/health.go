@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
@@ -28,12 +27,33 @@ type instance struct {
 		Address     string // "": the node's
 		Port        int
 		Meta        map[string]string
-		Weights     struct{ Passing int }
+		Weights     struct{ Passing, Warning int }
 		CreateIndex uint64
 	}
+	Checks []check
 }
 
-// A query asks for the passing instances of a service again and again.
+// A check is one that Consul makes of an instance or of its node.
+type check struct {
+	CheckID string
+	Status  string // passing, warning or critical
+}
+
+// passing reports whether all checks of the instance pass.
+func (in *instance) passing() bool {
+	return !slices.ContainsFunc(in.Checks, func(c check) bool { return c.Status != "passing" })
+}
+
+// maintenance reports whether an operator, or the instance itself, has put the instance or
+// its node into maintenance. Consul says so by a check that is there only then.
+func (in *instance) maintenance() bool {
+	return slices.ContainsFunc(in.Checks, func(c check) bool {
+		return c.CheckID == "_node_maintenance" || strings.HasPrefix(c.CheckID, "_service_maintenance:")
+	})
+}
+
+// A query asks for the instances of a service again and again: for all of them, because
+// among those that pass it could not be seen which are missing and which are in maintenance.
 type query struct {
 	client *client
 	config Config
@@ -54,7 +74,7 @@ func (q *query) run(ctx context.Context) ([]instance, error) {
 }
 
 func (q *query) once(ctx context.Context) ([]instance, error) {
-	values := url.Values{"passing": {"1"}}
+	values := url.Values{}
 	for _, tag := range q.config.Tags {
 		values.Add("tag", tag)
 	}
@@ -87,7 +107,7 @@ func (q *query) once(ctx context.Context) ([]instance, error) {
 	return list, nil
 }
 
-// specs is the endpoints in the order of their IDs and the rejected instances in theirs.
+// specs is the instances that pass and those in maintenance, which are out, in the order of their IDs and the rejected instances in theirs.
 // Of several instances with one address (one that came back under another ID before the
 // last was reaped) the one that was registered last counts.
 func specs(list []instance, c Config) ([]endpoint.Spec, []discovery.Reject) {
@@ -95,22 +115,27 @@ func specs(list []instance, c Config) ([]endpoint.Spec, []discovery.Reject) {
 		return cmp.Or(cmp.Compare(b.Service.CreateIndex, a.Service.CreateIndex),
 			cmp.Compare(b.Service.ID, a.Service.ID), cmp.Compare(b.Node.Node, a.Node.Node))
 	})
-	out := make([]endpoint.Spec, 0, len(list))
+	all := make([]endpoint.Spec, 0, len(list))
 	var rejected []discovery.Reject
 	for _, in := range list {
+		out := in.maintenance()
+		if !out && !in.passing() {
+			continue
+		}
 		s, err := spec(in, c)
 		if err != nil {
 			rejected = append(rejected, discovery.Reject{ID: in.Node.Node + "/" + in.Service.ID, Reason: err.Error()})
 			continue
 		}
-		out = append(out, s)
+		s.Out = s.Out || out
+		all = append(all, s)
 	}
-	slices.SortStableFunc(out, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
-	out = slices.CompactFunc(out, func(a, b endpoint.Spec) bool { return a.ID == b.ID })
+	slices.SortStableFunc(all, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
+	all = slices.CompactFunc(all, func(a, b endpoint.Spec) bool { return a.ID == b.ID })
 	slices.SortFunc(rejected, func(a, b discovery.Reject) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Reason, b.Reason))
 	})
-	return out, rejected
+	return all, rejected
 }
 
 func spec(in instance, c Config) (endpoint.Spec, error) {
@@ -124,35 +149,25 @@ func spec(in instance, c Config) (endpoint.Spec, error) {
 	case meta["secure"] == "true": // what Spring Cloud writes
 		scheme = "https"
 	}
-	address, err := address(cmp.Or(in.Service.Address, in.Node.Address), in.Service.Port)
+	address, name, err := discovery.Address(cmp.Or(in.Service.Address, in.Node.Address), in.Service.Port)
 	if err != nil {
 		return endpoint.Spec{}, err
 	}
-	if in.Service.Weights.Passing < 0 {
-		return endpoint.Spec{}, errors.New("its weight is negative")
+	weight, out := 1.0, false
+	if w := in.Service.Weights; w.Passing != 0 || w.Warning != 0 { // old servers have none
+		if weight, out, err = discovery.Weight(float64(w.Passing)); err != nil {
+			return endpoint.Spec{}, err
+		}
 	}
 	key := cmp.Or(c.ZoneMeta, "zone")
 	return endpoint.Spec{
 		ID:       endpoint.ID{Scheme: scheme, Address: address},
-		Weight:   float64(in.Service.Weights.Passing),
+		Host:     name,
+		Weight:   weight,
+		Out:      out,
 		Zone:     cmp.Or(meta[key], in.Node.Meta[key]),
 		Metadata: meta,
 	}, nil
-}
-
-func address(host string, port int) (string, error) {
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case host == "":
-		return "", errors.New("it has no address")
-	case err != nil:
-		return "", errors.New("its address is not a literal IP address")
-	case ip.IsUnspecified():
-		return "", errors.New("its address is none that can be reached")
-	case port <= 0 || port > 65535:
-		return "", fmt.Errorf("it has no port that can be: %d", port)
-	}
-	return netip.AddrPortFrom(ip.Unmap(), uint16(port)).String(), nil
 }
 
 // tellEvery is how often an error is published that differs from the last one: with

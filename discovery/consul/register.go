@@ -105,8 +105,10 @@ func register(c RegistrarConfig, in discovery.Instance) (*registration, error) {
 		return nil, errors.New("its address has no port")
 	}
 	n, _ := strconv.Atoi(port) // 0 is refused below
-	if _, err := address(host, n); err != nil {
+	if _, other, err := discovery.Address(host, n); err != nil {
 		return nil, err
+	} else if other != "" {
+		return nil, errors.New("its address is not a literal IP address")
 	}
 	w := &registration{ID: cmp.Or(in.ID, name+"-"+in.Address), Name: name, Address: host, Port: n, Tags: c.Tags}
 	w.Meta = maps.Clone(in.Metadata)

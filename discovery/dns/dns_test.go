@@ -225,7 +225,7 @@ func (p *published) add(start time.Time) func(discovery.Update) {
 func TestTimeToLive(t *testing.T) {
 	s := newServer(t, zone{records: map[string][]string{"a.test.": {"A 30 192.0.2.1"}}})
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 99*time.Second)
 		defer cancel()
 		start := time.Now()
 		var got published

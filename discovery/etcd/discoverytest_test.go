@@ -16,8 +16,14 @@ type contract struct{ *fake }
 func (c contract) Set(specs []endpoint.Spec) {
 	c.do(func() {
 		keep := make(map[string]bool)
-		for _, s := range specs {
+		for i, s := range specs {
 			key, value := prefix+s.Address, fmt.Sprintf(`{"address":%q,"weight":%v}`, s.Address, s.Weight)
+			switch {
+			case s.Out && i%2 == 0:
+				value = fmt.Sprintf(`{"address":%q,"weight":0}`, s.Address)
+			case s.Out:
+				value = fmt.Sprintf(`{"address":%q,"enabled":false}`, s.Address)
+			}
 			keep[key] = true
 			if string(c.keys[key].Value) != value {
 				c.write(key, value, 0)
@@ -39,7 +45,7 @@ func (c contract) Unfreeze() { c.do(func() { c.frozen = false }) }
 
 func TestContract(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Config{
-		Virtual: true, Atomic: true, Weights: true,
+		Virtual: true, Atomic: true, Weights: true, Outs: true,
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
 			var c Config
 			all, dial := network(t, 1, &c)

@@ -2,10 +2,10 @@ package etcd
 
 import (
 	"math"
-	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -22,11 +22,14 @@ func TestParse(t *testing.T) {
 		{`{"Op":0,"Addr":"10.0.0.1:80","Metadata":"text"}`, "http://10.0.0.1:80", ""},
 		{`{"Op":0,"Addr":"https://10.0.0.1:80","Metadata":[1]}`, "https://10.0.0.1:80", ""},
 		{"", "", "empty"},
-		{"name:80", "", "literal"},
+		{"Name.:80", "http://name:80", ""},
+		{"na me:80", "", "host name"},
+		{"[::1%eth0]:80", "http://[::1%eth0]:80", ""},
+		{" [::ffff:10.0.0.1]:80", "http://10.0.0.1:80", ""},
 		{"10.0.0.1", "", "port"},
-		{"10.0.0.1:0", "", "reached"},
+		{"10.0.0.1:0", "", "port"},
 		{"0.0.0.0:80", "", "reached"},
-		{"10.0.0.1:65536", "", "literal"},
+		{"10.0.0.1:65536", "", "port"},
 		{"ftp://10.0.0.1:80", "", "neither"},
 		{"http://u:p@10.0.0.1:80", "", "more than"},
 		{"http://10.0.0.1:80/path", "", "more than"},
@@ -35,7 +38,7 @@ func TestParse(t *testing.T) {
 		{`{"url":1}`, "", "JSON"},
 		{`{"url":"10.0.0.1:80","address":"10.0.0.2:80"}`, "", "more than one"},
 		{`{"url":"10.0.0.1:80","weight":-1}`, "", "weight"},
-		{`{"url":"10.0.0.1:80","weight":0}`, "", "weight"},
+		{`{"url":"10.0.0.1:80","weight":"NaN"}`, "", "weight"},
 		{`{"url":"10.0.0.1:80","weight":"many"}`, "", "weight"},
 		{`{"url":"10.0.0.1:80","weight":[1]}`, "", "weight"},
 	} {
@@ -57,6 +60,14 @@ func TestWeights(t *testing.T) {
 	} {
 		if s, err := parse([]byte(value), "http"); err != nil || s.Weight != want {
 			t.Errorf("%s: %v, %v, want %v", value, s.Weight, err, want)
+		}
+	}
+	for value, want := range map[string]bool{
+		`{"url":"10.0.0.1:80","weight":0}`: true, `{"url":"10.0.0.1:80","metadata":{"weight":"0.0"}}`: true, `{"url":"10.0.0.1:80","enabled":false}`: true,
+		`{"url":"10.0.0.1:80","enabled":true}`: false, `{"url":"10.0.0.1:80","weight":0.01}`: false,
+	} {
+		if s, err := parse([]byte(value), "http"); err != nil || s.Out != want {
+			t.Errorf("%s: out %v, %v", value, s.Out, err)
 		}
 	}
 	s, err := parse([]byte(`{"url":"10.0.0.1:80","zone":"z","metadata":{"s":"t","n":1,"b":true,"o":{"x":[]},"zone":"y"}}`), "https")
@@ -87,11 +98,14 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if ap, err := netip.ParseAddrPort(s.Address); err != nil || ap.Port() == 0 || s.Scheme != "http" && s.Scheme != "https" {
+		if a, name, err := discovery.ParseAddress(s.Address); err != nil || a != s.Address || name != s.Host || s.Scheme != "http" && s.Scheme != "https" {
 			t.Fatalf("%q is accepted as %v", data, s.ID)
 		}
 		if s.Weight < 0 || math.IsNaN(s.Weight) {
 			t.Fatalf("%q has the weight %v", data, s.Weight)
+		}
+		if s.Host != "" || s.Out {
+			return
 		}
 		written, err := render(s.Scheme, s.Address, 7, s.Zone, s.Metadata)
 		if err != nil {

@@ -25,15 +25,20 @@ type contract struct {
 func (c *contract) Set(specs []endpoint.Spec) {
 	c.set(func() {
 		keep := make(map[string]bool)
-		for _, s := range specs {
+		for i, s := range specs {
 			keep[s.Address] = true
-			weight := fmt.Sprint(s.Weight)
-			if old := c.apps["WEB"][s.Address]; old != nil && old["metadata"].(map[string]string)["weight"] == weight {
+			weight, status := fmt.Sprint(s.Weight), "UP"
+			if s.Out {
+				status = [...]string{"OUT_OF_SERVICE", "DOWN", "STARTING"}[i%3]
+			}
+			if old := c.apps["WEB"][s.Address]; old != nil && old["metadata"].(map[string]string)["weight"] == weight && old["status"] == status {
 				continue
 			}
 			ip, port, _ := net.SplitHostPort(s.Address)
 			n, _ := strconv.Atoi(port)
-			c.putLocked(instance("WEB", s.Address, ip, n, map[string]string{"weight": weight}))
+			in := instance("WEB", s.Address, ip, n, map[string]string{"weight": weight})
+			in["status"] = status
+			c.putLocked(in)
 		}
 		for _, id := range slices.Collect(maps.Keys(c.apps["WEB"])) {
 			if keep[id] {
@@ -64,7 +69,7 @@ func (c *contract) Unfreeze() {
 
 func TestContract(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Config{
-		Virtual: true, Atomic: true, Weights: true,
+		Virtual: true, Atomic: true, Weights: true, Outs: true,
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
 			c := &contract{fake: newFake(), t: t, n: newNetwork()}
 			c.Up()

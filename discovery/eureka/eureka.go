@@ -46,6 +46,10 @@ type Config struct {
 	// "weight" and "zone".
 	WeightKey, ZoneKey string
 
+	// PreferHost makes endpoints of the names that instances give rather than of their
+	// addresses. A source with names must be resolved before a service can use it.
+	PreferHost bool
+
 	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests
 }
 

@@ -109,10 +109,10 @@ func TestChangesArriveWithTheNextPoll(t *testing.T) {
 		down["status"] = "STARTING"
 		e.put(down)
 		pass(6 * time.Second)
-		l.expect(t, "")
+		l.expect(t, "[http://10.0.0.1:80 b, http://10.0.0.2:80 out]")
 		e.remove("WEB", "w1")
 		pass(6 * time.Second)
-		l.expect(t, "[]")
+		l.expect(t, "[http://10.0.0.2:80 out]")
 		if got := e.count("GET "); got < 15 {
 			t.Errorf("%d polls", got)
 		}

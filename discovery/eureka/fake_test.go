@@ -201,7 +201,9 @@ func (f *fake) note() { f.history[f.oracle()] = true }
 func (f *fake) oracle() string {
 	var out []string
 	for _, in := range f.apps["WEB"] {
-		if in["status"] == "UP" {
+		if in["status"] != "UP" {
+			out = append(out, fmt.Sprintf("http://%s:%v out", in["ipAddr"], in["port"].(map[string]any)["$"]))
+		} else {
 			out = append(out, fmt.Sprintf("http://%s:%v %s", in["ipAddr"], in["port"].(map[string]any)["$"], in["metadata"].(map[string]string)["zone"]))
 		}
 	}
@@ -213,6 +215,10 @@ func (f *fake) oracle() string {
 func shown(u discovery.Update) string {
 	var out []string
 	for _, s := range u.Endpoints {
+		if s.Out {
+			out = append(out, s.URL()+" out")
+			continue
+		}
 		out = append(out, s.URL()+" "+s.Zone)
 	}
 	slices.Sort(out)

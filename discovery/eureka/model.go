@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,7 +83,6 @@ type entry struct {
 	status  string
 	updated int64 // ms since 1970, by the server's clock
 	spec    endpoint.Spec
-	idle    bool   // it asks for no traffic: weight 0
 	reason  string // why it is no endpoint
 }
 
@@ -93,6 +90,12 @@ const (
 	statusUp = "UP"
 	deleted  = "DELETED"
 )
+
+// said reports whether a status says that the instance takes no new requests. Eureka itself
+// concludes none of them: an instance reports its own, and an operator overrides it.
+func said(status string) bool {
+	return status == "OUT_OF_SERVICE" || status == "DOWN" || status == "STARTING"
+}
 
 // apps is a copy of a registry: entries by app, in upper case, and instance.
 type apps map[string]map[string]entry
@@ -152,9 +155,10 @@ func (t apps) hash() string {
 	return b.String()
 }
 
-// set returns what can be used of one app, in order. Of several instances at one address,
-// the last registration counts: it is what runs there now, and under which instance id is
-// of no interest.
+// set returns what one app says, in order. Of several instances at one address, the last
+// registration counts: it is what runs there now, and under which instance id is of no
+// interest. One that says that it takes no requests is out; one of an unknown status is
+// left out, like one that is missing.
 func (t apps) set(app string) discovery.Update {
 	var u discovery.Update
 	newest := make(map[endpoint.ID]entry)
@@ -171,7 +175,7 @@ func (t apps) set(app string) discovery.Update {
 	}
 	u.Endpoints = []endpoint.Spec{}
 	for _, e := range newest {
-		if e.status == statusUp && !e.idle {
+		if e.status == statusUp || said(e.status) {
 			u.Endpoints = append(u.Endpoints, e.spec)
 		}
 	}
@@ -181,11 +185,14 @@ func (t apps) set(app string) discovery.Update {
 }
 
 // newer orders two registrations of one address; of two at the same moment it is the one
-// that is UP, then the heavier, so that the order of a map decides nothing that matters.
+// that is in use, then the heavier, so that the order of a map decides nothing that matters.
 func (e entry) newer(o entry) bool {
 	rank := func(e entry) float64 {
-		if e.status == statusUp {
-			return 1 + e.spec.Weight
+		switch {
+		case e.status == statusUp && !e.spec.Out:
+			return 2 + e.spec.Weight
+		case e.status == statusUp:
+			return 1
 		}
 		return 0
 	}
@@ -209,18 +216,12 @@ func parseInstance(raw json.RawMessage, c Config) (id, action string, e entry) {
 	if e.spec, err = b.spec(string(h.Host), c); err != nil {
 		e.reason = err.Error()
 	}
-	e.idle = e.spec.Weight == 0
+	e.spec.Out = e.spec.Out || said(e.status)
 	return id, string(h.Action), e
 }
 
 // spec makes an endpoint of an instance: the secure port if it is enabled, else the other.
 func (b *body) spec(host string, c Config) (endpoint.Spec, error) {
-	ip, err := netip.ParseAddr(string(b.IP))
-	if err != nil {
-		if ip, err = netip.ParseAddr(host); err != nil {
-			return endpoint.Spec{}, fmt.Errorf("neither ipAddr %.60q nor hostName %.60q is an IP address", string(b.IP), host)
-		}
-	}
 	scheme, p := "https", b.SecurePort
 	if p.Enabled != "true" {
 		scheme, p = "http", b.Port
@@ -232,11 +233,11 @@ func (b *body) spec(host string, c Config) (endpoint.Spec, error) {
 	if err != nil || number == 0 {
 		return endpoint.Spec{}, fmt.Errorf("port %.20q is not a port", string(p.Number))
 	}
-	s := endpoint.Spec{Weight: 1}
-	s.ID = endpoint.ID{Scheme: scheme, Address: netip.AddrPortFrom(ip.Unmap(), uint16(number)).String()}
-	if _, err := netip.ParseAddr(host); err != nil {
-		s.Host = host
+	s, err := c.locate(string(b.IP), host, int(number))
+	if err != nil {
+		return endpoint.Spec{}, err
 	}
+	s.Scheme = scheme
 	for k, v := range b.Metadata {
 		if k == "@class" { // how the server says which kind of map it is
 			continue
@@ -247,19 +248,30 @@ func (b *body) spec(host string, c Config) (endpoint.Spec, error) {
 		s.Metadata[k] = string(v)
 	}
 	s.Zone = s.Metadata[c.ZoneKey]
-	s.Weight = weight(s.Metadata[c.WeightKey])
-	return s, nil
+	s.Weight, s.Out, err = discovery.ParseWeight(s.Metadata[c.WeightKey])
+	return s, err
 }
 
-// weight reads a weight. One that is no number counts as 1: a slip of the pen should not
-// take an instance out of service. 0 does, as it says.
-func weight(text string) float64 {
-	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	switch {
-	case err != nil || math.IsNaN(f):
-		return 1
-	case f <= 0:
-		return 0
+// locate chooses between the address and the name that an instance gives: the address if it
+// gives one, unless names are preferred. The name is what TLS verifies in either case.
+func (c Config) locate(ip, host string, port int) (endpoint.Spec, error) {
+	first, second := ip, host
+	if c.PreferHost {
+		first, second = host, ip
 	}
-	return f
+	address, name, err := discovery.Address(first, port)
+	if err != nil || name != "" && !c.PreferHost {
+		if a, n, e := discovery.Address(second, port); e == nil {
+			address, name, err = a, n, nil
+		}
+	}
+	if err != nil {
+		return endpoint.Spec{}, fmt.Errorf("neither ipAddr %.60q nor hostName %.60q is an IP address or the name of a host", ip, host)
+	}
+	if name == "" {
+		if _, other, err := discovery.Address(host, port); err == nil {
+			name = other
+		}
+	}
+	return endpoint.Spec{ID: endpoint.ID{Address: address}, Host: name}, nil
 }

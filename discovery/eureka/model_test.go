@@ -35,10 +35,10 @@ func load(t *testing.T, data string) apps {
 
 func TestRecordedAnswers(t *testing.T) {
 	u := load(t, recorded).set("WEB")
-	if len(u.Endpoints) != 1 || len(u.Rejected) != 0 {
+	if len(u.Endpoints) != 2 || len(u.Rejected) != 0 || !u.Endpoints[0].Out || u.Endpoints[1].Out {
 		t.Fatalf("%+v", u)
 	}
-	s := u.Endpoints[0]
+	s := u.Endpoints[1]
 	if s.URL() != "https://127.0.0.1:8443" || s.Host != "w1.example.org" || s.Weight != 3 || s.Zone != "a" || s.Instance != "" || len(s.Metadata) != 2 {
 		t.Errorf("%+v", s)
 	}
@@ -47,7 +47,7 @@ func TestRecordedAnswers(t *testing.T) {
 		t.Fatalf("%+v", u)
 	}
 	s = u.Endpoints[0]
-	if s.URL() != "http://127.0.0.1:8081" || s.Host != "host-1" || s.Weight != 1 || s.Zone != "" || s.Metadata != nil {
+	if s.URL() != "http://127.0.0.1:8081" || s.Host != "host-1" || s.Weight != 0 || s.Zone != "" || s.Metadata != nil {
 		t.Errorf("%+v", s)
 	}
 }
@@ -83,7 +83,7 @@ func TestInvalidEntriesAreRejectedOneByOne(t *testing.T) {
 		`{"port":{"$":"eighty","@enabled":"true"}}`,
 		`{"port":{"$":80,"@enabled":"false"}}`,
 		`{"port":17}`,
-		`{"ipAddr":"host-6","hostName":"host-6"}`,
+		`{"ipAddr":"host 6","hostName":"host 6"}`,
 		`{"metadata":[]}`,
 		`{"metadata":"x","status":"DOWN"}`,
 	).set("WEB")
@@ -101,15 +101,54 @@ func TestInvalidEntriesAreRejectedOneByOne(t *testing.T) {
 }
 
 func TestWeights(t *testing.T) {
-	cases := map[string]float64{"": 1, "heavy": 1, "NaN": 1, "5": 5, "2.5": 2.5, "0.1": 0.1, "0": 0, "-3": 0, "1e9": 1e9, " 7 ": 7}
-	for text, want := range cases {
-		if got := weight(text); got != want {
-			t.Errorf("weight %q is %v, want %v", text, got, want)
+	u := one(t, `{"ipAddr":"10.0.0.1","metadata":{"weight":"0"}}`, `{"ipAddr":"10.0.0.2","metadata":{"weight":4}}`,
+		`{"ipAddr":"10.0.0.3","metadata":{"weight":" 0.5 "}}`, `{"ipAddr":"10.0.0.4","metadata":{"weight":"-3"}}`,
+		`{"ipAddr":"10.0.0.5","metadata":{"weight":"NaN"}}`, `{"ipAddr":"10.0.0.6"}`).set("WEB")
+	var got []string
+	for _, s := range u.Endpoints {
+		got = append(got, fmt.Sprint(s.Address, " ", s.Weight, " ", s.Out))
+	}
+	if want := "[10.0.0.1:80 0 true 10.0.0.2:80 4 false 10.0.0.3:80 0.5 false 10.0.0.6:80 0 false]"; fmt.Sprint(got) != want || len(u.Rejected) != 2 {
+		t.Errorf("%v, rejected %v", got, u.Rejected)
+	}
+}
+
+// What an instance or an operator says is out; what nobody understands is as good as missing.
+func TestStates(t *testing.T) {
+	for status, want := range map[string]string{"UP": "in", "OUT_OF_SERVICE": "out", "DOWN": "out", "STARTING": "out", "UNKNOWN": "none", "": "none"} {
+		u := one(t, fmt.Sprintf(`{"ipAddr":"10.0.0.1","status":%q}`, status)).set("WEB")
+		got := "none"
+		if len(u.Endpoints) == 1 {
+			got = map[bool]string{false: "in", true: "out"}[u.Endpoints[0].Out]
+		}
+		if got != want || len(u.Rejected) != 0 {
+			t.Errorf("%q: %s, want %s", status, got, want)
 		}
 	}
-	u := one(t, `{"metadata":{"weight":"0"}}`, `{"metadata":{"weight":4}}`).set("WEB")
-	if len(u.Endpoints) != 1 || u.Endpoints[0].Weight != 4 || len(u.Rejected) != 0 {
-		t.Errorf("%+v", u)
+}
+
+// An instance gives an address and a name; which of them is used can be chosen.
+func TestAddressOrName(t *testing.T) {
+	for _, c := range []struct {
+		ip, host string
+		prefer   bool
+		want     string
+	}{
+		{"10.0.0.1", "a.example", false, "10.0.0.1:80 a.example"},
+		{"10.0.0.1", "a.example", true, "a.example:80 a.example"},
+		{"10.0.0.1", "10.0.0.1", true, "10.0.0.1:80 "},
+		{"", "Pod-1.svc.", false, "pod-1.svc:80 pod-1.svc"},
+		{"[::1]", "", false, "[::1]:80 "},
+		{"::ffff:10.0.0.2", "a b", true, "10.0.0.2:80 "},
+		{"0.0.0.0", "b", false, "b:80 b"},
+	} {
+		s, err := Config{PreferHost: c.prefer}.locate(c.ip, c.host, 80)
+		if got := s.Address + " " + s.Host; err != nil || got != c.want {
+			t.Errorf("%q and %q: %s, %v, want %s", c.ip, c.host, got, err, c.want)
+		}
+	}
+	if _, err := (Config{}).locate("10.0.0.1.2", "a b", 80); err == nil {
+		t.Error("nonsense is located")
 	}
 }
 
@@ -124,11 +163,11 @@ func TestOneAddressTwice(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 	u = one(t, same(5, ``), same(6, `,"status":"OUT_OF_SERVICE"`)).set("WEB")
-	if len(u.Endpoints) != 0 {
+	if len(u.Endpoints) != 1 || !u.Endpoints[0].Out {
 		t.Errorf("%+v", u)
 	}
 	u = one(t, same(6, ``), same(5, `,"status":"DOWN"`)).set("WEB")
-	if len(u.Endpoints) != 1 {
+	if len(u.Endpoints) != 1 || u.Endpoints[0].Out {
 		t.Errorf("%+v", u)
 	}
 }
@@ -153,7 +192,7 @@ func FuzzAnswer(f *testing.F) {
 				if i > 0 && !u.Endpoints[i-1].ID.Less(s.ID) {
 					t.Errorf("not in order, or twice: %v", u.Endpoints)
 				}
-				if s.Weight < 1 || s.Weight > 1000 || s.Instance != "" {
+				if s.Weight < 0 || s.Instance != "" {
 					t.Errorf("%+v", s)
 				}
 			}

@@ -65,12 +65,12 @@ type candidate struct {
 	spec   endpoint.Spec
 	uid    string // of the pod, if there is one
 	family string
-	last   bool // it is terminating: only if there is no other
+	last   bool // it is terminating and serves: only if there is no other
 }
 
 // set is the endpoints of all slices, in the order of their IDs, and what is wrong with
-// the others. Pods that are not ready are no fault, and left out. Pods on their way out
-// are taken if there are no others and they still serve.
+// the others. Pods that are not ready are no fault, and left out. Pods on their way out say
+// so, and are out; but if there are no others, those that still serve are in use.
 func set(all map[string]slice, c Config, namespace string) ([]endpoint.Spec, []discovery.Reject) {
 	var found []candidate
 	var rejected []discovery.Reject
@@ -78,21 +78,28 @@ func set(all map[string]slice, c Config, namespace string) ([]endpoint.Spec, []d
 		more, bad := s.candidates(name, c, namespace)
 		found, rejected = append(found, more...), append(rejected, bad...)
 	}
-	leaving := !slices.ContainsFunc(found, func(f candidate) bool { return !f.last })
+	leaving := !slices.ContainsFunc(found, func(f candidate) bool { return !f.spec.Out })
+	for i := range found {
+		if f := &found[i]; leaving && f.last {
+			f.spec.Out = false
+		}
+	}
 	// Of a pod with addresses of both families, one counts: otherwise it had two shares.
 	four := make(map[string]bool)
 	for _, f := range found {
-		if f.uid != "" && f.family == "IPv4" && f.last == leaving {
+		if f.uid != "" && f.family == "IPv4" {
 			four[f.uid] = true
 		}
 	}
 	best := make(map[endpoint.ID]endpoint.Spec, len(found))
 	for _, f := range found {
-		if f.last != leaving || f.family == "IPv6" && four[f.uid] {
+		if f.family == "IPv6" && four[f.uid] {
 			continue
 		}
-		// While a pod moves from one slice to another it may be in both.
-		if old, ok := best[f.spec.ID]; !ok || f.spec.Metadata["slice"] < old.Metadata["slice"] {
+		// While a pod moves from one slice to another it may be in both, and the address of
+		// one that is leaving may be a new one's already.
+		old, ok := best[f.spec.ID]
+		if !ok || old.Out && !f.spec.Out || old.Out == f.spec.Out && f.spec.Metadata["slice"] < old.Metadata["slice"] {
 			best[f.spec.ID] = f.spec
 		}
 	}
@@ -108,7 +115,7 @@ func set(all map[string]slice, c Config, namespace string) ([]endpoint.Spec, []d
 	return specs, rejected
 }
 
-// candidates are the endpoints of one slice that may take requests.
+// candidates are the endpoints of one slice that are ready, and those that are terminating.
 func (s *slice) candidates(name string, c Config, namespace string) (out []candidate, rejected []discovery.Reject) {
 	if s.AddressType != "IPv4" && s.AddressType != "IPv6" {
 		return nil, []discovery.Reject{{ID: name, Reason: fmt.Sprintf("its addresses are of type %q: they must be IP addresses", s.AddressType)}}
@@ -122,8 +129,7 @@ func (s *slice) candidates(name string, c Config, namespace string) (out []candi
 	}
 	for i := range s.Endpoints {
 		p := &s.Endpoints[i]
-		last := p.terminating()
-		if !last && !p.ready() || last && !p.serving() {
+		if !p.terminating() && !p.ready() {
 			continue
 		}
 		id := name + "/" + strconv.Itoa(i)
@@ -140,7 +146,8 @@ func (s *slice) candidates(name string, c Config, namespace string) (out []candi
 			rejected = append(rejected, discovery.Reject{ID: id, Reason: "its address is none that can be reached"})
 			continue
 		}
-		f := candidate{family: s.AddressType, last: last, spec: endpoint.Spec{
+		f := candidate{family: s.AddressType, last: p.terminating() && p.serving(), spec: endpoint.Spec{
+			Out:      p.terminating(),
 			ID:       endpoint.ID{Scheme: scheme, Address: net.JoinHostPort(addr.Unmap().String(), strconv.Itoa(number))},
 			Zone:     p.Zone,
 			Metadata: p.metadata(name),

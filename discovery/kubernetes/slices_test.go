@@ -30,6 +30,9 @@ func described(t *testing.T, c Config, texts ...string) string {
 		if s.Host != "" {
 			text += " for " + s.Host
 		}
+		if s.Out {
+			text += " out"
+		}
 		out = append(out, text)
 	}
 	for _, r := range rejected {
@@ -68,8 +71,8 @@ func TestSet(t *testing.T) {
 		"no conditions":          {slices: []string{text("IPv4", portA, podText("10.0.0.1", `{}`))}, want: "http://10.0.0.1:8080"},
 		"not ready":              {slices: []string{text("IPv4", portA, podText("10.0.0.1", out), b)}, want: "http://10.0.0.2:8080"},
 		"none ready":             {slices: []string{text("IPv4", portA, podText("10.0.0.1", out))}, want: ""},
-		"terminating":            {slices: []string{text("IPv4", portA, podText("10.0.0.1", away), b)}, want: "http://10.0.0.2:8080"},
-		"all terminating":        {slices: []string{text("IPv4", portA, podText("10.0.0.1", away), podText("10.0.0.2", dead))}, want: "http://10.0.0.1:8080"},
+		"terminating":            {slices: []string{text("IPv4", portA, podText("10.0.0.1", away), b)}, want: "http://10.0.0.1:8080 out, http://10.0.0.2:8080"},
+		"all terminating":        {slices: []string{text("IPv4", portA, podText("10.0.0.1", away), podText("10.0.0.2", dead))}, want: "http://10.0.0.1:8080, http://10.0.0.2:8080 out"},
 		"terminating, not ready": {slices: []string{text("IPv4", portA, podText("10.0.0.1", away), podText("10.0.0.2", out))}, want: "http://10.0.0.1:8080"},
 		"ready in one of two":    {slices: []string{text("IPv4", portA, podText("10.0.0.1", out)), text("IPv4", portA, podText("10.0.0.1", up))}, want: "http://10.0.0.1:8080"},
 		"IPv6":                   {slices: []string{text("IPv6", portA, podText("2001:db8::1", up))}, want: "http://[2001:db8::1]:8080"},

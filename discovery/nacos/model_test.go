@@ -73,7 +73,7 @@ func TestWhatIsUsed(t *testing.T) {
 		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %v %s %s %s", s.URL(), s.Weight, map[bool]string{true: "out"}[s.Out], s.Zone, s.Host)))
 	}
 	slices.Sort(got)
-	want := []string{"http://10.0.0.1:80 1", "http://10.0.0.2:80 1 out", "http://10.0.0.3:81 1 out", "http://10.0.0.4:80 1 out",
+	want := []string{"http://10.0.0.1:80 1", "http://10.0.0.2:80 0 out", "http://10.0.0.3:81 1 out", "http://10.0.0.4:80 1 out",
 		"http://10.0.0.6:80 1", "http://10.0.0.8:80 0.25  a", "http://[::1]:80 1", "http://pod-1.svc:80 1   pod-1.svc", "https://10.0.0.5:80 1  far"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

@@ -24,9 +24,12 @@ func (c *contract) Set(specs []endpoint.Spec) {
 	keep := make(map[string]bool)
 	for _, s := range specs {
 		name, data := contractPath+"/"+s.Address, instanceJSON(s.Address, int(s.Weight))
+		if s.Out {
+			data = strings.Replace(data, `"instance_status":"UP"`, `"instance_status":"OUT_OF_SERVICE"`, 1)
+		}
 		keep[name] = true
 		// What differs in the time of its writing only is left alone.
-		if known := strings.Join([]string{s.Address, fmt.Sprint(s.Weight)}, "*"); c.written[name] != known {
+		if known := strings.Join([]string{s.Address, fmt.Sprint(s.Weight, s.Out)}, "*"); c.written[name] != known {
 			c.written[name] = known
 			c.set(name, data)
 		}
@@ -50,7 +53,7 @@ func TestContract(t *testing.T) {
 		t.Skip("takes a minute of real time")
 	}
 	discoverytest.Run(t, discoverytest.Config{
-		Weights: true, Arrives: time.Second, Reconnects: 8,
+		Weights: true, Outs: true, Arrives: time.Second, Reconnects: 8,
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
 			s := newServer(t)
 			s.set(contractPath, "")

@@ -236,6 +236,9 @@ func (a *announcement) remove(l *keeper) {
 // render is the data that Curator writes for Spring Cloud's instances.
 func render(in discovery.Instance, now time.Time) ([]byte, error) {
 	id, err := parseAddress(in.Address, cmp.Or(in.Scheme, "http"))
+	if err == nil && id.Host != "" {
+		err = errors.New("the address is a name: it must be an IP address and a port")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be announced: %w", err)
 	}

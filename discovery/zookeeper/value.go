@@ -5,18 +5,17 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"math"
 	"net"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
 )
 
-// An entry is one node: an endpoint, nothing (it is out of service, or offers another
-// protocol), or the reason why it is none.
+// An entry is one node: an endpoint, nothing (it offers another protocol), or the reason why
+// it is none.
 type entry struct {
 	spec     endpoint.Spec
 	none     bool
@@ -58,11 +57,11 @@ func (c *Config) parse(name string, data []byte) entry {
 	if text == "" {
 		text = name // the address as the name, as Dubbo's applications have it
 	}
-	id, err := parseAddress(text, cmp.Or(c.Scheme, "http"))
+	s, err := parseAddress(text, cmp.Or(c.Scheme, "http"))
 	if err != nil {
 		return rejected(err)
 	}
-	return entry{spec: endpoint.Spec{ID: id}}
+	return entry{spec: s}
 }
 
 func (c *Config) instance(in instance) entry {
@@ -70,36 +69,35 @@ func (c *Config) instance(in instance) entry {
 	if meta == nil {
 		meta = metadata(in.Metadata)
 	}
-	status, told := meta["instance_status"] // Spring Cloud's
-	if told && status != "" && !strings.EqualFold(status, "UP") || in.Enabled != nil && !*in.Enabled {
-		return entry{none: true}
-	}
-	s := endpoint.Spec{Zone: cmp.Or(in.Zone, meta["zone"]), Metadata: meta}
+	var s endpoint.Spec
 	var err error
 	if in.URL != "" {
-		s.ID, err = parseAddress(in.URL, cmp.Or(c.Scheme, "http"))
+		s, err = parseAddress(in.URL, cmp.Or(c.Scheme, "http"))
 	} else {
 		var none bool
-		if s.ID, none, err = c.address(in, meta["dubbo.endpoints"]); none {
+		if s, none, err = c.address(in, meta["dubbo.endpoints"]); none {
 			return entry{none: true}
 		}
 	}
 	if err != nil {
 		return rejected(err)
 	}
+	s.Zone, s.Metadata = cmp.Or(in.Zone, meta["zone"]), meta
 	weight := string(in.Weight)
 	if weight == "" || weight == "null" {
 		weight = meta["weight"]
 	}
-	if s.Weight, err = parseWeight(strings.Trim(weight, `"`)); err != nil {
+	if s.Weight, s.Out, err = discovery.ParseWeight(weight); err != nil {
 		return rejected(err)
 	}
+	status := meta["instance_status"] // Spring Cloud's
+	s.Out = s.Out || status != "" && !strings.EqualFold(status, "UP") || in.Enabled != nil && !*in.Enabled
 	return entry{spec: s}
 }
 
 // address takes the port of the protocol that is asked for, or else the secure one, as
 // Spring Cloud does. none means that the instance does not offer the protocol.
-func (c *Config) address(in instance, dubbo string) (id endpoint.ID, none bool, err error) {
+func (c *Config) address(in instance, dubbo string) (s endpoint.Spec, none bool, err error) {
 	scheme, port := cmp.Or(c.Scheme, "http"), 0
 	switch {
 	case dubbo != "" && c.Protocol != "":
@@ -108,7 +106,7 @@ func (c *Config) address(in instance, dubbo string) (id endpoint.ID, none bool, 
 			Protocol string `json:"protocol"`
 		}
 		if json.Unmarshal([]byte(dubbo), &offers) != nil {
-			return id, false, errors.New("its dubbo.endpoints cannot be read")
+			return s, false, errors.New("its dubbo.endpoints cannot be read")
 		}
 		for _, o := range offers {
 			if o.Protocol == c.Protocol {
@@ -116,20 +114,21 @@ func (c *Config) address(in instance, dubbo string) (id endpoint.ID, none bool, 
 			}
 		}
 		if port == 0 {
-			return id, true, nil
+			return s, true, nil
 		}
 	case in.SSLPort != nil && *in.SSLPort > 0 && (c.Scheme != "http" || in.Port == nil):
 		scheme, port = "https", *in.SSLPort
 	case in.Port != nil:
 		port = *in.Port
 	case in.Address == "":
-		return id, false, errors.New("it has no address")
+		return s, false, errors.New("it has no address")
 	default:
-		id, err = parseAddress(in.Address, scheme)
-		return id, false, err
+		s, err = parseAddress(in.Address, scheme)
+		return s, false, err
 	}
-	id, err = parseAddress(net.JoinHostPort(strings.Trim(in.Address, "[]"), strconv.Itoa(port)), scheme)
-	return id, false, err
+	s.Scheme = scheme
+	s.Address, s.Host, err = discovery.Address(in.Address, port)
+	return s, false, err
 }
 
 // dubboWeight is the weight of Dubbo's providers that do not say.
@@ -149,7 +148,7 @@ func (c *Config) named(name string) (e entry, ok bool) {
 		return rejected(errors.New("the name is not an encoded URL")), true
 	}
 	q := u.Query()
-	if q.Get("disabled") == "true" || q.Get("enabled") == "false" || c.Protocol != "" && c.Protocol != u.Scheme ||
+	if c.Protocol != "" && c.Protocol != u.Scheme ||
 		q.Get("category") != "" && q.Get("category") != "providers" {
 		return entry{none: true}, true
 	}
@@ -166,7 +165,7 @@ func (c *Config) named(name string) (e entry, ok bool) {
 			return rejected(errors.New("its protocol is not one over HTTP: " + strconv.Quote(u.Scheme[:min(len(u.Scheme), 20)]))), true
 		}
 	}
-	id, err := parseAddress(u.Host, scheme)
+	spec, err := parseAddress(u.Host, scheme)
 	if err != nil {
 		return rejected(err), true
 	}
@@ -174,60 +173,38 @@ func (c *Config) named(name string) (e entry, ok bool) {
 	for k, v := range q {
 		meta[k] = v[0]
 	}
-	weight := dubboWeight
+	spec.Weight = dubboWeight
 	if text := q.Get("weight"); text != "" {
-		if weight, err = parseWeight(text); err != nil {
+		if spec.Weight, spec.Out, err = discovery.ParseWeight(text); err != nil {
 			return rejected(err), true
 		}
 	}
-	e.spec = endpoint.Spec{ID: id, Weight: weight, Zone: q.Get("zone"), Metadata: meta}
+	spec.Out = spec.Out || q.Get("disabled") == "true" || q.Get("enabled") == "false"
+	spec.Zone, spec.Metadata = q.Get("zone"), meta
+	e.spec = spec
 	e.created, _ = strconv.ParseInt(q.Get("timestamp"), 10, 64)
 	return e, true
 }
 
-// parseAddress reads an URL, or an address alone.
-func parseAddress(text, scheme string) (endpoint.ID, error) {
+// parseAddress reads an URL, or an address alone: the ID, and the Host if it is a name.
+func parseAddress(text, scheme string) (endpoint.Spec, error) {
 	if strings.Contains(text, "://") {
 		u, err := url.Parse(text)
 		switch {
 		case err != nil:
-			return endpoint.ID{}, errors.New("the URL cannot be read")
+			return endpoint.Spec{}, errors.New("the URL cannot be read")
 		case u.Scheme != "http" && u.Scheme != "https":
-			return endpoint.ID{}, errors.New("the URL is neither http:// nor https://")
+			return endpoint.Spec{}, errors.New("the URL is neither http:// nor https://")
 		case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
-			return endpoint.ID{}, errors.New("the URL has more than scheme, address and port")
+			return endpoint.Spec{}, errors.New("the URL has more than scheme, address and port")
 		}
 		scheme, text = u.Scheme, u.Host
 		if u.Port() == "" {
 			text = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[scheme])
 		}
 	}
-	ap, err := netip.ParseAddrPort(text)
-	switch {
-	case err == nil && (ap.Port() == 0 || ap.Addr().IsUnspecified() || ap.Addr().IsMulticast()):
-		return endpoint.ID{}, errors.New("the address is none that can be reached")
-	case err == nil:
-		return endpoint.ID{Scheme: scheme, Address: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()}, nil
-	}
-	if host, _, err := net.SplitHostPort(text); err != nil || host == "" {
-		return endpoint.ID{}, errors.New("it has no address and port")
-	}
-	return endpoint.ID{}, errors.New("the address is a name, or no address: it must be an IP address and a port")
-}
-
-// parseWeight reads a weight, which may have a fraction. "" is none.
-func parseWeight(text string) (float64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	w, err := strconv.ParseFloat(text, 64)
-	switch {
-	case err != nil || math.IsNaN(w) || w < 0:
-		return 0, errors.New("the weight is not a number from 0")
-	case w == 0:
-		return 0, errors.New("the weight is 0: it takes no requests")
-	}
-	return w, nil
+	address, name, err := discovery.ParseAddress(text)
+	return endpoint.Spec{ID: endpoint.ID{Scheme: scheme, Address: address}, Host: name}, err
 }
 
 // metadata makes strings of the members of an object, or of its member "metadata". What

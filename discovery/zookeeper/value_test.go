@@ -3,7 +3,6 @@ package zookeeper
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -27,7 +26,11 @@ func brief(e entry) string {
 	case e.none:
 		return "-"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s *%v %s", e.spec.URL(), e.spec.Weight, e.spec.Zone))
+	state := ""
+	if e.spec.Out {
+		state = " out"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s *%v %s", e.spec.URL(), e.spec.Weight, e.spec.Zone)) + state
 }
 
 func TestParse(t *testing.T) {
@@ -41,25 +44,25 @@ func TestParse(t *testing.T) {
 		{Config{Protocol: "rest"}, dubbo, "http://10.0.0.2:8080 *0"},
 		{Config{Protocol: "dubbo"}, dubbo, "-"},
 		{Config{Protocol: "rest"}, strings.Replace(dubbo, `"[{`, `"[`, 1), "! its dubbo.endpoints cannot be read"},
-		{Config{}, strings.Replace(spring, `"UP"`, `"OUT_OF_SERVICE"`, 1), "-"},
+		{Config{}, strings.Replace(spring, `"UP"`, `"OUT_OF_SERVICE"`, 1), "http://10.0.0.1:8081 *3 a out"},
 		{Config{}, strings.Replace(spring, `"sslPort":null`, `"sslPort":8443`, 1), "https://10.0.0.1:8443 *3 a"},
 		{Config{Scheme: "http"}, strings.Replace(spring, `"sslPort":null`, `"sslPort":8443`, 1), "http://10.0.0.1:8081 *3 a"},
-		{Config{}, strings.Replace(spring, `"3"`, `"0"`, 1), "! the weight is 0: it takes no requests"},
-		{Config{}, strings.Replace(spring, `"3"`, `"-1"`, 1), "! the weight is not a number from 0"},
-		{Config{}, strings.Replace(spring, `"3"`, `"NaN"`, 1), "! the weight is not a number from 0"},
+		{Config{}, strings.Replace(spring, `"3"`, `"0"`, 1), "http://10.0.0.1:8081 *0 a out"},
+		{Config{}, strings.Replace(spring, `"3"`, `"-1"`, 1), "! the weight is negative"},
+		{Config{}, strings.Replace(spring, `"3"`, `"NaN"`, 1), "! the weight is not a number"},
 		{Config{}, strings.Replace(spring, `"3"`, `0.5`, 1), "http://10.0.0.1:8081 *0.5 a"},
 		{Config{}, strings.Replace(spring, `"3"`, `5000`, 1), "http://10.0.0.1:8081 *5000 a"},
-		{Config{}, strings.Replace(spring, "10.0.0.1", "host.example", 1), "! the address is a name, or no address: it must be an IP address and a port"},
-		{Config{}, strings.Replace(spring, "8081", "0", 1), "! the address is none that can be reached"},
-		{Config{}, strings.Replace(spring, "8081", "80810", 1), "! the address is a name, or no address: it must be an IP address and a port"},
+		{Config{}, strings.Replace(spring, "10.0.0.1", "Host.example.", 1), "http://host.example:8081 *3 a"},
+		{Config{}, strings.Replace(spring, "8081", "0", 1), "! 0 is not a port"},
+		{Config{}, strings.Replace(spring, "8081", "80810", 1), "! 80810 is not a port"},
 		{Config{}, strings.Replace(spring, "10.0.0.1", "fe80::1", 1), "http://[fe80::1]:8081 *3 a"},
-		{Config{}, strings.Replace(spring, "10.0.0.1", "", 1), "! it has no address and port"},
+		{Config{}, strings.Replace(spring, "10.0.0.1", "", 1), "! it has no address"},
 		{Config{}, spring[:100], "! the data is not the JSON of an instance"},
 		{Config{}, `{}`, "! it has no address"},
 		{Config{}, `{"address":"10.0.0.1","port":"x"}`, "! the data is not the JSON of an instance"},
 		{Config{}, `{"address":"10.0.0.1:80","weight":7,"zone":"z","metadata":{"k":"v"}}`, "http://10.0.0.1:80 *7 z"},
 		{Config{}, `{"url":"https://10.0.0.1","enabled":true,"weight":"2"}`, "https://10.0.0.1:443 *2"},
-		{Config{}, `{"url":"https://10.0.0.1","enabled":false}`, "-"},
+		{Config{}, `{"url":"https://10.0.0.1","enabled":false}`, "https://10.0.0.1:443 *0 out"},
 		{Config{}, `{"address":"10.0.0.1","port":80,"payload":{"weight":4,"zone":"p","list":[1],"none":null}}`, "http://10.0.0.1:80 *4 p"},
 		{Config{}, `{"address":"10.0.0.1","port":80,"payload":"text"}`, "http://10.0.0.1:80 *0"},
 		{Config{}, "https://10.0.0.1:8443/\n", "https://10.0.0.1:8443 *0"},
@@ -68,7 +71,7 @@ func TestParse(t *testing.T) {
 		{Config{}, "", "http://10.9.9.9:99 *0"}, // the name
 		{Config{}, "http://u:secret@10.0.0.1:80", "! the URL has more than scheme, address and port"},
 		{Config{}, "ftp://10.0.0.1:80", "! the URL is neither http:// nor https://"},
-		{Config{}, "10.0.0.1", "! it has no address and port"},
+		{Config{}, "10.0.0.1", "! the address has no port, or an IPv6 address no brackets"},
 		{Config{}, "0.0.0.0:80", "! the address is none that can be reached"},
 	} {
 		if got := brief(test.c.parse("10.9.9.9:99", []byte(test.data))); got != test.want {
@@ -89,17 +92,17 @@ func TestNamed(t *testing.T) {
 	}{
 		{Config{}, provider, "http://10.0.0.3:50051 *100"},
 		{Config{}, provider + "&weight=50&zone=a", "http://10.0.0.3:50051 *50 a"},
-		{Config{}, provider + "&weight=0", "! the weight is 0: it takes no requests"},
+		{Config{}, provider + "&weight=0", "http://10.0.0.3:50051 *0 out"},
 		{Config{}, provider + "&ssl-enabled=true", "https://10.0.0.3:50051 *100"},
-		{Config{}, provider + "&disabled=true", "-"},
-		{Config{}, provider + "&enabled=false", "-"},
+		{Config{}, provider + "&disabled=true", "http://10.0.0.3:50051 *100 out"},
+		{Config{}, provider + "&enabled=false", "http://10.0.0.3:50051 *100 out"},
 		{Config{Protocol: "tri"}, provider, "http://10.0.0.3:50051 *100"},
 		{Config{Protocol: "rest"}, provider, "-"},
 		{Config{}, strings.Replace(provider, "tri:", "dubbo:", 1), `! its protocol is not one over HTTP: "dubbo"`},
 		{Config{Protocol: "dubbo"}, strings.Replace(provider, "tri:", "dubbo:", 1), "http://10.0.0.3:50051 *100"},
 		{Config{}, strings.Replace(provider, "=providers", "=consumers", 1), "-"},
 		{Config{}, "https://10.0.0.3:443/x", "https://10.0.0.3:443 *100"},
-		{Config{}, "http://host/x", "! it has no address and port"},
+		{Config{}, "http://host/x", "! the address has no port, or an IPv6 address no brackets"},
 		{Config{}, "http://%zz/x", "! the name is not an encoded URL"},
 	} {
 		e, ok := test.c.named(url.QueryEscape(test.name))
@@ -176,8 +179,8 @@ func FuzzParse(f *testing.F) {
 			if e.none || e.reason != "" {
 				continue
 			}
-			ap, err := netip.ParseAddrPort(e.spec.Address)
-			if err != nil || ap.Port() == 0 || e.spec.Scheme != "http" && e.spec.Scheme != "https" || e.spec.Weight < 0 {
+			a, name, err := discovery.ParseAddress(e.spec.Address)
+			if err != nil || a != e.spec.Address || name != e.spec.Host || e.spec.Scheme != "http" && e.spec.Scheme != "https" || e.spec.Weight < 0 {
 				t.Errorf("%+v", e.spec)
 			}
 		}

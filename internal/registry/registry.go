@@ -45,7 +45,7 @@ func Eureka(c config.EurekaSource) (eureka.Config, error) {
 	secure, err := TLS(c.TLS)
 	return eureka.Config{
 		Servers: c.Servers, User: c.Username, Password: c.Password, TLS: secure, Every: c.Interval,
-		WeightKey: c.WeightKey, ZoneKey: c.ZoneKey,
+		WeightKey: c.WeightKey, ZoneKey: c.ZoneKey, PreferHost: c.Prefer == "host",
 	}, err
 }
 

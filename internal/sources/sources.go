@@ -56,7 +56,7 @@ func (s *Set) source(path string, c *config.Source) (discovery.Source, error) {
 func (s *Set) bare(path string, c *config.Source) (discovery.Source, error) {
 	switch {
 	case c.Custom != nil:
-		return c.Custom, nil
+		return dns.Resolve(c.Custom, ""), nil // of one that names addresses alone, it stays as it is
 	case c.File != nil:
 		name := c.File.Path
 		return file.New(name, func(data []byte) ([]endpoint.Spec, error) { return parseList(name, data) }), nil
@@ -69,7 +69,11 @@ func (s *Set) bare(path string, c *config.Source) (discovery.Source, error) {
 	case c.Merge != nil:
 		return s.merge(path+".merge", c.Merge)
 	}
-	return s.registry(path, c)
+	src, err := s.registry(path, c)
+	if err != nil {
+		return nil, err
+	}
+	return dns.Resolve(src, ""), nil
 }
 
 // problem gives err a path, if it has none.
