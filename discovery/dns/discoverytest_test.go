@@ -48,9 +48,5 @@ func TestContract(t *testing.T) {
 			s := newServer(t, zone{records: map[string][]string{contractName: {}}})
 			return New(Config{Host: contractName, Port: 80, Server: s.address, TTLMin: 10 * time.Millisecond, TTLMax: 10 * time.Millisecond}), contract{s}
 		},
-		Without: map[string]string{
-			"empty":     "a name without addresses is a mistake of somebody, and the last set stays",
-			"lost-data": "likewise",
-		},
 	})
 }

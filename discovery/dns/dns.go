@@ -35,8 +35,13 @@ type Config struct {
 	Hosts, Resolv string
 }
 
-// hostsEvery is how often the hosts file is looked at.
-const hostsEvery = 5 * time.Second
+const (
+	// hostsEvery is how often the hosts file is looked at.
+	hostsEvery = 5 * time.Second
+	// againMost bounds the time until a name is asked for again that was not found, or could
+	// not be asked for: one that appears is in use soon after.
+	againMost = 10 * time.Second
+)
 
 // A Source resolves one name. Make it with New. Its Run may be called again, but not
 // concurrently.
@@ -62,6 +67,12 @@ func New(c Config) *Source {
 // Run publishes the set when it is first known and whenever it has changed, and every
 // failure. It returns an error only if the name can never be asked for.
 //
+// That a name has no addresses, or does not exist, is an answer and no failure: the set is
+// empty. But until the name had an address once, which it may do any time, it is published
+// as an error, because it is likelier to be misspelt than to be meant. In either case the
+// name is asked for again when the answer has expired (RFC 2308 §5), and after ten seconds
+// at most.
+//
 // The name localhost is never asked for, and any name that the hosts file has is answered
 // from it, unless a name server was configured. localhost is one host and not a set:
 // where it has an IPv4 address, that is its only one.
@@ -71,7 +82,7 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	}
 	out := publisher{config: s.config, publish: publish}
 	hosts := hostsFile{path: s.config.Hosts}
-	var backoff discovery.Backoff
+	backoff := discovery.Backoff{Most: againMost}
 	var due time.Time // when the name servers may be asked again
 	for {
 		if local := s.local(&hosts); local != nil {
@@ -82,9 +93,12 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err == nil {
+			switch {
+			case err == nil:
 				backoff.Reset()
-			} else {
+			case ttl > 0:
+				ttl = min(ttl, againMost)
+			default:
 				ttl = backoff.Next()
 			}
 			due = time.Now().Add(ttl)

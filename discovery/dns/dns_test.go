@@ -262,11 +262,11 @@ func TestFailureKeepsTheSet(t *testing.T) {
 		err := New(Config{Host: "a.test", Port: 80, Server: s.address}).Run(ctx, func(u discovery.Update) {
 			add(u)
 			if u.Err == nil {
-				s.set(func(z *zone) { z.records = nil }) // from now on there is no such name
+				s.set(func(z *zone) { z.rcodes = map[string]dnsmessage.RCode{"a.test.": dnsmessage.RCodeServerFailure} })
 				return
 			}
 			if errors++; errors == 9 {
-				s.set(func(z *zone) { z.records = map[string][]string{"a.test.": {"A 10 192.0.2.1"}} })
+				s.set(func(z *zone) { z.rcodes = nil })
 			}
 		})
 		if err != nil {
@@ -282,11 +282,72 @@ func TestFailureKeepsTheSet(t *testing.T) {
 				t.Errorf("published %q", text)
 			}
 		}
-		// 9 errors with waits of up to 1, 2, 4, 8, 16, 32, 60, 60, 60 s, then the set, then errors again.
-		if sets != 2 || failures < 12 || failures > 25 || got[0] != "0: http://192.0.2.1:80" || got[1] != "10:error" {
+		// 9 errors with waits of up to 1, 2, 4, 8, 10, 10 ... s, then the set, then errors again.
+		if sets != 2 || failures < 55 || failures > 120 || got[0] != "0: http://192.0.2.1:80" || got[1] != "10:error" {
 			t.Errorf("%d sets and %d failures: %q", sets, failures, got)
 		}
 	})
+}
+
+// TestRemovedName: that a name is gone, or has no addresses any more, is an answer: the set
+// is empty. When it is back, so is the set.
+func TestRemovedName(t *testing.T) {
+	for kind, gone := range map[string]map[string][]string{"NXDOMAIN": nil, "NODATA": {"a.test.": nil}} {
+		for _, soa := range []uint32{0, 1, 3600} {
+			s := newServer(t, zone{soa: soa, records: map[string][]string{"a.test.": {"A 1 192.0.2.1"}}})
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 41*time.Second)
+				defer cancel()
+				start := time.Now()
+				var got published
+				add := got.add(start)
+				err := New(Config{Host: "a.test", Port: 80, Server: s.address, Hosts: none(t), Resolv: none(t)}).Run(ctx, func(u discovery.Update) {
+					add(u)
+					if len(u.Endpoints) > 0 && time.Since(start) < 2*time.Second {
+						s.set(func(z *zone) { z.records = gone })
+						time.AfterFunc(15*time.Second, func() {
+							s.set(func(z *zone) { z.records = map[string][]string{"a.test.": {"A 60 192.0.2.2"}} })
+						})
+					}
+				})
+				if err != nil || len(got) != 3 || got[0] != "0: http://192.0.2.1:80" || got[1] != "1:" || !strings.HasSuffix(got[2], ": http://192.0.2.2:80") {
+					t.Errorf("%s, SOA %d: %q, %v", kind, soa, got, err)
+				}
+				if n := len(s.questions()); soa == 3600 && n > 2*4 { // at 0, 1, 11, 21
+					t.Errorf("%s, SOA %d: %d questions", kind, soa, n)
+				}
+			})
+		}
+	}
+}
+
+// TestNameThatAppears: a name that there is not at the start is an error, because it may be
+// misspelt, and found within ten seconds of its appearance, however late.
+func TestNameThatAppears(t *testing.T) {
+	for _, soa := range []uint32{0, 2, 3600} {
+		s := newServer(t, zone{soa: soa})
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Second)
+			defer cancel()
+			start := time.Now()
+			time.AfterFunc(65*time.Second, func() {
+				s.set(func(z *zone) { z.records = map[string][]string{"a.test.": {"A 60 192.0.2.1"}} })
+			})
+			var found time.Duration
+			New(Config{Host: "a.test", Port: 80, Server: s.address, Hosts: none(t), Resolv: none(t)}).Run(ctx, func(u discovery.Update) {
+				switch {
+				case u.Err == nil && len(u.Endpoints) == 1:
+					found = time.Since(start)
+					cancel()
+				case u.Err == nil || time.Since(start) > 75*time.Second:
+					t.Errorf("published %+v", u)
+				}
+			})
+			if bound := 65 + min(soa, 10); found < 65*time.Second || soa > 0 && found > time.Duration(bound)*time.Second || found > 75*time.Second {
+				t.Errorf("SOA %d: found after %v", soa, found)
+			}
+		})
+	}
 }
 
 // TestHostsFile: a name in the hosts file is answered from it, and nobody is asked.

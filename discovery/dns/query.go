@@ -136,14 +136,35 @@ func read(reply []byte, id uint16, question dnsmessage.Question) (a answer, ours
 	}
 	switch {
 	case h.RCode == dnsmessage.RCodeNameError:
-		return answer{}, true, errNotFound
+		return answer{ttl: negative(&p)}, true, errNotFound
 	case h.RCode != dnsmessage.RCodeSuccess:
 		return answer{}, true, fmt.Errorf("it answered %s", strings.TrimPrefix(h.RCode.String(), "RCode"))
 	case h.Truncated:
 		return answer{}, true, errTruncated
 	}
 	a, err = addresses(&p, question)
+	if err == nil && len(a.addrs) == 0 {
+		a.ttl = negative(&p)
+	}
 	return a, true, err
+}
+
+// negative is how long an answer without addresses holds, by the zone's SOA in it (RFC 2308
+// §5), at least a second; 0: it does not say.
+func negative(p *dnsmessage.Parser) time.Duration {
+	if p.SkipAllAnswers() != nil {
+		return 0
+	}
+	records, err := p.AllAuthorities()
+	if err != nil {
+		return 0
+	}
+	for _, r := range records {
+		if soa, ok := r.Body.(*dnsmessage.SOAResource); ok {
+			return time.Duration(max(1, min(r.Header.TTL, soa.MinTTL))) * time.Second
+		}
+	}
+	return 0
 }
 
 func sameName(a, b dnsmessage.Name) bool { return strings.EqualFold(a.String(), b.String()) }

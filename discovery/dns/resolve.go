@@ -28,20 +28,22 @@ const partialTTL = 5 * time.Second
 // name exists and has none.
 type answer struct {
 	addrs []netip.Addr
-	ttl   time.Duration
-	err   error // errNotFound, or why it is not known
+	ttl   time.Duration // of a negative answer too; there 0: it did not say
+	err   error         // errNotFound, or why it is not known
 }
 
 func (a answer) failed() bool { return a.err != nil && !errors.Is(a.err, errNotFound) }
 
 // resolve asks for the name, with the search domains as resolv.conf says, and returns its
-// addresses in order, and for how long they hold.
+// addresses in order, and for how long they hold. With errNotFound or errNoAddr, that is how
+// long this holds, or 0. Once the name had addresses, these two are no errors: it has none.
 func (s *Source) resolve(ctx context.Context) ([]netip.Addr, time.Duration, error) {
 	conf := readResolv(s.config.Resolv)
 	if s.config.Server != "" {
 		conf.servers = []string{s.config.Server}
 	}
 	reason := errNotFound
+	var ttl time.Duration // the shortest of the negative answers
 	for _, name := range candidates(s.config.Host, conf) {
 		answers := conf.both(ctx, name)
 		v4, v6 := &answers[0], &answers[1]
@@ -64,8 +66,20 @@ func (s *Source) resolve(ctx context.Context) ([]netip.Addr, time.Duration, erro
 				reason = errNoAddr
 			}
 		}
+		for _, a := range answers {
+			if a.ttl > 0 && (ttl == 0 || a.ttl < ttl) {
+				ttl = a.ttl
+			}
+		}
 	}
-	return nil, 0, reason
+	switch {
+	case reason != errNotFound && reason != errNoAddr:
+		return nil, 0, reason
+	case s.found == "":
+		return nil, ttl, reason
+	}
+	s.known = [2][]netip.Addr{}
+	return nil, min(max(ttl, s.config.TTLMin), againMost), nil
 }
 
 // keep notes the answers and returns all addresses that are valid now.

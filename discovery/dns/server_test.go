@@ -22,6 +22,7 @@ type zone struct {
 	silent  map[string]bool             // by absolute name, or name and type: no answer
 	mangle  func(reply []byte) [][]byte // what is sent instead, over UDP
 	before  func(m *dnsmessage.Message) // changes an answer
+	soa     uint32                      // negative answers hold so many seconds; 0: they do not say
 	limit   int                         // bytes over UDP; more is truncated; 0: 65535
 	noEDNS  bool                        // answers FORMERR to what it does not know
 }
@@ -148,6 +149,11 @@ func (s *server) reply(network string, packet []byte) ([]byte, func([]byte) [][]
 		m.RCode = code
 	} else if code, ok := s.zone.rcodes[name]; ok {
 		m.RCode = code
+	}
+	if s.zone.soa > 0 && len(m.Answers) == 0 {
+		h := dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName("test."), Class: dnsmessage.ClassINET, TTL: 3600}
+		n := dnsmessage.MustNewName("ns.test.")
+		m.Authorities = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.SOAResource{NS: n, MBox: n, MinTTL: s.zone.soa}}}
 	}
 	if s.zone.before != nil {
 		s.zone.before(&m)
