@@ -11,6 +11,7 @@
 //	required  "true": must be given, and not be empty
 //	short     "true": a plain value in place of its struct means this field
 //	unit      "percent": the file may write 50% for 50; "bytes": 64KiB for 65536
+//	none      "true": the file may write none for a duration, which is the constant None
 //	path      "true": a relative path stands on the folder of the configuration file
 //	example   for people and editors
 //
@@ -21,8 +22,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/poise-lb/poise/internal/tags"
 	"github.com/poise-lb/poise/policy"
 )
+
+// None in place of a duration is no limit at all, where a field says that it may be: zero is
+// the default there, as everywhere. In the file it is the word none.
+const None = tags.NoDuration
 
 // Config is everything a Proxy needs to know. The configuration file is this struct in
 // YAML, with the names in the tags; the zero value of every field is a useful default.
@@ -92,6 +98,9 @@ type Timeouts struct {
 	Drain time.Duration `yaml:"drain" doc:"for open exchanges at shutdown, after drain_delay" default:"30s" min:"1ms"`
 	// DrainDelay is for clients and balancers in front to notice; 0 is none.
 	DrainDelay time.Duration `yaml:"drain_delay" doc:"at shutdown, how long requests are accepted as before while every response says that its connection ends"`
+	// Tunnel ends an upgraded connection (a WebSocket, say) on which neither side has sent a
+	// byte for that long, or one side takes none. 0 and None: never.
+	Tunnel time.Duration `yaml:"tunnel" doc:"without any byte in either direction of an upgraded connection; absent: no limit" none:"true"`
 }
 
 // Limits bound what a message may take. They hold on every engine, for HTTP/1.1 and for
@@ -246,9 +255,13 @@ type Route struct {
 	// a backslash or an encoded slash.
 	Paths string `yaml:"paths" doc:"strict: a backslash in a path, also as %5C, is refused; lenient: it is a character like others" enum:"strict,lenient" default:"strict"`
 	// Timeout bounds the whole exchange; of event streams and upgrades only the time up to
-	// the response head. 0 means 60 s up to the response head, and after it only
-	// Timeouts.Stall.
-	Timeout time.Duration `yaml:"timeout" doc:"for the whole exchange; of event streams and upgrades up to the response head; absent: 60s up to the response head"`
+	// the response head. 0 means 60 s up to the response head, and after it only Stall.
+	// None: even the response head may take any time, as that of a long poll.
+	Timeout time.Duration `yaml:"timeout" doc:"for the whole exchange; of event streams and upgrades up to the response head; none: no limit; absent: 60s up to the response head" none:"true"`
+	// Stall is how long an endpoint may be silent within the content of a response, instead
+	// of Timeouts.Stall. 0 means that one, except that event streams may be silent for any
+	// time; None: all responses may.
+	Stall time.Duration `yaml:"stall" doc:"how long an endpoint may be silent within the content of a response; none: no limit; absent: timeouts.stall, and no limit for event streams" none:"true"`
 }
 
 // Match says which requests a route takes. Empty fields match everything.

@@ -76,7 +76,7 @@ func (v *validator) word(path string, f tags.Field, got string) {
 
 // bounds checks a number or duration. Zero without a default means "not given".
 func (v *validator) bounds(path string, f tags.Field, val reflect.Value) {
-	if val.IsZero() {
+	if val.IsZero() || f.None && val.Int() == int64(None) {
 		return
 	}
 	lowest, err := tags.Value(f.Type, cmp.Or(f.Min, "0"))

@@ -128,7 +128,7 @@ func TestValidateFinds(t *testing.T) {
 		{"services.users.connections.max", "-1 is less than 0", "", func(c *Config) { users(c, func(s *Service) { s.Connections.Max = -1 }) }},
 		{"routes[1].service", `no service "cart"`, "carts", func(c *Config) { c.Routes[1].Service = "cart" }},
 		{"routes[1].service", "is missing", "", func(c *Config) { c.Routes[1].Service = "" }},
-		{"routes[1].timeout", "less than", "", func(c *Config) { c.Routes[1].Timeout = -1 }},
+		{"routes[1].timeout", "less than", "", func(c *Config) { c.Routes[1].Timeout = -2 }},
 		{"routes[0].match.methods[0]", "case-sensitive", "GET", func(c *Config) { c.Routes[0].Match.Methods = many("get") }},
 		{"routes[0].match.methods[0]", "not a method", "", func(c *Config) { c.Routes[0].Match.Methods = many("G T") }},
 		{"routes[0].rewrite.strip_prefix", "begin with a slash", "/api", func(c *Config) { c.Routes[0].Rewrite.StripPrefix = "api" }},

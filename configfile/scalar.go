@@ -63,7 +63,7 @@ func bound(f tags.Field) string {
 func convert(v reflect.Value, f tags.Field, text string) string {
 	switch {
 	case v.Type() == tags.Duration:
-		return convertDuration(v, text)
+		return convertDuration(v, f, text)
 	case v.Kind() == reflect.Bool:
 		if text != "true" && text != "false" {
 			return wanted(f, v.Type()) + " is expected here, not " + abbreviate(text) + nearBool(text)
@@ -93,7 +93,11 @@ func convert(v reflect.Value, f tags.Field, text string) string {
 	return ""
 }
 
-func convertDuration(v reflect.Value, text string) string {
+func convertDuration(v reflect.Value, f tags.Field, text string) string {
+	if f.None && text == "none" {
+		v.SetInt(int64(tags.NoDuration))
+		return ""
+	}
 	duration, err := time.ParseDuration(text)
 	if err == nil && text != "0" {
 		v.SetInt(int64(duration))
@@ -102,7 +106,7 @@ func convertDuration(v reflect.Value, text string) string {
 	if _, err := strconv.ParseFloat(text, 64); err == nil {
 		return "a unit is missing: write " + text + "s or " + text + "ms"
 	}
-	return "a duration such as 500ms, 3s or 1m is expected here, not " + abbreviate(text)
+	return wanted(f, v.Type()) + " is expected here, not " + abbreviate(text)
 }
 
 // convertSize wants a unit, as durations do: a plain number could be meant in KiB.
@@ -131,6 +135,8 @@ func wanted(f tags.Field, t reflect.Type) string {
 	switch {
 	case f.Bytes:
 		return "a size such as 512B, 64KiB or 1MiB"
+	case t == tags.Duration && f.None:
+		return "a duration such as 500ms, 3s or 1m, or none,"
 	case t == tags.Duration:
 		return "a duration such as 500ms, 3s or 1m"
 	case t.Kind() == reflect.String:

@@ -170,7 +170,11 @@ func scalarSchema(t reflect.Type, f tags.Field) *schema {
 	exact := &schema{}
 	switch {
 	case t == tags.Duration:
-		return &schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h))+$|\$\{.+\}`}
+		pattern := `^([0-9]+(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h))+$|\$\{.+\}`
+		if f.None {
+			pattern = `^none$|` + pattern
+		}
+		return &schema{Type: "string", Pattern: pattern}
 	case f.Bytes:
 		return &schema{Type: "string", Pattern: `^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)$|\$\{.+\}`}
 	case f.Enum != nil:

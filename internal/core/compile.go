@@ -38,10 +38,22 @@ type plan struct {
 // headTimeout bounds the wait for a response head where a route says nothing.
 const headTimeout = 60 * time.Second
 
+// forever is no limit: instants are counted with it, and still far from their end.
+const forever = time.Duration(1) << 60
+
+// patience is a duration of the configuration that may be none.
+func patience(d time.Duration) time.Duration {
+	if d == config.None {
+		return forever
+	}
+	return d
+}
+
 type routePlan struct {
 	rules   *rewrite.Rules
 	timeout time.Duration
 	whole   bool // the timeout was given, so it bounds the whole exchange
+	stall   time.Duration
 	lenient bool // a backslash in a path is a character
 	segment int  // of the path that names the service, where it is discovered
 }
@@ -98,7 +110,10 @@ func compile(c config.Config, feed feeder) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.table = exchange.Table{Tree: p.tree, Trusted: trusted, Stall: full.Timeouts.Stall, Interim: full.Limits.Interim}
+	p.table = exchange.Table{
+		Tree: p.tree, Trusted: trusted, Interim: full.Limits.Interim,
+		Stall: full.Timeouts.Stall, Tunnel: max(full.Timeouts.Tunnel, 0),
+	}
 	return p, nil
 }
 
@@ -121,7 +136,8 @@ func (p *plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 		problems = append(problems, patternProblem(i, pattern.Check())...)
 		patterns = append(patterns, pattern)
 		p.routes = append(p.routes, routePlan{
-			rules: rules, timeout: cmp.Or(r.Timeout, headTimeout), whole: r.Timeout != 0, lenient: r.Paths == "lenient",
+			rules: rules, timeout: patience(cmp.Or(r.Timeout, headTimeout)), whole: r.Timeout > 0,
+			stall: patience(r.Stall), lenient: r.Paths == "lenient",
 			segment: slices.Index(strings.Split(r.Match.Path, "/"), "{service}") - 1,
 		})
 	}

@@ -168,6 +168,7 @@ func (p *Proxy) Apply(c config.Config) error {
 			Rules:   plan.routes[i].rules,
 			Timeout: plan.routes[i].timeout,
 			Whole:   plan.routes[i].whole,
+			Stall:   plan.routes[i].stall,
 			Lenient: plan.routes[i].lenient,
 		}
 		if r.Discover != "" {

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"time"
@@ -31,9 +32,10 @@ func (x *Exchange) deliver(u *upstream.Conn) *Error {
 
 // relay passes content on as it comes. Whatever has arrived is written before the next
 // wait, so that an event is never held back; while it waits nothing is buffered. Much
-// content goes past it, as far as the engine can do that.
+// content goes past it, as far as the engine can do that, and unless the route has an own
+// limit for the endpoint's silence: splicing has one for both sides.
 func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
-	for copying := stream; ; {
+	for copying := stream || x.route.Stall != 0; ; {
 		data, err := u.Content(false, 0)
 		if data == nil && err == nil {
 			if err := x.client.Flush(); err != nil {
@@ -95,12 +97,16 @@ func (x *Exchange) spliceDown(u *upstream.Conn) (useless bool, fault *Error) {
 }
 
 // patience is how long the relay may wait for the endpoint. A route's timeout bounds the
-// whole exchange, but an event stream only up to its head: it may be silent for long.
+// whole exchange, but an event stream only up to its head: it may be silent for as long as
+// the route says, by default for any time.
 func (x *Exchange) patience(stream bool) time.Duration {
-	if stream {
+	if stream && x.route.Stall == 0 {
 		return 0
 	}
-	by := x.rt.Now() + x.table.Stall
+	by := x.rt.Now() + cmp.Or(x.route.Stall, x.table.Stall)
+	if stream {
+		return by
+	}
 	if x.route.Whole && x.deadline < by {
 		by = x.deadline
 	}

@@ -65,6 +65,7 @@ var (
 	errEjected = &Error{Status: 504, Reason: "endpoint-ejected", Side: ByEndpoint, Class: Ejected}
 	// errStarved: the endpoint gave up waiting for content that the client did not send.
 	errStarved = &Error{Status: 408, Reason: "client-timeout", Side: ByClient, Class: Reset}
+	errIdle    = &Error{Status: 101, Reason: "tunnel-idle", Side: ByClient} // in the log only
 	errPanic   = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
 )
 

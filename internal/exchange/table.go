@@ -22,6 +22,7 @@ type Table struct {
 	Trusted []netip.Prefix
 	Stall   time.Duration // longest wait without progress while content is relayed
 	Interim int           // interim responses before a final one; 0: any number
+	Tunnel  time.Duration // longest silence of a tunnel; zero: it may be silent for ever
 	Logger  *slog.Logger
 	Sink    *record.Sink     // nil: no access log
 	Counts  *record.Counters // never nil
@@ -36,6 +37,7 @@ type Route struct {
 	Rules     *rewrite.Rules
 	Timeout   time.Duration // until the response head
 	Whole     bool          // Timeout bounds the whole exchange, content included
+	Stall     time.Duration // of the endpoint within content; zero: Table.Stall, event streams any
 	Lenient   bool          // a backslash in a path is a character like others
 }
 

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"io"
 	"slices"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // tunnel carries bytes both ways after 101 (Switching Protocols), until both sides have
-// ended, or one has failed.
+// ended, one has failed, or nothing has moved for Table.Tunnel.
 func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	r := &x.response
 	if !offered(x.Request.Upgrade, r.Upgrade) {
@@ -28,8 +29,12 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	}
 	late := u.Early()
 	x.Request.Fields, r.Fields = nil, nil // a tunnel may be open for long
-	up := carrier{dst: u.Stream, src: client}
-	down := carrier{dst: client, src: u.Stream}
+	var l *life
+	if x.table.Tunnel > 0 {
+		l = newLife(x.rt, x.table.Tunnel, client, u.Stream)
+	}
+	up := carrier{dst: u.Stream, src: client, life: l}
+	down := carrier{dst: client, src: u.Stream, life: l}
 	if _, ok := u.Stream.(engine.Rester); ok {
 		p := pump{carrier: &down, ended: x.rt.NewSignal()}
 		p.begin(late)
@@ -42,6 +47,9 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	}
 	x.upload.bytes += up.moved
 	x.log.BytesOut = down.moved
+	if l.over() {
+		x.log.Reason = errIdle.Reason
+	}
 	return nil
 }
 
@@ -69,6 +77,7 @@ func offered(asked, chosen []byte) bool {
 // breaking both.
 type carrier struct {
 	dst, src engine.Stream
+	life     *life // nil: it may be silent for any time
 	moved    int64
 }
 
@@ -87,6 +96,8 @@ func (c *carrier) step(b *wire.Reader) bool {
 	case err == io.EOF:
 		c.dst.CloseWrite()
 		return false
+	case errors.Is(err, engine.ErrTimeout) && c.life.goesOn(c.src):
+		return true
 	case err != nil:
 		c.dst.Interrupt(err)
 		return false
@@ -100,7 +111,9 @@ func (c *carrier) write(data []byte) bool {
 	if len(data) == 0 {
 		return true
 	}
+	c.life.moving(c.dst)
 	if _, err := c.dst.Write(data); err != nil {
+		c.life.blocked(err)
 		c.src.Interrupt(err)
 		return false
 	}

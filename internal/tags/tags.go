@@ -14,6 +14,9 @@ import (
 // Duration is the type of durations, which reflection sees as integers.
 var Duration = reflect.TypeFor[time.Duration]()
 
+// NoDuration is the word none in place of a duration.
+const NoDuration time.Duration = -1
+
 // A Field is what the tags of one field of a struct say.
 type Field struct {
 	Index    []int  // of the field in its struct, for reflect.Value.FieldByIndex
@@ -27,6 +30,7 @@ type Field struct {
 	Short    bool
 	Percent  bool
 	Bytes    bool // a number of bytes, written with its unit
+	None     bool // a duration that may be none: NoDuration
 	Path     bool
 	Example  string
 }
@@ -75,6 +79,7 @@ func read(f reflect.StructField) Field {
 		Short:    f.Tag.Get("short") == "true",
 		Percent:  f.Tag.Get("unit") == "percent",
 		Bytes:    f.Tag.Get("unit") == "bytes",
+		None:     f.Tag.Get("none") == "true",
 		Path:     f.Tag.Get("path") == "true",
 		Example:  f.Tag.Get("example"),
 	}
