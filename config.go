@@ -35,6 +35,7 @@ type (
 	Health      = config.Health
 	Breaker     = config.Breaker
 	Retry       = config.Retry
+	SlowStart   = config.SlowStart
 	Connections = config.Connections
 	EndpointTLS = config.EndpointTLS
 	Route       = config.Route

@@ -145,6 +145,7 @@ type Service struct {
 	// PanicThreshold is the share of usable endpoints, in percent, below which health is
 	// not believed and every endpoint is used. 0 means the default, 50; -1: never.
 	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
+	SlowStart      SlowStart    `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
 	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
@@ -202,6 +203,16 @@ type Breaker struct {
 	MinRequests         int           `yaml:"min_requests" doc:"requests in those 10 s before failure_rate counts" default:"20" min:"1" max:"1000000"`
 	OpenFor             time.Duration `yaml:"open_for" doc:"until trial requests are let through; doubles with each ejection in a row, up to 16 times" default:"10s" min:"1ms"`
 	Trials              int           `yaml:"trials" doc:"trial requests that must succeed to close" default:"1" min:"1" max:"1000"`
+}
+
+// SlowStart has endpoints that join a running service, or come back after an ejection, begin
+// with a small share of requests, which grows to the full one. The short form is its window.
+// The zero value is off: only the operator knows whether endpoints have to warm up, and how
+// long, and meanwhile the others carry more.
+type SlowStart struct {
+	// Window is how long the share grows. 0: no slow start.
+	Window time.Duration `yaml:"window" doc:"how long the share grows; absent: no slow start" short:"true" max:"1h" example:"10s"`
+	From   int           `yaml:"from" doc:"percentage of the full share at the beginning" default:"10" min:"1" max:"100" unit:"percent"`
 }
 
 // Retry says when a failed attempt is repeated at another endpoint. What may be

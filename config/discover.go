@@ -21,6 +21,7 @@ type Discover struct {
 	Health         *Health      `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
 	Breaker        Breaker      `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
 	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
+	SlowStart      SlowStart    `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
 	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
@@ -64,7 +65,7 @@ func CheckName(name string) error {
 func (d Discover) Service(name string) Service {
 	source := d.Source.named(name)
 	return Service{
-		Source: &source, Policy: d.Policy, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold,
+		Source: &source, Policy: d.Policy, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold, SlowStart: d.SlowStart,
 		Retry: d.Retry, Connections: d.Connections, TLS: d.TLS, Guard: d.Guard,
 	}
 }

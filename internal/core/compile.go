@@ -211,6 +211,7 @@ func compileService(at string, s config.Service, t *wire.Settings, feed feeder) 
 		TLS:            secure,
 	}
 	p.settings.PanicThreshold = s.PanicThreshold
+	p.settings.SlowStart = service.SlowStart{Window: s.SlowStart.Window, From: s.SlowStart.From}
 	p.settings.Guard = service.Guard{MaxRemoval: s.Guard.MaxRemoval, Hold: s.Guard.Hold}
 	p.settings.Breaker = health.Breaker{
 		Off:                 s.Breaker.Off,

@@ -140,6 +140,7 @@ func (s *Service) expire(now time.Duration) {
 		s.due = 0
 		s.release(now)
 		s.undamp(now)
+		s.fast(now)
 		for _, m := range s.members {
 			if at := m.machine.Deadline(); at > 0 && at <= now {
 				s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)

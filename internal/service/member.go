@@ -22,6 +22,8 @@ type Member struct {
 	// endpoint that is kept, while it is ejected; 0: at any time. See resort.go.
 	resortAt, aheadAt atomic.Int64
 
+	slowSince atomic.Int64 // when the window of its slow start began
+
 	// The rest is guarded by the service's mu.
 	machine   health.Machine
 	before    health.Machine // when it was removed, should the source take that back
@@ -40,6 +42,8 @@ type Member struct {
 
 	heldUntil  time.Duration // end of the hold of its removal; 0: its removal is not held
 	quietUntil time.Duration // until then it is damped; 0: it is not
+
+	slowUntil time.Duration // end of that window; 0: it is not in one
 
 	prober   engine.Join // the keeper's own
 	schedule schedule    // the prober's own
@@ -115,6 +119,9 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 	if change.Forget {
 		m.window.Reset()
 	}
+	if change.From != health.Healthy && change.To == health.Healthy && !m.first {
+		s.slow(m, in.Now)
+	}
 	healthy, sound, was := s.healthy, s.sound, m.sound
 	s.mirror(m)
 	if !change.Moved() && doubtful == m.machine.Doubtful() && convicted == m.machine.Convicted() && was == m.sound {
@@ -138,6 +145,8 @@ func (s *Service) mirror(m *Member) {
 	mode := modeOf(&m.machine, &s.health)
 	if m.out {
 		mode = modeLeaving
+	} else if m.slowUntil > 0 && m.machine.State() == health.Healthy {
+		mode |= modeSlow
 	}
 	m.mode.Store(mode)
 	if usable := m.machine.Usable(&s.health) && !m.out; usable != m.endpoint.Usable() {
@@ -192,7 +201,7 @@ func (s *Service) spare(m *Member) bool {
 // alarm makes the keeper come back at the instants after now that m waits for. Called with
 // mu held.
 func (s *Service) alarm(m *Member, now time.Duration) {
-	for _, at := range [...]time.Duration{m.machine.Deadline(), m.heldUntil, m.quietUntil} {
+	for _, at := range [...]time.Duration{m.machine.Deadline(), m.heldUntil, m.quietUntil, m.slowUntil} {
 		if at > now && (s.due == 0 || at < s.due) {
 			s.due = at
 		}

@@ -28,6 +28,7 @@ func (s *Service) say(m *Member, out bool, now time.Duration) {
 		s.urgent = true
 	} else {
 		s.resume(m, m.machine, now-m.outAt)
+		s.slow(m, now)
 	}
 	s.mirror(m)
 	s.wantProber(m)

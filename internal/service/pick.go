@@ -26,8 +26,12 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	if e == nil {
 		return s.otherwise(w, a)
 	}
-	if mode := Of(e).mode.Load(); mode == modeCalm || mode == modeTally {
+	mode := Of(e).mode.Load()
+	if mode == modeCalm || mode == modeTally {
 		return e
+	}
+	if mode&modeSlow != 0 {
+		e = s.passOver(w, a, e)
 	}
 	return s.pickOn(w, a, e)
 }
@@ -40,7 +44,7 @@ func (s *Service) Keep(e *endpoint.Endpoint) bool { return s.admit(s.view.Load()
 // the view was built, or a half-open one: those it may not have count as tried meanwhile.
 // One that the source has just removed is still there, and better than none.
 func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
-	if Of(e).mode.Load() == modeKept {
+	if Of(e).mode.Load()&^modeSlow == modeKept {
 		if other := s.ahead(w, a); other != nil {
 			return other
 		}
@@ -103,7 +107,7 @@ func (s *Service) sweep(w *view, list []*endpoint.Endpoint, a *policy.Attempt) *
 // admit reports whether e may be picked now, and takes a trial if it is half-open.
 func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 	m := Of(e)
-	switch mode := m.mode.Load(); {
+	switch mode := m.mode.Load() &^ modeSlow; {
 	case mode >= modeCalm && mode <= modeKept:
 		return true
 	case mode > modeTrial:
@@ -141,7 +145,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 	if counts && !o.Failed && s.rated.Load() {
 		m.window.Success(o.Now)
 	}
-	switch m.mode.Load() {
+	switch m.mode.Load() &^ modeSlow {
 	case modeLeaving, modeShut:
 		e.End(o)
 		return

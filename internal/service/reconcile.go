@@ -93,7 +93,7 @@ func (s *Service) admitAll(u *update) {
 		isNew := s.byID[m.endpoint.ID()] == nil
 		if isNew {
 			m.out, m.outAt = spec.Out, u.now
-			s.join(m, u.first)
+			s.join(m, u.first, u.now)
 		}
 		switch came := isNew || s.keep(m, spec, u.now); {
 		case came:
@@ -134,7 +134,7 @@ func newMember(spec endpoint.Spec, attach func(*endpoint.Endpoint) any) *Member 
 }
 
 // join takes a new endpoint in. Called with mu held.
-func (s *Service) join(m *Member, first bool) {
+func (s *Service) join(m *Member, first bool, now time.Duration) {
 	s.byID[m.endpoint.ID()] = m
 	m.machine, m.checkGen = health.New(&s.health), s.checkGen
 	if first {
@@ -142,6 +142,9 @@ func (s *Service) join(m *Member, first bool) {
 		s.awaiting++
 	}
 	s.mirror(m)
+	if !first {
+		s.slow(m, now)
+	}
 	s.wantProber(m)
 }
 

@@ -39,7 +39,7 @@ func (s *Service) pace() time.Duration {
 // that this exchange has tried works otherwise, so that its failure may be the request's.
 func (s *Service) resort(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	for _, e := range w.usable[:min(len(w.usable), policy.AttemptsMax)] {
-		if Of(e).mode.Load() == modeCalm {
+		if Of(e).mode.Load()&^modeSlow == modeCalm {
 			return nil
 		}
 	}

@@ -55,6 +55,8 @@ type Settings struct {
 	Breaker health.Breaker
 	// PanicThreshold is a percentage; 0 means 50, negative: never.
 	PanicThreshold int
+	// SlowStart has endpoints that are new or have recovered begin with a small share.
+	SlowStart SlowStart
 	// Guard holds back updates of a source that would remove many endpoints at once.
 	Guard Guard
 	// Connect tells by connecting whether anything listens at e: it probes held members of
@@ -187,6 +189,7 @@ func (s *Service) adopt(set Settings) {
 		s.set.PanicThreshold = panicThreshold
 	}
 	s.set.Guard = set.Guard.withDefaults()
+	s.set.SlowStart = set.SlowStart.withDefaults()
 	s.version++
 	s.check = Check{}
 	if set.Check != nil {
@@ -257,6 +260,7 @@ func (s *Service) configure(set Settings, now time.Duration) {
 		s.wantProber(m)
 		m.nudge()
 	}
+	s.fast(now)
 	s.shaped, s.dirty = true, true
 }
 

@@ -22,6 +22,8 @@ type EndpointStatus struct {
 	Held time.Duration
 	// Damped is the end of its damping: it came and went too often; 0: it is not damped.
 	Damped time.Duration
+	// Slow is the end of the window of its slow start; 0: it is in none.
+	Slow time.Duration
 	endpoint.Stats
 }
 
@@ -42,6 +44,7 @@ func (s *Service) Snapshot() []EndpointStatus {
 
 			Held:   m.heldUntil,
 			Damped: m.quietUntil,
+			Slow:   m.slowUntil,
 		})
 	}
 	slices.SortFunc(all, func(a, b EndpointStatus) int { return a.Spec.ID.Compare(b.Spec.ID) })

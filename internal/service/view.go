@@ -18,9 +18,10 @@ type view struct {
 	usable  []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
 	reserve []*endpoint.Endpoint // usable, but damped: for when nobody else is left
 	ejected []*endpoint.Endpoint // those that may be tried as a last resort, in the same order
-	panic   bool                 // ejected endpoints are among usable
-	strict  bool                 // panic mode is off: what probes ejected is not used at all
-	failing bool                 // no member is sound: in panic mode what the breaker ejected is used too
+	slow    SlowStart
+	panic   bool // ejected endpoints are among usable
+	strict  bool // panic mode is off: what probes ejected is not used at all
+	failing bool // no member is sound: in panic mode what the breaker ejected is used too
 }
 
 // nobody is the Picker before the first set is known.
@@ -70,7 +71,7 @@ func (s *Service) draft(now time.Duration) (d draft) {
 // look sorts the members into a view, still without a picker, and notes when the next of
 // them may become usable. Called with mu held.
 func (s *Service) look(now time.Duration) *view {
-	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members)), failing: s.sound == 0, strict: s.set.PanicThreshold < 0}
+	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members)), failing: s.sound == 0, strict: s.set.PanicThreshold < 0, slow: s.set.SlowStart}
 	all, known, usable, doubtful := 0, 0, 0, 0
 	retryAt := time.Duration(0)
 	for _, m := range s.members {
