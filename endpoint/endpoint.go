@@ -124,11 +124,20 @@ func (e *Endpoint) End(o Outcome) {
 
 // Latency is the peak-sensitive moving average of the time to a response head, as of
 // now: it jumps up to a slow answer and comes down over about ten seconds, also while
-// the endpoint is idle, so that it is tried again. 0 means never measured, or so long ago
-// (80 seconds) that it is forgotten.
+// the endpoint is idle, so that it is tried again. An answer after a quarter of a second
+// without one weighs at least as much as all before it. 0 means never measured, or so long
+// ago (80 seconds) that it is forgotten.
 func (e *Endpoint) Latency(now time.Duration) time.Duration {
 	ns, _ := e.Estimate(now)
 	return time.Duration(ns)
+}
+
+// Resting reports whether the endpoint has nothing in flight and its latest answer is more
+// than a second old: what is known of its latency may be out of date. An endpoint that was
+// never measured is not resting.
+func (e *Endpoint) Resting(now time.Duration) bool {
+	at := e.latency.at.Load()
+	return at != 0 && int64(now)-at > int64(restAfter) && e.InFlight() == 0
 }
 
 // Failing is the level of recent failure as of now, from 0 (all is well) to 1: a moving

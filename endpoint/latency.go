@@ -12,6 +12,11 @@ const (
 	// sampleEvery thins out samples that would hardly move the average: most attempts of
 	// a busy endpoint then end without writing the estimate.
 	sampleEvery = decayTime / 4096
+	// freshFor is how long a sample stays fresh: one that comes after a longer silence weighs
+	// at least as much as all before it.
+	freshFor = decayTime / 40
+	// restAfter is how old the latest answer of an idle endpoint is when it is Resting.
+	restAfter = time.Second
 	// failStep is the share of the newest attempt in the level of failure.
 	failStep = 1.0 / 8
 	// failFloor is where a fading level of failure becomes zero.
@@ -87,6 +92,9 @@ func next(ns, failing, sample float32, age int64, failed bool) uint64 {
 		return pack(max(ns, sample), failing)
 	case sample > ns:
 		ns = sample
+	case age > int64(freshFor):
+		k = min(k, 0.5)
+		ns = ns*k + sample*(1-k)
 	default:
 		ns = ns*k + sample*(1-k)
 	}

@@ -62,6 +62,24 @@ func TestLatencyFollows(t *testing.T) {
 	}
 }
 
+// TestAColdStartIsForgottenSoon: an endpoint that is asked now and then only, because its
+// first answers were slow, is known to be fast after a few answers.
+func TestAColdStartIsForgottenSoon(t *testing.T) {
+	e := newTest("a")
+	now := time.Second
+	answer(e, now, time.Second, false)
+	if e.Resting(now+restAfter) || !e.Resting(now+restAfter+1) {
+		t.Error("resting is not after a second without an answer")
+	}
+	for range 8 {
+		now += time.Second
+		answer(e, now, 5*time.Millisecond, false)
+	}
+	if got := e.Latency(now); got > 10*time.Millisecond {
+		t.Errorf("after eight fast answers: %v", got)
+	}
+}
+
 // TestNothingLearned: an attempt without response at which nobody was at fault is counted
 // and otherwise leaves no trace.
 func TestNothingLearned(t *testing.T) {
@@ -160,6 +178,8 @@ func TestAgainstOracle(t *testing.T) {
 				ns = max(ns, x)
 			case x > ns:
 				ns = x
+			case gap > freshFor:
+				ns = ns*min(k, 0.5) + x*(1-min(k, 0.5))
 			default:
 				ns = ns*k + x*(1-k)
 			}

@@ -12,6 +12,10 @@ import (
 // would have in flight. In-flight counts are taken relative to the weight, so that a heavy
 // endpoint may hold more of them. An endpoint that was never measured gets one attempt at
 // a time until it has answered.
+//
+// An endpoint that loses because its answers were slow once, perhaps while it was cold, would
+// never show that it is fast by now. So one comparison in sixteen is won by the one that
+// loses, if nothing is in flight there and its latest answer is more than a second old.
 func PeakEWMA() Policy { return peakEWMA{} }
 
 type peakEWMA struct{}
@@ -46,9 +50,24 @@ func (p *peakPicker) Pick(a *Attempt) *endpoint.Endpoint {
 		winner = second
 	}
 	if first.Faultless() && second.Faultless() {
-		return winner
+		if coin>>60 != 0 {
+			return winner
+		}
+		return p.retry(winner, first, second, a.Now)
 	}
 	return sounder(winner, first, second, a.Now, coin)
+}
+
+// retry is the endpoint of the two that is not winner, if its latency is to be measured anew.
+func (p *peakPicker) retry(winner, first, second *endpoint.Endpoint, now time.Duration) *endpoint.Endpoint {
+	loser := second
+	if winner == second {
+		loser = first
+	}
+	if loser.Resting(now) {
+		return loser
+	}
+	return winner
 }
 
 // unknownCost stands for the latency, in nanoseconds, of an endpoint that is busy or

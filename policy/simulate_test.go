@@ -20,6 +20,9 @@ type server struct {
 	fails   bool          // answers an error at once
 	until   time.Duration // when it ends to fail; 0: never
 	free    []time.Duration
+
+	cold int           // so many answers to begin with
+	slow time.Duration // take so long
 }
 
 // take returns when an attempt that arrives now is answered.
@@ -35,6 +38,11 @@ func (s *server) take(now time.Duration, r *rand.Rand) time.Duration {
 		if at < s.free[first] {
 			first = i
 		}
+	}
+	if s.cold > 0 {
+		s.cold--
+		s.free[first] = max(s.free[first], now) + s.slow
+		return s.free[first]
 	}
 	s.free[first] = max(s.free[first], now) + time.Duration(r.ExpFloat64()*float64(s.mean))
 	return s.free[first]
@@ -365,4 +373,24 @@ func three() (eps []*endpoint.Endpoint) {
 		eps = append(eps, endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}}))
 	}
 	return eps
+}
+
+// TestAColdEndpointIsTriedAgain: an endpoint whose first answers are slow has its share soon,
+// with every policy.
+func TestAColdEndpointIsTriedAgain(t *testing.T) {
+	for name, p := range map[string]policy.Policy{
+		"peak_ewma": policy.PeakEWMA(), "p2c": policy.P2C(), "least_connections": policy.LeastConnections(),
+	} {
+		for seed := range uint64(5) {
+			servers := make([]server, 3)
+			for i := range servers {
+				servers[i] = server{mean: 5 * time.Millisecond, workers: 8}
+			}
+			servers[1].cold, servers[1].slow = 3, 700*time.Millisecond
+			rep := simulate(p, servers, nil, load{rate: 80, lasts: 38 * time.Second, warmUp: 20 * time.Second}, seed)
+			if got, all := rep.picks[1], rep.picks[0]+rep.picks[1]+rep.picks[2]; got*10 < all {
+				t.Errorf("%s, seed %d: %d of %d requests, 20 s after three slow answers", name, seed, got, all)
+			}
+		}
+	}
 }
