@@ -16,11 +16,11 @@ import (
 // spec is the endpoint. For a host name (localhost is one too) hostname is that name, as
 // a resolver wants it, and spec is the pattern for each of its addresses: Address still
 // has the name in place of an address, Host is the name without a final dot. Ports that
-// are left out are 80 and 443; unix endpoints speak http. The weight is copied.
+// are left out are 80 and 443; unix endpoints speak http. Weight and Drain are copied.
 func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	if path, ok := strings.CutPrefix(e.URL, "unix:"); ok {
 		spec, err = parseUnix(path)
-		spec.Weight = float64(e.Weight)
+		spec.Weight, spec.Out = float64(e.Weight), e.Drain
 		return spec, "", err
 	}
 	u, err := parseURL(e.URL)
@@ -31,7 +31,7 @@ func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	spec = endpoint.Spec{ID: endpoint.ID{Scheme: u.Scheme}, Weight: float64(e.Weight)}
+	spec = endpoint.Spec{ID: endpoint.ID{Scheme: u.Scheme}, Weight: float64(e.Weight), Out: e.Drain}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		spec.Address = net.JoinHostPort(addr.Unmap().String(), port)
 		return spec, "", nil

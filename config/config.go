@@ -14,6 +14,8 @@
 //	none      "true": the file may write none for a duration, which is the constant None
 //	path      "true": a relative path stands on the folder of the configuration file
 //	example   for people and editors
+//	zero      the bool field beside it that an explicit 0 in the file sets; the number then
+//	          has its default
 //
 // What cannot be said in a tag is in Validate.
 package config
@@ -166,8 +168,13 @@ type Endpoint struct {
 	// URL is http://host:port, https://host:port or unix:/path; the port is 80 or 443 if it
 	// is left out. A host name, rather than an address, is resolved by DNS, and each address
 	// is an endpoint. See Parse.
-	URL    string `yaml:"url" doc:"http://host:port, https://host:port or unix:/path; a host name is resolved, each address an endpoint" required:"true" short:"true"`
-	Weight int    `yaml:"weight" doc:"share relative to the others, 1 to 1000" default:"1" min:"1" max:"1000"`
+	URL string `yaml:"url" doc:"http://host:port, https://host:port or unix:/path; a host name is resolved, each address an endpoint" required:"true" short:"true"`
+	// Weight is the share relative to the others, 1 to 1000. 0 means 1 in Go; in a file it is
+	// the same as Drain.
+	Weight int `yaml:"weight" doc:"share relative to the others, 1 to 1000; 0: as drain" default:"1" min:"1" max:"1000" zero:"Drain"`
+	// Drain takes the endpoint out: no new requests, those under way end. It stays a member,
+	// so that its state lives on and keys of consistent hashing come home to it.
+	Drain bool `yaml:"drain" doc:"no new requests go there; those under way end"`
 }
 
 // Policy is a balancing policy; the short form is its type.
@@ -183,8 +190,10 @@ type Policy struct {
 
 // Health is active probing. The short form is its check.
 type Health struct {
-	// Check is a method and a path, as in "HEAD /health".
-	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health" required:"true" short:"true" example:"HEAD /health"`
+	// Check is a method and a path, as in "HEAD /health", or "tcp": a connection that comes
+	// about (with TLS for https endpoints) passes, and none of Expect, Host, Headers and Match
+	// may be given.
+	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health; or tcp: to connect is enough" required:"true" short:"true" example:"HEAD /health"`
 	Interval       time.Duration `yaml:"interval" doc:"between probes of one endpoint, jittered by 10 %" default:"5s" min:"10ms"`
 	Timeout        time.Duration `yaml:"timeout" doc:"for one probe; at most the interval, also by default" default:"1s" min:"1ms"`
 	UnhealthyAfter int           `yaml:"unhealthy_after" doc:"failed probes in a row that take an endpoint out" default:"3" min:"1" max:"1000"`
@@ -192,6 +201,14 @@ type Health struct {
 	// Expect lists the statuses that pass: numbers and ranges such as 200-399. See Statuses.
 	Expect []string `yaml:"expect" doc:"statuses that pass: numbers or ranges" default:"200-399" example:"200-299"`
 	Host   string   `yaml:"host" doc:"Host of the probe; empty: the endpoint's"`
+	// Port is where probes go instead of the endpoint's own port; 0: that one. It is of no use
+	// for unix endpoints.
+	Port int `yaml:"port" doc:"port to probe; absent: the endpoint's own" min:"1" max:"65535"`
+	// Headers are fields of the probe's request. Host is one as well, in place of Host above.
+	Headers map[string]string `yaml:"headers" doc:"fields of the probe's request" example:"{Authorization: Bearer x}"`
+	// Match is text that the first 64 KiB of the response's content have to contain, or, between
+	// slashes, a regular expression (https://golang.org/s/re2syntax). Empty: anything passes. See Matcher.
+	Match string `yaml:"match" doc:"text that the content has to contain, in its first 64 KiB, or /a regular expression/; empty: anything" example:"ready"`
 }
 
 // Breaker is the passive ejection of an endpoint. The zero value is the default: 5

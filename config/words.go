@@ -1,13 +1,41 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
-// Request reads Check: the method and the request-target of a probe.
+// checkConnect is the check that only connects.
+const checkConnect = "tcp"
+
+// Connects reports whether a probe connects and sends no request.
+func (h Health) Connects() bool { return h.Check == checkConnect }
+
+// Matcher reads Match: a function that reports whether content passes; nil: anything does.
+func (h Health) Matcher() (func(content []byte) bool, error) {
+	if h.Match == "" {
+		return nil, nil
+	}
+	if len(h.Match) < 2 || h.Match[0] != '/' || h.Match[len(h.Match)-1] != '/' {
+		text := []byte(h.Match)
+		return func(content []byte) bool { return bytes.Contains(content, text) }, nil
+	}
+	re, err := regexp.Compile(h.Match[1 : len(h.Match)-1])
+	if err != nil {
+		return nil, fmt.Errorf("not a regular expression: %w", err)
+	}
+	return re.Match, nil
+}
+
+// Request reads Check: the method and the request-target of a probe; both are empty for one
+// that only connects.
 func (h Health) Request() (method, target string, err error) {
+	if h.Connects() {
+		return "", "", nil
+	}
 	method, target, err = splitCheck(h.Check)
 	if err != nil {
 		return "", "", err

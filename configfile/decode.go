@@ -147,6 +147,9 @@ func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string) bool
 		all = d.decodeField(e.value, v.FieldByIndex(fields[i].Index), fields[i], at) && all
 	}
 	for _, f := range fields {
+		if f.Zero != "" && given[f.Name] && v.FieldByIndex(f.Index).IsZero() {
+			v.FieldByName(f.Zero).SetBool(true)
+		}
 		if f.Required && !given[f.Name] {
 			d.fail(config.Key(path, f.Name), d.places[path], "is missing: %s", f.Doc)
 			all = false

@@ -16,6 +16,9 @@ func TestEndpoints(t *testing.T) {
 		`["http://127.0.0.1:1", {"url": "http://127.0.0.1:2", "weight": 3}]`:                                               two,
 		`{"endpoints": ["http://127.0.0.1:1", {"url": "http://127.0.0.1:2", "weight": 3}]}`:                                two,
 		"{\n\t\"endpoints\": [\n\t\t\"http://127.0.0.1:1\",\n\t\t{\"url\": \"http://127.0.0.1:2\", \"weight\": 3}\n\t]\n}": two,
+		"- {url: http://127.0.0.1:1, weight: 0}":                                                                           {{URL: "http://127.0.0.1:1", Drain: true}},
+		"- {weight: 0, drain: false, url: http://127.0.0.1:1}":                                                             {{URL: "http://127.0.0.1:1", Drain: true}},
+		"- {url: http://127.0.0.1:1, weight: 3, drain: true}\n- http://127.0.0.1:2":                                        {{URL: "http://127.0.0.1:1", Weight: 3, Drain: true}, {URL: "http://127.0.0.1:2"}},
 		"[]":            {},
 		"endpoints: []": {},
 	} {

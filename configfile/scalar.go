@@ -44,7 +44,7 @@ func (d *decoder) decodeScalar(node ast.Node, v reflect.Value, f tags.Field, pat
 		d.fail(path, placeOf(node), "%s", why)
 		return false
 	}
-	if f.Default != "" && v.IsZero() {
+	if f.Default != "" && v.IsZero() && f.Zero == "" {
 		d.fail(path, placeOf(node), "%s is not a value it can have: leave it out for the default, %s%s", s.text, f.Default, bound(f))
 		return false
 	}

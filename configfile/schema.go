@@ -190,6 +190,9 @@ func scalarSchema(t reflect.Type, f tags.Field) *schema {
 	}
 	if f.Min != "" || f.Max != "" {
 		exact.Minimum, exact.Maximum = limit(f.Min), limit(f.Max)
+		if f.Zero != "" {
+			exact.Minimum = limit("0")
+		}
 	}
 	forms := []*schema{exact}
 	if f.Percent {

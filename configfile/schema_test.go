@@ -198,7 +198,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"timeout: 3s", "timeout: 3"},
 		{"timeout: 3s", "timeout: 3 s"},
 		{"timeout: 3s", "timeout: 3d"},
-		{"weight: 3", "weight: 0"},
+		{"weight: 3", "weight: -1"},
 		{"weight: 3", "weight: 1001"},
 		{"weight: 3", "weight: 1.5"},
 		{"weight: 3", "weight: heavy"},

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/poise-lb/poise/internal/affinity"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/limits"
+	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/rewrite"
 	"github.com/poise-lb/poise/internal/route"
 	"github.com/poise-lb/poise/internal/service"
@@ -236,16 +238,31 @@ func compileHealth(p *servicePlan, h *config.Health) error {
 	if err != nil {
 		return err
 	}
-	p.probe = &upstream.Probe{Method: method, Path: path, Host: h.Host, Expect: func(status int) bool {
-		return slices.ContainsFunc(expect, func(r config.StatusRange) bool { return r.Has(status) })
-	}}
+	match, err := h.Matcher()
+	if err != nil {
+		return err
+	}
+	p.probe = &upstream.Probe{
+		Port: h.Port, Method: method, Path: path, Host: h.Host, Match: match,
+		Expect: func(status int) bool {
+			return slices.ContainsFunc(expect, func(r config.StatusRange) bool { return r.Has(status) })
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		if strings.EqualFold(name, "host") {
+			p.probe.Host = h.Headers[name]
+			continue
+		}
+		p.probe.Fields = append(p.probe.Fields, message.NewField(name, h.Headers[name]))
+	}
 	p.settings.Check = &service.Check{
 		Interval:       h.Interval,
 		Timeout:        h.Timeout,
 		UnhealthyAfter: h.UnhealthyAfter,
 		HealthyAfter:   h.HealthyAfter,
 	}
-	p.settings.ProbeID = fmt.Sprintf("%s %s host=%s expect=%v", method, path, h.Host, expect)
+	p.settings.ProbeID = fmt.Sprintf("%s %s host=%s port=%d expect=%v headers=%q match=%q",
+		method, path, h.Host, h.Port, expect, h.Headers, h.Match)
 	return nil
 }
 

@@ -5,10 +5,12 @@
 package sources
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/poise-lb/poise/config"
@@ -102,6 +104,9 @@ func listed(path string, list []config.Endpoint) ([]endpoint.Spec, discovery.Sou
 		if err != nil {
 			return nil, nil, err
 		}
+		if spec.Out {
+			src = drained{src}
+		}
 		sources = append(sources, src)
 	}
 	if len(sources) == 0 {
@@ -141,4 +146,18 @@ func parseList(name string, data []byte) ([]endpoint.Spec, error) {
 		specs = append(specs, spec)
 	}
 	return specs, nil
+}
+
+// drained is a source whose endpoints are all out: the configuration drains the name.
+type drained struct{ discovery.Source }
+
+// Run runs the source.
+func (d drained) Run(ctx context.Context, publish func(discovery.Update)) error {
+	return d.Source.Run(ctx, func(u discovery.Update) {
+		u.Endpoints = slices.Clone(u.Endpoints)
+		for i := range u.Endpoints {
+			u.Endpoints[i].Out = true
+		}
+		publish(u)
+	})
 }

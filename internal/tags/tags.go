@@ -33,6 +33,7 @@ type Field struct {
 	None     bool // a duration that may be none: NoDuration
 	Path     bool
 	Example  string
+	Zero     string // the bool field beside it that an explicit zero in the file sets; empty: none
 }
 
 // Model remembers the tags of the structs that were asked for, because reading them is
@@ -82,6 +83,7 @@ func read(f reflect.StructField) Field {
 		None:     f.Tag.Get("none") == "true",
 		Path:     f.Tag.Get("path") == "true",
 		Example:  f.Tag.Get("example"),
+		Zero:     f.Tag.Get("zero"),
 	}
 	if enum := f.Tag.Get("enum"); enum != "" {
 		field.Enum = strings.Split(enum, ",")
