@@ -33,6 +33,9 @@ type ServiceStatus struct {
 	Name string `json:"name"`
 	// Panic: so few endpoints are usable that health is not believed, and all are used.
 	Panic bool `json:"panic"`
+	// LastResort: no endpoint is sound, that is healthy and not only kept because there is no
+	// other; ejected ones are tried, each about once a second.
+	LastResort bool `json:"last_resort"`
 	// Fault says that the service's custom policy panicked, and how: its last picker stays in
 	// use. Empty: it did not.
 	Fault     string           `json:"fault,omitempty"`
@@ -64,13 +67,15 @@ type Rejected struct {
 // EndpointStatus is one endpoint.
 type EndpointStatus struct {
 	URL      string            `json:"url"`
-	Weight   float64           `json:"weight"`        // share relative to the others, as the source says
-	Out      bool              `json:"out,omitempty"` // by its own or an operator's word: it gets no new requests
-	State    string            `json:"state"`         // probing, healthy, ejected, half-open, draining
-	Cause    string            `json:"cause"`         // who ejected it: probes or breaker; else empty
-	InFlight int64             `json:"in_flight"`     // attempts under way
-	Latency  time.Duration     `json:"latency"`       // smoothed, until the response head, in ns
-	Attempts uint64            `json:"attempts"`      // since it was first named
+	Weight   float64           `json:"weight"`         // share relative to the others, as the source says
+	Out      bool              `json:"out,omitempty"`  // by its own or an operator's word: it gets no new requests
+	Kept     bool              `json:"kept,omitempty"` // healthy only because there is no other: it fails often enough to be ejected
+	Slow     bool              `json:"slow,omitempty"` // in the window of its slow start
+	State    string            `json:"state"`          // probing, healthy, ejected, half-open, draining
+	Cause    string            `json:"cause"`          // who ejected it: probes or breaker; else empty
+	InFlight int64             `json:"in_flight"`      // attempts under way
+	Latency  time.Duration     `json:"latency"`        // smoothed, until the response head, in ns
+	Attempts uint64            `json:"attempts"`       // since it was first named
 	Failures uint64            `json:"failures"`
 	Zone     string            `json:"zone,omitempty"`     // where it is, as its source says
 	Metadata map[string]string `json:"metadata,omitempty"` // what its source says of it; not to be modified
@@ -87,7 +92,7 @@ func (p *Proxy) Status() Status {
 		Totals: Totals{Requests: totals.Classes, BytesIn: totals.BytesIn, BytesOut: totals.BytesOut},
 	}
 	for _, svc := range p.core.Services() {
-		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), Source: sourceStatus(svc.Source())}
+		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source())}
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()
 		}
@@ -96,6 +101,8 @@ func (p *Proxy) Status() Status {
 				URL:      e.Spec.URL(),
 				Weight:   cmp.Or(e.Spec.Weight, 1),
 				Out:      e.Spec.Out,
+				Kept:     e.Kept,
+				Slow:     e.Slow > 0,
 				State:    e.State.String(),
 				Cause:    e.Cause.String(),
 				InFlight: e.InFlight,

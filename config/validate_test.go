@@ -116,14 +116,13 @@ func TestValidateFinds(t *testing.T) {
 		{"services.users.health.check", "percent-encoded", "", func(c *Config) { c.Services["users"].Health.Check = "GET /x y" }},
 		{"services.users.health.port", "70000 is more than 65535", "", func(c *Config) { c.Services["users"].Health.Port = 70000 }},
 		{"services.users.health.match", "regular expression", "", func(c *Config) { c.Services["users"].Health.Match = "/(/" }},
-		{"services.users.health.match", "no content", "", func(c *Config) {
-			c.Services["users"].Health.Check, c.Services["users"].Health.Match = "HEAD /x", "ready"
-		}},
+		{"services.users.health.match", "no content", "", func(c *Config) { h := c.Services["users"].Health; h.Check, h.Match = "HEAD /x", "ready" }},
 		{"services.users.health.headers[\"a b\"]", "not the name of a field", "", func(c *Config) { c.Services["users"].Health.Headers = map[string]string{"a b": "x"} }},
 		{"services.users.health.headers.content-length", "not yours to set", "", func(c *Config) { c.Services["users"].Health.Headers = map[string]string{"content-length": "1"} }},
 		{"services.users.health.headers.X", "no field can carry", "", func(c *Config) { c.Services["users"].Health.Headers = map[string]string{"X": "a\r\nb"} }},
 		{"services.users.health.headers.Host", "given as host", "", func(c *Config) {
-			c.Services["users"].Health.Host, c.Services["users"].Health.Headers = "a", map[string]string{"Host": "b"}
+			h := c.Services["users"].Health
+			h.Host, h.Headers = "a", map[string]string{"Host": "b"}
 		}},
 		{"services.users.health.expect", "only connects", "", func(c *Config) { c.Services["users"].Health.Check = "tcp" }},
 		{"services.users.slow_start.from", "101 is more than 100", "", func(c *Config) { users(c, func(s *Service) { s.SlowStart.From = 101 }) }},

@@ -19,6 +19,7 @@ type newsKind uint8
 const (
 	stateChanged newsKind = iota // of one endpoint
 	panicMode                    // began or ended
+	lastResort                   // likewise
 	setChanged
 	saidOut // by the source, of members that it names
 	removalHeld
@@ -69,7 +70,7 @@ func (s *Service) tell() {
 		switch n.kind {
 		case stateChanged:
 			s.tellChange(n)
-		case panicMode, setChanged, saidOut:
+		case panicMode, lastResort, setChanged, saidOut:
 			s.tellSet(n)
 		case sourceStale, sourceBack, entriesRejected:
 			s.tellSource(n)
@@ -91,6 +92,11 @@ func (s *Service) tellSet(n news) {
 		s.log.Info("endpoints changed", "added", n.added, "removed", n.removed, "members", n.members)
 	case n.kind == saidOut:
 		s.log.Info("source says which endpoints take no new requests", "out", n.removed, "back", n.added, "members", n.members)
+	case n.kind == lastResort && n.view.resorting():
+		s.log.Warn("no endpoint is sound: ejected ones are tried as a last resort",
+			"ejected", len(n.view.ejected), "members", len(n.view.members))
+	case n.kind == lastResort:
+		s.log.Info("the last resort is over", "usable", len(n.view.usable), "members", len(n.view.members))
 	case n.view.panic:
 		s.log.Warn("panic mode: too many endpoints are ejected, all are used",
 			"usable", len(n.view.usable), "members", len(n.view.members))

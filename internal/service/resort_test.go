@@ -186,6 +186,32 @@ func TestServiceAfterAnyOutage(t *testing.T) {
 	}
 }
 
+// TestTheLastResortIsVisible in the status.
+func TestTheLastResortIsVisible(t *testing.T) {
+	onWards(t, func(w *ward, all []string) {
+		t := w.t
+		w.fall(all...)
+		w.requests(100, 100*time.Millisecond, false)
+		keeps := 0
+		for _, s := range w.Snapshot() {
+			if s.Kept {
+				keeps++
+			}
+		}
+		if w.set.Check == nil && keeps != 1 {
+			t.Errorf("%d endpoints are kept, want the last one: %v", keeps, w.states())
+		}
+		if w.Resorting() != (len(all) > 1 || w.set.Check != nil) {
+			t.Errorf("a last resort: %v\n%v", w.Resorting(), w.states())
+		}
+		w.fall()
+		w.requests(100, 100*time.Millisecond, false)
+		if w.Resorting() {
+			t.Error("still a last resort after all came back")
+		}
+	})
+}
+
 // TestTheLastResortIsBounded: a service that is down costs each endpoint an attempt a second.
 func TestTheLastResortIsBounded(t *testing.T) {
 	onStage(t, Settings{Policy: policy.P2C()}, func(st *stage) {

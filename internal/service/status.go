@@ -22,6 +22,8 @@ type EndpointStatus struct {
 	Held time.Duration
 	// Damped is the end of its damping: it came and went too often; 0: it is not damped.
 	Damped time.Duration
+	// Kept: it is healthy only because there is no other.
+	Kept bool
 	// Slow is the end of the window of its slow start; 0: it is in none.
 	Slow time.Duration
 	endpoint.Stats
@@ -45,6 +47,7 @@ func (s *Service) Snapshot() []EndpointStatus {
 			Held:   m.heldUntil,
 			Damped: m.quietUntil,
 			Slow:   m.slowUntil,
+			Kept:   m.machine.Kept(),
 		})
 	}
 	slices.SortFunc(all, func(a, b EndpointStatus) int { return a.Spec.ID.Compare(b.Spec.ID) })
@@ -64,6 +67,10 @@ func (s *Service) Endpoints() []*endpoint.Endpoint {
 
 // Panic reports whether ejected endpoints are in use, because too many are ejected.
 func (s *Service) Panic() bool { return s.view.Load().panic }
+
+// Resorting reports whether no endpoint is sound, so that ejected ones are tried as a last
+// resort. It costs no lock.
+func (s *Service) Resorting() bool { return s.view.Load().resorting() }
 
 // RetryAfter is how long it takes at the earliest until an endpoint becomes usable, at
 // least a second: what to tell a client when Pick has none. It costs no lock.

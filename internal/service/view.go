@@ -123,6 +123,9 @@ func (s *Service) look(now time.Duration) *view {
 	return w
 }
 
+// resorting reports whether no member is sound and there are ejected ones to try.
+func (w *view) resorting() bool { return w.failing && len(w.ejected) > 0 }
+
 // doubts reports whether panic mode would use m. Called with mu held.
 func (w *view) doubts(m *Member) bool {
 	return m.machine.Doubtful() && (w.failing || m.machine.Cause() == health.Probes && !m.machine.Convicted())
@@ -168,6 +171,9 @@ func (s *Service) announce(old, next *view, settled bool) {
 	defer s.mu.Unlock()
 	if next.panic != old.panic {
 		s.report(news{kind: panicMode, view: next})
+	}
+	if next.resorting() != old.resorting() {
+		s.report(news{kind: lastResort, view: next})
 	}
 	if !settled || s.settled.Load() {
 		return
