@@ -43,12 +43,19 @@ type Config struct {
 	Listen []Listen `yaml:"listen" doc:"addresses to serve"`
 	// TrustedProxies are the peers whose X-Forwarded-* and X-Real-IP fields are believed,
 	// as IP addresses or prefixes. Empty: nobody's are, they are replaced.
-	TrustedProxies []string           `yaml:"trusted_proxies" doc:"peers whose X-Forwarded-* fields are believed: addresses or prefixes"`
-	Timeouts       Timeouts           `yaml:"timeouts" doc:"limits of time on the client's side"`
-	Limits         Limits             `yaml:"limits" doc:"limits of size and number"`
-	Log            Log                `yaml:"log" doc:"the proxy's own log"`
-	AccessLog      AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
-	Services       map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
+	TrustedProxies []string `yaml:"trusted_proxies" doc:"peers whose X-Forwarded-* fields are believed: addresses or prefixes"`
+	// HalfClose says what a client means that ends its sending side behind a complete request,
+	// over plain TCP: "answer" (the default), that it waits for the response, after which its
+	// connection is closed; "leave", that it has left, so that its request is broken off. A
+	// program that closes its connection looks the same at first: with answer it is noticed
+	// when something is written to it, or by TCP's probes. Resets, the end of a TLS connection
+	// and those of HTTP/2 are departures in any case.
+	HalfClose string             `yaml:"half_close" doc:"a client that ends its sending side behind its request: answer it, or take it for one that leaves" enum:"answer,leave" default:"answer"`
+	Timeouts  Timeouts           `yaml:"timeouts" doc:"limits of time on the client's side"`
+	Limits    Limits             `yaml:"limits" doc:"limits of size and number"`
+	Log       Log                `yaml:"log" doc:"the proxy's own log"`
+	AccessLog AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
+	Services  map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
 	// Discover are patterns of services: a route that names one leads to whatever service
 	// of that name the registry has. Services and Discover may not both be empty.
 	Discover map[string]Discover `yaml:"discover" doc:"patterns of services that a registry knows, by name"`

@@ -122,7 +122,10 @@ func compile(c config.Config, feed feeder) (*plan, error) {
 // wireSettings are what connections of clients are held to.
 func wireSettings(c *config.Config) *wire.Settings {
 	t := &c.Timeouts
-	return &wire.Settings{Head: t.Head, Idle: t.Idle, Stall: t.Stall, Limits: headLimits(c.Limits)}
+	return &wire.Settings{
+		Head: t.Head, Idle: t.Idle, Stall: t.Stall, Limits: headLimits(c.Limits),
+		FINLeaves: c.HalfClose == "leave",
+	}
 }
 
 func headLimits(l config.Limits) limits.Head {

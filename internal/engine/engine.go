@@ -125,6 +125,11 @@ type Runtime interface {
 	// After Unwatch returns, no interrupt of that Watch is still to come.
 	// One stream at a time watches a client.
 	Watch(client, up Stream)
+	// WatchReset is Watch for a client that may end its own side and still wait for the
+	// response: a FIN alone is no departure. Where that cannot be meant, under TLS, or
+	// cannot be told apart, it is Watch.
+	WatchReset(client, up Stream)
+	// Unwatch ends either.
 	Unwatch(client, up Stream)
 
 	// NewSignal returns an unset Signal.

@@ -62,15 +62,33 @@ func (s *stream) Abort() {
 
 // Watch has events of client interrupt up; one stream at a time watches a client.
 func (l *loop) Watch(client, up engine.Stream) {
-	c := below(client)
+	if c := below(client); c != nil {
+		c.flags &^= patient
+		c.watch(up, gone)
+	}
+}
+
+// WatchReset leaves a FIN alone, unless TLS is spoken: a client of that says that it ends
+// before it sends one.
+func (l *loop) WatchReset(client, up engine.Stream) {
+	c, plain := client.(*stream)
+	if !plain {
+		l.Watch(client, up)
+		return
+	}
+	c.flags |= patient
+	c.watch(up, broken)
+}
+
+// watch has up interrupted, at once if one of the flags left says so already.
+func (s *stream) watch(up engine.Stream, left flags) {
 	switch {
-	case c == nil:
-	case c.flags&gone != 0: // also where a read was told first
+	case s.flags&left != 0: // also where a read was told first
 		up.Interrupt(engine.ErrClientGone)
-	case c.why != nil:
-		up.Interrupt(c.why)
+	case s.why != nil:
+		up.Interrupt(s.why)
 	default:
-		c.up = up
+		s.up = up
 	}
 }
 

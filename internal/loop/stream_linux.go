@@ -24,7 +24,7 @@ const (
 )
 
 // flags are what a stream has been told by the kernel and by its tasks.
-type flags uint8
+type flags uint16
 
 const (
 	readable flags = 1 << iota // a read would make progress, for all we know
@@ -35,6 +35,8 @@ const (
 	closed
 	counted // in loop.clients
 	reset   // a write was told that the peer reset the connection: reads are not any more
+	broken  // the connection has failed: a reset or an error, and no mere FIN
+	patient // up waits for broken, not for gone
 )
 
 // A stream is a non-blocking descriptor. It belongs to the tasks of its loop.
@@ -63,7 +65,10 @@ var _ engine.Stream = (*stream)(nil)
 func (s *stream) event(events uint32) {
 	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.flags |= sticky | gone
-		if up := s.up; up != nil {
+		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			s.flags |= broken
+		}
+		if up := s.up; up != nil && (s.flags&patient == 0 || s.flags&broken != 0) {
 			s.up = nil
 			up.Interrupt(engine.ErrClientGone)
 		}
@@ -193,7 +198,7 @@ func (s *stream) take(p []byte) (int, error) {
 		case errno == unix.EAGAIN:
 			s.flags &^= readable
 		case errno != unix.EINTR:
-			s.flags |= gone
+			s.flags |= gone | broken
 			s.fail(os.NewSyscallError("recv", errno))
 			return 0, s.why
 		}

@@ -19,6 +19,9 @@ type Settings struct {
 	Idle   time.Duration // between requests
 	Stall  time.Duration // without progress while content moves
 	Limits limits.Head
+	// FINLeaves says that a client that ends its sending side has left, even behind a
+	// complete request.
+	FINLeaves bool
 }
 
 // A Conn is the client's side of an HTTP/1.1 connection: requests come out of Await and

@@ -111,8 +111,17 @@ func (c *Conn) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 	return c.stream, early, nil
 }
 
-// Watch and Unwatch have up interrupted with engine.ErrClientGone when the client leaves.
-func (c *Conn) Watch(up engine.Stream)   { c.rt.Watch(c.stream, up) }
+// Watch has up interrupted with engine.ErrClientGone when the client leaves. A FIN within
+// content is found by reading it.
+func (c *Conn) Watch(up engine.Stream) {
+	if c.settings.FINLeaves {
+		c.rt.Watch(c.stream, up)
+		return
+	}
+	c.rt.WatchReset(c.stream, up)
+}
+
+// Unwatch ends Watch.
 func (c *Conn) Unwatch(up engine.Stream) { c.rt.Unwatch(c.stream, up) }
 
 // Sent reports whether the final head has been given to Head or Upgrade.

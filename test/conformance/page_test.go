@@ -90,14 +90,14 @@ What a proxy has to do by RFC 9110, RFC 9112 and their neighbours, case by case,
 and a test compares its rows with the cases. Versions: %s.
 
 %s
-*loop* is ` + "`poise`" + ` by default on Linux, and ` + "`Serve`" + ` of the library; *goroutine* is the same elsewhere, and runs the same code with the same codec. *std* is the library mounted in a server of net/http, which reads and writes the client's side. All run with nothing configured but endpoints. nginx and HAProxy have keep-alive and upgrades to the endpoint, no buffering, the fields that say who the client is, and retries as Poise makes them by itself: [peers_test.go](../test/conformance/peers_test.go) has every line.
+*loop* is ` + "`poise`" + ` by default on Linux, and ` + "`Serve`" + ` of the library; *goroutine* is the same elsewhere, and runs the same code with the same codec. *std* is the library mounted in a server of net/http, which reads and writes the client's side. All run with nothing configured but endpoints, and ` + "`half_close: leave`" + `. nginx and HAProxy have keep-alive and upgrades to the endpoint, no buffering, the fields that say who the client is, and retries as Poise makes them by itself: [peers_test.go](../test/conformance/peers_test.go) has every line.
 
 A case that leaves a choice, because the RFC does, is passed by every choice. So to pass is not the same as to be strict: Poise refuses much that others may repair, such as a bare LF.
 
 ## What is left out
 
 * **Via.** RFC 9110 §7.6.3 wants it of every gateway in requests. Poise does not write it, nor do nginx and HAProxy unless told to: some endpoints then leave out what they think a proxy cannot take; nginx, for one, stops compressing (` + "`gzip_proxied`" + `).
-* **A client that ends its sending side** before it has the response is one that leaves, for Poise. RFC 9112 leaves it open.
+* **A client that ends its sending side** before it has the response is answered, unless ` + "`half_close: leave`" + ` says that it leaves; under net/http it leaves. RFC 9112 leaves it open.
 * **HTTP/2 and caching.** net/http speaks the one, and nobody here does the other.
 
 ## Where net/http decides otherwise

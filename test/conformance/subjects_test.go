@@ -61,10 +61,11 @@ func poiseStage(t *testing.T, c *testCase, engine string) *stage {
 		service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: "http://" + e.Addr().String()})
 	}
 	config := poise.Config{
-		Services: map[string]poise.Service{"all": service},
-		Routes:   []poise.Route{{Service: "all"}},
-		Logger:   slog.New(slog.DiscardHandler),
-		Engine:   engine,
+		HalfClose: "leave", // a FIN is how clients leave here
+		Services:  map[string]poise.Service{"all": service},
+		Routes:    []poise.Route{{Service: "all"}},
+		Logger:    slog.New(slog.DiscardHandler),
+		Engine:    engine,
 	}
 	server := &http.Server{
 		MaxHeaderBytes: 64 << 10, // net/http's default is 1 MiB

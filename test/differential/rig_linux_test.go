@@ -76,6 +76,7 @@ func newSide(engine string) (*side, error) {
 		return nil, err
 	}
 	s.proxy, err = poise.New(poise.Config{
+		HalfClose: "leave", // what clients do is a FIN mostly, and it is their leaving that is compared
 		Services: map[string]poise.Service{"all": {
 			Retry:       poise.Retry{SameAfter: -1}, // when an attempt is made again is no difference between engines
 			Endpoints:   []poise.Endpoint{{URL: fmt.Sprintf("http://127.0.0.1:%d", s.endpoint.port)}},

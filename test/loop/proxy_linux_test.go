@@ -25,11 +25,12 @@ func newProxy(t *testing.T, loops int, endpoints ...string) *proxy {
 		service.Endpoints = append(service.Endpoints, poise.Endpoint{URL: "http://" + address})
 	}
 	return serveOn(t, poise.Config{
-		Services: map[string]poise.Service{"all": service},
-		Routes:   []poise.Route{{Service: "all"}},
-		Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Engine:   "loop",
-		Workers:  loops,
+		HalfClose: "leave", // a FIN is how clients of these tests leave
+		Services:  map[string]poise.Service{"all": service},
+		Routes:    []poise.Route{{Service: "all"}},
+		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Engine:    "loop",
+		Workers:   loops,
 	})
 }
 

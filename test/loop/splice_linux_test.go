@@ -105,6 +105,7 @@ func eachEngine(t *testing.T, change func(c *poise.Config), answer func(c *net.T
 		t.Run(engine, func(t *testing.T) {
 			s := &subject{T: t, log: filepath.Join(t.TempDir(), "access.log")}
 			c := poise.Config{
+				HalfClose: "leave", // a FIN is how clients of these tests leave
 				Services: map[string]poise.Service{"all": {
 					Endpoints: []poise.Endpoint{{URL: "http://" + endpoint(t, answer)}},
 				}},

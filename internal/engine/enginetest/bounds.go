@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"crypto/tls"
 	"errors"
 	"time"
 
@@ -232,6 +233,7 @@ func interruptIsForGood(k *kit) {
 var watchPromises = []promise{
 	{name: "WatchNoticesWhoLeaves", test: watchNotices},
 	{name: "WatchNoticesWhoHasLeft", test: watchNoticesBefore},
+	{name: "WatchResetLeavesAFINAlone", test: watchReset},
 	{name: "UnwatchedIsLeftAlone", test: unwatched},
 	{name: "WatchPassesAnInterruptOn", test: watchPasses},
 }
@@ -286,6 +288,49 @@ func watchNoticesBefore(k *kit) {
 		k.rt.Watch(client, up)
 		if _, err := read(up, make([]byte, 1)); !errors.Is(err, engine.ErrClientGone) {
 			k.Errorf("%s: %v", name, err)
+		}
+		k.rt.Unwatch(client, up)
+		client.Close()
+		peer.Close()
+		up.Close()
+		upPeer.Close()
+	}
+}
+
+// watchReset: a client that ends its side and stays is waited for; one that resets the
+// connection has left, also behind its FIN.
+func watchReset(k *kit) {
+	for _, before := range []bool{true, false} {
+		client, peer := k.pair()
+		if _, secure := client.(interface{ ConnectionState() tls.ConnectionState }); secure {
+			client.Close() // it is Watch there
+			peer.Close()
+			continue
+		}
+		up, upPeer := k.pair()
+		if before {
+			peer.CloseWrite()
+			k.eventually("FIN", func() bool { return !client.Quiet() })
+			k.rt.Sleep(k.rt.Now() + moment)
+		}
+		k.rt.WatchReset(client, up)
+		if !before {
+			peer.CloseWrite()
+			k.rt.Sleep(k.rt.Now() + 250*time.Millisecond)
+		}
+		upPeer.Write([]byte("x"))
+		if n, err := read(up, make([]byte, 1)); n != 1 || err != nil {
+			k.Errorf("FIN before %v: %d, %v", before, n, err)
+		}
+		if _, err := client.Write([]byte("answer")); err != nil {
+			k.Errorf("FIN before %v: %v", before, err)
+		}
+		if k.net.Resets() {
+			j := k.soon(peer.Abort)
+			if _, err := read(up, make([]byte, 1)); !errors.Is(err, engine.ErrClientGone) {
+				k.Errorf("a reset behind FIN: %v", err)
+			}
+			j.Wait()
 		}
 		k.rt.Unwatch(client, up)
 		client.Close()

@@ -112,7 +112,15 @@ func (j *join) Wait() {
 // Watch and Unwatch: see watchdog.
 func (rt *Runtime) Watch(client, up engine.Stream) {
 	if c, ok := client.(*stream); ok {
-		rt.watch.begin(c, up)
+		rt.watch.begin(c, up, false)
+	}
+}
+
+// WatchReset leaves a FIN alone, unless TLS is spoken: a client of that says that it ends
+// before it sends one.
+func (rt *Runtime) WatchReset(client, up engine.Stream) {
+	if c, ok := client.(*stream); ok {
+		rt.watch.begin(c, up, c.conn == c.plain)
 	}
 }
 

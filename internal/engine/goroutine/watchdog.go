@@ -30,6 +30,7 @@ type watched struct {
 	mu    sync.Mutex
 	up    engine.Stream
 	since uint32 // tick of begin
+	reset bool   // up waits for a reset, not for a FIN
 	place int    // 1 + index in watchdog.clients; 0: not there; guarded by watchdog.mu
 	known atomic.Bool
 }
@@ -63,13 +64,13 @@ func (w *watched) look(c *stream, tick, i uint32) {
 	if w.up == nil || age < 2 || (age > patient && (tick+i)%5 != 0) {
 		return
 	}
-	if c.gone() {
+	if c.gone(w.reset) {
 		w.up.Interrupt(engine.ErrClientGone)
 		w.up = nil
 	}
 }
 
-func (d *watchdog) begin(c *stream, up engine.Stream) {
+func (d *watchdog) begin(c *stream, up engine.Stream, reset bool) {
 	if c.raw == nil {
 		return
 	}
@@ -78,7 +79,7 @@ func (d *watchdog) begin(c *stream, up engine.Stream) {
 		d.learn(c)
 	}
 	w.mu.Lock()
-	w.up, w.since = up, d.tick.Load()
+	w.up, w.since, w.reset = up, d.tick.Load(), reset
 	w.mu.Unlock()
 	if e := c.broken.Load(); e != nil { // looked at after up is set: pass sees the one or we the other
 		w.pass(*e)
@@ -127,9 +128,9 @@ func (d *watchdog) forget(c *stream) {
 	c.watched.place = 0
 }
 
-// gone reports whether the peer has ended its side.
-func (s *stream) gone() bool {
+// gone reports whether the peer has ended its side, or, with reset, has broken both.
+func (s *stream) gone(reset bool) bool {
 	gone := false
-	err := s.raw.Control(func(fd uintptr) { gone = peerGone(fd) })
+	err := s.raw.Control(func(fd uintptr) { gone = peerGone(fd, reset) })
 	return gone || err != nil
 }

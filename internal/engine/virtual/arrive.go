@@ -102,7 +102,14 @@ func (s *Stream) noticed() {
 		return
 	}
 	s.w.wake(&s.writable)
-	s.tell(engine.ErrClientGone)
+	if s.left() {
+		s.tell(engine.ErrClientGone)
+	}
+}
+
+// left reports whether what arrived is a departure to those that watch.
+func (s *Stream) left() bool {
+	return s.in.cut || s.in.reset || s.in.ended() && !s.patient
 }
 
 // tell interrupts the streams that watch this one.

@@ -63,13 +63,17 @@ func (r runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 	return r.w.Connect(local, d.Address, d.By)
 }
 
-func (r runtime) Watch(client, up engine.Stream) {
-	s := client.(*Stream)
+func (r runtime) Watch(client, up engine.Stream) { client.(*Stream).watch(up, false) }
+
+func (r runtime) WatchReset(client, up engine.Stream) { client.(*Stream).watch(up, true) }
+
+func (s *Stream) watch(up engine.Stream, patient bool) {
+	s.patient = patient
 	switch {
 	case s.broken != nil:
 		up.Interrupt(s.broken)
 		return
-	case s.in.ended():
+	case s.left():
 		up.Interrupt(engine.ErrClientGone)
 		return
 	}

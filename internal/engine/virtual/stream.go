@@ -32,6 +32,7 @@ type Stream struct {
 	finSent            bool
 	refused            bool // the peer answered with a reset: writing is over
 	watched            []engine.Stream
+	patient            bool // those watch for a reset, not for a FIN
 }
 
 // Local and Remote are the addresses of the two ends; the zero AddrPort for addresses
