@@ -20,7 +20,7 @@ func consul() *registry {
 		name: "consul", kind: "consul", spare: 3, weights: true,
 		lease: 3 * time.Second, expiry: 6 * time.Second,
 		refused: `(?i)ACL not found|403|permission denied|not accepted`,
-		run:     consulRun, ready: consulReady, put: consulPut, drop: consulDrop,
+		run:     consulRun, ready: consulReady, put: consulPut, drop: consulDrop, out: consulOut,
 		secure: func(*server) error { return nil }, // it is started with a token
 		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("consul: {server: %q, service: %s", "http://"+at, service)

@@ -25,7 +25,7 @@ func eureka() *registry {
 		run:     eurekaRun,
 		ready:   func(s *server) error { _, err := s.eureka("GET", "/apps", ""); return err },
 		secure:  func(*server) error { return nil }, // it is started with a password
-		put:     eurekaPut, drop: eurekaDrop, holds: eurekaHolds, forgets: eurekaForgets,
+		put:     eurekaPut, drop: eurekaDrop, out: eurekaOut, holds: eurekaHolds, forgets: eurekaForgets,
 		source: func(_ *server, at, service, password string) string {
 			text := fmt.Sprintf("eureka: {servers: [%q], app: %s, interval: %v", "http://"+at+"/eureka", strings.ToUpper(service), eurekaInterval)
 			if password != "" {

@@ -31,7 +31,7 @@ func newNacos(name string, run func(*server) []rig.Command, readiness string) *r
 		name: name, kind: "nacos", ports: []int{0, 1000, 1001, -1000}, relayed: 2, weights: true,
 		lease: time.Second, expiry: 6 * time.Second, // the connection is the lease
 		refused: `(?i)not accepted|forbidden|403|password`,
-		run:     run, put: nacosPut, drop: nacosDrop,
+		run:     run, put: nacosPut, drop: nacosDrop, out: nacosOut,
 		ready: func(s *server) error {
 			b, err := request{method: "GET", url: s.url("%s", readiness)}.do()
 			if err == nil && !strings.Contains(string(b), `"code":0`) {

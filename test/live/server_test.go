@@ -47,7 +47,8 @@ type registry struct {
 	source func(s *server, at, service, password string) string // in the file of poise
 	put    func(s *server, in discovery.Instance) error
 	drop   func(s *server, in discovery.Instance) error
-	holds  func(s *server, in discovery.Instance) (bool, error) // whether a polling client would be told; nil: at once
+	out    func(s *server, in discovery.Instance, off bool) error // an operator's word; nil: there is none
+	holds  func(s *server, in discovery.Instance) (bool, error)   // whether a polling client would be told; nil: at once
 	// forgets reports whether the server's own answer lacks an instance that it was told
 	// of; nil: none does that.
 	forgets func(s *server, in discovery.Instance) (bool, error)

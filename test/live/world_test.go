@@ -50,6 +50,9 @@ func (w *world) steps() []step {
 	if w.registry.weights {
 		all = append(all, step{"weight", w.weight})
 	}
+	if w.registry.out != nil {
+		all = append(all, step{"out", w.out})
+	}
 	all = append(all, step{"remove", w.remove})
 	if w.registry.lease > 0 {
 		all = append(all, step{"expiry", w.expiry})
