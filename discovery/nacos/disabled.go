@@ -118,25 +118,39 @@ func (t *topic) offer() {
 	}
 }
 
-// knows reports whether the server has an instance, listed or not.
+// knows reports whether the server has an instance, listed or not: 2.x by its interface for
+// clients, 3.x by that for operators, to which the user must be admitted.
 func (w *web) knows(ctx context.Context, s server, of subject, h hostJSON) (bool, error) {
 	if _, err := w.token(ctx, s); err != nil {
 		return false, err
 	}
 	query := url.Values{
 		"namespaceId": {w.config.Namespace}, "groupName": {of.group}, "serviceName": {of.service},
-		"ip": {h.IP}, "port": {strconv.Itoa(h.Port)}, "cluster": {h.Cluster},
+		"ip": {h.IP}, "port": {strconv.Itoa(h.Port)}, "cluster": {h.Cluster}, "clusterName": {h.Cluster},
 	}
-	status, data, err := w.do(ctx, http.MethodGet, s.http+"/v1/ns/instance?"+query.Encode(), nil)
-	switch {
-	case err != nil:
-		return false, err
-	case status == http.StatusForbidden:
-		w.forget()
-		return false, fmt.Errorf("status %d", status)
-	case status != http.StatusOK:
-		return false, nil // versions differ in how they say no
+	for _, path := range []string{"/v1/ns/instance", "/v3/admin/ns/instance"} {
+		status, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
+		switch {
+		case err != nil:
+			return false, err
+		case status == http.StatusForbidden:
+			return false, fmt.Errorf("status %d", status)
+		case status != http.StatusOK:
+			continue // versions differ in how they say no
+		}
+		var found struct {
+			hostJSON
+			Data *hostJSON `json:"data"` // 3.x
+		}
+		if json.Unmarshal(data, &found) != nil {
+			continue
+		}
+		if found.Data != nil {
+			found.hostJSON = *found.Data
+		}
+		if found.place() == h.place() {
+			return true, nil
+		}
 	}
-	var found hostJSON
-	return json.Unmarshal(data, &found) == nil && found.place() == h.place(), nil
+	return false, nil
 }

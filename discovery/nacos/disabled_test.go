@@ -18,11 +18,14 @@ func (f *fake) disable(address string, off bool) {
 // Servers do not list instances that are disabled. They are out nevertheless, not missing,
 // whether changes are pushed or polled; also when all are, and when they return.
 func TestDisabledInstancesAreOut(t *testing.T) {
-	for _, polling := range []bool{false, true} {
+	for mode := range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			n := newNetwork()
 			f := newFake(t, n)
-			if polling {
+			switch mode {
+			case 1:
+				f.version3 = true
+			case 2: // polling
 				f.stopGRPC()
 			}
 			for i := range 3 {

@@ -445,7 +445,7 @@ func (f *fake) web(w http.ResponseWriter, r *http.Request) {
 		info := f.info(s)
 		info["name"] = s.group + "@@" + s.service
 		w.Write(f.json(info))
-	case r.URL.Path == "/nacos/v1/ns/instance" && !f.version3:
+	case r.URL.Path == "/nacos/v1/ns/instance" && !f.version3, r.URL.Path == "/nacos/v3/admin/ns/instance" && f.version3:
 		in := f.services[s][q.Get("ip")+":"+q.Get("port")]
 		if in == nil || in["clusterName"] != q.Get("cluster") {
 			w.WriteHeader(http.StatusNotFound)
@@ -453,8 +453,12 @@ func (f *fake) web(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		// It does not say whether the instance is enabled.
-		w.Write(f.json(map[string]any{"service": s.group + "@@" + s.service, "ip": in["ip"], "port": in["port"],
-			"clusterName": in["clusterName"], "weight": in["weight"], "healthy": in["healthy"], "metadata": in["metadata"]}))
+		detail := map[string]any{"service": s.group + "@@" + s.service, "ip": in["ip"], "port": in["port"],
+			"clusterName": in["clusterName"], "weight": in["weight"], "healthy": in["healthy"], "metadata": in["metadata"]}
+		if f.version3 {
+			detail = map[string]any{"code": 0, "message": "success", "data": detail}
+		}
+		w.Write(f.json(detail))
 	case r.URL.Path == "/nacos/v3/client/ns/instance/list" && f.version3:
 		w.Write(f.json(map[string]any{"code": 0, "message": "success", "data": f.info(s)["hosts"]}))
 	case f.version3:
