@@ -39,8 +39,7 @@ type Proxy struct {
 
 	serving sync.WaitGroup // connections and listeners
 	loops   *loops         // nil: goroutines only
-	h2      http.Server    // for connections that have agreed on HTTP/2
-	handed  *handedOver    // where it takes them from
+	h2      *std.Server    // for connections that have agreed on HTTP/2
 	shaking context.Context
 	unshake context.CancelFunc // breaks off TLS handshakes
 
@@ -84,10 +83,8 @@ func New(c Config) (*Proxy, error) {
 		return nil, err
 	}
 	p.handler = std.Handler{Core: p.core, Runtime: p.rt}
-	p.handed = newHandedOver()
-	p.h2.Handler = &std.Handler{Core: p.core, Runtime: p.rt, Ours: true}
-	p.h2.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
-	p.serving.Go(func() { p.h2.Serve(p.handed) })
+	p.h2 = std.NewServer(&std.Handler{Core: p.core, Runtime: p.rt, Ours: true}, p.core.ClientSettings, log)
+	p.serving.Go(p.h2.Run)
 	return p, nil
 }
 
@@ -118,6 +115,7 @@ func (p *Proxy) Apply(c Config) error {
 	if errors.Is(err, engine.ErrStopping) {
 		return ErrClosed
 	}
+	p.h2.Configure()
 	return err
 }
 

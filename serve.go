@@ -127,7 +127,7 @@ func (p *Proxy) serveConn(conn net.Conn) {
 			return
 		}
 		if t.ConnectionState().NegotiatedProtocol == "h2" {
-			p.handed.give(conn)
+			p.h2.Serve(conn)
 			return
 		}
 	}
@@ -175,39 +175,3 @@ func (p *Proxy) isClosed() bool {
 	defer p.mu.Unlock()
 	return p.closed
 }
-
-// handedOver is the listener through which net/http gets connections that have agreed on
-// HTTP/2.
-type handedOver struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newHandedOver() *handedOver {
-	return &handedOver{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (h *handedOver) give(c net.Conn) {
-	select {
-	case h.conns <- c:
-	case <-h.done:
-		c.Close()
-	}
-}
-
-func (h *handedOver) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (h *handedOver) Close() error {
-	h.once.Do(func() { close(h.done) })
-	return nil
-}
-
-func (h *handedOver) Addr() net.Addr { return &net.TCPAddr{} }

@@ -87,13 +87,19 @@ func (c *connection) serve(woken bool) {
 	s.open(c)
 	resting := false
 	defer func() {
+		lingers := false
 		if !resting {
 			c.bonds.Close()
-			s.conn.Close()
-			c.proxy.clients.leave(&c.client)
+			lingers = s.conn.Close()
 		}
 		s.conn.Forget()
 		sittings.Put(s)
+		switch {
+		case lingers:
+			c.linger()
+		case !resting:
+			c.proxy.clients.leave(&c.client)
+		}
 	}()
 	for c.await(&s.conn, woken) == nil && c.begin() {
 		s.conn.Configure(c.proxy.wire.Load()) // which may be new since the connection was opened
@@ -110,6 +116,37 @@ func (c *connection) serve(woken bool) {
 			return
 		}
 	}
+}
+
+// linger reads over what the client is still sending, for a while, so that it gets the
+// answer; then it closes the connection. Between reads that takes neither a task nor a
+// buffer where the stream is an engine.Rester. A drain ends it like a wait for a request.
+func (c *connection) linger() {
+	c.end()
+	r, ok := c.stream.(engine.Rester)
+	if !ok {
+		wire.Linger(c.rt, c.stream)
+		c.leave()
+		return
+	}
+	by := c.rt.Now() + wire.LingerTotal
+	rest := func() { c.stream.SetReadDeadline(min(by, c.rt.Now()+wire.LingerRead)) }
+	var next func()
+	next = func() {
+		if !wire.Drain(c.stream) || c.rt.Now() >= by {
+			c.leave()
+			return
+		}
+		rest()
+		r.WhenReady(next)
+	}
+	rest()
+	r.WhenReady(next)
+}
+
+func (c *connection) leave() {
+	c.stream.Close()
+	c.proxy.clients.leave(&c.client)
 }
 
 // await waits for the first byte of a request; the time of one that was woken has begun
@@ -144,6 +181,9 @@ func (p *Proxy) refuse(rt engine.Runtime, x *exchange.Exchange, peer *exchange.P
 type Client interface {
 	exchange.Client
 	breaker
+	// Linger reads over what the client is still sending, for a while, so that it gets the
+	// answer. It is called when the exchange is over, and ends early when interrupted.
+	Linger()
 }
 
 // breaker is what drain breaks off: a stream, or a Client.
@@ -159,7 +199,6 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func
 	entry.begin()
 	defer p.clients.leave(entry)
 	x := exchanges.Get().(*exchange.Exchange)
-	defer exchanges.Put(x)
 	x.Request.Reset()
 	err := fill(&x.Request)
 	if p.over.Load() || p.stopping.Load() && !ours { // asked after enter: see finish
@@ -167,7 +206,10 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func
 	}
 	if err != nil {
 		x.Refuse(p.rt, p.table.Load(), &peer, c, err)
-		return
+	} else {
+		x.Run(p.rt, p.table.Load(), &peer, c)
 	}
-	x.Run(p.rt, p.table.Load(), &peer, c)
+	exchanges.Put(x)
+	entry.end() // a drain does not wait for what follows
+	c.Linger()
 }

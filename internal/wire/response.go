@@ -142,27 +142,15 @@ func (c *Conn) Cut() {
 	c.Flush()
 }
 
-// Bounds of what Close reads from a client that is still sending.
-const (
-	lingerBytes = 16 << 20
-	lingerTime  = time.Second
-)
-
-// Close ends the connection. A client that is still sending gets time to read the
-// response: closing with unread bytes would reset it away (RFC 9112 §9.6).
-func (c *Conn) Close() {
-	if c.sent && !c.ContentRead() && c.stream.CloseWrite() == nil {
-		c.in.Unpin()
-		c.stream.SetReadDeadline(c.rt.Now() + lingerTime)
-		for n := 0; n < lingerBytes; {
-			c.in.Advance(len(c.in.Buffered()))
-			if c.in.Fill() != nil {
-				break
-			}
-			n += len(c.in.Buffered())
-		}
+// Close ends the connection, unless the client is still sending: then it ends the sending
+// side only, and returns true. The owner is to read over what comes, see Drain, and to close
+// the stream afterwards. The buffers are given back in any case.
+func (c *Conn) Close() (lingers bool) {
+	lingers = c.sent && !c.ContentRead() && c.stream.CloseWrite() == nil
+	if !lingers {
+		c.stream.Close()
 	}
-	c.stream.Close()
 	c.in.Drop()
 	c.out.Drop()
+	return lingers
 }

@@ -9,8 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,19 +30,24 @@ type client struct {
 	ctl *http.ResponseController
 
 	settings *wire.Settings // those in force when the request came
+	stalls   stallWatch
 
 	buf      []byte // for Content, made when first needed
 	got      int64  // of the content
 	trailers []message.Field
+	trailed  []message.Field // of the response
 	read     atomic.Bool
 	stopped  atomic.Bool
 	last     atomic.Bool // the connection takes no further request
 	draining func() bool // no connection takes a further request any more
 
 	minor   uint8
-	skipped bool // nobody reads the content any more
+	expects bool // Expect: 100-continue
 	sent    bool
 	dirty   bool // written since the last flush
+	loose   int  // bytes written since then, about: net/http holds back few
+	ended   bool // the response is complete
+	chunked bool // and net/http delimits its content by chunks
 	bare    bool // only the end of the connection ends the response's content
 	cut     bool // the handler must end the connection
 	release func()
@@ -53,6 +57,8 @@ type client struct {
 		stop func() bool // of the context's AfterFunc; nil until first needed
 		up   engine.Stream
 		why  error // the client left, or the exchange is broken off
+
+		lingers bool // up is the client's own stream, which tells when the client leaves
 	}
 }
 
@@ -69,7 +75,9 @@ func (c *client) Content(wait bool) ([]byte, error) {
 	if c.buf == nil {
 		c.buf = make([]byte, limits.RelayBytes)
 	}
+	c.stalls.begin(&c.stalls.read)
 	n, err := c.r.Body.Read(c.buf)
+	c.stalls.read.end()
 	c.got += int64(n)
 	if err == nil && c.got == c.r.ContentLength && len(c.r.Trailer) == 0 {
 		c.read.Store(true) // io.EOF would say no more, and may come later
@@ -93,6 +101,10 @@ func (c *client) contentError(err error) error {
 	case err == nil, err == io.EOF:
 		return err
 	case c.stopped.Load():
+		return engine.ErrTimeout
+	}
+	if c.stalls.read.late.Load() || errors.Is(err, os.ErrDeadlineExceeded) { // a server's own, too
+		c.last.Store(true)
 		return engine.ErrTimeout
 	}
 	c.last.Store(true) // net/http would go on behind content that is none
@@ -132,8 +144,31 @@ func (c *client) readTrailers() bool {
 func (c *client) ContentRead() bool         { return c.read.Load() }
 func (c *client) Trailers() []message.Field { return c.trailers }
 
-// Skip leaves the content to net/http, which reads over it before the response is written.
-func (c *client) Skip() { c.skipped = true }
+// Bounds of what Skip reads: net/http cannot say what has arrived.
+const (
+	skipBytes = 256 << 10
+	skipFor   = 5 * time.Millisecond
+)
+
+// Skip reads over content that has arrived, so that a response which does not need it costs
+// no connection. A client that waits for 100 (Continue) is not asked for it.
+func (c *client) Skip() {
+	left := c.r.ContentLength - c.got
+	if c.r.ProtoMajor != 1 || c.read.Load() || c.expects || c.last.Load() || left > skipBytes {
+		return
+	}
+	if c.ctl.SetReadDeadline(time.Now().Add(skipFor)) != nil {
+		return
+	}
+	for n := 0; n < skipBytes; {
+		data, err := c.Content(true)
+		if err != nil {
+			break
+		}
+		n += len(data)
+	}
+	c.ctl.SetReadDeadline(time.Time{})
+}
 
 func (c *client) StopContent() {
 	c.stopped.Store(true)
@@ -142,140 +177,6 @@ func (c *client) StopContent() {
 
 // Continue is net/http's own business: reading the content sends it.
 func (c *client) Continue() error { return nil }
-
-func (c *client) Interim(r *message.Response) error {
-	if c.minor == 0 {
-		return nil
-	}
-	h := c.w.Header()
-	copyFields(h, r.Fields)
-	c.w.WriteHeader(r.Status)
-	clear(h)
-	return nil
-}
-
-func (c *client) Head(r *message.Response) error {
-	c.sent = true
-	h := c.w.Header()
-	copyFields(h, r.Fields)
-	if !c.ContentRead() && !c.skipped && c.r.ProtoMajor == 1 {
-		// A task reads the content still: net/http must not do so before it writes. It
-		// cannot tell afterwards where the next request begins.
-		c.ctl.EnableFullDuplex()
-		c.last.Store(true)
-	}
-	c.connection(h, r)
-	if h["Content-Type"] == nil {
-		h["Content-Type"] = nil // do not guess one
-	}
-	switch {
-	case r.Body == message.Length:
-		h["Content-Length"] = []string{strconv.FormatInt(r.Length, 10)}
-	case r.Body == message.NoBody:
-		// net/http ends a 304 of HTTP/2 as if it had content, which clients then miss.
-		if told, ok := message.GetKind(r.Fields, message.ContentLength); ok && (c.r.Method == "HEAD" || r.Status == 304 && c.r.ProtoMajor == 1) {
-			h["Content-Length"] = []string{string(told)}
-		}
-	}
-	c.w.WriteHeader(r.Status)
-	c.dirty = true
-	return nil
-}
-
-// connection says what becomes of it, as far as net/http does not by itself.
-func (c *client) connection(h http.Header, r *message.Response) {
-	if c.r.ProtoMajor != 1 {
-		if c.draining() {
-			h["Connection"] = []string{"close"} // makes net/http send GOAWAY (RFC 9113 §6.8), not this field
-		}
-		return
-	}
-	c.bare = c.minor == 0 && r.Body >= message.Chunked
-	var options []string
-	if c.last.Load() || c.draining() {
-		options = append(options, "close")
-	}
-	if r.Upgrade != nil && r.Status == http.StatusUpgradeRequired {
-		options = append(options, "Upgrade")
-		h["Upgrade"] = []string{string(r.Upgrade)}
-	}
-	if options != nil {
-		h["Connection"] = []string{strings.Join(options, ", ")}
-	}
-}
-
-// copyFields adds what is to be forwarded, but for the framing, which net/http writes.
-func copyFields(h http.Header, fields []message.Field) {
-	for i := range fields {
-		f := &fields[i]
-		if f.Drop || f.Kind == message.ContentLength || f.Kind == message.TransferEncoding || f.Kind == message.Trailer {
-			continue
-		}
-		name := http.CanonicalHeaderKey(string(f.Name))
-		h[name] = append(h[name], string(f.Value))
-	}
-}
-
-func (c *client) Write(p []byte) error {
-	c.dirty = true
-	_, err := c.w.Write(p)
-	return err
-}
-
-func (c *client) Flush() error {
-	if !c.dirty {
-		return nil
-	}
-	c.dirty = false
-	if err := c.ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return nil
-}
-
-// End sends trailers in the way net/http has for names that were not announced; it needs
-// the head to be written, or a short response would get a Content-Length instead.
-func (c *client) End(trailers []message.Field) error {
-	if len(trailers) > 0 {
-		if err := c.ctl.Flush(); err != nil {
-			return err
-		}
-	}
-	for _, f := range trailers {
-		c.w.Header().Add(http.TrailerPrefix+string(f.Name), string(f.Value))
-	}
-	return nil
-}
-
-func (c *client) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
-	conn, rw, err := c.ctl.Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	c.sent = true
-	conn.SetDeadline(time.Time{})
-	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	early = append([]byte(nil), early...)
-	s := c.rt.Stream(conn)
-	c.release = func() { s.Close() }
-	_, err = s.Write(h1.AppendResponse(nil, r, h1.ResponseTo{Minor: c.minor}))
-	return s, early, err
-}
-
-func (c *client) Sent() bool { return c.sent }
-
-// Cut has the handler end the connection. Where that would be the end of the content, too,
-// the connection is reset.
-func (c *client) Cut() {
-	c.cut = true
-	if !c.bare {
-		return
-	}
-	if conn, _, err := c.ctl.Hijack(); err == nil {
-		c.rt.Stream(conn).Abort()
-		c.cut = false
-	}
-}
 
 // Watch goes by the request's context, which net/http cancels when the client leaves.
 func (c *client) Watch(up engine.Stream) {
@@ -300,6 +201,9 @@ func (c *client) Unwatch(engine.Stream) {
 func (c *client) Interrupt(err error) {
 	c.watch.Lock()
 	defer c.watch.Unlock()
+	if c.watch.lingers && err == engine.ErrClientGone {
+		return
+	}
 	if c.watch.why == nil {
 		c.watch.why = err
 	}
@@ -309,6 +213,7 @@ func (c *client) Interrupt(err error) {
 }
 
 func (c *client) close() {
+	c.stalls.close()
 	if c.watch.stop != nil {
 		c.watch.stop()
 	}

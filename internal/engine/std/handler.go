@@ -28,6 +28,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rt: h.Runtime, w: w, r: r, ctl: http.NewResponseController(w),
 		draining: h.Core.Draining, settings: h.Core.ClientSettings(),
 	}
+	c.stalls = stallWatch{rt: c.rt, ctl: c.ctl, limit: c.settings.Stall}
 	defer c.close()
 	h.Core.ServeExchange(peerOf(r), c, h.Ours, c.fill)
 	if c.cut {
@@ -80,7 +81,7 @@ func (c *client) fill(q *message.Request) *h1.Error {
 	}
 	for name, values := range r.Header {
 		for _, v := range values {
-			f := message.Field{Name: put(name), Value: put(v)}
+			f := message.Field{Name: put(requestName(name)), Value: put(v)}
 			if f.Kind = message.KindOf(f.Name); f.Kind != message.ContentLength && f.Kind != message.TransferEncoding {
 				q.Fields = append(q.Fields, f)
 			}
@@ -92,6 +93,7 @@ func (c *client) fill(q *message.Request) *h1.Error {
 	}
 	c.minor = q.Minor
 	q.Derive()
+	c.expects = q.ExpectContinue
 	c.frame(q)
 	err := check(q, r)
 	if err != nil {
