@@ -66,10 +66,12 @@ func boundsOf(t *wire.Settings) bounds {
 	return bounds{t.Head, t.Idle, t.Stall, 2*t.Limits.Bytes + perField*t.Limits.Fields}
 }
 
-// Limit has s held to the timeouts as far as net/http can do that: idle and head for
-// connections, and stall for connections of HTTP/2 that take no byte. A connection of HTTP/2
+// Limit has s, which was not started yet, held to settings as far as net/http can do that:
+// idle, head and the size of heads for connections, and stall for connections of HTTP/2 that take no byte. A connection of HTTP/2
 // that sends no frame for the head timeout, be it in the middle of a head, is asked whether
 // it is alive, and closed if it does not answer for as long.
+func Limit(s *http.Server, t *wire.Settings) { boundsOf(t).limit(s) }
+
 func (b bounds) limit(s *http.Server) {
 	s.ReadHeaderTimeout, s.IdleTimeout, s.MaxHeaderBytes = b.head, b.idle, b.headBytes
 	ping := max(b.head, pingMin)

@@ -96,7 +96,7 @@ type listener struct {
 }
 
 // times are the settings that net/http takes only at the start of a server.
-type times struct{ head, idle time.Duration }
+type times struct{ head, idle, stall time.Duration }
 
 // A Change is a set of listeners that are bound but not served yet. Exactly one of
 // Commit and Cancel is called.
@@ -113,7 +113,7 @@ func (s *Server) Prepare(c config.Config) (*Change, error) {
 	ch := &Change{server: s, next: map[string]*listener{}}
 	open := s.listeners()
 	for _, want := range c.Listen {
-		t := times{c.Timeouts.Head, c.Timeouts.Idle}
+		t := times{c.Timeouts.Head, c.Timeouts.Idle, c.Timeouts.Stall}
 		old := open[want.Address]
 		if old != nil && reflect.DeepEqual(old.listen.TLS, want.TLS) && (s.engine != Std || old.times == t) {
 			ch.next[want.Address] = old

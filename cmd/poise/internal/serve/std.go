@@ -11,6 +11,8 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/certs"
+	"github.com/poise-lb/poise/internal/engine/std"
+	"github.com/poise-lb/poise/internal/wire"
 )
 
 // A stdServer is net/http in front of the Proxy on one listener.
@@ -29,12 +31,11 @@ type stdServer struct {
 func newStd(p http.Handler, t *config.TLS, bounds times, log *slog.Logger) (*stdServer, error) {
 	s := &stdServer{log: log}
 	s.http = &http.Server{
-		Handler:           s.handler(p),
-		ConnState:         s.count,
-		ReadHeaderTimeout: bounds.head,
-		IdleTimeout:       bounds.idle,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes
+		Handler:   s.handler(p),
+		ConnState: s.count,
+		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes
 	}
+	std.Limit(s.http, &wire.Settings{Head: bounds.head, Idle: bounds.idle, Stall: bounds.stall})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if t == nil {
 		return s, nil
