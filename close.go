@@ -135,6 +135,7 @@ func (p *Proxy) end() {
 			left = append(left, what)
 		}
 	}
+	p.files.cancel()
 	drained := p.core.Close()
 	for _, name := range p.core.Left() {
 		left = append(left, "service "+name)
@@ -145,6 +146,7 @@ func (p *Proxy) end() {
 	step("HTTP/2", func() { <-h2 })
 	step("connections", p.serving.Wait)
 	step("event loops", p.loops.close)
+	step("files", p.files.stop)
 	if n := p.strays.Load(); n > 0 {
 		left = append(left, fmt.Sprintf("%d sources", n))
 	}

@@ -35,6 +35,7 @@ type Proxy struct {
 	queue   *asynclog.Handler // behind log, if New has made it; else nil
 	access  *accesslog.Log
 	sources sources.Set
+	files   *followed
 	strays  atomic.Int64 // sources that were asked to end and have not
 
 	serving sync.WaitGroup // connections and listeners
@@ -70,7 +71,8 @@ func New(c Config) (*Proxy, error) {
 	p.rt.Log = log
 	p.sources.Log = log
 	p.access = accesslog.New(log)
-	o := core.Options{Logger: log, Sink: p.access.Open, Feed: p.feed, Start: p.start}
+	p.files = newFollowed(p.reread)
+	o := core.Options{Logger: log, Sink: p.access.Open, Feed: p.feed, Start: p.start, Files: p.files.watcher.Follow}
 	if c.Engine != engineGoroutine {
 		if p.loops = newLoops(p.rt.Epoch(), c.Workers, log); p.loops != nil {
 			o.Workers = p.loops
@@ -82,6 +84,7 @@ func New(c Config) (*Proxy, error) {
 		p.abandon()
 		return nil, err
 	}
+	p.files.start()
 	p.handler = std.Handler{Core: p.core, Runtime: p.rt}
 	p.h2 = std.NewServer(&std.Handler{Core: p.core, Runtime: p.rt, Ours: true}, p.core.ClientSettings, log)
 	p.serving.Go(p.h2.Run)
@@ -108,7 +111,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.Se
 
 // Apply replaces the configuration. Requests under way end under the one they began with;
 // endpoints that are still named keep their state and connections. If c has mistakes the
-// error is as New's and nothing changes. After Close it returns ErrClosed. Listen and
+// error is as New's and nothing changes. Files are read again; those that endpoints' TLS
+// names (ca) are also read when they change, without Apply. After Close it returns ErrClosed. Listen and
 // Logger are not looked at.
 func (p *Proxy) Apply(c Config) error {
 	err := p.core.Apply(c)

@@ -11,8 +11,10 @@
 package configfile
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -36,7 +38,11 @@ func (p Problem) String() string {
 }
 
 // Error is every mistake that was found, in the order of the file. It is never empty.
-type Error struct{ Problems []Problem }
+type Error struct {
+	Problems []Problem
+	// Files are those that were read, as File.Files has them. Nil from Parse.
+	Files map[string][sha256.Size]byte
+}
 
 // Error is one line per mistake: file:line:column: what.
 func (e *Error) Error() string {
@@ -53,8 +59,15 @@ type File struct {
 	Config config.Config
 
 	name   string
+	files  map[string][sha256.Size]byte
 	places map[string]place // by the path of the value
 }
+
+// Files are the files that Config was made of, by path: the configuration and every one
+// that ${file:...} names; with each the SHA-256 of what was read, or zeros if it could not
+// be read. If one of them changes, reading again may give another Config. Files that the
+// values of Config name (certificates, authorities, endpoint lists) are not among them.
+func (f *File) Files() map[string][sha256.Size]byte { return maps.Clone(f.files) }
 
 // Load reads the file at path with the environment of the process. Relative paths in it
 // (certificates, authorities, endpoint lists, the access log, ${file:...}) stand on its
@@ -73,10 +86,15 @@ func Read(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := parse(path, data, os.LookupEnv, filepath.Dir(path))
+	read := map[string][sha256.Size]byte{path: sha256.Sum256(data)}
+	f, err := parse(path, data, &expander{env: os.LookupEnv, dir: filepath.Dir(path), files: read})
+	if bad := (*Error)(nil); errors.As(err, &bad) {
+		bad.Files = read
+	}
 	if err != nil {
 		return nil, err
 	}
+	f.files = read
 	resolve(reflect.ValueOf(&f.Config).Elem(), make(tags.Model), filepath.Dir(path))
 	return f, nil
 }
@@ -84,21 +102,21 @@ func Read(path string) (*File, error) {
 // Parse reads data; name is what errors call it. env answers ${VAR}; nil: there are no
 // variables. Relative paths stay as they are and stand on the working directory.
 func Parse(name string, data []byte, env func(string) (string, bool)) (config.Config, error) {
-	f, err := parse(name, data, env, "")
+	f, err := parse(name, data, &expander{env: env})
 	if err != nil {
 		return config.Config{}, err
 	}
 	return f.Config, nil
 }
 
-func parse(name string, data []byte, env func(string) (string, bool), dir string) (*File, error) {
+func parse(name string, data []byte, e *expander) (*File, error) {
 	root, err := document(name, data)
 	if err != nil {
 		return nil, err
 	}
 	f := &File{name: name}
 	d := newDecoder(name, root)
-	d.expander = &expander{env: env, dir: dir}
+	d.expander = e
 	d.decode(root, reflect.ValueOf(&f.Config).Elem(), "")
 	f.places = d.places
 	return f, d.finish(f, f.Config.Validate)

@@ -39,12 +39,12 @@ func document(name string, data []byte) (ast.Node, error) {
 		}
 		if root != nil {
 			at := placeOf(doc.Body)
-			return nil, &Error{[]Problem{{name, at.line, at.column, "a second document: one is enough"}}}
+			return nil, &Error{Problems: []Problem{{name, at.line, at.column, "a second document: one is enough"}}}
 		}
 		root = doc.Body
 	}
 	if root == nil {
-		return nil, &Error{[]Problem{{name, 1, 1, "the file is empty"}}}
+		return nil, &Error{Problems: []Problem{{name, 1, 1, "the file is empty"}}}
 	}
 	return root, nil
 }
@@ -71,16 +71,16 @@ func tree(name string, data []byte) (file *ast.File, err error) {
 // checkText refuses what is not text before the parser can make something of it.
 func checkText(name string, data []byte) error {
 	if len(data) > bytesMax {
-		return &Error{[]Problem{{name, 1, 1, fmt.Sprintf("the file is longer than %d MiB", bytesMax>>20)}}}
+		return &Error{Problems: []Problem{{name, 1, 1, fmt.Sprintf("the file is longer than %d MiB", bytesMax>>20)}}}
 	}
 	line, column := 1, 1
 	for i := 0; i < len(data); {
 		r, n := utf8.DecodeRune(data[i:])
 		switch {
 		case r == utf8.RuneError && n == 1:
-			return &Error{[]Problem{{name, line, column, "not UTF-8 text"}}}
+			return &Error{Problems: []Problem{{name, line, column, "not UTF-8 text"}}}
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7f:
-			return &Error{[]Problem{{name, line, column, fmt.Sprintf("a control character, %U", r)}}}
+			return &Error{Problems: []Problem{{name, line, column, fmt.Sprintf("a control character, %U", r)}}}
 		case r == '\n', r == '\r' && !bytes.HasPrefix(data[i+1:], []byte("\n")):
 			line, column = line+1, 0
 		}
@@ -118,7 +118,7 @@ func mistake(name string, at *token.Position, message string) *Error {
 	if at != nil {
 		p.Line, p.Column = max(1, at.Line), max(1, at.Column)
 	}
-	return &Error{[]Problem{p}}
+	return &Error{Problems: []Problem{p}}
 }
 
 // syntax turns an error of the parser into one of ours.

@@ -1,6 +1,7 @@
 package configfile
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ const includeMax = 64 << 10
 type expander struct {
 	env func(string) (string, bool) // nil: there are no variables
 	dir string                      // what relative files stand on; empty: the working directory
+	// files collects what was read, if it is not nil; zeros: it could not be read.
+	files map[string][sha256.Size]byte
 }
 
 // expand returns text with everything replaced. What was put in is not looked at again.
@@ -79,6 +82,9 @@ func (e *expander) include(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(e.dir, path)
 	}
+	if e.files != nil {
+		e.files[path] = [sha256.Size]byte{}
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", err
@@ -97,6 +103,9 @@ func (e *expander) include(path string) (string, error) {
 	}
 	if len(data) > includeMax {
 		return "", fmt.Errorf("%s is longer than %d KiB", path, includeMax>>10)
+	}
+	if e.files != nil {
+		e.files[path] = sha256.Sum256(data)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
 }

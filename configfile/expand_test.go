@@ -1,6 +1,8 @@
 package configfile
 
 import (
+	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,5 +137,37 @@ routes: [{service: a}, {service: b, match: {path: relative}}]
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
+	}
+}
+
+// TestFilesThatTookPart are known, whether the configuration has mistakes or not.
+func TestFilesThatTookPart(t *testing.T) {
+	dir := t.TempDir()
+	path, secret, missing := filepath.Join(dir, "poise.yaml"), filepath.Join(dir, "secret"), filepath.Join(dir, "missing")
+	put := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const text = "version: 1\nservices: {a: {endpoints: ['${file:secret}']}}\nroutes: [{service: a}]\n"
+	put(secret, "http://127.0.0.1:1")
+	put(path, text)
+	f, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := f.Files()
+	if len(files) != 2 || files[path] != sha256.Sum256([]byte(text)) || files[secret] != sha256.Sum256([]byte("http://127.0.0.1:1")) {
+		t.Errorf("%x", files)
+	}
+	put(path, strings.Replace(text, "secret", "missing", 1))
+	_, err = Read(path)
+	var bad *Error
+	if !errors.As(err, &bad) {
+		t.Fatal(err)
+	}
+	if sum, there := bad.Files[missing]; len(bad.Files) != 2 || !there || sum != [32]byte{} {
+		t.Errorf("with a mistake: %x", bad.Files)
 	}
 }

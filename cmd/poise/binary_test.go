@@ -325,6 +325,31 @@ func closes(t *testing.T, address string) {
 	}
 }
 
+// TestRunFollowsIncludedFiles: a secret that ${file:...} names is replaced, as Kubernetes
+// does it; also one that was missing comes.
+func TestRunFollowsIncludedFiles(t *testing.T) {
+	a, b := endpoint(t, "a"), endpoint(t, "b")
+	one := unusedAddress(t)
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "endpoint")
+	write(t, secret, a.URL+"\n")
+	path := write(t, filepath.Join(dir, "poise.yaml"), file("${file:endpoint}", one))
+	p := ready(t, "run", "-c", path)
+	leads(t, p.urls[0], "a")
+
+	write(t, secret+".new", b.URL+"\n")
+	if err := os.Rename(secret+".new", secret); err != nil {
+		t.Fatal(err)
+	}
+	leads(t, "http://"+one, "b")
+	p.say("configuration applied.*the file changed")
+
+	write(t, path, file("${file:other}", one))
+	p.say("the last good configuration stays.*other")
+	write(t, filepath.Join(dir, "other"), a.URL)
+	leads(t, "http://"+one, "a")
+}
+
 func TestRun(t *testing.T) {
 	a, b := endpoint(t, "a"), endpoint(t, "b")
 	one, two := unusedAddress(t), unusedAddress(t)

@@ -13,9 +13,9 @@ import (
 
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
-	"github.com/poise-lb/poise/cmd/poise/internal/watch"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/configfile"
+	"github.com/poise-lb/poise/internal/filewatch"
 )
 
 type runFlags struct {
@@ -31,8 +31,9 @@ func newRun(s streams) *cobra.Command {
 		Short: "Serve what a configuration file says",
 		Long: `Serve what a configuration file says.
 
-SIGHUP or a changed file applies the new configuration without dropping anything; a
-file with mistakes is logged and the last good configuration stays. SIGTERM and SIGINT
+SIGHUP or a changed file, also one that ${file:...} names, applies the new configuration
+without dropping anything; a file with mistakes is logged and the last good
+configuration stays. SIGTERM and SIGINT
 begin a drain (timeouts.drain_delay), stop accepting, let open exchanges end
 (timeouts.drain) and exit 0; a second one breaks everything off and exits 1.`,
 		Example: `  poise run -c poise.yaml
@@ -55,10 +56,8 @@ func (f runFlags) run(s streams) error {
 	if err := setWorkers(f.workers); err != nil {
 		return usage(err)
 	}
-	var known watch.Content
 	var file *configfile.File
 	signalled, _, err := s.unlessSignalled(func() (err error) {
-		known = watch.Read(f.file) // before it is loaded: what changes later is seen
 		file, err = readFile(f.file)
 		return err
 	})
@@ -79,22 +78,28 @@ func (f runFlags) run(s streams) error {
 	defer within(breakTimeMax, watching.Wait)
 	defer cancel()
 	changed := make(chan struct{}, 1)
-	watching.Go(func() {
-		watch.File(ctx, f.file, known, func() {
-			select {
-			case changed <- struct{}{}:
-			default: // a reload is due already
-			}
-		})
+	// A file that is gone is no change: it is expected back.
+	w := filewatch.New(true, func() {
+		select {
+		case changed <- struct{}{}:
+		default: // a reload is due already
+		}
 	})
-	return in.run(events{reload: func(why string) { in.reload(f.file, why) }, changed: changed})
+	w.Follow(file.Files())
+	watching.Go(func() { w.Run(ctx) })
+	return in.run(events{reload: func(why string) { in.reload(f.file, why, w.Follow) }, changed: changed})
 }
 
-// reload applies the file, or says what is wrong with it and changes nothing.
-func (in *instance) reload(path, why string) {
+// reload applies the file, or says what is wrong with it and changes nothing. follow is
+// given the files that were read, also those of a configuration with mistakes.
+func (in *instance) reload(path, why string, follow func(files map[string]filewatch.Sum)) {
 	began := time.Now()
 	file, err := readFile(path)
+	if bad := (*configfile.Error)(nil); errors.As(err, &bad) {
+		follow(bad.Files)
+	}
 	if err == nil {
+		follow(file.Files())
 		err = located(file, in.apply(file.Config))
 	}
 	if errors.Is(err, poise.ErrClosed) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/filewatch"
 )
 
 // A Store holds the certificates of one listener. GetCertificate may be called by any
@@ -22,8 +23,8 @@ type Store struct {
 	pairs   []config.Certificate
 	current atomic.Pointer[set]
 
-	mu    sync.Mutex // held while files are read
-	marks []mark     // of the files when they were last read, well or badly
+	mu   sync.Mutex               // held while files are read
+	sums map[string]filewatch.Sum // of the files when they were last read, well or badly
 }
 
 // A set is an immutable index of certificates.
@@ -52,12 +53,11 @@ func Load(pairs []config.Certificate) (*Store, error) {
 func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Marked before reading: a file that changes meanwhile counts as changed later.
-	s.marks = s.look()
+	s.sums = make(map[string]filewatch.Sum)
 	var all []*tls.Certificate
 	var errs []error
 	for _, p := range s.pairs {
-		c, err := read(p)
+		c, err := s.read(p)
 		if err != nil {
 			errs = append(errs, err)
 			continue

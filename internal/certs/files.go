@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -10,19 +11,18 @@ import (
 	"strings"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/filewatch"
 )
 
-// fileBytesMax bounds what is read of one file: /dev/zero is a path like any other.
+// fileBytesMax bounds what is read of one file.
 const fileBytesMax = 1 << 20
 
-// read reads one pair; its error begins with the name of the file that is at fault.
-func read(p config.Certificate) (*tls.Certificate, error) {
-	certPEM, err := readFile(p.Cert)
-	if err != nil {
-		return nil, err
-	}
-	keyPEM, err := readFile(p.Key)
-	if err != nil {
+// read reads one pair; its error begins with the name of the file that is at fault. Called
+// with mu held.
+func (s *Store) read(p config.Certificate) (*tls.Certificate, error) {
+	certPEM, err := s.content(p.Cert)
+	keyPEM, keyErr := s.content(p.Key) // in any case: Watch follows both
+	if err := cmp.Or(err, keyErr); err != nil {
 		return nil, err
 	}
 	leaf, err := parseChain(certPEM)
@@ -45,31 +45,24 @@ func read(p config.Certificate) (*tls.Certificate, error) {
 	return &c, nil
 }
 
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+// content reads a file and notes what it holds, so that Watch knows another content.
+func (s *Store) content(path string) ([]byte, error) {
+	b, err := filewatch.Read(path, fileBytesMax)
 	if err != nil {
-		return nil, errors.New(path + ": " + reason(err))
+		s.sums[path] = filewatch.Sum{}
+		return nil, errors.New(path + ": " + reason(path, err))
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New(path + ": is not a file")
-	}
-	if info.Size() > fileBytesMax {
-		return nil, fmt.Errorf("%s: %d bytes are too many for a PEM file", path, info.Size())
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, errors.New(path + ": " + reason(err))
-	}
+	s.sums[path] = filewatch.SumOf(b)
 	return b, nil
 }
 
-// reason is an error of package os without the path, which is told before it.
-func reason(err error) string {
+// reason is an error of reading without the path, which stands before it.
+func reason(path string, err error) string {
 	var pe *os.PathError
 	if errors.As(err, &pe) {
 		return pe.Err.Error()
 	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), path+" ")
 }
 
 // parseChain parses every certificate of a PEM file and returns the first, the leaf.
@@ -114,30 +107,4 @@ func findKey(b []byte) error {
 			return nil
 		}
 	}
-}
-
-// A mark tells one state of a file from another without reading it.
-type mark struct {
-	info os.FileInfo // of what the path leads to, through links; nil if there is nothing
-}
-
-func (m mark) same(o mark) bool {
-	if m.info == nil || o.info == nil {
-		return m.info == nil && o.info == nil
-	}
-	return os.SameFile(m.info, o.info) && m.info.Size() == o.info.Size() && m.info.ModTime().Equal(o.info.ModTime())
-}
-
-func (s *Store) look() []mark {
-	marks := make([]mark, 0, 2*len(s.pairs))
-	for _, p := range s.pairs {
-		for _, path := range []string{p.Cert, p.Key} {
-			info, err := os.Stat(path)
-			if err != nil {
-				info = nil
-			}
-			marks = append(marks, mark{info})
-		}
-	}
-	return marks
 }

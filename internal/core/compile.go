@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/affinity"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/rewrite"
@@ -36,6 +36,26 @@ type plan struct {
 	discover map[string]*directoryPlan
 	table    exchange.Table // without routes
 }
+
+// files are the files of authorities that were read.
+func (p *plan) files() map[string]filewatch.Sum {
+	out := make(map[string]filewatch.Sum)
+	note := func(sp *servicePlan) {
+		if t := sp.config.TLS; t != nil && t.CA != "" {
+			out[t.CA] = sp.ca
+		}
+	}
+	for _, sp := range p.services {
+		note(sp)
+	}
+	for _, d := range p.discover {
+		note(d.template)
+	}
+	return out
+}
+
+// caBytesMax bounds a file of authorities.
+const caBytesMax = 16 << 20
 
 // headTimeout bounds the wait for a response head where a route says nothing.
 const headTimeout = 60 * time.Second
@@ -67,6 +87,7 @@ type servicePlan struct {
 	config      config.Service
 	settings    service.Settings // without Probe, Attach and Discard
 	connections *upstream.Settings
+	ca          filewatch.Sum   // of the file TLS.CA when it was read; zeros: none is named
 	probe       *upstream.Probe // nil: none
 	key         *affinity.Key
 	retry       exchange.Retry
@@ -95,7 +116,7 @@ func compile(c config.Config, feed feeder) (*plan, error) {
 	for name := range full.Discover {
 		d, err := compileDirectory(name, &full, feed)
 		problems = append(problems, problemsOf(config.Key("discover", name), err)...)
-		p.discover[name] = d
+		p.discover[name] = d // nil if there are problems
 	}
 	patterns, bad := p.compileRoutes()
 	problems = append(problems, bad...)
@@ -202,7 +223,7 @@ func compileService(at string, s config.Service, t *wire.Settings, feed feeder) 
 	if p.feed, err = feed(at, s); err != nil {
 		return nil, err
 	}
-	secure, err := compileTLS(at, s.TLS)
+	secure, err := p.compileTLS(at)
 	if err != nil {
 		return nil, err
 	}
@@ -312,21 +333,27 @@ func compileRetry(c config.Retry) (exchange.Retry, error) {
 	return r, err
 }
 
-func compileTLS(at string, c *config.EndpointTLS) (*tls.Config, error) {
+// compileTLS reads the authorities that p.config names.
+func (p *servicePlan) compileTLS(at string) (*tls.Config, error) {
+	c := p.config.TLS
 	if c == nil {
-		return &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(64)}, nil
+		return &tls.Config{ClientSessionCache: newSessions()}, nil
 	}
-	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.Insecure, ClientSessionCache: tls.NewLRUClientSessionCache(64)}
+	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.Insecure, ClientSessionCache: newSessions()}
 	if c.CA == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(c.CA)
+	pem, err := filewatch.Read(c.CA, caBytesMax)
 	if err != nil {
 		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: err.Error()})
 	}
+	p.ca = filewatch.SumOf(pem)
 	t.RootCAs = x509.NewCertPool()
 	if !t.RootCAs.AppendCertsFromPEM(pem) {
 		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: c.CA + " holds no PEM certificate"})
 	}
 	return t, nil
 }
+
+// newSessions returns room for the TLS sessions of a service's endpoints.
+func newSessions() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(64) }

@@ -16,6 +16,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/wire"
@@ -32,6 +33,11 @@ type Options struct {
 	Feed func(path string, s config.Service) (Feed, error)
 	// Start runs a source until the returned function is called. Nil: sources are not run.
 	Start func(src discovery.Source, publish func(discovery.Update)) (stop func())
+	// Files is told which files the configuration in force was made of, beside its own text,
+	// and the content that was read, whenever that may have changed: those of the authorities
+	// that endpoints are verified by. When one changes Reread is to be called. Nil: they are
+	// not followed.
+	Files func(known map[string]filewatch.Sum)
 	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: it is alone.
 	Workers Workers
 }
@@ -132,6 +138,19 @@ func staticFeed(path string, s config.Service) (Feed, error) {
 func (p *Proxy) Apply(c config.Config) error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
+	return p.apply(c)
+}
+
+// Reread applies the configuration in force again, because a file that it names has
+// another content. If that is of no use nothing changes and the error says why.
+func (p *Proxy) Reread() error {
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	return p.apply(*p.config.Load())
+}
+
+// apply is Apply with applying held.
+func (p *Proxy) apply(c config.Config) error {
 	if p.stopping.Load() {
 		return engine.ErrStopping
 	}
@@ -180,6 +199,9 @@ func (p *Proxy) Apply(c config.Config) error {
 	p.config.Store(&plan.config)
 	p.wire.Store(wireSettings(&plan.config))
 	p.replace(&state{next, directories})
+	if p.opts.Files != nil {
+		p.opts.Files(plan.files())
+	}
 	if p.stopping.Load() { // a Close that came meanwhile has ended, or will end, what was started
 		return engine.ErrStopping
 	}

@@ -49,26 +49,35 @@ type directoryPlan struct {
 	bounds    *wire.Settings // the parts that endpoints are held to, too
 	snapshots string
 	feed      feeder
+	template  *servicePlan // of any name: what differs is where the endpoints come from
 }
 
-// service is the plan of one of the services.
+// service is the plan of one of the services. Building its source may read files.
 func (d *directoryPlan) service(name string) (*servicePlan, error) {
-	sp, err := compileService(d.at, d.config.Service(name), d.bounds, d.feed)
-	if err != nil {
-		return nil, err
-	}
-	sp.snapshots = d.snapshots
-	return sp, nil
+	sp := *d.template
+	sp.config = d.config.Service(name)
+	connections := *sp.connections // TLS sessions are each service's own
+	connections.TLS = connections.TLS.Clone()
+	connections.TLS.ClientSessionCache = newSessions()
+	sp.connections = &connections
+	var err error
+	sp.feed, err = d.feed(d.at, sp.config)
+	return &sp, err
 }
 
-// compileDirectory checks the entry by what it would make of some name.
+// compileDirectory checks the entry by what it would make of some name, and keeps what all
+// names have in common.
 func compileDirectory(name string, c *config.Config, feed feeder) (*directoryPlan, error) {
 	d := &directoryPlan{
 		config: c.Discover[name], at: config.Key("discover", name), bounds: wireSettings(c),
 		snapshots: c.Snapshot, feed: feed,
 	}
-	_, err := d.service("service")
-	return d, err
+	var err error
+	if d.template, err = compileService(d.at, d.config.Service("service"), d.bounds, feed); err != nil {
+		return nil, err
+	}
+	d.template.snapshots = d.snapshots
+	return d, nil
 }
 
 func newDirectory(p *Proxy, name string) *directory {

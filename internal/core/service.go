@@ -10,6 +10,7 @@ import (
 	"github.com/poise-lb/poise/discovery/snapshot"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
 )
@@ -20,7 +21,8 @@ type running struct {
 	*service.Service
 	keeper engine.Join
 	config config.Service
-	folder string // where the source's last set is kept; empty: nowhere
+	ca     filewatch.Sum // of the file config.TLS.CA as it is in use
+	folder string        // where the source's last set is kept; empty: nowhere
 
 	directory *directory     // that started it; nil: it stands in the configuration
 	plan      *directoryPlan // what it was last configured by; guarded by Proxy.mu once retired
@@ -36,7 +38,7 @@ type running struct {
 }
 
 func (p *Proxy) start(name string, sp *servicePlan) *running {
-	r := &running{config: sp.config, connections: sp.connections}
+	r := &running{config: sp.config, ca: sp.ca, connections: sp.connections}
 	r.Service = service.New(name, p.rt, r.settings(p, sp), p.opts.Logger)
 	r.keeper = p.rt.Fork(r.Run)
 	if !p.begin(r) { // Close came first
@@ -94,9 +96,10 @@ func (r *running) sweep(now time.Duration) {
 
 // configure takes a new configuration of the same service.
 func (r *running) configure(p *Proxy, sp *servicePlan) {
-	if reflect.DeepEqual(r.config.TLS, sp.config.TLS) {
+	if reflect.DeepEqual(r.config.TLS, sp.config.TLS) && r.ca == sp.ca {
 		sp.connections.TLS = r.connections.TLS // so that connections stay in use
 	}
+	r.ca = sp.ca
 	r.mu.Lock()
 	r.connections = sp.connections
 	r.mu.Unlock()

@@ -4,13 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"os"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/filewatch"
 )
 
-// TLS reads the files; nil is nil. The authorities are read now. The certificate of the
-// client is tried now and read again for every connection, because it is replaced before
+// TLS reads the files; nil is nil. The authorities are read now; internal/sources makes a
+// source anew when their file changes. The certificate of the client is tried now and read again for every connection, because it is replaced before
 // it expires.
 func TLS(c *config.SourceTLS) (*tls.Config, error) {
 	if c == nil {
@@ -18,7 +18,7 @@ func TLS(c *config.SourceTLS) (*tls.Config, error) {
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.Insecure}
 	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
+		pem, err := filewatch.Read(c.CA, 16<<20)
 		if err == nil {
 			out.RootCAs = x509.NewCertPool()
 			if !out.RootCAs.AppendCertsFromPEM(pem) {

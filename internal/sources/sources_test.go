@@ -199,7 +199,7 @@ func TestWhatMustAgree(t *testing.T) {
 		c.TLS = &secure
 		change(&c)
 		var s Set
-		src, err := s.ofNacos(c)
+		src, err := s.ofNacos(c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,48 @@
+package poise
+
+// Files that the configuration names are followed: when the authorities that endpoints are
+// verified by change, the Proxy reads them again by itself. Certificates of listeners are
+// followed by TLSListener, files of sources by the sources.
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/filewatch"
+)
+
+// followed is the task that follows the files.
+type followed struct {
+	watcher *filewatch.Watcher
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newFollowed(changed func()) *followed {
+	return &followed{watcher: filewatch.New(true, changed), cancel: func() {}}
+}
+
+// start runs the task until stop.
+func (f *followed) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	f.running.Go(func() { f.watcher.Run(ctx) })
+}
+
+// stop waits for the task to end.
+func (f *followed) stop() {
+	f.cancel()
+	f.running.Wait()
+}
+
+// reread takes the new content of files, or says why those in use stay.
+func (p *Proxy) reread() {
+	switch err := p.core.Reread(); {
+	case err == nil:
+		p.log.Info("authorities of endpoints read again")
+	case !errors.Is(err, engine.ErrStopping):
+		p.log.Error("authorities of endpoints changed and cannot be used, those in use stay", "error", err)
+	}
+}

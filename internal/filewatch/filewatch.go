@@ -1,0 +1,218 @@
+// Package filewatch says when the content of files becomes another, however that happens:
+// written in place, replaced by a rename, or swapped behind a link, as Kubernetes mounts
+// its volumes. It is the only watcher of files here.
+//
+// Folders are watched rather than files, because a rename replaces a file, and only events
+// of the names on the way to a file count: a busy neighbour costs nothing. A change is told
+// when the writing has paused, and at the latest a second after it began. Beside that every
+// file is read from time to time, because not everything makes events (network file
+// systems, a system that has no watches left). What decides is always the content.
+package filewatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	settle     = 100 * time.Millisecond // without events before files are read: writers write in parts
+	settleMost = time.Second            // and no longer than this, if they never pause
+	pollEvery  = 5 * time.Second        // beside events
+	pollAlone  = 2 * time.Second        // without them
+)
+
+// sizeMost bounds what is read of one file: an endpoint list of some hundred thousand.
+const sizeMost = 64 << 20
+
+// A Sum stands for the content of a file; the zero value for a file that cannot be read.
+type Sum = [sha256.Size]byte
+
+// SumOf is the Sum of that content. It is never the zero value.
+func SumOf(data []byte) Sum { return sha256.Sum256(data) }
+
+// Read returns the content of a regular file of at most most bytes, and at most 64 MiB; 0
+// is that bound. Anything else (a pipe, a device) could make the caller wait.
+func Read(path string, most int64) ([]byte, error) {
+	if most <= 0 || most > sizeMost {
+		most = sizeMost
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s is longer than %d bytes", path, most)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// sum is the present Sum of a file.
+func sum(path string) Sum {
+	data, err := Read(path, 0)
+	if err != nil {
+		return Sum{}
+	}
+	return SumOf(data)
+}
+
+// Sums are the present contents of the files, for Follow.
+func Sums(paths ...string) map[string]Sum {
+	out := make(map[string]Sum, len(paths))
+	for _, path := range paths {
+		out[path] = sum(path)
+	}
+	return out
+}
+
+// A Watcher follows a set of files, which may change while it runs. Make it with New.
+type Watcher struct {
+	changed func()
+	patient bool
+	blind   bool // there are no events: for tests
+
+	mu    sync.Mutex // held for some instructions
+	known map[string]Sum
+	again chan struct{} // the set is another one
+}
+
+// New returns a Watcher that calls changed whenever the content of a file is another one.
+// If patient is set, a file that cannot be read keeps its content: it is expected back.
+// Otherwise, that it vanishes and comes back are changes.
+func New(patient bool, changed func()) *Watcher {
+	return &Watcher{changed: changed, patient: patient, again: make(chan struct{}, 1)}
+}
+
+// Follow replaces the set of files. The values are the contents that the caller knows: one
+// that differs from the present content is told as a change soon. Any goroutine may call
+// it, also before Run, and also changed.
+func (w *Watcher) Follow(known map[string]Sum) {
+	w.mu.Lock()
+	w.known = maps.Clone(known)
+	w.mu.Unlock()
+	select {
+	case w.again <- struct{}{}:
+	default:
+	}
+}
+
+// Run follows the files until ctx is done. It calls changed from its own goroutine, leaves
+// nothing running when it returns, and is called once at a time.
+func (w *Watcher) Run(ctx context.Context) {
+	f := folders{blind: w.blind}
+	defer f.close()
+	f.follow(w.paths())
+	poll := time.NewTicker(f.every())
+	defer poll.Stop()
+	var quiet debounce
+	quiet.event() // a file may have changed before it was watched
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.again:
+			f.follow(w.paths())
+			quiet.event()
+		case e, ok := <-f.events():
+			switch {
+			case !ok:
+				f.close()
+			case f.concerns(e.Name):
+				quiet.event()
+			}
+		case err := <-f.errors(): // events were lost
+			if errors.Is(err, fsnotify.ErrClosed) {
+				f.close()
+			}
+			quiet.event()
+		case <-quiet.done():
+			quiet.stop()
+			f.follow(w.paths()) // first: what changes after this makes an event
+			if w.look(true) {
+				w.changed()
+			}
+		case <-poll.C:
+			f.follow(w.paths())
+			if poll.Reset(f.every()); quiet.done() == nil && w.look(false) {
+				quiet.event() // it may be half-written yet
+			}
+		}
+	}
+}
+
+func (w *Watcher) paths() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]string, 0, len(w.known))
+	for path := range w.known {
+		out = append(out, path)
+	}
+	return out
+}
+
+// look reads the files and reports whether one has changed; take makes the present
+// contents the known ones.
+func (w *Watcher) look(take bool) (changed bool) {
+	for _, path := range w.paths() {
+		now := sum(path)
+		w.mu.Lock()
+		was, there := w.known[path] // it may be another set by now
+		if there && now != was && !(w.patient && now == Sum{}) {
+			changed = true
+			if take {
+				w.known[path] = now
+			}
+		}
+		w.mu.Unlock()
+	}
+	return changed
+}
+
+// A debounce waits until events have paused. The zero value waits for nothing.
+type debounce struct {
+	timer *time.Timer
+	since time.Time
+}
+
+func (d *debounce) event() {
+	now := time.Now()
+	if d.timer == nil {
+		d.since = now
+		d.timer = time.NewTimer(settle)
+		return
+	}
+	d.timer.Reset(max(0, min(settle, settleMost-now.Sub(d.since))))
+}
+
+// done is nil while nothing is waited for.
+func (d *debounce) done() <-chan time.Time {
+	if d.timer == nil {
+		return nil
+	}
+	return d.timer.C
+}
+
+func (d *debounce) stop() {
+	d.timer.Stop()
+	d.timer = nil
+}

@@ -1,0 +1,116 @@
+package sources
+
+// Clients of registries read some files once: the authorities that verify the server, a
+// kubeconfig. When one changes, a source is made anew and takes the place of the running
+// one. The service keeps its last set meanwhile. (Certificates of the client and token
+// files are read again by the clients themselves; passwords that stand in files are part
+// of the configuration, which is applied again.)
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/internal/filewatch"
+)
+
+// filesOf are the files that the client of a registry reads once.
+func filesOf(c *config.Source) (out []string) {
+	add := func(t *config.SourceTLS) {
+		if t != nil && t.CA != "" {
+			out = append(out, t.CA)
+		}
+	}
+	switch {
+	case c.Etcd != nil:
+		add(c.Etcd.TLS)
+	case c.Consul != nil:
+		add(c.Consul.TLS)
+	case c.Nacos != nil:
+		add(c.Nacos.TLS)
+	case c.Eureka != nil:
+		add(c.Eureka.TLS)
+	case c.Kubernetes != nil:
+		add(c.Kubernetes.TLS)
+		if c.Kubernetes.Kubeconfig != "" {
+			out = append(out, c.Kubernetes.Kubeconfig)
+		}
+	}
+	return out
+}
+
+// followed is a source that is made anew when one of its files has another content.
+type followed struct {
+	path  string // in the configuration, for the log
+	files []string
+	make  func(known map[string]filewatch.Sum) (discovery.Source, error)
+	log   *slog.Logger
+
+	mu     sync.Mutex // held for some instructions
+	known  map[string]filewatch.Sum
+	source discovery.Source
+	stop   context.CancelFunc // ends the run of source; nil: none runs
+}
+
+// follow makes a source of files, and has it made anew when they change.
+func (s *Set) follow(path string, files []string, build func(map[string]filewatch.Sum) (discovery.Source, error)) (discovery.Source, error) {
+	known := filewatch.Sums(files...) // first: what changes later is seen
+	src, err := build(known)
+	if err != nil || len(files) == 0 {
+		return src, err
+	}
+	return &followed{path: path, files: files, make: build, log: s.log(), known: known, source: src}, nil
+}
+
+// Run runs the source, and the one after it, until ctx is done or one has returned by
+// itself. They run on this goroutine.
+func (f *followed) Run(ctx context.Context, publish func(discovery.Update)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	w := filewatch.New(true, f.renew)
+	f.mu.Lock()
+	w.Follow(f.known)
+	f.mu.Unlock()
+	watching.Go(func() { w.Run(ctx) })
+	for {
+		src, inner := f.begin(ctx)
+		err := src.Run(inner, publish)
+		if inner.Err() == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// begin returns the source that is to run now, and the context that renew ends.
+func (f *followed) begin(ctx context.Context) (discovery.Source, context.Context) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stop != nil {
+		f.stop()
+	}
+	inner, stop := context.WithCancel(ctx)
+	f.stop = stop
+	return f.source, inner
+}
+
+// renew makes the source anew, because a file has changed. If the file is of no use the
+// running source stays.
+func (f *followed) renew() {
+	known := filewatch.Sums(f.files...)
+	src, err := f.make(known)
+	if err != nil {
+		f.log.Error("a file of a source has changed and cannot be used, what was read before stays", "source", f.path, "error", err)
+		return
+	}
+	f.log.Info("a file of a source was read again", "source", f.path)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.source, f.known = src, known
+	if f.stop != nil {
+		f.stop()
+	}
+}

@@ -1,0 +1,95 @@
+package sources
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"log"
+	"math/big"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/discovery"
+)
+
+// TestAuthoritiesOfRegistriesAreFollowed: a source that cannot verify its server does so
+// once the file of authorities is replaced, and a bad file changes nothing.
+func TestAuthoritiesOfRegistriesAreFollowed(t *testing.T) {
+	plain := newEureka(t, 1)
+	server := httptest.NewUnstartedServer(plain)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	good := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	put := func(content []byte) {
+		t.Helper()
+		if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(authority(t))
+	var s Set
+	_, src, err := s.Of("services.a", config.Service{Source: &config.Source{Merge: []config.SourcePart{
+		{Source: config.Source{Eureka: &config.EurekaSource{
+			Servers: []string{server.URL + "/eureka"}, App: "APP0", Interval: 200 * time.Millisecond, TLS: &config.SourceTLS{CA: path},
+		}}},
+		{Source: config.Source{Custom: discovery.Static{}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	failed, sets := make(chan bool, 1000), make(chan string, 1000)
+	running.Go(func() {
+		src.Run(ctx, func(u discovery.Update) {
+			switch {
+			case u.Err != nil:
+				failed <- true
+			case len(u.Endpoints) > 0:
+				sets <- urls(u.Endpoints)
+			}
+		})
+	})
+	<-failed
+	if len(sets) > 0 {
+		t.Fatal("a server of an unknown authority was believed")
+	}
+	put([]byte("nothing"))
+	put(good)
+	select {
+	case <-sets:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the new authority is not used")
+	}
+}
+
+// authority is the certificate of an authority that has issued nothing, as a file.
+func authority(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
