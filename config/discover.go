@@ -1,7 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,6 +33,13 @@ type Discover struct {
 	// Max bounds the services that are watched at once. At the bound requests for further
 	// ones are refused.
 	Max int `yaml:"max" doc:"services watched at once; requests for more are refused" default:"500" min:"1" max:"100000"`
+	// Allow are the names that are asked for, as patterns: * stands for any characters, ? for
+	// one, [a-c] for one of these. Others are unknown services, without asking the registry.
+	// Empty: every name is asked for.
+	Allow []string `yaml:"allow" doc:"patterns of the names that are asked for, as in shop-*; empty: any name" example:"shop-*"`
+	// StartRate bounds how many services a second begin to be watched, since clients choose
+	// the names; ten seconds' worth may begin at once. Requests for more are refused.
+	StartRate int `yaml:"start_rate" doc:"services per second that begin to be watched, ten seconds' worth of them at once; requests for more are refused" default:"10" min:"1" max:"10000"`
 	// ForgetAfter is how long a service is watched after the last request for it.
 	ForgetAfter time.Duration `yaml:"forget_after" doc:"a service without requests is watched so long" default:"10m" min:"1s"`
 }
@@ -56,6 +66,31 @@ func CheckName(name string) error {
 		if !alphanumeric && !inner {
 			return fmt.Errorf("%q is not the name of a service: letters, digits, and between them -, _ and .", name)
 		}
+	}
+	return nil
+}
+
+// Allows reports whether a registry may be asked for that name.
+func (d Discover) Allows(name string) bool {
+	return len(d.Allow) == 0 || slices.ContainsFunc(d.Allow, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	})
+}
+
+// checkPattern reports what is wrong with a pattern of names.
+func checkPattern(pattern string) error {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return fmt.Errorf("%q is not a pattern: * stands for any characters, ? for one, [a-c] for one of these", pattern)
+	}
+	for _, c := range []byte(pattern) {
+		name := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-_.", c) >= 0
+		if !name && strings.IndexByte("*?[]^\\", c) < 0 {
+			return fmt.Errorf("%q fits no service: names are letters, digits, -, _ and .", pattern)
+		}
+	}
+	if pattern == "" {
+		return errors.New("an empty pattern fits no service")
 	}
 	return nil
 }

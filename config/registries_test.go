@@ -129,6 +129,12 @@ func TestValidateFindsMistakesOfRegistries(t *testing.T) {
 		}},
 		{"discover.all.source", "is missing", entry(func(d *Discover) { d.Source = Source{} })},
 		{"discover.all.source", "write {service}", entry(func(d *Discover) { d.Source.Nacos.Service = "a" })},
+		{"discover.all.allow[1]", "is not a pattern", entry(func(d *Discover) { d.Allow = []string{"a*", "[a-"} })},
+		{"discover.all.allow[0]", "fits no service", entry(func(d *Discover) { d.Allow = []string{"a/*"} })},
+		{"discover.all.allow[0]", "an empty pattern", entry(func(d *Discover) { d.Allow = []string{""} })},
+		{"discover.all.source.merge[0]", "that of one service", entry(func(d *Discover) {
+			d.Source = Source{Merge: []SourcePart{{Source: Source{Custom: discovery.Static{}}}, {Source: Source{File: &FileSource{Path: "{service}"}}}}}
+		})},
 		{"discover.all.source", "that of one service", entry(func(d *Discover) { d.Source = Source{Custom: discovery.Static{}} })},
 		{"discover.all.source.merge[1]", "write {service}", entry(func(d *Discover) {
 			d.Source = Source{Merge: []SourcePart{{Source: d.Source}, {Source: Source{Consul: &ConsulSource{Service: "a"}}}}}

@@ -131,6 +131,11 @@ func (v *validator) discover(discover map[string]Discover) {
 		if name == "" {
 			v.add(path, "", "", "an entry needs a name")
 		}
+		for i, pattern := range d.Allow {
+			if err := checkPattern(pattern); err != nil {
+				v.add(Index(Key(path, "allow"), i), pattern, "", err.Error())
+			}
+		}
 		s := d.Service("service") // any name will do
 		at := Key(path, "source")
 		v.source(at, s.Source, false)

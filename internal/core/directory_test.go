@@ -31,6 +31,7 @@ type registry struct {
 	watched map[string]func(discovery.Update)
 	started map[string]int
 	silent  bool // it does not answer
+	refused bool // no source can be made
 }
 
 func newRegistry() *registry {
@@ -47,7 +48,9 @@ func (r *registry) feed(at string, s config.Service) (Feed, error) {
 	if s.Source == nil {
 		return staticFeed(at, s)
 	}
-	if s.Source.File.Path == "/refused" {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused || s.Source.File.Path == "/refused" {
 		return Feed{}, errors.New("not this one")
 	}
 	return Feed{Source: watching{name: s.Source.File.Path}}, nil
@@ -504,6 +507,133 @@ func TestDirectoryUnderFire(t *testing.T) {
 	}
 }
 
+// TestNamesThatClientsMakeUp start no more sources than the pace allows, and then those of
+// real names start again.
+func TestNamesThatClientsMakeUp(t *testing.T) {
+	c := discovering(func(d *config.Discover) { d.StartRate = 2 })
+	inWorld(t, c, func(w *world) {
+		w.serve("10.0.0.1:80")
+		w.registry.set("/real", "10.0.0.1:80")
+		refused := 0
+		for i := range 100 {
+			if got := w.ask(fmt.Sprintf("/made-up-%d/", i)); got == "503 too-many-services" {
+				refused++
+			} else if got != "404 unknown-service" {
+				t.Fatal(got)
+			}
+		}
+		began := len(w.registry.started)
+		if most := 2*burst + int(2*w.Now()/time.Second) + 1; began < 2*burst || began > most || refused != 100-began {
+			t.Errorf("%d began and %d were refused, want %d to %d", began, refused, 2*burst, most)
+		}
+		w.wait(time.Second)
+		w.answers("/real/", "200 10.0.0.1:80 /real/")
+		for i := range 50 {
+			w.ask(fmt.Sprintf("/more-%d/", i))
+		}
+		w.answers("/real/", "200 10.0.0.1:80 /real/") // what is known needs no pace
+	})
+}
+
+func TestNamesThatAreNotAllowed(t *testing.T) {
+	allow := func(patterns ...string) config.Config {
+		return discovering(func(d *config.Discover) { d.Allow = patterns })
+	}
+	inWorld(t, allow("shop-*", "cart"), func(w *world) {
+		w.serve("10.0.0.1:80")
+		for _, name := range []string{"/shop-a", "/cart", "/carts", "/admin"} {
+			w.registry.set(name, "10.0.0.1:80")
+		}
+		w.answers("/shop-a/", "200 10.0.0.1:80 /shop-a/")
+		w.answers("/cart/", "200 10.0.0.1:80 /cart/")
+		w.answers("/carts/", "404 unknown-service")
+		w.answers("/admin/", "404 unknown-service")
+		w.watched("/cart", "/shop-a")
+		if err := w.proxy.Apply(allow("c*")); err != nil {
+			t.Error(err)
+		}
+		w.answers("/shop-a/", "404 unknown-service")
+		w.answers("/cart/", "200 10.0.0.1:80 /cart/")
+		w.answers("/carts/", "200 10.0.0.1:80 /carts/")
+		w.wait(8 * time.Second)
+		w.watched("/cart", "/carts")
+	})
+}
+
+// TestASourceThatHangsDelaysNobody: making a source reads files, and starting it may wait.
+// An exchange that asks for the name, or for any other, is not held up by that.
+func TestASourceThatHangsDelaysNobody(t *testing.T) {
+	rt := goroutine.New()
+	defer rt.Close()
+	reg := newRegistry()
+	hang := make(chan struct{})
+	wait := func(name string) {
+		if strings.HasPrefix(name, "/hang") {
+			<-hang
+		}
+	}
+	p, err := New(rt, discovering(nil), Options{Logger: slog.New(slog.DiscardHandler),
+		Feed: func(at string, s config.Service) (Feed, error) {
+			if s.Source != nil && strings.HasSuffix(s.Source.File.Path, "feed") {
+				wait(s.Source.File.Path)
+			}
+			return reg.feed(at, s)
+		},
+		Start: func(src discovery.Source, publish func(discovery.Update)) func() {
+			wait(src.(watching).name)
+			return reg.start(src, publish)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := p.state.Load().directories["apps"]
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for _, name := range []string{"hang-in-feed", "hang-in-start", "other", "hang-in-feed"} {
+			s, err := dir.Enter([]byte(name), rt.Now())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.Uses.Leave()
+		}
+		dir.forget(rt.Now())
+		p.Services()
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("a source that hangs holds up exchanges")
+	}
+	close(hang)
+	<-done
+	p.Hurry()
+	p.Close()
+	for end := time.Now().Add(10 * time.Second); len(reg.names()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("watched after Close: %q", reg.names())
+		}
+	}
+}
+
+// TestASourceThatCannotBeMade is tried again by a later request.
+func TestASourceThatCannotBeMade(t *testing.T) {
+	inWorld(t, discovering(nil), func(w *world) {
+		w.serve("10.0.0.1:80")
+		w.registry.set("/late", "10.0.0.1:80")
+		w.registry.mu.Lock()
+		w.registry.refused = true
+		w.registry.mu.Unlock()
+		w.answers("/late/", "503 no-endpoint")
+		w.registry.mu.Lock()
+		w.registry.refused = false
+		w.registry.mu.Unlock()
+		w.answers("/late/", "200 10.0.0.1:80 /late/")
+	})
+}
+
 // TestEnteringAKnownServiceIsFree of allocations.
 func TestEnteringAKnownServiceIsFree(t *testing.T) {
 	rt := goroutine.New()
@@ -514,8 +644,13 @@ func TestEnteringAKnownServiceIsFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	var dir exchange.Directory = p.state.Load().directories["apps"]
+	d := p.state.Load().directories["apps"]
+	var dir exchange.Directory = d
 	name := []byte("a-service-of-some-length")
+	if s, err := dir.Enter(name, rt.Now()); err == nil {
+		s.Uses.Leave()
+	}
+	d.publish() // or a task would, soon
 	if n := testing.AllocsPerRun(1000, func() {
 		s, err := dir.Enter(name, rt.Now())
 		if err != nil {
@@ -531,7 +666,8 @@ func BenchmarkEnter(b *testing.B) {
 	rt := goroutine.New()
 	defer rt.Close()
 	reg := newRegistry()
-	p, err := New(rt, discovering(nil), Options{Logger: slog.New(slog.DiscardHandler), Feed: reg.feed, Start: reg.start})
+	many := discovering(func(d *config.Discover) { d.StartRate = 1000 })
+	p, err := New(rt, many, Options{Logger: slog.New(slog.DiscardHandler), Feed: reg.feed, Start: reg.start})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -542,6 +678,7 @@ func BenchmarkEnter(b *testing.B) {
 			s.Uses.Leave()
 		}
 	}
+	p.state.Load().directories["apps"].publish()
 	name := []byte("service-250")
 	for b.Loop() {
 		s, _ := dir.Enter(name, rt.Now())

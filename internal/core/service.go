@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/config"
@@ -30,6 +31,9 @@ type running struct {
 	retiredAt time.Duration // guarded by Proxy.mu
 	emptied   bool          // its endpoints were told to go; likewise
 
+	feeding sync.Mutex  // held while a source takes the place of another, which may take its time
+	fed     atomic.Bool // a source was started once, or a static set given
+
 	mu          sync.Mutex // guards what follows; nothing waits under it
 	connections *upstream.Settings
 	pools       []*upstream.Pool
@@ -37,16 +41,32 @@ type running struct {
 	unfed       bool   // no source is to run any more: the service is about to end
 }
 
+// start starts a service and its source.
 func (p *Proxy) start(name string, sp *servicePlan) *running {
+	r := p.launch(name, sp)
+	r.feedOnce(p, sp)
+	return r
+}
+
+// launch starts a service without a source. It does not wait.
+func (p *Proxy) launch(name string, sp *servicePlan) *running {
 	r := &running{config: sp.config, ca: sp.ca, connections: sp.connections}
 	r.Service = service.New(name, p.rt, r.settings(p, sp), p.opts.Logger)
 	r.keeper = p.rt.Fork(r.Run)
 	if !p.begin(r) { // Close came first
 		r.Stop()
-		return r
+		r.unfeed()
 	}
-	r.feed(p, sp)
 	return r
+}
+
+// feedOnce starts the source, unless configure has done so.
+func (r *running) feedOnce(p *Proxy, sp *servicePlan) {
+	r.feeding.Lock()
+	defer r.feeding.Unlock()
+	if !r.fed.Load() {
+		r.feed(p, sp)
+	}
 }
 
 // settings completes those of the plan with what works on r's connections.
@@ -106,18 +126,21 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 	for _, pool := range r.all() {
 		pool.Configure(sp.connections)
 	}
-	same := r.folder == sp.snapshots && sameSource(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
+	r.feeding.Lock()
+	same := r.fed.Load() && r.folder == sp.snapshots && sameSource(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
 	r.config = sp.config
 	if !same {
 		r.halt()
 		r.Renew()
 		r.feed(p, sp)
 	}
+	r.feeding.Unlock()
 	r.Configure(r.settings(p, sp)) // after feed: it makes a static set count at once
 }
 
-// feed has the service told its endpoints.
+// feed has the service told its endpoints. Called with feeding held.
 func (r *running) feed(p *Proxy, sp *servicePlan) {
+	r.fed.Store(true)
 	r.folder = sp.snapshots
 	if sp.feed.Source == nil || p.opts.Start == nil {
 		r.Update(sp.feed.Static)

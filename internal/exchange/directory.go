@@ -56,6 +56,9 @@ func (u *Uses) Leave() { u.n.Add(-1) }
 // Last is the instant of the latest Enter.
 func (u *Uses) Last() time.Duration { return time.Duration(u.last.Load()) }
 
+// Idle reports whether nobody uses the service at this moment.
+func (u *Uses) Idle() bool { return u.n.Load() == 0 }
+
 // Forget reports whether nobody uses the service, and lets nobody Enter any more if so.
 func (u *Uses) Forget() bool { return u.n.CompareAndSwap(0, forgotten) }
 
@@ -101,10 +104,10 @@ func segment(path []byte, n int) []byte {
 
 var slash = []byte("/")
 
-// unavailable says why the service has nobody for the first attempt: one that a registry
-// does not know is no service.
+// unavailable says why the service has no endpoint for the first attempt: one that a
+// registry does not know is no service. While its source fails, that is not known.
 func (x *Exchange) unavailable() *Error {
-	if x.route.Directory != nil && x.service.Settled() && !x.service.Known() {
+	if x.route.Directory != nil && x.service.Settled() && !x.service.Known() && !x.service.Source().Stale {
 		return ErrUnknownService
 	}
 	return ErrNoEndpoint
