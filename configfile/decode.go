@@ -30,6 +30,7 @@ type decoder struct {
 	merges   int
 	places   map[string]place
 	problems []Problem
+	paths    []string        // of the values that the problems are about
 	wrong    map[string]bool // paths of values that were not understood
 	around   map[string]bool // paths of what holds them
 }
@@ -54,6 +55,7 @@ func (d *decoder) fail(path string, at place, format string, args ...any) {
 		message = path + ": " + message
 	}
 	d.problems = append(d.problems, Problem{d.name, at.line, at.column, message})
+	d.paths = append(d.paths, path)
 	d.wrong[path] = true
 	for path != "" && !d.around[path] {
 		d.around[path] = true

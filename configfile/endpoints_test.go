@@ -22,9 +22,9 @@ func TestEndpoints(t *testing.T) {
 		"[]":            {},
 		"endpoints: []": {},
 	} {
-		got, err := Endpoints("l", []byte(data))
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %+v, %v", data, got, err)
+		got, rejected, err := Endpoints("l", []byte(data))
+		if err != nil || len(rejected) > 0 || len(got) != len(want) || len(got) > 0 && !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %+v, %v", data, got, rejected, err)
 		}
 	}
 	for data, want := range map[string]string{
@@ -32,12 +32,31 @@ func TestEndpoints(t *testing.T) {
 		"a":             "l:1:1: a mapping is expected here, not the value a",
 		"endpoint: [a]": "l:1:1: endpoint: unknown key, did you mean endpoints?\nl:1:1: endpoints: is missing: URLs, or mappings with url and weight",
 		"- http://${A}": `l:1:3: endpoints[0].url: "http://${A}": not a URL: invalid character "{" in host name`,
-		"- http://a\n-": "l:2:3: endpoints[1]: no value is given: leave it out for the default",
-		"- http://127.0.0.1:1\n- http://127.0.0.1:1/": "l:2:3: endpoints[1].url: http://127.0.0.1:1/ is listed twice",
 		"- {url: \"http://a\", weight: 2000}\n- wait": "l:1:29: endpoints[0].weight: 2000 is more than 1000\nl:2:3: endpoints[1].url: \"wait\": a URL begins with http:// or https://, as in http://wait",
 	} {
-		if got, err := Endpoints("l", []byte(data)); fmt.Sprint(err) != want {
+		if got, _, err := Endpoints("l", []byte(data)); fmt.Sprint(err) != want {
 			t.Errorf("%s: %+v,\n%v, want\n%s", data, got, err, want)
+		}
+	}
+}
+
+// TestBadEntriesAreRejected: they do not spoil the list.
+func TestBadEntriesAreRejected(t *testing.T) {
+	const good = "- http://127.0.0.1:1\n"
+	for data, want := range map[string]string{
+		good + "-":                     " l:2:3: endpoints[1]: no value is given: leave it out for the default",
+		good + "- http://127.0.0.1:1/": "http://127.0.0.1:1/ l:2:3: endpoints[1].url: http://127.0.0.1:1/ is listed twice",
+		good + "- {url: http://127.0.0.1:2, weight: 2000}":  "http://127.0.0.1:2 l:2:37: endpoints[1].weight: 2000 is more than 1000",
+		good + "- {url: http://127.0.0.1:2, weight: heavy}": "http://127.0.0.1:2 l:2:37: endpoints[1].weight: a whole number is expected here, not heavy",
+		good + "- {url: http://127.0.0.1:2, wait: 1}":       "http://127.0.0.1:2 l:2:29: endpoints[1].wait: unknown key",
+		good + "- [1]":    " l:2:3: endpoints[1]: a mapping is expected here, not a list",
+		"- what\n" + good: "what l:1:3: endpoints[0].url: \"what\": a URL begins with http:// or https://, as in http://what",
+	} {
+		got, rejected, err := Endpoints("l", []byte(data))
+		if err != nil || len(got) != 1 || got[0].URL != "http://127.0.0.1:1" || len(rejected) != 1 {
+			t.Errorf("%s: %+v, %+v, %v", data, got, rejected, err)
+		} else if text := rejected[0].Entry + " " + rejected[0].Reason(); text != want {
+			t.Errorf("%s:\n%s, want\n%s", data, text, want)
 		}
 	}
 }

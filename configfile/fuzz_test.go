@@ -157,7 +157,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		checkError(t, data, err)
-		_, err = Endpoints("f", data)
+		_, _, err = Endpoints("f", data)
 		checkError(t, data, err)
 	})
 }

@@ -65,9 +65,9 @@ func TestContract(t *testing.T) {
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
 			c := &contract{t: t, path: filepath.Join(t.TempDir(), "list.json"), data: []byte("[]")}
 			c.Up()
-			return New(c.path, func(data []byte) (specs []endpoint.Spec, err error) {
+			return New(c.path, func(data []byte) (specs []endpoint.Spec, rejected []discovery.Reject, err error) {
 				err = json.Unmarshal(data, &specs)
-				return specs, err
+				return specs, nil, err
 			}), c
 		},
 		Without: map[string]string{"frozen": "a file does not hang"},

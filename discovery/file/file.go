@@ -11,6 +11,10 @@ import (
 	"github.com/poise-lb/poise/internal/filewatch"
 )
 
+// Parse turns the content of a file into endpoints. Entries that cannot be used are
+// rejected, and do not spoil the others; an error is about the whole content.
+type Parse = func(data []byte) ([]endpoint.Spec, []discovery.Reject, error)
+
 // A Source watches one file. Make it with New. Its Run may be called again, but not
 // concurrently.
 //
@@ -19,7 +23,7 @@ import (
 // set in use and publishes the error; so does an empty one, if parse refuses it.
 type Source struct {
 	path  string
-	parse func(data []byte) ([]endpoint.Spec, error)
+	parse Parse
 
 	last    filewatch.Sum // of the content that was published
 	fresh   bool          // last is what was published last, rather than an error
@@ -28,7 +32,7 @@ type Source struct {
 
 // New returns a source for the file at path, which parse turns into endpoints. Specs must
 // not be modified after parse has returned them.
-func New(path string, parse func(data []byte) ([]endpoint.Spec, error)) *Source {
+func New(path string, parse Parse) *Source {
 	return &Source{path: path, parse: parse}
 }
 
@@ -52,8 +56,9 @@ func (s *Source) look(publish func(discovery.Update)) (sum filewatch.Sum) {
 		}
 	}
 	var specs []endpoint.Spec
+	var rejected []discovery.Reject
 	if err == nil {
-		specs, err = s.parse(data)
+		specs, rejected, err = s.parse(data)
 	}
 	if err != nil {
 		if s.fresh = false; err.Error() != s.failure {
@@ -63,6 +68,6 @@ func (s *Source) look(publish func(discovery.Update)) (sum filewatch.Sum) {
 		return sum
 	}
 	s.last, s.fresh, s.failure = sum, true, ""
-	publish(discovery.Update{Endpoints: specs})
+	publish(discovery.Update{Endpoints: specs, Rejected: rejected})
 	return sum
 }

@@ -14,19 +14,22 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 )
 
-// words is a file format: one endpoint a word, and "bad" is a mistake.
-func words(data []byte) ([]endpoint.Spec, error) {
-	var out []endpoint.Spec
+// words is a file format: one endpoint a word, "bad" is a mistake, and "half" a bad entry.
+func words(data []byte) (out []endpoint.Spec, rejected []discovery.Reject, err error) {
 	for word := range strings.FieldsSeq(string(data)) {
 		if word == "bad" {
-			return nil, errors.New("a bad word")
+			return nil, nil, errors.New("a bad word")
+		}
+		if strings.HasPrefix(word, "half") {
+			rejected = append(rejected, discovery.Reject{ID: word})
+			continue
 		}
 		out = append(out, endpoint.Spec{ID: endpoint.ID{Address: word}})
 	}
 	if out == nil {
-		return nil, errors.New("no words")
+		return nil, nil, errors.New("no words")
 	}
-	return out, nil
+	return out, rejected, nil
 }
 
 // A watched file and what its source publishes.
@@ -50,6 +53,9 @@ func watchFile(t *testing.T, path string) *watched {
 			var names []string
 			for _, s := range u.Endpoints {
 				names = append(names, s.Address)
+			}
+			for _, r := range u.Rejected {
+				names = append(names, "not "+r.ID)
 			}
 			w.news <- strings.Join(names, " ")
 		})
@@ -102,6 +108,10 @@ func TestChanges(t *testing.T) {
 	w.want("a")
 	w.rename("c")
 	w.want("c")
+	w.rename("d e")
+	w.want("d e")
+	w.rename("d half e")
+	w.want("d e not half")
 	w.rename("d e")
 	w.want("d e")
 	w.write("bad")

@@ -61,7 +61,7 @@ func (s *Set) bare(path string, c *config.Source) (discovery.Source, error) {
 		return dns.Resolve(c.Custom, ""), nil // of one that names addresses alone, it stays as it is
 	case c.File != nil:
 		name := c.File.Path
-		return file.New(name, func(data []byte) ([]endpoint.Spec, error) { return parseList(name, data) }), nil
+		return file.New(name, func(data []byte) ([]endpoint.Spec, []discovery.Reject, error) { return parseList(name, data) }), nil
 	case c.DNS != nil:
 		spec, host, server, err := c.DNS.Target()
 		if err == nil {
@@ -128,24 +128,33 @@ func resolved(spec endpoint.Spec, host, server string) (discovery.Source, error)
 	return dns.New(dns.Config{Host: host, Port: uint16(n), Scheme: spec.Scheme, Weight: spec.Weight, Server: server}), nil
 }
 
-// parseList reads the list of a file source, in which host names are not resolved.
-func parseList(name string, data []byte) ([]endpoint.Spec, error) {
-	list, err := configfile.Endpoints(name, data)
+// parseList reads the list of a file source, in which host names are not resolved. Entries
+// that cannot be used are rejected; the others are used.
+func parseList(name string, data []byte) ([]endpoint.Spec, []discovery.Reject, error) {
+	list, rejected, err := configfile.Endpoints(name, data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	var rejects []discovery.Reject
+	for _, r := range rejected {
+		rejects = append(rejects, discovery.Reject{ID: r.Entry, Reason: r.Reason()})
 	}
 	specs := make([]endpoint.Spec, 0, len(list))
 	for _, e := range list {
 		spec, host, err := e.Parse()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		if err == nil && host != "" {
+			err = fmt.Errorf("a list in a file takes addresses; resolve %s by a source of its own", host)
 		}
-		if host != "" {
-			return nil, fmt.Errorf("%s: %s: a list in a file takes addresses; resolve %s by a source of its own", name, e.URL, host)
+		if err != nil {
+			rejects = append(rejects, discovery.Reject{ID: e.URL, Reason: name + ": " + err.Error()})
+			continue
 		}
 		specs = append(specs, spec)
 	}
-	return specs, nil
+	if len(specs) == 0 && len(rejects) > 0 {
+		return nil, nil, fmt.Errorf("no entry can be used: %s: %s", rejects[0].ID, rejects[0].Reason)
+	}
+	return specs, rejects, nil
 }
 
 // drained is a source whose endpoints are all out: the configuration drains the name.

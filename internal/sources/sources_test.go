@@ -72,8 +72,12 @@ func TestListsAndFiles(t *testing.T) {
 	if err != nil || urls(first(t, src)) != "http://10.0.0.2:80" {
 		t.Errorf("a file: %v", err)
 	}
-	if _, err := parseList("x", []byte("- http://name:1\n")); err == nil || !strings.Contains(err.Error(), "takes addresses") {
+	if _, _, err := parseList("x", []byte("- http://name:1\n")); err == nil || !strings.Contains(err.Error(), "takes addresses") {
 		t.Errorf("a name in a file: %v", err)
+	}
+	specs, rejected, err := parseList("x", []byte("- http://10.0.0.1:1\n- http://name:1\n- what\n"))
+	if err != nil || urls(specs) != "http://10.0.0.1:1" || len(rejected) != 2 || rejected[0].ID != "what" || rejected[1].ID != "http://name:1" {
+		t.Errorf("bad entries: %v, %+v, %v", specs, rejected, err)
 	}
 	custom := discovery.Static{{ID: endpoint.ID{Scheme: "http", Address: "10.0.0.3:80"}}}
 	if _, src, err = s.Of("services.a", config.Service{Source: &config.Source{Custom: custom}}); err != nil || urls(first(t, src)) != "http://10.0.0.3:80" {

@@ -38,8 +38,8 @@ func snippets(t *testing.T, language string) []fence {
 func TestConfigurationsAreAccepted(t *testing.T) {
 	for _, f := range snippets(t, "yaml") {
 		if strings.HasPrefix(f.code, "- ") {
-			if _, err := configfile.Endpoints(f.String(), []byte(f.code)); err != nil {
-				t.Errorf("%s: %v", f, err)
+			if _, rejected, err := configfile.Endpoints(f.String(), []byte(f.code)); err != nil || rejected != nil {
+				t.Errorf("%s: %v, %v", f, err, rejected)
 			}
 			continue
 		}
