@@ -201,7 +201,10 @@ func (d *debounce) event() {
 		d.timer = time.NewTimer(settle)
 		return
 	}
-	d.timer.Reset(max(0, min(settle, settleMost-now.Sub(d.since))))
+	// A timer that is due is left alone: setting it again, event after event, would put it off.
+	if left := settleMost - now.Sub(d.since); left > 0 {
+		d.timer.Reset(min(settle, left))
+	}
 }
 
 // done is nil while nothing is waited for.

@@ -359,6 +359,16 @@ func TestDebounce(t *testing.T) {
 	if d.done() == nil {
 		t.Error("an event is not waited for")
 	}
+	for began := time.Now(); time.Since(began) < settleMost+settle; {
+		d.event()
+	}
+	select {
+	case <-d.done():
+	default:
+		t.Fatal("events put off the end of the wait")
+	}
+	d.stop()
+	d.event()
 	<-d.done()
 	d.stop()
 	if d.done() != nil {
