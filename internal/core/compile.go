@@ -2,8 +2,6 @@ package core
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,26 +34,6 @@ type plan struct {
 	discover map[string]*directoryPlan
 	table    exchange.Table // without routes
 }
-
-// files are the files of authorities that were read.
-func (p *plan) files() map[string]filewatch.Sum {
-	out := make(map[string]filewatch.Sum)
-	note := func(sp *servicePlan) {
-		if t := sp.config.TLS; t != nil && t.CA != "" {
-			out[t.CA] = sp.ca
-		}
-	}
-	for _, sp := range p.services {
-		note(sp)
-	}
-	for _, d := range p.discover {
-		note(d.template)
-	}
-	return out
-}
-
-// caBytesMax bounds a file of authorities.
-const caBytesMax = 16 << 20
 
 // headTimeout bounds the wait for a response head where a route says nothing.
 const headTimeout = 60 * time.Second
@@ -332,28 +310,3 @@ func compileRetry(c config.Retry) (exchange.Retry, error) {
 	}
 	return r, err
 }
-
-// compileTLS reads the authorities that p.config names.
-func (p *servicePlan) compileTLS(at string) (*tls.Config, error) {
-	c := p.config.TLS
-	if c == nil {
-		return &tls.Config{ClientSessionCache: newSessions()}, nil
-	}
-	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.Insecure, ClientSessionCache: newSessions()}
-	if c.CA == "" {
-		return t, nil
-	}
-	pem, err := filewatch.Read(c.CA, caBytesMax)
-	if err != nil {
-		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: err.Error()})
-	}
-	p.ca = filewatch.SumOf(pem)
-	t.RootCAs = x509.NewCertPool()
-	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: c.CA + " holds no PEM certificate"})
-	}
-	return t, nil
-}
-
-// newSessions returns room for the TLS sessions of a service's endpoints.
-func newSessions() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(64) }
