@@ -31,6 +31,7 @@ vet: ## gofmt, go vet, and a build for the systems without event loops
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
 	@for os in darwin windows; do echo "== build for $$os"; \
 		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
+	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/loop ./internal/engine/... .
 
 unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	@echo "== unit tests and scripts"

@@ -54,6 +54,8 @@ type gate struct {
 	polite time.Duration // until then goroutines are expected to have much to do
 
 	politeFor time.Duration // how long that was
+
+	fault func(op int) error // of tests: the error of epoll_ctl; nil: none
 }
 
 // init makes the gate of a loop; look fetches events and reports whether there are any.
@@ -65,9 +67,9 @@ func (g *gate) init(epoll int, look func() bool) (err error) {
 			return true
 		}
 		g.rang = true
-		one := [8]byte{1}
-		unix.Write(int(fd), one[:])
-		return false // and again when Go's poller has noticed
+		one := bellRings
+		_, err := unix.Write(int(fd), one[:])
+		return err != nil // nil: again when Go's poller has noticed; else it never would
 	}
 	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
@@ -107,26 +109,37 @@ func (g *gate) close() {
 	g.file.Close()
 }
 
-// set makes Go's poller see the loop's events, or not.
-func (g *gate) set(open bool) {
+// set makes Go's poller see the loop's events, or not, and reports whether it is so now.
+// The kernel may refuse to open: it has a limit for what is watched (ENOSPC) and memory runs
+// out (ENOMEM). Then the gate stays closed, and waiting in Go's poller would miss events.
+func (g *gate) set(open bool) bool {
 	if g.open == open {
-		return
+		return true
 	}
-	g.open = open
-	op := unix.EPOLL_CTL_ADD
-	if !open {
-		op = unix.EPOLL_CTL_DEL
-		// Who comes from Go's poller with work to do has left nobody there. This wakes a
-		// thread, if a processor is free, that ends up waiting there.
-		go func() {}()
+	if open {
+		g.open = g.control(unix.EPOLL_CTL_ADD) == nil
+		return g.open
 	}
-	unix.EpollCtl(g.outer, op, g.epoll, &unix.EpollEvent{Events: unix.EPOLLIN})
+	g.open = false
+	// Who comes from Go's poller with work to do has left nobody there. This wakes a
+	// thread, if a processor is free, that ends up waiting there.
+	go func() {}()
+	g.control(unix.EPOLL_CTL_DEL) // cannot fail: it is there
+	return true
 }
 
-// wait lets goroutines run until there are events or it is that time. It may come back
-// early.
+func (g *gate) control(op int) error {
+	if g.fault != nil {
+		if err := g.fault(op); err != nil {
+			return err
+		}
+	}
+	return unix.EpollCtl(g.outer, op, g.epoll, &unix.EpollEvent{Events: unix.EPOLLIN})
+}
+
+// wait lets goroutines run until there are events or it is that time; the gate is open. It
+// may come back early.
 func (g *gate) wait(until time.Time) {
-	g.set(true)
 	// An alarm that is too early costs a turn, setting it costs more: so it is left where it
 	// is, unless it would be too late.
 	if g.until.IsZero() || until.Before(g.until) {
@@ -181,8 +194,11 @@ func (l *loop) sleep(at time.Duration, timed bool) {
 		at = latest
 	}
 	g := &l.gate
-	if g.busy && l.now >= g.polite {
+	busy := g.busy && l.now >= g.polite
+	if busy {
 		g.set(false)
+	}
+	if busy || !g.set(true) { // cannot be opened: naps are short, and then it is tried again
 		if l.now-l.yielded >= turnMax {
 			l.yield()
 		}

@@ -115,22 +115,30 @@ type listener struct {
 	size  uint32
 }
 
-// begin asks for connections, at the start and after a pause. EPOLLEXCLUSIVE wakes one
-// loop for each, rather than all; it cannot be combined with a later change.
+// begin asks for connections for the first time. If that fails, the share has ended.
 func (x *listener) begin() error {
+	err := x.arm()
+	if err != nil {
+		x.over = true
+		closeFD(x.fd)
+		x.owner.open.Done()
+	}
+	return err
+}
+
+// arm asks for connections, at the start and after a pause. EPOLLEXCLUSIVE wakes one loop
+// for each, rather than all; it cannot be combined with a later change.
+func (x *listener) arm() error {
 	var serial uint32
 	x.place, serial = x.loop.slots.take(x)
 	err := x.loop.poller.add(x.fd, eventsAccept, x.place, serial)
 	if err != nil {
 		x.loop.slots.give(x.place)
-		x.over = true
-		closeFD(x.fd)
-		x.owner.open.Done()
 	}
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// rest ends the events until begin.
+// rest ends the events until arm.
 func (x *listener) rest() {
 	x.loop.poller.remove(x.fd)
 	x.loop.slots.give(x.place)
@@ -194,6 +202,11 @@ func (l *loop) ownAddr(fd int) netip.AddrPort {
 // and again.
 func (x *listener) pause(why syscall.Errno) {
 	x.rest()
+	x.later(why)
+}
+
+// later asks again after a pause.
+func (x *listener) later(why error) {
 	x.loop.timers.set(&x.timer, x.loop.now+acceptPause)
 	last := x.owner.said.Load()
 	if now := int64(x.loop.now); (last == 0 || now-last > int64(sayEvery)) && x.owner.said.CompareAndSwap(last, now) {
@@ -201,10 +214,12 @@ func (x *listener) pause(why syscall.Errno) {
 	}
 }
 
-// expire is the end of a pause.
+// expire is the end of a pause. If the kernel has no room to watch the socket (ENOSPC,
+// ENOMEM), a later time may be better: a share that gave up would be missing for good, and
+// Serve would not notice.
 func (x *listener) expire(time.Duration) {
-	if err := x.begin(); err != nil {
-		x.loop.engine.say(slog.LevelError, "accepting ended", "address", x.owner.Addr().String(), "error", err.Error())
+	if err := x.arm(); err != nil {
+		x.later(err)
 	}
 }
 

@@ -1,11 +1,19 @@
 package loop
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
+
+// bellRings is what a write to an eventfd adds to its counter: 1, in the byte order of the
+// machine. Nobody reads the counters; at one a write they last for ever.
+var bellRings = func() (one [8]byte) {
+	binary.NativeEndian.PutUint64(one[:], 1)
+	return one
+}()
 
 // A letter tells a loop something from outside. It is opened on the loop, by no task.
 type letter interface{ open(l *loop) }
@@ -39,7 +47,7 @@ func (b *mailbox) post(m letter) bool {
 	if b.asleep.CompareAndSwap(true, false) {
 		// Below the lock, so that shut cannot come between: the number of a closed
 		// descriptor may be somebody else's.
-		one := [8]byte{1}
+		one := bellRings
 		unix.Write(b.bell, one[:])
 	}
 	return true

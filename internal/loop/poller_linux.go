@@ -27,6 +27,7 @@ type poller struct {
 	bell   int // an eventfd whose events interrupt a wait
 	events [batch]unix.EpollEvent
 	n      int
+	fault  func(op, fd int) error // of tests: the error of epoll_ctl; nil: none
 }
 
 func (p *poller) open() (err error) {
@@ -46,11 +47,20 @@ func (p *poller) close() {
 
 // add asks for the events of fd; they carry place and serial.
 func (p *poller) add(fd int, events uint32, place, serial uint32) error {
-	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(place), Pad: int32(serial)})
+	return p.control(unix.EPOLL_CTL_ADD, fd, events, place, serial)
 }
 
 func (p *poller) change(fd int, events uint32, place, serial uint32) error {
-	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: events, Fd: int32(place), Pad: int32(serial)})
+	return p.control(unix.EPOLL_CTL_MOD, fd, events, place, serial)
+}
+
+func (p *poller) control(op, fd int, events uint32, place, serial uint32) error {
+	if p.fault != nil {
+		if err := p.fault(op, fd); err != nil {
+			return err
+		}
+	}
+	return unix.EpollCtl(p.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(place), Pad: int32(serial)})
 }
 
 func (p *poller) remove(fd int) {

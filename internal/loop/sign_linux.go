@@ -1,16 +1,21 @@
 package loop
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"github.com/poise-lb/poise/internal/engine"
 )
 
 // signElsewhere is a copy of c whose certificates, when a loop asks for them, do not sign
@@ -114,8 +119,8 @@ type signer struct {
 }
 
 func (s signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
-	s.loop.compute(func() { signature, err = s.Signer.Sign(rand, digest, opts) })
-	return signature, err
+	full := s.loop.compute(func() { signature, err = s.Signer.Sign(rand, digest, opts) })
+	return signature, cmp.Or(full, err)
 }
 
 // A decrypter is for the key exchange of RSA, up to TLS 1.2.
@@ -125,19 +130,30 @@ type decrypter struct {
 }
 
 func (d decrypter) Decrypt(rand io.Reader, text []byte, opts crypto.DecrypterOpts) (plain []byte, err error) {
-	d.loop.compute(func() { plain, err = d.key.Decrypt(rand, text, opts) })
-	return plain, err
+	full := d.loop.compute(func() { plain, err = d.key.Decrypt(rand, text, opts) })
+	return plain, cmp.Or(full, err)
 }
 
-// compute runs f, which computes for long, on one of the engine's few helpers.
-func (l *loop) compute(f func()) {
+// queueMost bounds the computations that wait for a helper. More would not be done in time
+// for their handshakes: a helper signs with 2,048 bits of RSA 700 times a second.
+const queueMost = 1024
+
+// errSignatures ends a handshake that would have to wait behind too many others.
+var errSignatures = fmt.Errorf("loop: too many handshakes wait for a signature: %w", engine.ErrExhausted)
+
+// compute runs f, which computes for long, on one of the engine's few helpers. It fails,
+// and does not run f, when too many wait already.
+func (l *loop) compute(f func()) error {
 	c := &call{task: l.current}
-	l.engine.helpers.give(l.engine, func() {
+	if !l.engine.helpers.give(l.engine, func() {
 		defer l.mail.post(c)
 		defer func() { c.cause = recover() }()
 		f()
-	})
+	}) {
+		return errSignatures
+	}
 	l.await(c)
+	return nil
 }
 
 // helpers are goroutines that compute for loops. There are only so many at once, since
@@ -148,16 +164,24 @@ type helpers struct {
 	mu    sync.Mutex // held for a moment only
 	queue []func()
 	busy  int
+
+	refused atomic.Uint64 // computations that found the queue full
 }
 
-func (h *helpers) give(e *Engine, f func()) {
+// give reports whether f will run.
+func (h *helpers) give(e *Engine, f func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(h.queue) >= queueMost {
+		h.refused.Add(1)
+		return false
+	}
 	h.queue = append(h.queue, f)
 	if h.busy < h.most {
 		h.busy++
 		e.side.Go(h.work)
 	}
+	return true
 }
 
 // work ends when there is nothing more to do. Between two jobs the loops have a turn.
