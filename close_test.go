@@ -406,7 +406,7 @@ func TestDrainDelay(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			c := toAll(named(t, "a"))
 			c.Engine = engine
-			c.Timeouts.DrainDelay = 500 * time.Millisecond
+			c.Timeouts.DrainDelay = 1500 * time.Millisecond
 			p := start(t, c)
 			addr := serve(t, p)
 			idle, err := net.Dial("tcp", addr)

@@ -153,9 +153,9 @@ func (sh *show) play(f demoFlags) error {
 	})
 	err := sh.in.run(events{over: over, first: cancel})
 	cancel()
-	end.Wait()
+	within(breakTimeMax, end.Wait) // the table may be drawn where nobody reads
 	if sh.load != nil {
-		fmt.Fprintf(sh.stdout, "poise: %d requests answered, %d failed\n", sh.load.OK.Load(), sh.load.Failed.Load())
+		say(sh.stdout, "poise: %d requests answered, %d failed\n", sh.load.OK.Load(), sh.load.Failed.Load())
 		if err == nil && sh.load.OK.Load() == 0 {
 			err = errors.New("no request was answered")
 		}

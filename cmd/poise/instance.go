@@ -149,6 +149,7 @@ func (in *instance) end(sig os.Signal, ev events) error {
 		ev.first()
 		select {
 		case <-ev.over:
+		case <-time.After(times.Drain):
 		case sig := <-in.signals:
 			if sig != syscall.SIGHUP {
 				return errTwice

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/h1"
@@ -39,7 +40,7 @@ type client struct {
 	read     atomic.Bool
 	stopped  atomic.Bool
 	last     atomic.Bool // the connection takes no further request
-	draining func() bool // no connection takes a further request any more
+	core     *core.Proxy
 
 	minor   uint8
 	expects bool // Expect: 100-continue

@@ -26,7 +26,7 @@ type Handler struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &client{
 		rt: h.Runtime, w: w, r: r, ctl: http.NewResponseController(w),
-		draining: h.Core.Draining, settings: h.Core.ClientSettings(),
+		core: h.Core, settings: h.Core.ClientSettings(),
 	}
 	c.stalls = stallWatch{rt: c.rt, ctl: c.ctl, limit: c.settings.Stall}
 	defer c.close()

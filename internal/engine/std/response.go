@@ -61,7 +61,7 @@ func (c *client) Head(r *message.Response) error {
 // connection says what becomes of it, as far as net/http does not by itself.
 func (c *client) connection(h http.Header, r *message.Response) {
 	if c.r.ProtoMajor != 1 {
-		if c.draining() {
+		if c.core.Draining() {
 			h["Connection"] = []string{"close"} // makes net/http send GOAWAY (RFC 9113 §6.8), not this field
 		}
 		return
@@ -69,7 +69,7 @@ func (c *client) connection(h http.Header, r *message.Response) {
 	c.chunked = c.minor > 0 && r.Body >= message.Chunked && c.r.Method != http.MethodHead
 	c.bare = c.minor == 0 && r.Body >= message.Chunked
 	var options []string
-	if c.last.Load() || c.draining() {
+	if c.last.Load() || c.core.Draining() {
 		options = append(options, "close")
 	}
 	if r.Upgrade != nil && r.Status == http.StatusUpgradeRequired {
