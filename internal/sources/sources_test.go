@@ -79,6 +79,10 @@ func TestListsAndFiles(t *testing.T) {
 	if err != nil || urls(specs) != "http://10.0.0.1:1" || len(rejected) != 2 || rejected[0].ID != "what" || rejected[1].ID != "http://name:1" {
 		t.Errorf("bad entries: %v, %+v, %v", specs, rejected, err)
 	}
+	specs, rejected, err = parseList("x", []byte("- http://10.0.0.1:1\n- {url: \"http://10.0.0.2:1\", weight: 0}\n- {url: \"http://10.0.0.3:1\", weight: -1}\n"))
+	if err != nil || len(specs) != 2 || specs[0].Out || !specs[1].Out || len(rejected) != 1 {
+		t.Errorf("weight 0: %+v, %+v, %v", specs, rejected, err)
+	}
 	custom := discovery.Static{{ID: endpoint.ID{Scheme: "http", Address: "10.0.0.3:80"}}}
 	if _, src, err = s.Of("services.a", config.Service{Source: &config.Source{Custom: custom}}); err != nil || urls(first(t, src)) != "http://10.0.0.3:80" {
 		t.Errorf("a custom source: %v", err)
