@@ -11,9 +11,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/invariants"
@@ -52,7 +52,7 @@ func (ls *loops) Start(i int, f func(engine.Runtime)) bool {
 
 // get starts the loops if they do not run yet; first says that it was so. Nil: they cannot
 // run, which has been said.
-func (ls *loops) get() (e *loop.Engine, first bool) {
+func (ls *loops) get(admit *admission.Control) (e *loop.Engine, first bool) {
 	ls.start.Lock()
 	defer ls.start.Unlock()
 	if e := ls.running.Load(); e != nil || ls.failed {
@@ -64,7 +64,7 @@ func (ls *loops) get() (e *loop.Engine, first bool) {
 		ls.log.Warn("no event loops, connections are served by goroutines", "error", err)
 		return nil, false
 	}
-	e.Logger = ls.log
+	e.Logger, e.Admission = ls.log, admit
 	if invariants.Enabled {
 		e.Watch(blockedFor, ls.blocked)
 	}
@@ -108,7 +108,7 @@ func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
 		p.log.Info("connections of this listener are served by goroutines", "address", l.Addr().String(), "type", fmt.Sprintf("%T", plain))
 		return false, nil
 	}
-	e, first := p.loops.get()
+	e, first := p.loops.get(p.core.Admission())
 	if e == nil {
 		return false, nil
 	}
@@ -173,10 +173,4 @@ func fits(l net.Listener) bool {
 		return true
 	}
 	return false
-}
-
-// closed reports whether l, which fits, was closed.
-func closed(l net.Listener) bool {
-	c, err := l.(syscall.Conn).SyscallConn()
-	return err != nil || c.Control(func(uintptr) {}) != nil
 }

@@ -41,6 +41,7 @@ type Proxy struct {
 	serving sync.WaitGroup // connections and listeners
 	loops   *loops         // nil: goroutines only
 	h2      *std.Server    // for connections that have agreed on HTTP/2
+	guests  sync.Map       // of those connections: *admission.Guest by net.Conn
 	shaking context.Context
 	unshake context.CancelFunc // breaks off TLS handshakes
 
@@ -72,7 +73,7 @@ func New(c Config) (*Proxy, error) {
 	p.sources.Log = log
 	p.access = accesslog.New(log)
 	p.files = newFollowed(p.reread)
-	o := core.Options{Logger: log, Sink: p.access.Open, Feed: p.feed, Start: p.start, Files: p.files.watcher.Follow}
+	o := core.Options{Logger: log, Sink: p.access.Open, Feed: p.feed, Start: p.start, Files: p.files.watcher.Follow, Descriptors: openFiles()}
 	if c.Engine != engineGoroutine {
 		if p.loops = newLoops(p.rt.Epoch(), c.Workers, log); p.loops != nil {
 			o.Workers = p.loops
@@ -87,6 +88,7 @@ func New(c Config) (*Proxy, error) {
 	p.files.start()
 	p.handler = std.Handler{Core: p.core, Runtime: p.rt}
 	p.h2 = std.NewServer(&std.Handler{Core: p.core, Runtime: p.rt, Ours: true}, p.core.ClientSettings, log)
+	p.h2.Ended = p.leftH2
 	p.serving.Go(p.h2.Run)
 	return p, nil
 }

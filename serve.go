@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/internal/core"
 )
@@ -33,7 +35,9 @@ func (p *Proxy) Serve(l net.Listener) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			p.serving.Go(func() { p.serveConn(conn) })
+			if guest, ok := p.enter(l, conn); ok {
+				p.serving.Go(func() { p.serveConn(conn, guest) })
+			}
 			continue
 		}
 		if p.isClosed() {
@@ -112,13 +116,49 @@ func (p *Proxy) reloaded(l net.Listener, err error) {
 	p.log.Info("certificates reloaded", "address", l.Addr().String())
 }
 
-// serveConn serves one connection until it ends.
-func (p *Proxy) serveConn(conn net.Conn) {
-	who := core.Peer{}
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		who.Remote = a.AddrPort()
-		who.Remote = netip.AddrPortFrom(who.Remote.Addr().Unmap(), who.Remote.Port())
+// enterEvery is how often it is looked whether there is room for a connection that waits.
+const enterEvery = 10 * time.Millisecond
+
+// enter waits until there may be another client connection. If ok is false the connection
+// was closed: its client has too many, or l or the Proxy is closed.
+func (p *Proxy) enter(l net.Listener, conn net.Conn) (guest *admission.Guest, ok bool) {
+	a := p.core.Admission()
+	for !a.Enter() {
+		a.MakeRoom()
+		select {
+		case <-time.After(enterEvery):
+		case <-p.done:
+		}
+		if p.isClosed() || closed(l) {
+			conn.Close()
+			return nil, false
+		}
 	}
+	if guest, ok = a.Welcome(remoteOf(conn).Addr()); !ok {
+		a.Leave(nil)
+		conn.Close()
+	}
+	return guest, ok
+}
+
+func remoteOf(conn net.Conn) netip.AddrPort {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := a.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+// serveConn serves one connection until it ends. It has entered, as guest.
+func (p *Proxy) serveConn(conn net.Conn, guest *admission.Guest) {
+	handed := false
+	defer func() {
+		if !handed {
+			p.core.Admission().Leave(guest)
+		}
+	}()
+	who := core.Peer{Remote: remoteOf(conn)}
 	if t, ok := conn.(*tls.Conn); ok {
 		who.TLS = true
 		if err := p.shakeHands(t); err != nil {
@@ -127,11 +167,21 @@ func (p *Proxy) serveConn(conn net.Conn) {
 			return
 		}
 		if t.ConnectionState().NegotiatedProtocol == "h2" {
-			p.h2.Serve(conn)
+			p.guests.Store(conn, guest) // until leftH2
+			if handed = p.h2.Serve(conn); !handed {
+				p.guests.Delete(conn)
+			}
 			return
 		}
 	}
 	p.core.ServeStream(p.rt, p.rt.Stream(conn), who)
+}
+
+// leftH2 is called when a connection has ended that was handed to net/http.
+func (p *Proxy) leftH2(conn net.Conn) {
+	if guest, ok := p.guests.LoadAndDelete(conn); ok {
+		p.core.Admission().Leave(guest.(*admission.Guest))
+	}
 }
 
 // takeOver serves a connection that was accepted by event loops, on a goroutine.
@@ -142,7 +192,14 @@ func (p *Proxy) takeOver(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	p.serving.Go(func() { p.serveConn(conn) })
+	a := p.core.Admission()
+	guest, ok := a.Welcome(remoteOf(conn).Addr()) // the loop has taken it off its counts
+	if !ok {
+		conn.Close()
+		return
+	}
+	a.Reenter()
+	p.serving.Go(func() { p.serveConn(conn, guest) })
 }
 
 func (p *Proxy) shakeHands(t *tls.Conn) error {
@@ -174,4 +231,17 @@ func (p *Proxy) isClosed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.closed
+}
+
+// closed reports whether l was closed, as far as that can be seen.
+func closed(l net.Listener) bool {
+	if t, ok := l.(*tlsListener); ok {
+		l = t.plain
+	}
+	s, ok := l.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	c, err := s.SyscallConn()
+	return err != nil || c.Control(func(uintptr) {}) != nil
 }

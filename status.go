@@ -15,8 +15,10 @@ type Status struct {
 	Totals Totals `json:"totals"`
 	// AccessLogLost are lines of the access log that were lost since New, because they could
 	// not be written or came faster than that.
-	AccessLogLost uint64          `json:"access_log_lost"`
-	Services      []ServiceStatus `json:"services"` // by name
+	AccessLogLost uint64 `json:"access_log_lost"`
+	// Load is how much of what Config.Limits bounds is in use.
+	Load     Load            `json:"load"`
+	Services []ServiceStatus `json:"services"` // by name
 }
 
 // Totals count requests that have ended and the content they moved.
@@ -26,6 +28,19 @@ type Totals struct {
 	Requests [6]uint64 `json:"requests"`
 	BytesIn  uint64    `json:"bytes_in"`  // content received from clients
 	BytesOut uint64    `json:"bytes_out"` // content sent to clients
+}
+
+// Load counts connections and requests; the latter four numbers are since New.
+type Load struct {
+	Clients      int64 `json:"clients"`       // connections of clients that Serve has accepted
+	ClientsLimit int64 `json:"clients_limit"` // how many there may be; 0: any number
+	Endpoints    int64 `json:"endpoints"`     // connections to endpoints, idle ones included
+	InFlight     int64 `json:"in_flight"`     // requests; counted while Limits.InFlight is set
+
+	Waits     uint64 `json:"waits"`     // accepts put off: ClientsLimit was reached
+	Refused   uint64 `json:"refused"`   // connections closed: their client had ConnectionsPerClient
+	Overloads uint64 `json:"overloads"` // requests refused: InFlight was reached
+	Shortages uint64 `json:"shortages"` // connections to endpoints not made: no descriptor was left
 }
 
 // ServiceStatus is one service.
@@ -89,6 +104,7 @@ func (p *Proxy) Status() Status {
 	totals := p.core.Totals()
 	s := Status{
 		Draining: p.core.Draining(), AccessLogLost: p.access.Lost(),
+		Load:   p.load(),
 		Totals: Totals{Requests: totals.Classes, BytesIn: totals.BytesIn, BytesOut: totals.BytesOut},
 	}
 	for _, svc := range p.core.Services() {
@@ -118,6 +134,14 @@ func (p *Proxy) Status() Status {
 		s.Services = append(s.Services, one)
 	}
 	return s
+}
+
+func (p *Proxy) load() Load {
+	c := p.core.Admission().Counts()
+	return Load{
+		Clients: c.Clients, ClientsLimit: c.Most, Endpoints: c.Endpoints, InFlight: c.Requests,
+		Waits: c.Waits, Refused: c.Refused, Overloads: c.Overloads, Shortages: c.Shortages,
+	}
 }
 
 func sourceStatus(from service.SourceStatus) SourceStatus {

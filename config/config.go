@@ -129,6 +129,19 @@ type Limits struct {
 	// Interim bounds the interim (1xx) responses that an endpoint may send before the final
 	// one; above: 502. Zero means any number: they are bounded by time only.
 	Interim int `yaml:"interim" doc:"interim (1xx) responses before a final one; absent: any number" max:"1000000"`
+
+	// Connections bounds the client connections that Serve accepts, at once and over all
+	// listeners. New ones wait in the queue of their listener, and connections that have been
+	// idle for a second are closed for them. Zero means half of the file descriptors that the
+	// process may have open (ulimit -n), less a reserve; more than those allow is not in force.
+	Connections int `yaml:"connections" doc:"client connections at once; absent: what the limit of open files allows"`
+	// ConnectionsPerClient bounds those of one client address, of IPv6 those of a /64; more
+	// are closed at once. Peers in TrustedProxies are exempt: their connections are those of
+	// many clients. Zero means no limit.
+	ConnectionsPerClient int `yaml:"connections_per_client" doc:"connections of one client address at once, but of trusted_proxies; absent: no limit"`
+	// InFlight bounds the requests under way at once, upgraded connections included, however
+	// they came; above: 503. Zero means no limit.
+	InFlight int `yaml:"in_flight" doc:"requests at once; absent: no limit"`
 }
 
 // Log is the proxy's own log, written to standard error.

@@ -16,7 +16,7 @@ type clients struct {
 	lists    []list // by worker
 }
 
-// list is a ring, in the order of coming: a run can be repeated.
+// list is a ring, in the order of coming, until longIdle turns it: a run can be repeated.
 type list struct {
 	mu   sync.Mutex // held for some instructions
 	root client     // its next and prev are the first and the last
@@ -31,6 +31,7 @@ type client struct {
 	next, prev *client
 	worker     int32
 	state      atomic.Uint32
+	since      atomic.Int64 // when it began to wait, of those that are engine.Streams
 }
 
 const (
@@ -56,17 +57,27 @@ func (c *clients) enter(e *client, worker int, b breaker) {
 	e.breaker, e.worker = b, int32(worker)
 	l := &c.lists[worker]
 	l.mu.Lock()
+	l.add(e)
+	l.mu.Unlock()
+}
+
+// add and remove are called with mu held.
+
+func (l *list) add(e *client) {
 	e.prev, e.next = l.root.prev, &l.root
 	e.prev.next, l.root.prev = e, e
 	l.open++
-	l.mu.Unlock()
+}
+
+func (l *list) remove(e *client) {
+	e.prev.next, e.next.prev = e.next, e.prev
+	l.open--
 }
 
 func (c *clients) leave(e *client) {
 	l := &c.lists[e.worker]
 	l.mu.Lock()
-	e.prev.next, e.next.prev = e.next, e.prev
-	l.open--
+	l.remove(e)
 	l.mu.Unlock()
 	if c.draining.Load() {
 		c.changed.Set()

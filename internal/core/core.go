@@ -6,6 +6,7 @@ package core
 import (
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filewatch"
@@ -38,6 +40,8 @@ type Options struct {
 	// that endpoints are verified by. When one changes Reread is to be called. Nil: they are
 	// not followed.
 	Files func(known map[string]filewatch.Sum)
+	// Descriptors is how many the process may have open: see package admission. 0: nobody knows.
+	Descriptors int
 	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: it is alone.
 	Workers Workers
 }
@@ -73,7 +77,10 @@ type Proxy struct {
 	over     atomic.Bool // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool
 	clients  clients
-	placed   atomic.Uint64 // probers that were given to workers
+
+	admission *admission.Control
+	crowd     crowd
+	placed    atomic.Uint64 // probers that were given to workers
 
 	// applying makes Apply one at a time. Apply may wait, for a disk or for a policy, so
 	// nothing else takes it: all others go by state.
@@ -108,6 +115,8 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	p := &Proxy{rt: rt, opts: o, live: make(map[*running]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
 	p.state.Store(&state{})
 	p.clients.open(p)
+	p.admission = admission.New(o.Descriptors, p.Count()-1)
+	p.admission.Crowded = p.crowded
 	if err := p.Apply(c); err != nil {
 		return nil, err
 	}
@@ -160,6 +169,7 @@ func (p *Proxy) apply(c config.Config) error {
 	}
 	table := plan.table
 	table.Logger, table.Counts = p.opts.Logger, &p.counts
+	table.Admission, table.InFlight = p.admission, plan.config.Limits.InFlight
 	if p.opts.Sink != nil {
 		table.Sink = p.opts.Sink(plan.config.AccessLog)
 	}
@@ -198,6 +208,7 @@ func (p *Proxy) apply(c config.Config) error {
 	p.table.Store(&table)
 	p.config.Store(&plan.config)
 	p.wire.Store(wireSettings(&plan.config))
+	p.admit(&plan.config.Limits, table.Trusted)
 	p.replace(&state{next, directories})
 	if p.opts.Files != nil {
 		p.opts.Files(plan.files())
@@ -206,6 +217,15 @@ func (p *Proxy) apply(c config.Config) error {
 		return engine.ErrStopping
 	}
 	return nil
+}
+
+// admit puts limits of connections in force.
+func (p *Proxy) admit(l *config.Limits, trusted []netip.Prefix) {
+	p.admission.Configure(admission.Limits{Connections: l.Connections, PerClient: l.ConnectionsPerClient, Exempt: trusted})
+	if most := p.admission.Capped(); most > 0 {
+		p.opts.Logger.Warn("limits.connections is more than the open files of this process allow (ulimit -n)",
+			"limits.connections", l.Connections, "in force", most, "open files", p.opts.Descriptors)
+	}
 }
 
 // direct returns the directories of a plan: those that are there already, configured, and

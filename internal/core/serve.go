@@ -66,6 +66,7 @@ func (s *sitting) open(c *connection) {
 // started when something arrives do the rest.
 func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, who Peer) {
 	c := &connection{proxy: p, rt: rt, stream: s, who: who}
+	c.since.Store(int64(rt.Now()))
 	p.clients.enter(&c.client, rt.Worker(), s)
 	if p.over.Load() {
 		s.Close()
@@ -106,6 +107,7 @@ func (c *connection) serve(woken bool) {
 		x := exchanges.Get().(*exchange.Exchange)
 		again := c.proxy.serveNext(c.rt, x, &s.peer, &s.conn)
 		exchanges.Put(x)
+		c.since.Store(int64(c.rt.Now()))
 		if !again || !c.end() {
 			return
 		}

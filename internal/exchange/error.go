@@ -66,7 +66,9 @@ var (
 	// errStarved: the endpoint gave up waiting for content that the client did not send.
 	errStarved = &Error{Status: 408, Reason: "client-timeout", Side: ByClient, Class: Reset}
 	errIdle    = &Error{Status: 101, Reason: "tunnel-idle", Side: ByClient} // in the log only
-	errPanic   = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
+	// errOverloaded: as many requests are under way as limits.in_flight allows.
+	errOverloaded = &Error{Status: 503, Reason: "overloaded", Side: BySelf}
+	errPanic      = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
 )
 
 // connectError says why no connection to the endpoint could be had.

@@ -113,6 +113,7 @@ var explanations = map[string]string{
 	"unknown-service":            "there is no service of that name",
 	"too-many-services":          "no further service can be watched now",
 	"endpoint-busy":              "the endpoint has as many connections as it may have",
+	"overloaded":                 "the proxy has as many requests under way as it may have",
 	"exhausted":                  "the proxy lacks file descriptors, memory or ports at the moment",
 	"connect-failed":             "the endpoint could not be reached",
 	"connect-timeout":            "the endpoint could not be reached in time",

@@ -38,6 +38,7 @@ type Exchange struct {
 	next     *endpoint.Endpoint // the next attempt goes there
 	attempts int                // of those that may have reached an endpoint
 	pauses   int                // before the same endpoints were tried again
+	admitted bool               // counted by table.Admission
 	upload   upload
 	forward  forward
 	asked    struct{ host, path []byte } // as they came; rules may change the request's
@@ -50,6 +51,10 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client Client) {
 	defer x.record()
 	defer x.rescue()
 
+	if !x.admit() {
+		x.fail(errOverloaded)
+		return
+	}
 	if err := x.match(); err != nil {
 		x.fail(err)
 		return
@@ -75,6 +80,14 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client Client) {
 	}
 }
 
+// admit reports whether there is room for the exchange among those under way. record gives
+// the place back.
+func (x *Exchange) admit() bool {
+	most := x.table.InFlight
+	x.admitted = most > 0 && x.table.Admission.Begin(most)
+	return most == 0 || x.admitted
+}
+
 // Refuse answers a request whose head could not be read.
 func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client Client, err error) {
 	x.begin(rt, t, peer, client)
@@ -87,6 +100,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client)
 	x.rt, x.table, x.peer, x.client = rt, t, peer, client
 	x.route, x.service, x.next, x.attempts, x.pauses = nil, nil, nil, 0, 0
 	x.choice = policy.Attempt{}
+	x.admitted = false
 	x.upload.reset()
 	x.began = rt.Now()
 	x.log.Reset()
@@ -164,6 +178,9 @@ func (x *Exchange) pick() *endpoint.Endpoint {
 // service.
 func (x *Exchange) record() {
 	x.leave()
+	if x.admitted {
+		x.table.Admission.End()
+	}
 	x.log.BytesIn = x.upload.bytes
 	x.table.Counts.Add(x.rt.Worker(), x.log.Status, x.log.BytesIn, x.log.BytesOut)
 	if x.table.Sink == nil {

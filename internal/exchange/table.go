@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/affinity"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/rewrite"
@@ -26,6 +27,9 @@ type Table struct {
 	Logger  *slog.Logger
 	Sink    *record.Sink     // nil: no access log
 	Counts  *record.Counters // never nil
+
+	InFlight  int                // exchanges at once, over all; 0: no limit
+	Admission *admission.Control // counts them; may be nil without a limit
 }
 
 // A Route is where a match leads.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
 )
 
@@ -24,6 +25,9 @@ type Engine struct {
 	// Logger is told of panics and of accepting that fails. Nil: slog.Default(). It is set
 	// before the first Start, Adopt or Serve.
 	Logger *slog.Logger
+	// Admission is asked before a connection is accepted. Nil: all are. It is set before the
+	// first Adopt or Serve.
+	Admission *admission.Control
 
 	epoch time.Time
 	first int // number of the first loop as a worker
@@ -89,11 +93,12 @@ func (e *Engine) Adopt(conn net.Conn, serve Serve) error {
 		return err
 	}
 	to := e.emptiest()
+	e.Admission.Reenter()
 	to.clients.Add(1)
 	a := newArrival()
 	a.fd, a.kind, a.remote, a.serve = fd, kind, remoteOf(conn), serve
 	if !to.mail.post(a) {
-		to.clients.Add(-1)
+		to.forget(nil)
 		closeFD(fd)
 		return engine.ErrStopping
 	}

@@ -34,7 +34,8 @@ func (s *stream) leave() {
 	l.timers.remove(&s.timer)
 	l.slots.give(s.place)
 	if s.flags&counted != 0 {
-		l.clients.Add(-1)
+		l.forget(s.guest)
+		l.admitHeld()
 	}
 	s.up = nil
 	s.wakeAll()
@@ -42,7 +43,7 @@ func (s *stream) leave() {
 
 // bequeath makes another stream of what s stands for, and closes s.
 func (s *stream) bequeath() *stream {
-	heir := &stream{loop: s.loop, fd: s.fd, place: s.place, serial: s.serial, kind: s.kind, flags: s.flags}
+	heir := &stream{loop: s.loop, fd: s.fd, place: s.place, serial: s.serial, kind: s.kind, flags: s.flags, guest: s.guest}
 	s.loop.slots.at(s.place).source = heir
 	s.loop.timers.remove(&s.timer)
 	s.flags = s.flags&^counted | closed

@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"golang.org/x/sys/unix"
 )
 
@@ -153,6 +155,7 @@ func (x *listener) end() {
 		x.rest()
 	}
 	x.loop.timers.remove(&x.timer)
+	x.loop.held = slices.DeleteFunc(x.loop.held, func(o *listener) bool { return o == x })
 	closeFD(x.fd)
 	x.owner.open.Done()
 }
@@ -161,7 +164,14 @@ func (x *listener) end() {
 // long as there is something.
 func (x *listener) event(uint32) {
 	for range x.most {
+		if !x.loop.engine.Admission.Enter() {
+			x.crowded()
+			return
+		}
 		fd, errno := x.accept()
+		if errno != 0 {
+			x.loop.engine.Admission.Leave(nil)
+		}
 		switch errno {
 		case 0:
 			x.hand(fd)
@@ -214,10 +224,35 @@ func (x *listener) later(why error) {
 	}
 }
 
+// crowded stops accepting until a client of this loop has left, or for a pause: those of
+// other loops leave as well. Who waits stays in the queue.
+func (x *listener) crowded() {
+	l := x.loop
+	x.rest()
+	l.timers.set(&x.timer, l.now+acceptPause)
+	l.held = append(l.held, x)
+	l.engine.Admission.MakeRoom()
+}
+
+// admitHeld has those listeners accept again that wait for a client to leave.
+func (l *loop) admitHeld() {
+	for _, x := range l.held {
+		l.timers.set(&x.timer, l.now)
+	}
+	l.held = l.held[:0]
+}
+
+// forget takes a client that has left, or did not come, off the counts.
+func (l *loop) forget(guest *admission.Guest) {
+	l.clients.Add(-1)
+	l.engine.Admission.Leave(guest)
+}
+
 // expire is the end of a pause. If the kernel has no room to watch the socket (ENOSPC,
 // ENOMEM), a later time may be better: a share that gave up would be missing for good, and
 // Serve would not notice.
 func (x *listener) expire(time.Duration) {
+	x.loop.held = slices.DeleteFunc(x.loop.held, func(o *listener) bool { return o == x })
 	if err := x.arm(); err != nil {
 		x.later(err)
 	}
@@ -225,17 +260,25 @@ func (x *listener) expire(time.Duration) {
 
 // hand gives a connection to the loop that shall have it.
 func (x *listener) hand(fd int) {
-	a := x.loop.arrival()
-	a.fd, a.kind, a.serve = fd, x.owner.kind, x.owner.serve
-	if a.kind == tcp {
-		a.remote = addrPort(&x.addr)
+	e := x.loop.engine
+	var remote netip.AddrPort
+	if x.owner.kind == tcp {
+		remote = addrPort(&x.addr)
 	}
-	to := x.loop.engine.place(x.loop)
+	guest, welcome := e.Admission.Welcome(remote.Addr())
+	if !welcome {
+		e.Admission.Leave(nil)
+		closeFD(fd)
+		return
+	}
+	a := x.loop.arrival()
+	a.fd, a.kind, a.remote, a.serve, a.guest = fd, x.owner.kind, remote, x.owner.serve, guest
+	to := e.place(x.loop)
 	to.clients.Add(1)
 	if to == x.loop {
 		a.open(to)
 	} else if !to.mail.post(a) {
-		to.clients.Add(-1)
+		to.forget(guest)
 		closeFD(fd)
 	}
 }
@@ -247,6 +290,7 @@ type arrival struct {
 	kind   kind
 	remote netip.AddrPort
 	serve  Serve
+	guest  *admission.Guest // nil: not counted by address
 	stream *stream
 	run    func() // made once
 }
@@ -275,10 +319,12 @@ func (a *arrival) open(l *loop) {
 	s, err := l.register(a.fd, a.kind, eventsIn)
 	if err != nil {
 		closeFD(a.fd)
-		l.clients.Add(-1)
+		l.forget(a.guest)
+		a.guest = nil
 		return
 	}
 	s.flags |= counted
+	s.guest, a.guest = a.guest, nil
 	a.stream = s
 	l.start(a.run, nil, s)
 }

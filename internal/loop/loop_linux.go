@@ -37,6 +37,7 @@ type loop struct {
 	spare    []*task              // coroutines without work
 	leaving  []int                // descriptors to be closed before the next turn
 	arrivals []*arrival           // to be used again
+	held     []*listener          // that wait for a client to leave
 	name     unix.RawSockaddrAny  // that ownAddr was told last
 	nameSize uint32
 	pipes    pipes

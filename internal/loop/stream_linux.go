@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/invariants"
 	"golang.org/x/sys/unix"
@@ -57,6 +58,8 @@ type stream struct {
 	up             engine.Stream // watches this stream; nil: none
 	ready          func()        // of WhenReady
 	tls            *secure       // what is spoken over it; nil: nothing
+
+	guest *admission.Guest // of a client, where connections are counted by address
 }
 
 var _ engine.Stream = (*stream)(nil)

@@ -5,6 +5,7 @@ package upstream
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -39,6 +40,13 @@ type Workers interface {
 	// Run runs f as a task of worker i, now or soon. It does not wait where waiting could
 	// delay others; what belongs to a worker that has stopped has been closed.
 	Run(i int, f func())
+	// Connect counts a connection to be made for that worker; false: there is no descriptor
+	// for it. Disconnect takes back n of them.
+	Connect(worker int) bool
+	Disconnect(n int)
+	// Shed closes some idle connections, to whatever endpoint, those of that worker last;
+	// false: there are none.
+	Shed(worker int) bool
 }
 
 // A Pool holds the connections to one endpoint, those of each worker apart. It is safe
@@ -136,13 +144,47 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 	if by == 0 || limit < by {
 		by = limit
 	}
-	s, err := rt.Dial(&engine.Dial{Network: t.network, Address: t.address, TLS: t.tls, By: by})
-	if err != nil {
+	if p.workers != nil && !p.workers.Connect(rt.Worker()) {
 		p.open.Add(-1)
+		return nil, errDescriptors
+	}
+	s, err := p.dial(rt, &engine.Dial{Network: t.network, Address: t.address, TLS: t.tls, By: by})
+	if err != nil {
+		p.ended(1)
 		return nil, err
 	}
 	return newConn(rt, p, s, t), nil
 }
+
+var errDescriptors = fmt.Errorf("connections use up the descriptors of this process: %w", engine.ErrExhausted)
+
+// shedPause is how long idle connections, which other workers may have to close, are given
+// to make room.
+const shedPause = time.Millisecond
+
+// dial connects. Where the kernel says that something has run out, idle connections to
+// other endpoints give way, once.
+func (p *Pool) dial(rt engine.Runtime, d *engine.Dial) (engine.Stream, error) {
+	s, err := rt.Dial(d)
+	if err == nil || p.workers == nil || !engine.Exhausted(err) || !p.workers.Shed(rt.Worker()) {
+		return s, err
+	}
+	if err := rt.Sleep(rt.Now() + shedPause); err != nil {
+		return nil, err
+	}
+	return rt.Dial(d)
+}
+
+// ended takes n connections off the counts.
+func (p *Pool) ended(n int) {
+	p.open.Add(-int64(n))
+	if p.workers != nil {
+		p.workers.Disconnect(n)
+	}
+}
+
+// Shed closes an idle connection, one of that worker last of all; false: there is none.
+func (p *Pool) Shed(worker int) bool { return p.idle.Load() > 0 && p.evict(worker) }
 
 // take takes the connection that was put there last.
 func (p *Pool) take(from *shelf) *Conn {
@@ -181,7 +223,7 @@ func (p *Pool) evict(worker int) bool {
 	for i := range p.shelves {
 		at := (worker + 1 + i) % len(p.shelves)
 		if c := p.take(&p.shelves[at]); c != nil {
-			p.open.Add(-1)
+			p.ended(1)
 			p.run(at, c.close)
 			return true
 		}
@@ -218,7 +260,7 @@ func (p *Pool) put(c *Conn) {
 
 // drop ends a connection of the calling worker.
 func (p *Pool) drop(c *Conn) {
-	p.open.Add(-1)
+	p.ended(1)
 	c.close()
 }
 
@@ -252,7 +294,7 @@ func (p *Pool) closeIdle(old func(*Conn) bool) {
 			continue
 		}
 		p.idle.Add(-int64(len(gone)))
-		p.open.Add(-int64(len(gone)))
+		p.ended(len(gone))
 		p.run(i, func() {
 			for _, c := range gone {
 				c.close()

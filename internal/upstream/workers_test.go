@@ -17,6 +17,9 @@ type crew struct {
 }
 
 func (c *crew) Count() int          { return c.count }
+func (c *crew) Connect(int) bool    { return true }
+func (c *crew) Disconnect(int)      {}
+func (c *crew) Shed(int) bool       { return false }
 func (c *crew) Run(i int, f func()) { c.tasks[i] = append(c.tasks[i], f) }
 
 // as is a runtime whose tasks are a worker's.

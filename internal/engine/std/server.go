@@ -18,7 +18,10 @@ import (
 // clients come back to the new one without losing a request. Its methods may be called from
 // any goroutine.
 type Server struct {
-	Handler  http.Handler // answers the requests
+	Handler http.Handler // answers the requests
+	// Ended is called once for each connection that Serve has taken over, when it has ended.
+	// Nil: nothing is. It is set before the first Serve.
+	Ended    func(net.Conn)
 	log      *slog.Logger
 	settings func() *wire.Settings
 
@@ -89,16 +92,17 @@ func (s *Server) Run() {
 	s.running.Wait()
 }
 
-// Serve takes over a connection, and closes it when it has ended or the Server is closed.
-func (s *Server) Serve(conn net.Conn) {
+// Serve takes over a connection, and closes it when it has ended. If it reports false the
+// Server is closed, and so is the connection.
+func (s *Server) Serve(conn net.Conn) bool {
 	for {
 		g := s.generation()
 		if g == nil {
 			conn.Close()
-			return
+			return false
 		}
 		if g.handed.give(conn) {
-			return
+			return true
 		}
 	}
 }
@@ -132,6 +136,11 @@ func (s *Server) start(b bounds) {
 	g.http.Handler = s.Handler
 	g.http.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	b.limit(&g.http)
+	g.http.ConnState = func(c net.Conn, state http.ConnState) {
+		if s.Ended != nil && (state == http.StateClosed || state == http.StateHijacked) {
+			s.Ended(c)
+		}
+	}
 	s.current = g
 	s.all[g] = struct{}{}
 	s.running.Go(func() { g.http.Serve(g.handed) })

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package poise
+
+// openFiles is 0: sockets are not numbered among files.
+func openFiles() int { return 0 }
