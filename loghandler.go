@@ -55,8 +55,8 @@ func (h calmHandler) recover() {
 	if p == nil {
 		return
 	}
-	now, last := time.Now().Unix(), h.last.Load()
-	if now-last >= 60 && h.last.CompareAndSwap(last, now) {
+	now, last := time.Now().Unix(), h.last.Load() // of the wall clock, which may be set back
+	if (now < last || now-last >= 60) && h.last.CompareAndSwap(last, now) {
 		fmt.Fprintf(os.Stderr, "poise: the log handler panicked: %v\n%s", p, debug.Stack())
 	}
 }

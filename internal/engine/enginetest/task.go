@@ -336,13 +336,18 @@ func dialExhausted(k *kit) {
 	if err != nil {
 		k.Fatal(err)
 	}
-	defer gone()
 	end := short.Shortage()
 	s, err := k.rt.Dial(&where)
 	end()
+	gone()
 	if !errors.Is(err, engine.ErrExhausted) || errors.Is(err, engine.ErrRefused) {
 		k.Errorf("without descriptors: %v, %v", s, err)
 	}
+	// Another listener: the accept of the first may have failed, for the same reason.
+	if where, gone, err = k.net.Listening(); err != nil {
+		k.Fatal(err)
+	}
+	defer gone()
 	if s, err = k.rt.Dial(&where); err != nil {
 		k.Fatalf("when it is over: %v", err)
 	}
