@@ -64,7 +64,7 @@ func (x *Exchange) speak(u *upstream.Conn, e *endpoint.Endpoint, t *try) (fault 
 		x.client.Unwatch(u.Stream)
 		u.Done(whole)
 	}()
-	defer x.endUpload(u)
+	defer func() { fault = x.endUpload(u, fault) }()
 
 	x.forward.host(&x.Request, x.route.Rules, e)
 	x.send(u)
@@ -162,7 +162,7 @@ func (x *Exchange) lookUp(e *endpoint.Endpoint, t *try, timeout error) (look tim
 // unsent is the fault of an attempt, made to be one of connecting if not a byte of the
 // request left the proxy: then nothing could have been done by it.
 func (x *Exchange) unsent(u *upstream.Conn, fault *Error) *Error {
-	if fault.Class != Reset || u.Wrote() || x.upload.lost {
+	if fault.Class != Reset || u.Wrote() || x.upload.lost.Load() {
 		return fault
 	}
 	f := *fault

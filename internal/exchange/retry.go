@@ -23,7 +23,7 @@ const (
 // still at hand.
 func (x *Exchange) again(err *Error) bool {
 	if err.Class == Status || err.Class == Ejected {
-		return true // x.next was chosen before the attempt was given up
+		return !x.upload.lost.Load() // x.next was chosen before the attempt was given up
 	}
 	if !x.mayRepeat(err) {
 		return false
@@ -44,9 +44,9 @@ func (x *Exchange) mayRepeat(err *Error) bool {
 	}
 	switch err.Class {
 	case Connect:
-		return r.Connect && !x.upload.lost && r.Attempts != 1
+		return r.Connect && !x.upload.lost.Load() && r.Attempts != 1
 	case Busy:
-		return !x.upload.lost && r.Attempts != 1
+		return !x.upload.lost.Load() && r.Attempts != 1
 	}
 	if x.attempts+x.counted(err) >= r.most() || !x.repeatable() {
 		return false
@@ -107,7 +107,7 @@ func (x *Exchange) pause(err *Error) bool {
 
 // repeatable reports whether the request may be sent once more.
 func (x *Exchange) repeatable() bool {
-	return idempotent(x.Request.Method) && !x.upload.lost && !x.client.Sent()
+	return idempotent(x.Request.Method) && !x.upload.lost.Load() && !x.client.Sent()
 }
 
 // unwanted returns a fault if the response's status is one that is retried and another
@@ -135,7 +135,7 @@ func (x *Exchange) discard(u *upstream.Conn) (whole bool) {
 	for {
 		data, err := u.Content(false, 0)
 		if err == io.EOF {
-			return x.finishUpload(u)
+			return (x.upload.task == nil || x.upload.ended.Load()) && x.finishUpload(u)
 		}
 		if err != nil || data == nil {
 			return false

@@ -18,7 +18,7 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	if !offered(x.Request.Upgrade, r.Upgrade) {
 		return errUnasked
 	}
-	x.endUpload(u)
+	x.endUpload(u, nil)
 	x.client.Unwatch(u.Stream)
 	message.DropHopByHop(r.Fields)
 	x.route.Rules.Response(r)

@@ -26,8 +26,8 @@ const (
 // before the content has ended.
 type upload struct {
 	state uploadState
-	begun bool // content has been taken from the client
-	lost  bool // kept is not all of it
+	begun bool        // content has been taken from the client
+	lost  atomic.Bool // kept is not all of it
 
 	task engine.Join // of the forked task, nil if there is none
 	kept []byte      // all content so far, so that an attempt can be repeated
@@ -36,6 +36,7 @@ type upload struct {
 	bytes    int64
 	ended    atomic.Bool // the forked task has sent everything
 	stopping atomic.Bool // the forked task is to end
+	cut      atomic.Bool // reading from the client was stopped on the way
 	fault    atomic.Pointer[Error]
 
 	over    atomic.Int64                  // when the forked task ended; 0: it sends
@@ -64,10 +65,12 @@ func (p *upload) starved(now time.Duration) (since time.Duration, yes bool) {
 }
 
 func (p *upload) reset() {
-	p.state, p.task, p.begun, p.lost, p.err, p.bytes = sent, nil, false, false, nil, 0
+	p.state, p.task, p.begun, p.err, p.bytes = sent, nil, false, nil, 0
+	p.lost.Store(false)
 	p.kept = p.kept[:0]
 	p.ended.Store(false)
 	p.stopping.Store(false)
+	p.cut.Store(false)
 	p.fault.Store(nil)
 	p.over.Store(0)
 }
@@ -154,13 +157,16 @@ func (x *Exchange) runUpload(u *upstream.Conn) {
 			p.err = u.End(x.client.Trailers())
 			p.ended.Store(p.err == nil)
 			return
-		case err != nil && p.stopping.Load():
+		case err != nil && p.cut.Load():
 			return
 		case err != nil:
 			x.breakOff(u, err)
 			return
 		}
 		x.keep(data)
+		if p.stopping.Load() {
+			return // see handOver
+		}
 		if p.err = u.Write(data); p.err != nil {
 			return
 		}
@@ -177,16 +183,17 @@ func (x *Exchange) runUpload(u *upstream.Conn) {
 func (x *Exchange) spliceUp(u *upstream.Conn) (useless, over bool) {
 	p := &x.upload
 	least := int64(spliceMin)
-	if !p.lost && idempotent(x.Request.Method) { // what fits is kept, for another attempt
+	if !p.lost.Load() && idempotent(x.Request.Method) { // what fits is kept, for another attempt
 		least = max(least, int64(limits.ReplayBytesMax-len(p.kept))+1)
 	}
 	m := x.splice(u, x.client, least, 0)
 	p.bytes += m.Taken
 	if m.Taken > 0 {
-		p.begun, p.lost, p.kept = true, true, p.kept[:0]
+		p.begun, p.kept = true, p.kept[:0]
+		p.lost.Store(true)
 	}
 	p.err = m.WriteErr
-	if m.ReadErr != nil && !p.stopping.Load() {
+	if m.ReadErr != nil && !p.cut.Load() {
 		x.breakOff(u, m.ReadErr)
 	}
 	return m.Taken == 0, m.ReadErr != nil || m.WriteErr != nil
@@ -204,8 +211,9 @@ func (x *Exchange) keep(data []byte) {
 	p := &x.upload
 	p.begun = true
 	p.bytes += int64(len(data))
-	if p.lost || !idempotent(x.Request.Method) || len(p.kept)+len(data) > limits.ReplayBytesMax {
-		p.lost, p.kept = true, p.kept[:0]
+	if p.lost.Load() || !idempotent(x.Request.Method) || len(p.kept)+len(data) > limits.ReplayBytesMax {
+		p.kept = p.kept[:0]
+		p.lost.Store(true)
 		return
 	}
 	p.kept = append(p.kept, data...)
@@ -226,16 +234,55 @@ func (x *Exchange) finishUpload(u *upstream.Conn) (whole bool) {
 	return p.ended.Load()
 }
 
-// endUpload makes sure that no task uses u or the client's content any more.
-func (x *Exchange) endUpload(u *upstream.Conn) {
+// endUpload makes sure that no task uses u or the client's content any more. It returns the
+// fault of the attempt: if the client failed meanwhile, that one.
+func (x *Exchange) endUpload(u *upstream.Conn, fault *Error) *Error {
 	p := &x.upload
 	if p.task == nil {
-		return
+		return fault
 	}
-	if !p.ended.Load() {
+	if p.ended.Load() || p.stopping.Load() {
+		x.join()
+		return fault
+	}
+	if !x.continues(u, fault) {
 		x.stopUpload(u)
+		x.join()
+		return fault
 	}
+	x.handOver(u)
+	if f := p.fault.Load(); f != nil {
+		return f
+	}
+	return fault
+}
+
+// continues reports whether a further attempt may need the content that the client is
+// still sending. Then its reading is not stopped: what was stopped cannot be sent again.
+func (x *Exchange) continues(u *upstream.Conn, fault *Error) bool {
+	if fault == nil || x.upload.lost.Load() || x.upload.fault.Load() != nil {
+		return false
+	}
+	if x.Request.Body == message.Length && x.Request.Length > limits.ReplayBytesMax {
+		return false
+	}
+	if fault.Class == Status || fault.Class == Ejected {
+		return true // it is decided that there is one
+	}
+	if fault.Class == Reset && u.Reused() && !u.Received() && x.repeatable() {
+		return true // see converse
+	}
+	return x.mayRepeat(fault)
+}
+
+// handOver ends the task that sends to u with the next piece that comes from the client,
+// and keeps that for the next attempt, which could not end before it either. A client that
+// sends none meets the limit of a stall.
+func (x *Exchange) handOver(u *upstream.Conn) {
+	x.upload.stopping.Store(true)
+	u.Stream.Interrupt(errStopped)
 	x.join()
+	x.upload.stopping.Store(false)
 }
 
 var errStopped = errors.New("the exchange is over")
@@ -244,6 +291,7 @@ func (x *Exchange) stopUpload(u *upstream.Conn) {
 	p := &x.upload
 	p.stopping.Store(true)
 	if !x.client.ContentRead() {
+		p.cut.Store(true)
 		x.client.StopContent()
 	}
 	u.Stream.Interrupt(errStopped)
@@ -255,7 +303,7 @@ func (x *Exchange) join() {
 	p := &x.upload
 	p.task.Wait()
 	p.task = nil
-	if p.stopping.Load() && !x.client.ContentRead() {
-		p.lost = true
+	if p.cut.Load() && !x.client.ContentRead() {
+		p.lost.Store(true)
 	}
 }
