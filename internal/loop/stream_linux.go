@@ -272,8 +272,11 @@ func (s *stream) askOut() error {
 	if s.flags&asksOut != 0 {
 		return nil
 	}
-	s.flags |= asksOut
-	return os.NewSyscallError("epoll_ctl", s.loop.poller.change(int(s.fd), eventsInOut, s.place, s.serial))
+	err := s.loop.poller.change(int(s.fd), eventsInOut, s.place, s.serial)
+	if err == nil {
+		s.flags |= asksOut
+	}
+	return os.NewSyscallError("epoll_ctl", err)
 }
 
 // SetReadDeadline also bounds a wait under way.
