@@ -11,7 +11,7 @@ SOAK    ?= 30m
 SOAK_RACE ?= 2m
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench)
 
-.PHONY: help test deps vet unit race real quality fair cost bench conformance live live-deps fuzz soak script build all
+.PHONY: help test deps vet unit race real quality fair cost bench conformance live live-deps fuzz soak script big-endian build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,9 +29,16 @@ vet: ## gofmt, go vet, and a build for the systems without event loops
 	@echo "== gofmt, go vet"
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
+	@echo "== vet the event loop for s390x, which is big-endian"
+	@GOOS=linux GOARCH=s390x $(GO) vet ./internal/loop
 	@for os in darwin windows; do echo "== build for $$os"; \
 		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
 	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/loop ./internal/engine/... .
+
+big-endian: ## the event loop's tests on s390x, by emulation
+	@command -v qemu-s390x >/dev/null || { echo "== installing qemu-user"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user >/dev/null; }
+	GOOS=linux GOARCH=s390x $(GO) test -c -o $${TMPDIR:-/tmp}/poise-loop-s390x.test ./internal/loop
+	cd internal/loop && qemu-s390x $${TMPDIR:-/tmp}/poise-loop-s390x.test -test.timeout 10m -test.skip OverTLS
 
 unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	@echo "== unit tests and scripts"
