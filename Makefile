@@ -9,20 +9,20 @@ MODULES := . ./cmd/poise ./test/live
 FUZZ    ?= 30s
 SOAK    ?= 30m
 SOAK_RACE ?= 2m
-PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench)
+PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults)
 
-.PHONY: help test deps vet unit race real quality fair cost bench conformance live live-deps fuzz soak script big-endian build all
+.PHONY: help test deps vet unit race real edges faults quality fair cost before bench conformance live live-deps fuzz soak script bigendian build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-test: deps vet unit race real quality fair cost ## all suites, installing what they need (about 6 minutes)
+test: deps vet unit race real edges quality fair cost ## all suites, installing what they need (about 6 minutes)
 	@echo "all suites passed"
 
-deps: ## nginx, wrk and curl from Debian's packages, for the suites with real programs
-	@missing=; for c in nginx wrk curl taskset; do command -v $$c >/dev/null || missing="$$missing $$c"; done; \
+deps: ## nginx, wrk, curl and ip from Debian's packages, for the suites with real programs
+	@missing=; for c in nginx wrk curl taskset ip; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \
 	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light wrk curl util-linux >/dev/null; fi
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light wrk curl util-linux iproute2 >/dev/null; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) mod download); done
 
 vet: ## gofmt, go vet, and a build for the systems without event loops
@@ -35,7 +35,7 @@ vet: ## gofmt, go vet, and a build for the systems without event loops
 		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
 	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/loop ./internal/engine/... .
 
-big-endian: ## the event loop's tests on s390x, by emulation
+bigendian: ## the event loop's tests on s390x, by emulation
 	@command -v qemu-s390x >/dev/null || { echo "== installing qemu-user"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user >/dev/null; }
 	GOOS=linux GOARCH=s390x $(GO) test -c -o $${TMPDIR:-/tmp}/poise-loop-s390x.test ./internal/loop
 	cd internal/loop && qemu-s390x $${TMPDIR:-/tmp}/poise-loop-s390x.test -test.timeout 10m -test.skip OverTLS
@@ -58,6 +58,15 @@ real: deps ## poise run in front of nginx, with curl and wrk
 	@echo "== real servers"
 	$(GO) test -count=1 -timeout 10m ./test/real
 
+edges: deps ## endpoints that fail under load, a clock that jumps: the short form
+	@echo "== faults"
+	$(GO) test -count=1 -timeout 15m ./test/faults
+
+faults: deps ## the same for every number of endpoints, beside nginx and HAProxy: writes docs/faults.md (20 minutes)
+	@PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || { echo "== installing haproxy"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq haproxy >/dev/null; }
+	$(GO) test -count=1 -v -timeout 60m ./test/faults -args -write ../../docs/faults.md
+
 quality: deps ## latency under an uneven load, beside nginx
 	@echo "== balancing quality"
 	$(GO) test -count=1 -v -timeout 10m ./test/quality
@@ -69,6 +78,9 @@ fair: ## event loops: shares, probes in time, garbage collection
 cost: deps ## CPU per request beside httputil.ReverseProxy
 	@echo "== CPU per request"
 	$(GO) test -count=1 -v -timeout 10m ./test/bench
+
+before: deps ## CPU per request beside an older build: make before BEFORE=/path/to/poise
+	$(GO) test -count=1 -v -timeout 20m ./test/bench -run TestBefore -args -before $(BEFORE)
 
 bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (25 minutes); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
 	@echo "== beside the peers, which are installed first"

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/http/httputil"
@@ -69,6 +70,7 @@ func reverseProxy(listen, to string) error {
 // A proxy is one to measure.
 type proxy struct {
 	name, address string
+	scheme        string // "http" if empty
 	process       *rig.Process
 	goal          float64       // of the ReverseProxy's cost; 0: for orientation only
 	turns         int           // that count
@@ -170,7 +172,7 @@ func (p *proxy) measure(t *testing.T) {
 	t.Helper()
 	before := p.process.CPU()
 	load := rig.Start(t, rig.Command{Path: rig.Program(t, "wrk"), Core: loadCore, Args: []string{
-		"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(turn) + "s", "--timeout", "15s", "http://" + p.address + "/some/path?and=query"}})
+		"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(turn) + "s", "--timeout", "15s", cmp.Or(p.scheme, "http") + "://" + p.address + "/some/path?and=query"}})
 	code := load.Exit()
 	spent := p.process.CPU() - before
 	m := wrkRequests.FindStringSubmatch(load.Text())
