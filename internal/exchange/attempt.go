@@ -16,6 +16,7 @@ import (
 // Begin and Settle.
 func (x *Exchange) attempt(e *endpoint.Endpoint) (err *Error) {
 	s := x.service
+	x.tries++
 	x.choice.Tried.Add(e)
 	x.response.Reset()
 	try := try{began: x.rt.Now(), log: x.log.Attempt(), fault: errPanic}

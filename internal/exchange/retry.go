@@ -1,9 +1,11 @@
 package exchange
 
 import (
+	"errors"
 	"io"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/upstream"
 	"github.com/poise-lb/poise/policy"
 )
@@ -15,6 +17,8 @@ const (
 	// pausesMax is how often an exchange pauses and tries the same endpoints again. The
 	// pauses double: 1.55 s in all by default.
 	pausesMax = 5
+	// triesMax bounds all attempts of an exchange, those that reach no endpoint included.
+	triesMax = 64
 )
 
 // again decides whether the exchange makes another attempt after err, and at which
@@ -36,10 +40,10 @@ func (x *Exchange) again(err *Error) bool {
 }
 
 // mayRepeat reports whether another attempt is allowed after err. Attempts that have
-// reached no endpoint have cost nothing, and are bounded by time only.
+// reached no endpoint have cost nothing, and are bounded by time and triesMax only.
 func (x *Exchange) mayRepeat(err *Error) bool {
 	r := &x.service.Retry
-	if x.client.Sent() || x.rt.Now() >= x.deadline {
+	if x.client.Sent() || x.rt.Now() >= x.deadline || x.tries >= triesMax {
 		return false
 	}
 	switch err.Class {
@@ -82,19 +86,28 @@ func (r *Retry) most() int {
 // if there is one; nil: there is none, or none that deserves it. Where the configuration
 // does not say how many attempts there are, those after the second go to such endpoints
 // only: so a request finds the one that works, and a service of which nothing works is not
-// asked by each request as often as it has endpoints.
+// asked by each request as often as it has endpoints. The same holds once Tried is full:
+// it forgets which further ones failed, but they are known to have failed themselves.
 func (x *Exchange) another(err *Error) *endpoint.Endpoint {
+	full := x.choice.Tried.Len() >= policy.AttemptsMax
+	if full && err.Side != ByEndpoint {
+		return nil // its attempt was not counted as failed, so that it could be picked again
+	}
 	x.choice.Rand = x.rt.Rand()
 	x.choice.Now = x.rt.Now()
 	sure := x.service.Retry.Attempts > 0 || err.Class == Connect || err.Class == Busy
-	return x.service.PickAgain(&x.choice, !sure && x.attempts+x.counted(err) >= attemptsSure)
+	return x.service.PickAgain(&x.choice, full || !sure && x.attempts+x.counted(err) >= attemptsSure)
 }
 
 // pause waits before the same endpoints are tried again: where there is no other endpoint,
-// the only one may be restarting. It reports whether another attempt makes sense then.
+// the only one may be restarting. One that could not be connected to in time is not: its
+// host refuses while it starts. It reports whether another attempt makes sense then.
 func (x *Exchange) pause(err *Error) bool {
 	r := &x.service.Retry
 	if r.SameAfter <= 0 || x.pauses >= pausesMax || err.Class != Connect && err.Class != Reset {
+		return false
+	}
+	if errors.Is(err.Err, engine.ErrTimeout) {
 		return false
 	}
 	until := x.rt.Now() + r.SameAfter<<x.pauses

@@ -37,6 +37,7 @@ type Exchange struct {
 	choice   policy.Attempt     // the question put to the service; knows which endpoints were tried
 	next     *endpoint.Endpoint // the next attempt goes there
 	attempts int                // of those that may have reached an endpoint
+	tries    int                // all attempts
 	pauses   int                // before the same endpoints were tried again
 	admitted bool               // counted by table.Admission
 	upload   upload
@@ -98,7 +99,8 @@ func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client Client
 
 func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client) {
 	x.rt, x.table, x.peer, x.client = rt, t, peer, client
-	x.route, x.service, x.next, x.attempts, x.pauses = nil, nil, nil, 0, 0
+	x.route, x.service, x.next = nil, nil, nil
+	x.attempts, x.tries, x.pauses = 0, 0, 0
 	x.choice = policy.Attempt{}
 	x.admitted = false
 	x.upload.reset()
