@@ -62,6 +62,8 @@ const (
 	connsOld = 6 * time.Second
 	// backWithin bounds what an outage may cost after an endpoint has returned.
 	backWithin = 5 * time.Second
+	// outageTail is how long an outage is watched after that.
+	outageTail = 15 * time.Second
 )
 
 func cells() (all []cell) {
@@ -270,7 +272,7 @@ func outage(t *testing.T, f *fault, n int, p proxy, space *namespace) result {
 	time.Sleep(lasts)
 	f.end(endpoints[0])
 	rose := l.now()
-	time.Sleep(backWithin + 3*time.Second)
+	time.Sleep(outageTail)
 	outcomes := l.end()
 
 	r := count(outcomes)
