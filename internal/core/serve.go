@@ -9,6 +9,7 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/upstream"
 	"github.com/poise-lb/poise/internal/wire"
 )
@@ -204,7 +205,7 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func
 	x.Request.Reset()
 	err := fill(&x.Request)
 	if p.over.Load() || p.stopping.Load() && !ours { // asked after enter: see finish
-		err = &h1.Error{Status: 503, Reason: "stopping"}
+		err = &h1.Error{Status: 503, Reason: reason.Stopping}
 	}
 	if err != nil {
 		x.Refuse(p.rt, p.table.Load(), &peer, c, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/upstream"
 )
@@ -238,7 +239,7 @@ func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
 		o.Refused = errors.Is(f.Err, engine.ErrRefused)
 		counts = o.Failed
 	} else if failing(x.response.Status) {
-		t.log.Reason, o.Failed = record.ReasonStatus, true
+		t.log.Reason, o.Failed = reason.Status, true
 	}
 	t.log.Time = now - t.began
 	x.service.Settle(e, o, counts)

@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/poise-lb/poise/internal/reason"
 )
 
 // A Directory leads from a name in a request's path to the service of that name. It is
@@ -18,10 +20,10 @@ type Directory interface {
 
 // Why a Directory has no service of a name, or one without endpoints.
 var (
-	ErrNoEndpoint      = &Error{Status: 503, Reason: "no-endpoint", Side: ByEndpoint}
-	ErrStopping        = &Error{Status: 503, Reason: "stopping", Side: BySelf}
-	ErrUnknownService  = &Error{Status: 404, Reason: "unknown-service", Side: ByClient}
-	ErrTooManyServices = &Error{Status: 503, Reason: "too-many-services", Side: BySelf}
+	ErrNoEndpoint      = &Error{Status: 503, Reason: reason.NoEndpoint, Side: ByEndpoint}
+	ErrStopping        = &Error{Status: 503, Reason: reason.Stopping, Side: BySelf}
+	ErrUnknownService  = &Error{Status: 404, Reason: reason.UnknownService, Side: ByClient}
+	ErrTooManyServices = &Error{Status: 503, Reason: reason.TooManyServices, Side: BySelf}
 )
 
 // Uses counts the exchanges of a service that is forgotten when it has none for a while.

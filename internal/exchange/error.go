@@ -6,6 +6,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
@@ -58,32 +59,32 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Errors without a cause of their own.
 var (
-	errNoRoute = &Error{Status: 404, Reason: "no-route", Side: ByClient}
-	errMethod  = &Error{Status: 405, Reason: "method-not-allowed", Side: ByClient}
-	errUnasked = &Error{Status: 502, Reason: "unexpected-upgrade", Side: ByResource}
-	errInterim = &Error{Status: 502, Reason: "too-many-interim-responses", Side: ByResource}
-	errEjected = &Error{Status: 504, Reason: "endpoint-ejected", Side: ByEndpoint, Class: Ejected}
+	errNoRoute = &Error{Status: 404, Reason: reason.NoRoute, Side: ByClient}
+	errMethod  = &Error{Status: 405, Reason: reason.MethodNotAllowed, Side: ByClient}
+	errUnasked = &Error{Status: 502, Reason: reason.UnexpectedUpgrade, Side: ByResource}
+	errInterim = &Error{Status: 502, Reason: reason.TooManyInterimResponses, Side: ByResource}
+	errEjected = &Error{Status: 504, Reason: reason.EndpointEjected, Side: ByEndpoint, Class: Ejected}
 	// errStarved: the endpoint gave up waiting for content that the client did not send.
-	errStarved = &Error{Status: 408, Reason: "client-timeout", Side: ByClient, Class: Reset}
-	errIdle    = &Error{Status: 101, Reason: "tunnel-idle", Side: ByClient} // in the log only
+	errStarved = &Error{Status: 408, Reason: reason.ClientTimeout, Side: ByClient, Class: Reset}
+	errIdle    = &Error{Status: 101, Reason: reason.TunnelIdle, Side: ByClient} // in the log only
 	// errOverloaded: as many requests are under way as limits.in_flight allows.
-	errOverloaded = &Error{Status: 503, Reason: "overloaded", Side: BySelf}
-	errPanic      = &Error{Status: 500, Reason: "internal-error", Side: BySelf}
+	errOverloaded = &Error{Status: 503, Reason: reason.Overloaded, Side: BySelf}
+	errPanic      = &Error{Status: 500, Reason: reason.InternalError, Side: BySelf}
 )
 
 // connectError says why no connection to the endpoint could be had.
 func connectError(err error) *Error {
 	switch {
 	case errors.Is(err, upstream.ErrBusy):
-		return &Error{Status: 503, Reason: "endpoint-busy", Side: BySelf, Class: Busy, Err: err}
+		return &Error{Status: 503, Reason: reason.EndpointBusy, Side: BySelf, Class: Busy, Err: err}
 	case engine.Exhausted(err):
-		return &Error{Status: 503, Reason: "exhausted", Side: BySelf, Class: Busy, Err: err}
+		return &Error{Status: 503, Reason: reason.Exhausted, Side: BySelf, Class: Busy, Err: err}
 	case errors.Is(err, engine.ErrTimeout):
-		return &Error{Status: 504, Reason: "connect-timeout", Side: ByEndpoint, Class: Connect, Err: err}
+		return &Error{Status: 504, Reason: reason.ConnectTimeout, Side: ByEndpoint, Class: Connect, Err: err}
 	case errors.Is(err, engine.ErrStopping):
-		return &Error{Status: 503, Reason: "stopping", Side: BySelf, Err: err}
+		return &Error{Status: 503, Reason: reason.Stopping, Side: BySelf, Err: err}
 	}
-	return &Error{Status: 502, Reason: "connect-failed", Side: ByEndpoint, Class: Connect, Err: err}
+	return &Error{Status: 502, Reason: reason.ConnectFailed, Side: ByEndpoint, Class: Connect, Err: err}
 }
 
 // endpointError says what went wrong on the endpoint's connection. It is also where a
@@ -94,24 +95,24 @@ func endpointError(err error) *Error {
 	case errors.Is(err, engine.ErrClientGone):
 		return clientError(err)
 	case errors.Is(err, engine.ErrStopping):
-		return &Error{Status: 503, Reason: "stopping", Side: BySelf, Err: err}
+		return &Error{Status: 503, Reason: reason.Stopping, Side: BySelf, Err: err}
 	case errors.As(err, &bad):
 		return &Error{Status: 502, Reason: bad.Reason, Side: sideOf(bad), Err: err}
 	case engine.Exhausted(err):
-		return &Error{Status: 503, Reason: "exhausted", Side: BySelf, Class: Reset, Err: err}
+		return &Error{Status: 503, Reason: reason.Exhausted, Side: BySelf, Class: Reset, Err: err}
 	case errors.Is(err, engine.ErrTimeout):
-		return &Error{Status: 504, Reason: "endpoint-timeout", Side: ByEndpoint, Class: Timeout, Err: err}
+		return &Error{Status: 504, Reason: reason.EndpointTimeout, Side: ByEndpoint, Class: Timeout, Err: err}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &Error{Status: 502, Reason: "endpoint-closed", Side: ByEndpoint, Class: Reset, Err: err}
+		return &Error{Status: 502, Reason: reason.EndpointClosed, Side: ByEndpoint, Class: Reset, Err: err}
 	}
-	return &Error{Status: 502, Reason: "endpoint-reset", Side: ByEndpoint, Class: Reset, Err: err}
+	return &Error{Status: 502, Reason: reason.EndpointReset, Side: ByEndpoint, Class: Reset, Err: err}
 }
 
 // sideOf is whose fault a response is that cannot be read: one resource's, unless it is no
 // HTTP at all.
 func sideOf(bad *h1.Error) Side {
 	switch bad.Reason {
-	case "bad-status-line", "bad-version", "version-not-supported":
+	case reason.BadStatusLine, reason.BadVersion, reason.VersionNotSupported:
 		return ByEndpoint
 	}
 	return ByResource
@@ -124,7 +125,7 @@ func clientError(err error) *Error {
 	case errors.As(err, &bad):
 		return &Error{Status: bad.Status, Reason: bad.Reason, Side: ByClient, Err: err}
 	case errors.Is(err, engine.ErrTimeout):
-		return &Error{Status: 408, Reason: "client-timeout", Side: ByClient, Err: err}
+		return &Error{Status: 408, Reason: reason.ClientTimeout, Side: ByClient, Err: err}
 	}
-	return &Error{Reason: "client-gone", Side: ByClient, Err: err}
+	return &Error{Reason: reason.ClientGone, Side: ByClient, Err: err}
 }

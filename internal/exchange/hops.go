@@ -4,12 +4,13 @@ import (
 	"strconv"
 
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 )
 
 // Answers to requests that may go no further.
 var (
-	errLastHop      = &Error{Status: 200, Reason: "last-hop", Side: ByClient}
-	errLastHopTrace = &Error{Status: 501, Reason: "last-hop", Side: ByClient} // we reflect nothing
+	errLastHop      = &Error{Status: 200, Reason: reason.LastHop, Side: ByClient}
+	errLastHopTrace = &Error{Status: 501, Reason: reason.LastHop, Side: ByClient} // we reflect nothing
 )
 
 var nameMaxForwards = []byte("Max-Forwards")

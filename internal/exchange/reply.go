@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/route"
 )
 
@@ -105,29 +106,29 @@ func (x *Exchange) unmatched(found route.MethodState) *Error {
 }
 
 var explanations = map[string]string{
-	"no-route":                   "no route matches this request",
-	"method-not-allowed":         "no route takes this method here",
-	"bad-path":                   "the path cannot be understood safely",
-	"last-hop":                   "the request was to go no further (Max-Forwards: 0)",
-	"no-endpoint":                "no endpoint of the service is available",
-	"unknown-service":            "there is no service of that name",
-	"too-many-services":          "no further service can be watched now",
-	"endpoint-busy":              "the endpoint has as many connections as it may have",
-	"overloaded":                 "the proxy has as many requests under way as it may have",
-	"exhausted":                  "the proxy lacks file descriptors, memory or ports at the moment",
-	"connect-failed":             "the endpoint could not be reached",
-	"connect-timeout":            "the endpoint could not be reached in time",
-	"endpoint-timeout":           "the endpoint did not answer in time",
-	"endpoint-ejected":           "the endpoint was taken out of rotation before it answered",
-	"endpoint-closed":            "the endpoint closed the connection without an answer",
-	"endpoint-reset":             "the connection to the endpoint broke",
-	"unexpected-upgrade":         "the endpoint switched protocols without being asked",
-	"too-many-interim-responses": "the endpoint sent too many interim responses",
-	"internal-error":             "the proxy failed",
-	"stopping":                   "the proxy is stopping",
-	"head-too-large":             "the request's head is too large",
-	"head-timeout":               "the request's head did not arrive in time",
-	"client-timeout":             "the request's content did not arrive in time",
+	reason.NoRoute:                 "no route matches this request",
+	reason.MethodNotAllowed:        "no route takes this method here",
+	reason.BadPath:                 "the path cannot be understood safely",
+	reason.LastHop:                 "the request was to go no further (Max-Forwards: 0)",
+	reason.NoEndpoint:              "no endpoint of the service is available",
+	reason.UnknownService:          "there is no service of that name",
+	reason.TooManyServices:         "no further service can be watched now",
+	reason.EndpointBusy:            "the endpoint has as many connections as it may have",
+	reason.Overloaded:              "the proxy has as many requests under way as it may have",
+	reason.Exhausted:               "the proxy lacks file descriptors, memory or ports at the moment",
+	reason.ConnectFailed:           "the endpoint could not be reached",
+	reason.ConnectTimeout:          "the endpoint could not be reached in time",
+	reason.EndpointTimeout:         "the endpoint did not answer in time",
+	reason.EndpointEjected:         "the endpoint was taken out of rotation before it answered",
+	reason.EndpointClosed:          "the endpoint closed the connection without an answer",
+	reason.EndpointReset:           "the connection to the endpoint broke",
+	reason.UnexpectedUpgrade:       "the endpoint switched protocols without being asked",
+	reason.TooManyInterimResponses: "the endpoint sent too many interim responses",
+	reason.InternalError:           "the proxy failed",
+	reason.Stopping:                "the proxy is stopping",
+	reason.HeadTooLarge:            "the request's head is too large",
+	reason.HeadTimeout:             "the request's head did not arrive in time",
+	reason.ClientTimeout:           "the request's content did not arrive in time",
 }
 
 func statusText(status int) string {

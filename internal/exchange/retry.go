@@ -6,6 +6,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/upstream"
 	"github.com/poise-lb/poise/policy"
 )
@@ -130,7 +131,7 @@ func (x *Exchange) unwanted() *Error {
 	if status < 500 || status > 599 {
 		return nil
 	}
-	fault := &Error{Status: status, Reason: "status", Side: ByEndpoint, Class: Status}
+	fault := &Error{Status: status, Reason: reason.Status, Side: ByEndpoint, Class: Status}
 	if !x.mayRepeat(fault) {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/route"
 	"github.com/poise-lb/poise/policy"
@@ -123,7 +124,7 @@ func (x *Exchange) match() *Error {
 		i, found = x.table.Tree.Match(q.Host, norm, q.Method)
 	}
 	if bad != nil && (i < 0 || !x.table.Routes[i].Lenient) {
-		return &Error{Status: 400, Reason: "bad-path", Side: ByClient, Err: bad}
+		return &Error{Status: 400, Reason: reason.BadPath, Side: ByClient, Err: bad}
 	}
 	if i < 0 {
 		return x.unmatched(found)

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/poise-lb/poise/internal/reason"
 )
 
 // A stamp writes instants in UTC with six decimals, a fixed width, so that lines sort as
@@ -95,7 +97,7 @@ func (a *Attempt) appendTo(b []byte) []byte {
 	}
 	b = append(b, `,"reason":"`...)
 	b = appendEscaped(b, a.Reason)
-	if a.Reason == ReasonStatus && a.Status != 0 {
+	if a.Reason == reason.Status && a.Status != 0 {
 		b = append(b, ' ')
 		b = strconv.AppendInt(b, int64(a.Status), 10)
 	}

@@ -18,10 +18,6 @@ const (
 	PathBytesMax   = 1024
 )
 
-// ReasonStatus is the reason of an attempt that failed by the status the endpoint
-// answered; the line then says "status 503".
-const ReasonStatus = "status"
-
 // An Exchange is the record of one exchange. The zero value is an empty record.
 type Exchange struct {
 	Client netip.Addr // the client's address; the zero Addr if it has none (a unix socket)
@@ -61,7 +57,7 @@ type Attempt struct {
 	Address string        // of the endpoint
 	Zone    string        // where its source says it is; "": it does not
 	Status  int           // of the endpoint's response head; 0: none came
-	Reason  string        // "": it went well; else as in docs/life-of-a-request.md, or ReasonStatus
+	Reason  string        // "": it went well; else as in docs/life-of-a-request.md, or reason.Status
 	Start   time.Duration // since the start of the exchange
 	Time    time.Duration // what the attempt took
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/poise-lb/poise/internal/reason"
 )
 
 // line is what a reader of the log sees.
@@ -63,7 +65,7 @@ func sample() *Exchange {
 		Duration: 12345678 * time.Nanosecond, Route: 3, Service: "users",
 		Trace: Trace{Status: 200, BytesIn: 3, BytesOut: 1234},
 	}
-	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9001", Status: 503, Reason: ReasonStatus, Start: 90 * time.Microsecond, Time: time.Millisecond}
+	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9001", Status: 503, Reason: reason.Status, Start: 90 * time.Microsecond, Time: time.Millisecond}
 	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9002", Zone: "eu-\"1\"", Status: 200, Start: 1100 * time.Microsecond, Time: 11 * time.Millisecond}
 	return x
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/wire"
 )
 
@@ -147,7 +148,7 @@ func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) er
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF
 		case errors.Is(err, wire.ErrHeadTooLarge):
-			return &h1.Error{Status: 502, Reason: "response-head-too-large"}
+			return &h1.Error{Status: 502, Reason: reason.ResponseHeadTooLarge}
 		case err != nil:
 			return err
 		}

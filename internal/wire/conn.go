@@ -10,6 +10,7 @@ import (
 	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 )
 
 // Settings bound what a Conn waits for and reads. They are not modified after they have
@@ -92,9 +93,9 @@ func (c *Conn) Next(q *message.Request) error {
 		}
 		switch err := c.in.Fill(); {
 		case errors.Is(err, ErrHeadTooLarge):
-			return c.refuse(&h1.Error{Status: 431, Reason: "head-too-large"})
+			return c.refuse(&h1.Error{Status: 431, Reason: reason.HeadTooLarge})
 		case errors.Is(err, engine.ErrTimeout):
-			return c.refuse(&h1.Error{Status: 408, Reason: "head-timeout"})
+			return c.refuse(&h1.Error{Status: 408, Reason: reason.HeadTimeout})
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF
 		case err != nil:

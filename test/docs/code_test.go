@@ -210,10 +210,15 @@ var reasonWord = regexp.MustCompile("`([a-z][a-z0-9.]*(?:-[a-z0-9.]+)*)`")
 // Every Poise-Reason in the code is in the tables of life-of-a-request.md, and no other.
 func TestEveryReasonIsDocumented(t *testing.T) {
 	inCode := make(map[string]bool)
-	for _, folder := range []string{"internal/exchange", "internal/h1", "internal/wire", "internal/upstream", "internal/engine/std"} {
+	for _, f := range files(t, "internal/reason") {
+		for _, r := range constants(f) {
+			inCode[r] = true
+		}
+	}
+	for _, folder := range []string{"internal/exchange", "internal/h1", "internal/wire", "internal/upstream", "internal/engine/std", "internal/core"} {
 		for _, f := range files(t, folder) {
 			for _, r := range reasonsIn(f) {
-				inCode[r] = true
+				t.Errorf("%s: the reason %s is typed by hand: it belongs in internal/reason", folder, r)
 			}
 		}
 	}
@@ -249,7 +254,24 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 	}
 }
 
-// reasonsIn are the constant reasons of the Errors that are made in f.
+// constants are the texts of all constants of f.
+func constants(f *ast.File) (out []string) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok {
+			for _, e := range v.Values {
+				if text, ok := e.(*ast.BasicLit); ok && text.Kind == token.STRING {
+					if word, err := strconv.Unquote(text.Value); err == nil {
+						out = append(out, word)
+					}
+				}
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// reasonsIn are the reasons of the Errors that are made in f which are typed by hand.
 func reasonsIn(f *ast.File) []string {
 	var out []string
 	ast.Inspect(f, func(n ast.Node) bool {

@@ -20,6 +20,7 @@ import (
 	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/wire"
 )
 
@@ -111,11 +112,11 @@ func (c *client) contentError(err error) error {
 	c.last.Store(true) // net/http would go on behind content that is none
 	switch {
 	case errors.As(err, &large):
-		return &h1.Error{Status: 413, Reason: "content-too-large"}
+		return &h1.Error{Status: 413, Reason: reason.ContentTooLarge}
 	case c.r.Context().Err() != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &broken):
 		return engine.ErrClientGone
 	}
-	return &h1.Error{Status: 400, Reason: "bad-content"} // net/http has no name for it
+	return &h1.Error{Status: 400, Reason: reason.BadContent} // net/http has no name for it
 }
 
 var errTrailers = errors.New("a trailer that is no field")

@@ -10,6 +10,7 @@ import (
 	"github.com/poise-lb/poise/internal/h1"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
 )
 
 // A Handler serves exchanges of a core.Proxy to net/http.
@@ -106,7 +107,7 @@ func (c *client) fill(q *message.Request) *h1.Error {
 // order of the refusals is that of package h1.
 func measure(r *http.Request, l *limits.Head) (size int, _ *h1.Error) {
 	if len(r.RequestURI) > l.Target {
-		return 0, &h1.Error{Status: 414, Reason: "target-too-long"}
+		return 0, &h1.Error{Status: 414, Reason: reason.TargetTooLong}
 	}
 	size = len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n\r\n")
 	fields := 0
@@ -121,9 +122,9 @@ func measure(r *http.Request, l *limits.Head) (size int, _ *h1.Error) {
 	}
 	switch {
 	case fields > l.Fields:
-		return 0, &h1.Error{Status: 431, Reason: "too-many-fields"}
+		return 0, &h1.Error{Status: 431, Reason: reason.TooManyFields}
 	case size > l.Bytes:
-		return 0, &h1.Error{Status: 431, Reason: "head-too-large"}
+		return 0, &h1.Error{Status: 431, Reason: reason.HeadTooLarge}
 	}
 	return size, nil
 }
@@ -140,11 +141,11 @@ func wholeServer(r *http.Request) bool {
 func check(q *message.Request, r *http.Request) *h1.Error {
 	switch {
 	case r.Method == http.MethodConnect:
-		return &h1.Error{Status: 501, Reason: "connect-not-supported"}
+		return &h1.Error{Status: 501, Reason: reason.ConnectNotSupported}
 	case r.URL.Opaque != "", strings.Contains(r.RequestURI, "#"), string(q.Path) == "*" && r.Method != http.MethodOptions:
-		return &h1.Error{Status: 400, Reason: "bad-target"}
+		return &h1.Error{Status: 400, Reason: reason.BadTarget}
 	case !h1.ValidHost(q.Host):
-		return &h1.Error{Status: 400, Reason: "bad-host"}
+		return &h1.Error{Status: 400, Reason: reason.BadHost}
 	}
 	return nil
 }
