@@ -47,10 +47,7 @@ func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
 					return fault
 				}
 			}
-			data, err = u.Content(true, x.patience(stream))
-			if errors.Is(err, engine.ErrTimeout) && x.uploads() {
-				continue // the endpoint may be silent until it has read the request
-			}
+			data, err = x.more(u, stream)
 		}
 		if err == io.EOF {
 			if err := x.client.End(u.Trailers()); err != nil {
@@ -68,15 +65,33 @@ func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
 	}
 }
 
-// uploads reports whether the request's content is still being sent, in good order and in
-// time: its own waits are limited.
-func (x *Exchange) uploads() bool {
-	p := &x.upload
-	if p.task == nil || p.fault.Load() != nil || x.rt.Now() >= x.deadline {
-		return false
+// more waits for the next piece of content.
+func (x *Exchange) more(u *upstream.Conn, stream bool) (data []byte, err error) {
+	for by := x.patience(stream, x.rt.Now()); ; {
+		if data, err = u.Content(true, by); !errors.Is(err, engine.ErrTimeout) {
+			return data, err
+		}
+		now := x.rt.Now()
+		if by = x.longer(stream, now); by <= now {
+			return nil, err
+		}
 	}
-	_, over := p.sentAt()
-	return !over
+}
+
+// longer is until when the relay waits for the endpoint after a wait has expired; not later
+// than now: no longer. An endpoint may be silent until it has read the request, so its limit
+// counts from the end of the content; while that is sent, in good order, each wait of the
+// upload has a limit of its own.
+func (x *Exchange) longer(stream bool, now time.Duration) (by time.Duration) {
+	p := &x.upload
+	if p.task == nil || p.fault.Load() != nil {
+		return 0
+	}
+	from, over := p.sentAt()
+	if !over {
+		from = now
+	}
+	return x.patience(stream, from)
 }
 
 // spliceDown has content go past the relay. useless says that none does.
@@ -91,19 +106,23 @@ func (x *Exchange) spliceDown(u *upstream.Conn) (useless bool, fault *Error) {
 	case m.WriteErr != nil:
 		return false, clientError(m.WriteErr)
 	case m.ReadErr != nil:
+		now := x.rt.Now()
+		if errors.Is(m.ReadErr, engine.ErrTimeout) && x.longer(false, now) > now {
+			return false, nil // the relay waits on
+		}
 		return false, x.blame(m.ReadErr)
 	}
 	return m.Taken == 0, nil
 }
 
-// patience is how long the relay may wait for the endpoint. A route's timeout bounds the
+// patience is until when the relay waits for an endpoint that is silent since from. A route's timeout bounds the
 // whole exchange, but an event stream only up to its head: it may be silent for as long as
-// the route says, by default for any time.
-func (x *Exchange) patience(stream bool) time.Duration {
+// the route says, by default for any time, which is zero.
+func (x *Exchange) patience(stream bool, from time.Duration) time.Duration {
 	if stream && x.route.Stall == 0 {
 		return 0
 	}
-	by := x.rt.Now() + cmp.Or(x.route.Stall, x.table.Stall)
+	by := from + cmp.Or(x.route.Stall, x.table.Stall)
 	if stream {
 		return by
 	}

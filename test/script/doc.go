@@ -43,7 +43,7 @@
 //
 //	reply STATUS [options]    a whole response
 //	head STATUS [options]     the head only; with chunked, pieces become chunks
-//	piece TEXT, end           content, and the last chunk with its trailers
+//	piece TEXT, end           content, bytes N for a pattern, and the last chunk with its trailers
 //	raw TEXT                  these bytes
 //	interim STATUS, continue  a 1xx response, before the content is read
 //	early                     do not read the content first; it counts as seen now

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -35,7 +36,11 @@ func checkStep(step statement) error {
 		_, err = parseOptions(rest)
 	case "wait":
 		_, err = parseDuration(rest)
-	case "piece", "raw", "early", "read", "continue", "hang", "close", "reset", "echo", "close-at-once", "reset-at-once":
+	case "piece":
+		if len(rest) == 2 && rest[0] == "bytes" {
+			_, err = strconv.Atoi(rest[1])
+		}
+	case "raw", "early", "read", "continue", "hang", "close", "reset", "echo", "close-at-once", "reset-at-once":
 	default:
 		err = fmt.Errorf("%s: an endpoint cannot do that", word)
 	}
@@ -75,10 +80,15 @@ func (s *serving) do(step statement) error {
 	case "reply", "head":
 		return s.reply(word, rest)
 	case "piece":
-		if s.chunked {
-			return s.write(encodeChunk(strings.Join(rest, "")))
+		text := strings.Join(rest, "")
+		if len(rest) == 2 && rest[0] == "bytes" {
+			n, _ := strconv.Atoi(rest[1])
+			text = pattern(n)
 		}
-		return s.write(strings.Join(rest, ""))
+		if s.chunked {
+			text = encodeChunk(text)
+		}
+		return s.write(text)
 	case "raw":
 		return s.write(strings.Join(rest, ""))
 	case "end":
