@@ -157,7 +157,7 @@ func (n *tlsNetwork) Listening() (engine.Dial, func(), error) {
 	var group sync.WaitGroup
 	group.Go(func() { // ends when l is closed
 		for {
-			c, err := l.Accept()
+			c, err := enginetest.Accept(l)
 			if err != nil {
 				return
 			}

@@ -85,6 +85,18 @@ func (n *Sockets) Pair() (s engine.Stream, p Peer, err error) {
 	return s, &socket{n.rt, conn}, nil
 }
 
+// Accept is l.Accept, again after failures that are not l's: Shortage makes a call fail that
+// waits for nobody yet. It fails when l is closed.
+func Accept(l net.Listener) (net.Conn, error) {
+	for {
+		c, err := l.Accept()
+		if err == nil || !engine.Exhausted(err) {
+			return c, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // Listening takes connections and keeps them until gone.
 func (n *Sockets) Listening() (engine.Dial, func(), error) {
 	l, where, err := n.listen()
@@ -95,7 +107,7 @@ func (n *Sockets) Listening() (engine.Dial, func(), error) {
 	go func() { // ends when l is closed
 		defer close(done)
 		for {
-			c, err := l.Accept()
+			c, err := Accept(l)
 			if err != nil {
 				return
 			}
