@@ -148,7 +148,11 @@ func (r *rig) play(scripts [2]script, how pace) (res result, err error) {
 		}
 		res.stages[i] = st
 	}
-	defer r.clear(&res)
+	defer func() {
+		if e := r.clear(&res); err == nil {
+			err = e
+		}
+	}()
 	if err != nil {
 		return res, err
 	}
@@ -317,8 +321,13 @@ func (r *rig) settle(res *result, how pace) error {
 	return nil
 }
 
-// clear leaves nothing behind: what comes next finds no connection that it could use.
-func (r *rig) clear(res *result) {
+var errKept = errors.New("a proxy keeps the connection of a client that has reset it")
+
+// clear leaves nothing behind: what comes next finds no connection that it could use, and
+// none is opened any more for what was before. That nothing moves does not say so, since the
+// kernel delivers a reset later where the machine is busy: then a request that was waiting is
+// sent again on a new connection. The proxies themselves say when they are through.
+func (r *rig) clear(res *result) error {
 	for _, s := range res.stages {
 		if s == nil {
 			continue
@@ -329,10 +338,21 @@ func (r *rig) clear(res *result) {
 			c.reset()
 		}
 	}
-	r.settle(&result{}, fast)
-	for _, s := range r.sides {
-		for c := s.endpoint.accept(); c != nil; c = s.endpoint.accept() {
-			c.reset()
+	for began := time.Now(); ; {
+		r.settle(&result{}, fast)
+		busy := false
+		for _, s := range r.sides {
+			busy = s.busy() || busy // asked first: what was opened before is in the queue
+			for c := s.endpoint.accept(); c != nil; c = s.endpoint.accept() {
+				c.reset()
+				busy = true
+			}
+		}
+		if !busy {
+			return nil
+		}
+		if time.Since(began) > settleMax {
+			return errKept
 		}
 	}
 }

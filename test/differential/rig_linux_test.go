@@ -107,6 +107,12 @@ func (s *side) close() {
 	unix.Close(s.endpoint.fd)
 }
 
+// busy reports whether the proxy has a client, or an exchange under way.
+func (s *side) busy() bool {
+	status := s.proxy.Status()
+	return status.Load.Clients > 0 || status.Services[0].Endpoints[0].InFlight > 0
+}
+
 // lines are what a proxy has logged: it has no reason to.
 type lines struct {
 	mu   sync.Mutex
