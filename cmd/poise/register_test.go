@@ -37,7 +37,7 @@ func TestMistakesInRegister(t *testing.T) {
 		{append([]string{"--consul", "127.0.0.1:8500", "--check", "/health"}, users...), "did you mean HEAD /health?"},
 		{append([]string{"--etcd", "127.0.0.1", "--password-file", "/nonexistent"}, users...), "--password-file: open /nonexistent"},
 		{append([]string{"--etcd", "127.0.0.1", "--password-file", file}, users...), "there is no username"},
-		{append([]string{"--etcd", "127.0.0.1", "--tls-ca", "/nonexistent"}, users...), "tls.ca: open /nonexistent"},
+		{append([]string{"--etcd", "127.0.0.1", "--tls-ca", "/nonexistent"}, users...), "tls.ca: stat /nonexistent"},
 		{append([]string{"--etcd", "127.0.0.1", "--meta", "version"}, users...), "version must be formatted as key=value"},
 	} {
 		code, stdout, stderr := call(append([]string{"register"}, c.args...)...)
