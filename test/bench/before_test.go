@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -26,8 +28,10 @@ var (
 const costlier = 1.02
 
 // TestBefore compares the CPU per request with that of an older build, given by -before:
-// plain and TLS, on event loops and goroutines. The programs take turns, and the least of
-// each one's turns counts.
+// plain and TLS, on event loops and goroutines. Where a process happens to lie in memory is
+// worth several percent to it for as long as it lives, so each round starts both programs
+// anew, in turns; the least of each one's rounds is compared, and the median of the rounds'
+// ratios. Both must be worse for the test to fail.
 func TestBefore(t *testing.T) {
 	if *beforeFlag == "" {
 		t.Skip("without -before")
@@ -39,36 +43,49 @@ server {
     location / { default_type text/plain; return 200 "hello from an endpoint, which says a little more than nothing\n"; }
 }`, endpoint)
 	cert, key := certificate(t)
-	var proxies []*proxy // each old one is followed by the new one
-	now := rig.Poise(t)
-	for _, engine := range []string{"loop", "goroutine"} {
-		for _, scheme := range []string{"http", "https"} {
-			for _, path := range []string{*beforeFlag, now} {
-				p := &proxy{name: engine + ", " + scheme, scheme: scheme, address: rig.Address(t)}
-				p.process = startFile(t, path, engine, fileOf(p, cert, key, endpoint))
-				p.process.Listens(p.address)
-				proxies = append(proxies, p)
-			}
-		}
-	}
-	for range *roundsFlag {
-		for _, p := range proxies {
-			p.measure(t)
-		}
-	}
+	programs := [2]string{*beforeFlag, rig.Poise(t)}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tbefore\tnow\tratio\t")
-	for i := 0; i < len(proxies); i += 2 {
-		old, now := proxies[i], proxies[i+1]
-		ratio := float64(now.cost) / float64(old.cost)
-		fmt.Fprintf(w, "%s\t%.2f µs\t%.2f µs\t%.3f\t\n", old.name, float64(old.cost)/1e3, float64(now.cost)/1e3, ratio)
-		if ratio > costlier {
-			t.Errorf("%s costs %.3f of before, want %.2f at most", old.name, ratio, costlier)
+	fmt.Fprintln(w, "\tbefore\tnow\tratio\tmedian of ratios\t")
+	for _, engine := range []string{"loop", "goroutine"} {
+		for _, scheme := range []string{"http", "https"} {
+			var least [2]time.Duration
+			var ratios []float64
+			for round := range *roundsFlag {
+				var cost [2]time.Duration
+				for i := range programs {
+					which := (round + i) % 2
+					cost[which] = costOnce(t, programs[which], engine, scheme, cert, key, endpoint)
+					if least[which] == 0 || cost[which] < least[which] {
+						least[which] = cost[which]
+					}
+				}
+				ratios = append(ratios, float64(cost[1])/float64(cost[0]))
+			}
+			slices.Sort(ratios)
+			ratio := float64(least[1]) / float64(least[0])
+			fmt.Fprintf(w, "%s, %s\t%.2f µs\t%.2f µs\t%.3f\t%.3f\t\n", engine, scheme,
+				float64(least[0])/1e3, float64(least[1])/1e3, ratio, ratios[len(ratios)/2])
+			if median := ratios[len(ratios)/2]; min(ratio, median) > costlier {
+				t.Errorf("%s, %s costs %.3f of before, in the median of rounds %.3f, want %.2f at most", engine, scheme, ratio, median, costlier)
+			}
 		}
 	}
 	w.Flush()
 	t.Log("\n" + b.String())
+}
+
+// costOnce starts a program, measures it and stops it.
+func costOnce(t *testing.T, program, engine, scheme, cert, key, endpoint string) time.Duration {
+	p := &proxy{name: engine + ", " + scheme, scheme: scheme, address: rig.Address(t)}
+	p.process = startFile(t, program, engine, fileOf(p, cert, key, endpoint))
+	p.process.Listens(p.address)
+	for range 2 {
+		p.measure(t)
+	}
+	p.process.Signal(syscall.SIGTERM)
+	p.process.Exit()
+	return p.cost
 }
 
 func fileOf(p *proxy, cert, key, endpoint string) string {
