@@ -31,19 +31,19 @@ vet: ## gofmt, go vet, and a build for the systems without event loops
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
 	@for os in darwin windows; do echo "== build for $$os"; \
 		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
-	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/loop ./internal/engine/... .
+	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/engine/... .
 
 bigendian: ## the event loop's tests on s390x, by emulation
 	@command -v qemu-s390x >/dev/null || { echo "== installing qemu-user"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user >/dev/null; }
-	GOOS=linux GOARCH=s390x $(GO) test -c -o $${TMPDIR:-/tmp}/poise-loop-s390x.test ./internal/loop
-	cd internal/loop && qemu-s390x $${TMPDIR:-/tmp}/poise-loop-s390x.test -test.timeout 10m -test.skip OverTLS
+	GOOS=linux GOARCH=s390x $(GO) test -c -o $${TMPDIR:-/tmp}/poise-loop-s390x.test ./internal/engine/loop
+	cd internal/engine/loop && qemu-s390x $${TMPDIR:-/tmp}/poise-loop-s390x.test -test.timeout 10m -test.skip OverTLS
 
 unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	@echo "== unit tests and scripts"
 	$(GO) test $(PACKAGES)
 	cd cmd/poise && $(GO) test ./...
 	@echo "== with invariants: buffers that were given back are poisoned"
-	$(GO) test -tags invariants ./internal/loop ./internal/wire ./test/loop ./test/script ./test/conformance ./test/differential
+	$(GO) test -tags invariants ./internal/engine/loop ./internal/buffer ./internal/downstream/h1 ./test/loop ./test/script ./test/conformance ./test/differential
 
 race: ## the same under the race detector
 	@echo "== race detector"

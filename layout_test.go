@@ -22,29 +22,29 @@ const module = "github.com/poise-lb/poise"
 var ranks = map[string]int{
 	"internal/limits": 0, "internal/reason": 0, "internal/admission": 0, "internal/filewatch": 0, "internal/nearest": 0, "internal/tags": 0, "internal/invariants": 0,
 	"internal/message": 1, "internal/engine": 1, "internal/asynclog": 1, "endpoint": 1,
-	"policy": 2, "discovery": 2,
+	"policy": 2, "discovery": 2, "internal/buffer": 2,
 	"config": 3, "health": 3, "discovery/file": 3, "discovery/dns": 3,
 	"discovery/etcd": 3, "discovery/consul": 3, "discovery/nacos": 3, "discovery/eureka": 3, "discovery/zookeeper": 3, "discovery/kubernetes": 3, "discovery/snapshot": 3,
 	"discovery/kubernetes/kubeconfig": 4, "internal/registry": 4,
-	"internal/h1": 4, "internal/affinity": 4, "internal/record": 4, "internal/certs": 4, "internal/route": 4,
-	"internal/rewrite": 5, "internal/wire": 5, "internal/accesslog": 5, "configfile": 5, "register": 5,
-	"internal/upstream": 6, "internal/service": 6, "internal/sources": 6,
+	"internal/http1": 4, "internal/affinity": 4, "internal/record": 4, "internal/certs": 4, "internal/route": 4,
+	"internal/rewrite": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5, "register": 5,
+	"internal/upstream": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6,
 	"internal/exchange":         7,
 	"internal/core":             8,
-	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/loop": 9,
-	"internal/engine/std": 10,
-	".":                   11,
-	"policy/policytest":   12, "discovery/discoverytest": 12, "internal/engine/enginetest": 12,
+	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
+	"internal/downstream/nethttp": 10,
+	".":                           11,
+	"policy/policytest":           12, "discovery/discoverytest": 12, "internal/engine/enginetest": 12,
 }
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.
 var neutral = []string{
-	"internal/exchange", "internal/upstream", "internal/wire", "internal/route", "internal/rewrite",
+	"internal/exchange", "internal/upstream", "internal/buffer", "internal/http1", "internal/downstream", "internal/downstream/h1", "internal/route", "internal/rewrite",
 	"internal/record", "internal/service", "internal/core",
 }
 
 var neutralImports = map[string]string{
-	"net/http":              "translate in internal/engine/std",
+	"net/http":              "translate in internal/downstream/nethttp",
 	"golang.org/x/sys/unix": "belongs in a driver",
 }
 
@@ -261,7 +261,7 @@ func TestNothingIsLeftUnfinished(t *testing.T) {
 // that cannot wait, and so go past the scheduler.
 var unsafeAllowed = []string{
 	"internal/engine/goroutine/peek_linux.go",
-	"internal/loop/listen_linux.go", "internal/loop/poller_linux.go", "internal/loop/stream_linux.go",
+	"internal/engine/loop/listen_linux.go", "internal/engine/loop/poller_linux.go", "internal/engine/loop/stream_linux.go",
 }
 
 // TestUnsafe: nowhere else, and no private function of another package is linked to.

@@ -16,8 +16,8 @@ import (
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop"
 	"github.com/poise-lb/poise/internal/invariants"
-	"github.com/poise-lb/poise/internal/loop"
 )
 
 const hasLoops = true

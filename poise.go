@@ -13,9 +13,9 @@ import (
 	"github.com/poise-lb/poise/internal/accesslog"
 	"github.com/poise-lb/poise/internal/asynclog"
 	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/downstream/nethttp"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
-	"github.com/poise-lb/poise/internal/engine/std"
 	"github.com/poise-lb/poise/internal/sources"
 )
 
@@ -30,7 +30,7 @@ var ErrDraining = errors.New("poise: proxy is draining")
 type Proxy struct {
 	rt      *goroutine.Runtime
 	core    *core.Proxy
-	handler std.Handler // for ServeHTTP
+	handler nethttp.Handler // for ServeHTTP
 	log     *slog.Logger
 	queue   *asynclog.Handler // behind log, if New has made it; else nil
 	access  *accesslog.Log
@@ -38,10 +38,10 @@ type Proxy struct {
 	files   *followed
 	strays  atomic.Int64 // sources that were asked to end and have not
 
-	serving sync.WaitGroup // connections and listeners
-	loops   *loops         // nil: goroutines only
-	h2      *std.Server    // for connections that have agreed on HTTP/2
-	guests  sync.Map       // of those connections: *admission.Guest by net.Conn
+	serving sync.WaitGroup  // connections and listeners
+	loops   *loops          // nil: goroutines only
+	h2      *nethttp.Server // for connections that have agreed on HTTP/2
+	guests  sync.Map        // of those connections: *admission.Guest by net.Conn
 	shaking context.Context
 	unshake context.CancelFunc // breaks off TLS handshakes
 
@@ -86,8 +86,8 @@ func New(c Config) (*Proxy, error) {
 		return nil, err
 	}
 	p.files.start()
-	p.handler = std.Handler{Core: p.core, Runtime: p.rt}
-	p.h2 = std.NewServer(&std.Handler{Core: p.core, Runtime: p.rt, Ours: true}, p.core.ClientSettings, log)
+	p.handler = nethttp.Handler{Core: p.core, Runtime: p.rt}
+	p.h2 = nethttp.NewServer(&nethttp.Handler{Core: p.core, Runtime: p.rt, Ours: true}, p.core.ClientSettings, log)
 	p.h2.Ended = p.leftH2
 	p.serving.Go(p.h2.Run)
 	return p, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/affinity"
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/limits"
@@ -20,7 +21,6 @@ import (
 	"github.com/poise-lb/poise/internal/route"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
-	"github.com/poise-lb/poise/internal/wire"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -119,9 +119,9 @@ func compile(c config.Config, feed feeder) (*plan, error) {
 }
 
 // wireSettings are what connections of clients are held to.
-func wireSettings(c *config.Config) *wire.Settings {
+func wireSettings(c *config.Config) *downstream.Settings {
 	t := &c.Timeouts
-	return &wire.Settings{
+	return &downstream.Settings{
 		Head: t.Head, Idle: t.Idle, Stall: t.Stall, Limits: headLimits(c.Limits),
 		FINLeaves: c.HalfClose == "leave",
 	}
@@ -188,7 +188,7 @@ func conflictProblem(err error) []config.Problem {
 		Message: fmt.Sprintf("matches exactly what routes[%d] matches", c.I)}}
 }
 
-func compileService(at string, s config.Service, t *wire.Settings, feed feeder) (*servicePlan, error) {
+func compileService(at string, s config.Service, t *downstream.Settings, feed feeder) (*servicePlan, error) {
 	p := &servicePlan{config: s}
 	var err error
 	if p.settings.Policy, p.key, err = compilePolicy(at, s.Policy); err != nil {

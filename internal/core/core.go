@@ -16,12 +16,12 @@ import (
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/admission"
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/service"
-	"github.com/poise-lb/poise/internal/wire"
 )
 
 // Options are what a Proxy needs besides its configuration. The zero value works.
@@ -69,8 +69,8 @@ type Proxy struct {
 	opts Options
 
 	table    atomic.Pointer[exchange.Table]
-	config   atomic.Pointer[config.Config] // with defaults
-	wire     atomic.Pointer[wire.Settings] // of that configuration
+	config   atomic.Pointer[config.Config]       // with defaults
+	wire     atomic.Pointer[downstream.Settings] // of that configuration
 	counts   record.Counters
 	draining atomic.Bool // every response is the last of its connection
 	stopping atomic.Bool // Close was called
@@ -264,7 +264,7 @@ func (p *Proxy) Config() *config.Config { return p.config.Load() }
 
 // ClientSettings are what the clients' side of exchanges is held to under the configuration
 // in force. They must not be modified.
-func (p *Proxy) ClientSettings() *wire.Settings { return p.wire.Load() }
+func (p *Proxy) ClientSettings() *downstream.Settings { return p.wire.Load() }
 
 // Totals are the counters of exchanges since New.
 func (p *Proxy) Totals() record.Totals { return p.counts.Totals() }

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
-	"github.com/poise-lb/poise/internal/wire"
 )
 
 // unknownFor is how long a service that the registry does not know is watched after the
@@ -61,8 +61,8 @@ type discovered struct {
 // directoryPlan is an entry of discover made concrete.
 type directoryPlan struct {
 	config    config.Discover
-	at        string         // in the configuration
-	bounds    *wire.Settings // the parts that endpoints are held to, too
+	at        string               // in the configuration
+	bounds    *downstream.Settings // the parts that endpoints are held to, too
 	snapshots string
 	feed      feeder
 	template  *servicePlan // of any name: what differs is where the endpoints come from

@@ -5,13 +5,15 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/poise-lb/poise/internal/buffer"
+	"github.com/poise-lb/poise/internal/downstream"
+	"github.com/poise-lb/poise/internal/downstream/h1"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/exchange"
-	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/upstream"
-	"github.com/poise-lb/poise/internal/wire"
 )
 
 // A Peer is what a listener knows of a client.
@@ -51,7 +53,7 @@ var (
 
 // A sitting is what a connection needs from the first byte of a request until it rests.
 type sitting struct {
-	conn wire.Conn
+	conn h1.Conn
 	peer exchange.Peer
 	text [46]byte // room for the address: the longest text of an IPv6 address, with a zone's
 }
@@ -128,15 +130,15 @@ func (c *connection) linger() {
 	c.end()
 	r, ok := c.stream.(engine.Rester)
 	if !ok {
-		wire.Linger(c.rt, c.stream)
+		downstream.Linger(c.rt, c.stream)
 		c.leave()
 		return
 	}
-	by := c.rt.Now() + wire.LingerTotal
-	rest := func() { c.stream.SetReadDeadline(min(by, c.rt.Now()+wire.LingerRead)) }
+	by := c.rt.Now() + downstream.LingerTotal
+	rest := func() { c.stream.SetReadDeadline(min(by, c.rt.Now()+downstream.LingerRead)) }
 	var next func()
 	next = func() {
-		if !wire.Drain(c.stream) || c.rt.Now() >= by {
+		if !buffer.Discard(c.stream) || c.rt.Now() >= by {
 			c.leave()
 			return
 		}
@@ -154,7 +156,7 @@ func (c *connection) leave() {
 
 // await waits for the first byte of a request; the time of one that was woken has begun
 // when it went to rest.
-func (c *connection) await(conn *wire.Conn, woken bool) error {
+func (c *connection) await(conn *h1.Conn, woken bool) error {
 	if woken {
 		return conn.Resume()
 	}
@@ -163,7 +165,7 @@ func (c *connection) await(conn *wire.Conn, woken bool) error {
 
 // serveNext serves the request whose first byte has come, and reports whether another
 // one may follow.
-func (p *Proxy) serveNext(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn) bool {
+func (p *Proxy) serveNext(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *h1.Conn) bool {
 	if err := conn.Next(&x.Request); err != nil {
 		p.refuse(rt, x, peer, conn, err)
 		return false
@@ -173,8 +175,8 @@ func (p *Proxy) serveNext(rt engine.Runtime, x *exchange.Exchange, peer *exchang
 }
 
 // refuse answers a request that was not understood, if there is anybody to answer.
-func (p *Proxy) refuse(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *wire.Conn, err error) {
-	var bad *h1.Error
+func (p *Proxy) refuse(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *h1.Conn, err error) {
+	var bad *http1.Error
 	if errors.As(err, &bad) {
 		x.Refuse(rt, p.table.Load(), peer, conn, bad)
 	}
@@ -196,7 +198,7 @@ type breaker interface{ Interrupt(error) }
 // a task of the Proxy's own runtime. fill makes the head of the request, or says why it is
 // not accepted. It is refused once Close was called. If ours is set it came over a
 // connection that Close lets end, and so is refused only when nothing is served any more.
-func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func(*message.Request) *h1.Error) {
+func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func(*message.Request) *http1.Error) {
 	entry := new(client)
 	p.clients.enter(entry, p.rt.Worker(), c)
 	entry.begin()
@@ -205,7 +207,7 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func
 	x.Request.Reset()
 	err := fill(&x.Request)
 	if p.over.Load() || p.stopping.Load() && !ours { // asked after enter: see finish
-		err = &h1.Error{Status: 503, Reason: reason.Stopping}
+		err = &http1.Error{Status: 503, Reason: reason.Stopping}
 	}
 	if err != nil {
 		x.Refuse(p.rt, p.table.Load(), &peer, c, err)

@@ -6,12 +6,12 @@ import (
 )
 
 // A Client is the client's side of one exchange, whatever protocol it speaks: a
-// wire.Conn, or net/http's ResponseWriter and Request. One forked task may call Content
+// h1.Conn, or net/http's ResponseWriter and Request. One forked task may call Content
 // while the exchange's own task calls the rest.
 type Client interface {
 	// Content returns the next piece of the request's content, valid until the next
 	// call, and io.EOF after the last. With wait false it returns nil, nil rather than
-	// wait. It fails with engine.ErrClientGone, engine.ErrTimeout or *h1.Error.
+	// wait. It fails with engine.ErrClientGone, engine.ErrTimeout or *http1.Error.
 	Content(wait bool) ([]byte, error)
 	// ContentRead reports whether Content has returned, or would return, io.EOF.
 	ContentRead() bool

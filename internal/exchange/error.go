@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/upstream"
 )
@@ -90,7 +90,7 @@ func connectError(err error) *Error {
 // endpointError says what went wrong on the endpoint's connection. It is also where a
 // client that left is noticed: the watch interrupts the endpoint's stream.
 func endpointError(err error) *Error {
-	var bad *h1.Error
+	var bad *http1.Error
 	switch {
 	case errors.Is(err, engine.ErrClientGone):
 		return clientError(err)
@@ -110,7 +110,7 @@ func endpointError(err error) *Error {
 
 // sideOf is whose fault a response is that cannot be read: one resource's, unless it is no
 // HTTP at all.
-func sideOf(bad *h1.Error) Side {
+func sideOf(bad *http1.Error) Side {
 	switch bad.Reason {
 	case reason.BadStatusLine, reason.BadVersion, reason.VersionNotSupported:
 		return ByEndpoint
@@ -120,7 +120,7 @@ func sideOf(bad *h1.Error) Side {
 
 // clientError says what went wrong on the client's side.
 func clientError(err error) *Error {
-	var bad *h1.Error
+	var bad *http1.Error
 	switch {
 	case errors.As(err, &bad):
 		return &Error{Status: bad.Status, Reason: bad.Reason, Side: ByClient, Err: err}

@@ -10,7 +10,7 @@ import (
 const spliceMin = 64 << 10
 
 // A side is where content may pass without being looked at: an upstream.Conn, or a Client
-// that is a wire.Conn.
+// that is a h1.Conn.
 type side interface {
 	// Source is the stream whose next bytes are content as it is, and how many of them;
 	// zero: they are not.

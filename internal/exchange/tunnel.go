@@ -5,10 +5,10 @@ import (
 	"io"
 	"slices"
 
+	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/upstream"
-	"github.com/poise-lb/poise/internal/wire"
 )
 
 // tunnel carries bytes both ways after 101 (Switching Protocols), until both sides have
@@ -83,7 +83,7 @@ type carrier struct {
 
 // carry copies until the end, first what was read already.
 func (c *carrier) carry(first []byte) {
-	b := wire.Reader{Stream: c.src}
+	b := buffer.Reader{Stream: c.src}
 	defer b.Drop()
 	for ok := c.write(first); ok; ok = c.step(&b) {
 		b.Release()
@@ -91,7 +91,7 @@ func (c *carrier) carry(first []byte) {
 }
 
 // step waits for bytes and copies them; false: that was the end.
-func (c *carrier) step(b *wire.Reader) bool {
+func (c *carrier) step(b *buffer.Reader) bool {
 	switch err := b.Fill(); {
 	case err == io.EOF:
 		c.dst.CloseWrite()
@@ -147,7 +147,7 @@ func (p *pump) wait() {
 
 // run copies what there is.
 func (p *pump) run() {
-	b := wire.Reader{Stream: p.src}
+	b := buffer.Reader{Stream: p.src}
 	rests := false
 	defer func() {
 		b.Drop()

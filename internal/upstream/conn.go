@@ -8,12 +8,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/h1"
+	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
-	"github.com/poise-lb/poise/internal/wire"
 )
 
 // A Conn is one connection to an endpoint, in use by one exchange. One task may send
@@ -29,9 +29,9 @@ type Conn struct {
 
 	reused   bool
 	request  message.Body // how the request's content is delimited
-	out      wire.Writer
-	in       wire.Reader
-	content  h1.Decoder
+	out      buffer.Writer
+	in       buffer.Reader
+	content  http1.Decoder
 	received bool // a byte of the present response has arrived
 	persist  bool // the endpoint lets the connection persist
 	finished bool // the response has been read to its end
@@ -43,7 +43,7 @@ type Conn struct {
 func newConn(rt engine.Runtime, p *Pool, s engine.Stream, t *target) *Conn {
 	c := &Conn{
 		Stream: s, rt: rt, pool: p, secure: t.TLS,
-		in: wire.Reader{Stream: s}, out: wire.Writer{Stream: s},
+		in: buffer.Reader{Stream: s}, out: buffer.Writer{Stream: s},
 	}
 	c.configure(t)
 	return c
@@ -92,14 +92,18 @@ func (c *Conn) Persists() bool { return c.persist }
 func (c *Conn) Head(q *message.Request) {
 	c.request = q.Body
 	c.out.Room()
-	c.out.Out = h1.AppendRequest(c.out.Out, q)
+	c.out.Out = http1.AppendRequest(c.out.Out, q)
 }
 
 // Write writes content as the head has announced it.
 func (c *Conn) Write(p []byte) error {
 	c.Stream.SetWriteDeadline(c.rt.Now() + c.stall)
 	if c.request == message.Chunked {
-		return c.out.Chunk(p)
+		if err := c.out.Reserve(len(p) + http1.ChunkOverhead); err != nil {
+			return err
+		}
+		c.out.Out = http1.AppendChunk(c.out.Out, p)
+		return nil
 	}
 	return c.out.Write(p)
 }
@@ -114,14 +118,14 @@ func (c *Conn) Flush() error {
 func (c *Conn) End(trailers []message.Field) error {
 	if c.request == message.Chunked {
 		c.out.Room()
-		c.out.Out = h1.AppendLastChunk(c.out.Out, trailers)
+		c.out.Out = http1.AppendLastChunk(c.out.Out, trailers)
 	}
 	return c.Flush()
 }
 
 // ReadHead reads a response head, interim or final, into r, whose slices are valid
 // until the next ReadHead or Content. by bounds the wait; zero: none. It fails with
-// io.ErrUnexpectedEOF if the endpoint closed the connection first and with *h1.Error if
+// io.ErrUnexpectedEOF if the endpoint closed the connection first and with *http1.Error if
 // it talks nonsense.
 func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) error {
 	c.Stream.SetReadDeadline(by)
@@ -129,7 +133,7 @@ func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) er
 	for seen := 0; ; {
 		if b := c.in.Buffered(); len(b) > 0 {
 			c.received = true
-			n, err := h1.ParseResponse(b, seen, r, method, c.content.Limits)
+			n, err := http1.ParseResponse(b, seen, r, method, c.content.Limits)
 			seen = len(b)
 			if err != nil {
 				return err
@@ -147,8 +151,8 @@ func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) er
 		switch err := c.in.Fill(); {
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF
-		case errors.Is(err, wire.ErrHeadTooLarge):
-			return &h1.Error{Status: 502, Reason: reason.ResponseHeadTooLarge}
+		case errors.Is(err, buffer.ErrHeadTooLarge):
+			return &http1.Error{Status: 502, Reason: reason.ResponseHeadTooLarge}
 		case err != nil:
 			return err
 		}

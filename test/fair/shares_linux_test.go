@@ -14,7 +14,7 @@ import (
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
-	"github.com/poise-lb/poise/internal/loop"
+	"github.com/poise-lb/poise/internal/engine/loop"
 	"github.com/poise-lb/poise/test/internal/rig"
 )
 

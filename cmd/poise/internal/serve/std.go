@@ -11,8 +11,8 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/certs"
-	"github.com/poise-lb/poise/internal/engine/std"
-	"github.com/poise-lb/poise/internal/wire"
+	"github.com/poise-lb/poise/internal/downstream"
+	"github.com/poise-lb/poise/internal/downstream/nethttp"
 )
 
 // A stdServer is net/http in front of the Proxy on one listener.
@@ -35,7 +35,7 @@ func newStd(p http.Handler, t *config.TLS, bounds times, log *slog.Logger) (*std
 		ConnState: s.count,
 		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes
 	}
-	std.Limit(s.http, &wire.Settings{Head: bounds.head, Idle: bounds.idle, Stall: bounds.stall})
+	nethttp.Limit(s.http, &downstream.Settings{Head: bounds.head, Idle: bounds.idle, Stall: bounds.stall})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if t == nil {
 		return s, nil

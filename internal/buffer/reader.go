@@ -1,0 +1,224 @@
+// Package buffer is what a connection of either side puts between itself and its stream: a
+// Reader for bytes that have arrived and were not used yet, a Writer that gathers what leaves
+// in one write. Both take their arrays from pools when they need one and give them back as
+// soon as they do not, so that an idle connection and an exchange that waits hold little.
+//
+// A head is pinned: its bytes stay where they are while the content behind it is read, and
+// the slices that were parsed out of it stay valid. For example, after
+//
+//	r.Pin(n)     // the head is r.Buffered()[:n]
+//	r.Fill()     // content arrives behind it, in the same array or in another
+//
+// the head can still be read; Release or Unpin ends that.
+package buffer
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/invariants"
+	"github.com/poise-lb/poise/internal/limits"
+)
+
+// ErrHeadTooLarge says that a head does not fit into Reader.HeadMax.
+var ErrHeadTooLarge = errors.New("head too large")
+
+// headSizes are the buffers for a head that stays pinned for the whole exchange: thousands
+// of exchanges may wait, and most heads are small.
+var headSizes = [...]int{128, 192, 256, 384, 512, 1 << 10, 2 << 10, 4 << 10}
+
+// freeMin is the least room for content beside a pinned head before the buffer grows.
+const freeMin = 4 << 10
+
+// Buffers of the common sizes are recycled; larger ones are left to the collector.
+var (
+	headBuffers [len(headSizes)]sync.Pool
+	readBuffers = sync.Pool{New: func() any { b := make([]byte, limits.RelayBytes); return &b }}
+)
+
+// A Reader is a stream with the bytes that were read from it and not used yet. The zero
+// value with a Stream is ready. It is used by one task at a time.
+type Reader struct {
+	Stream engine.Stream
+	Pinned bool // what is read first is a head that will be pinned: it is moved to where it fits
+
+	// HeadMax bounds a head, in bytes; 0: limits.HeadBytesMax. The buffer grows up to twice
+	// as much for it.
+	HeadMax int
+
+	buf  []byte  // nil while nothing is buffered and nobody reads
+	home *[]byte // the recycled array below buf, nil if buf is of no common size
+	head *[]byte // one that a pinned head is in although buf is another by now
+	r, w int     // unread: buf[r:w]
+	pin  int     // buf[:pin] is a head in use and stays where it is
+}
+
+// Buffered returns the unread bytes. They are valid until the next Fill.
+func (b *Reader) Buffered() []byte { return b.buf[b.r:b.w] }
+
+// Advance uses up n buffered bytes.
+func (b *Reader) Advance(n int) { b.r += n }
+
+// Pin uses up n bytes that stay in place until Unpin: a head whose slices are in use.
+func (b *Reader) Pin(n int) {
+	b.r += n
+	b.pin = b.r
+}
+
+// Unpin ends Pin.
+func (b *Reader) Unpin() {
+	b.pin = 0
+	if b.head != nil {
+		recycle(b.head)
+		b.head = nil
+	}
+}
+
+// Fill waits until at least one more byte is buffered. It fails with ErrHeadTooLarge when
+// HeadMax unread bytes are buffered already, and as Stream.Read does.
+func (b *Reader) Fill() error {
+	if b.buf == nil {
+		if err := b.Stream.Await(); err != nil {
+			return err
+		}
+		b.home = readBuffers.Get().(*[]byte)
+		b.buf, b.r, b.w, b.pin = *b.home, 0, 0, 0
+		if b.Pinned && b.head == nil {
+			return b.first()
+		}
+	}
+	if b.r == b.w {
+		b.r, b.w = b.pin, b.pin
+	}
+	if b.w == len(b.buf) || (b.r == b.w && b.pin > 0 && len(b.buf)-b.w < freeMin) {
+		if err := b.makeRoom(); err != nil {
+			return err
+		}
+	}
+	n, err := b.Stream.Read(b.buf[b.w:])
+	b.w += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// first reads what begins with a head, and moves it to a buffer in which it fits. There may
+// be no room for more then, as for the rest of the head: makeRoom sees to that.
+func (b *Reader) first() error {
+	n, err := b.Stream.Read(b.buf)
+	if n == 0 {
+		return err
+	}
+	b.w = n
+	for i, size := range headSizes {
+		if n > size {
+			continue
+		}
+		home, _ := headBuffers[i].Get().(*[]byte)
+		if home == nil {
+			p := make([]byte, size)
+			home = &p
+		}
+		copy(*home, b.buf[:n])
+		recycle(b.home)
+		b.buf, b.home = *home, home
+		break
+	}
+	return nil
+}
+
+// makeRoom moves the unread bytes down to the pin, or into a larger array if that gains
+// too little. The old array then is kept for whoever pinned it.
+func (b *Reader) makeRoom() error {
+	unread := b.w - b.r
+	if unread >= cmp.Or(b.HeadMax, limits.HeadBytesMax) {
+		return ErrHeadTooLarge
+	}
+	if len(b.buf)-b.pin-unread >= freeMin && b.r > b.pin {
+		copy(b.buf[b.pin:], b.buf[b.r:b.w])
+		b.r, b.w = b.pin, b.pin+unread
+		return nil
+	}
+	size := limits.RelayBytes
+	for size < unread+freeMin {
+		size *= 2
+	}
+	if b.pin == 0 {
+		size = max(size, 2*len(b.buf))
+	}
+	var home *[]byte
+	var grown []byte
+	if size == limits.RelayBytes {
+		home = readBuffers.Get().(*[]byte)
+		grown = *home
+	} else {
+		grown = make([]byte, size)
+	}
+	copy(grown, b.buf[b.r:b.w])
+	switch {
+	case b.home == nil: // the collector's, when nobody uses it any more
+	case b.pin > 0 && b.head == nil:
+		b.head = b.home
+	case b.pin == 0:
+		recycle(b.home)
+	}
+	b.buf, b.home, b.r, b.w, b.pin = grown, home, 0, unread, 0
+	return nil
+}
+
+// Release gives the buffer back if nothing is unread in it and nothing pinned.
+func (b *Reader) Release() {
+	if b.buf != nil && b.r == b.w && b.pin == 0 {
+		b.giveUp()
+	}
+}
+
+// Drop gives the buffer back with whatever is in it: the stream is not read any more.
+func (b *Reader) Drop() {
+	b.Unpin()
+	if b.buf != nil {
+		b.giveUp()
+	}
+}
+
+func (b *Reader) giveUp() {
+	if b.home != nil {
+		recycle(b.home)
+	}
+	b.buf, b.home, b.r, b.w, b.pin = nil, nil, 0, 0, 0
+}
+
+func recycle(b *[]byte) {
+	if invariants.Enabled {
+		invariants.Poison(*b)
+	}
+	if len(*b) == limits.RelayBytes {
+		readBuffers.Put(b)
+		return
+	}
+	headBuffers[slices.Index(headSizes[:], len(*b))].Put(b)
+}
+
+// discardReads is how much of what has arrived Discard takes at once, in reads: a client that
+// sends fast must not keep the others of its event loop waiting.
+const discardReads = 16
+
+// Discard reads over what has arrived on s, or waits for the next bytes. It reports whether
+// there is more to come: false after the end of the stream, or any error.
+func Discard(s engine.Stream) bool {
+	home := readBuffers.Get().(*[]byte)
+	defer recycle(home)
+	for range discardReads {
+		if _, err := s.Read(*home); err != nil {
+			return false
+		}
+		if s.Quiet() {
+			break
+		}
+	}
+	return true
+}

@@ -1,0 +1,22 @@
+// Package downstream is what all protocols of clients share: how long their connections wait
+// for what, and how a connection ends without losing the answer. The protocols are folders
+// below it: h1 is HTTP/1.1 on every engine, nethttp is what net/http has read for us.
+package downstream
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/internal/limits"
+)
+
+// Settings bound what a client's connection waits for and reads. They are not modified after they have
+// been given to a connection.
+type Settings struct {
+	Head   time.Duration // first to last byte of a head
+	Idle   time.Duration // between requests
+	Stall  time.Duration // without progress while content moves
+	Limits limits.Head
+	// FINLeaves says that a client that ends its sending side has left, even behind a
+	// complete request.
+	FINLeaves bool
+}

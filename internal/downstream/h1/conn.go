@@ -1,0 +1,165 @@
+// Package h1 is the HTTP/1.1 connection of a client, as core and an exchange see it.
+// The codec is internal/http1. A connection holds no buffer while it has nothing to read or
+// write, so that an idle one costs little.
+package h1
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/poise-lb/poise/internal/buffer"
+	"github.com/poise-lb/poise/internal/downstream"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/http1"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/reason"
+)
+
+// A Conn is the client's side of an HTTP/1.1 connection: requests come out of Await and
+// Next one after the other, and between two Nexts it is the client of one exchange. Content may
+// be called by a forked task while another writes the response; all else belongs to the
+// task that called Next.
+type Conn struct {
+	rt       engine.Runtime
+	stream   engine.Stream
+	settings *downstream.Settings
+	in       buffer.Reader
+	out      buffer.Writer
+
+	req     *message.Request
+	content http1.Decoder
+	read    atomic.Bool // the request's content has been read to its end
+	stopped atomic.Bool // StopContent was called
+	last    atomic.Bool // no further request on this connection
+
+	persist  bool         // the client lets the connection persist
+	response message.Body // how the response's content is delimited on this wire
+	sent     bool         // the final response head has been written
+	dated    [len(dateLayout)]byte
+	draining *atomic.Bool // every response is the last of its connection; may be nil
+}
+
+// NewConn returns a Conn that owns s: see Open.
+func NewConn(rt engine.Runtime, s engine.Stream, t *downstream.Settings, draining *atomic.Bool) *Conn {
+	c := new(Conn)
+	c.Open(rt, s, t, draining)
+	return c
+}
+
+// Await waits for the first byte of a request. It returns io.EOF when the connection
+// ended in good order instead, or was idle for too long. While it waits it holds no
+// buffer.
+func (c *Conn) Await() error {
+	if !c.Rest() {
+		return nil
+	}
+	return c.Resume()
+}
+
+// Next reads a request head, whose first byte Await has seen, into q; q's slices are
+// valid until the following Await. It returns an *http1.Error for a request that is to be
+// answered with its Status, or another error when there is nobody left to answer.
+func (c *Conn) Next(q *message.Request) error {
+	c.req = q
+	c.response, c.sent = message.NoBody, false
+	c.stopped.Store(false)
+	seen := 0
+	for heading := false; ; heading = true {
+		head := c.in.Buffered()
+		n, err := http1.ParseRequest(head, seen, q, &c.settings.Limits)
+		seen = len(head)
+		if err != nil {
+			return c.refuse(err)
+		}
+		if n > 0 {
+			c.in.Pin(n)
+			c.persist = q.KeepAlive
+			c.content.Reset(q.Body, q.Length)
+			c.read.Store(q.Body == message.NoBody)
+			return nil
+		}
+		if !heading { // nearly every head arrives at once: the clock is read for the others only
+			c.stream.SetReadDeadline(c.rt.Now() + c.settings.Head)
+		}
+		switch err := c.in.Fill(); {
+		case errors.Is(err, buffer.ErrHeadTooLarge):
+			return c.refuse(&http1.Error{Status: 431, Reason: reason.HeadTooLarge})
+		case errors.Is(err, engine.ErrTimeout):
+			return c.refuse(&http1.Error{Status: 408, Reason: reason.HeadTimeout})
+		case err == io.EOF:
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// refuse makes the answer to a head that was not understood the last one.
+func (c *Conn) refuse(err error) error {
+	c.last.Store(true)
+	c.read.Store(false)
+	return err
+}
+
+// Content returns the next piece of the request's content, valid until the next call,
+// and io.EOF after the last. With wait false it returns nil, nil rather than wait.
+func (c *Conn) Content(wait bool) ([]byte, error) {
+	for {
+		if c.content.Done() {
+			c.read.Store(true)
+			return nil, io.EOF
+		}
+		data, n, err := c.content.Next(c.in.Buffered())
+		if err != nil {
+			c.last.Store(true)
+			return nil, err
+		}
+		c.in.Advance(n)
+		if c.content.Done() {
+			c.read.Store(true)
+		}
+		switch {
+		case len(data) > 0:
+			return data, nil
+		case n > 0:
+			continue
+		case !wait:
+			return nil, nil
+		}
+		c.stream.SetReadDeadline(c.rt.Now() + c.settings.Stall)
+		if c.stopped.Load() { // asked after the deadline is set: StopContent's must win
+			return nil, engine.ErrTimeout
+		}
+		if err := c.in.Fill(); err != nil {
+			c.last.Store(true)
+			if err == io.EOF {
+				err = engine.ErrClientGone
+			}
+			return nil, err
+		}
+	}
+}
+
+// ContentRead reports whether the content has been read to its end. Any task may ask.
+func (c *Conn) ContentRead() bool { return c.read.Load() }
+
+// Trailers are the request's trailer fields, after Content returned io.EOF.
+func (c *Conn) Trailers() []message.Field { return c.content.Trailers() }
+
+// StopContent makes a Content that waits in another task return with engine.ErrTimeout.
+func (c *Conn) StopContent() {
+	c.stopped.Store(true)
+	c.stream.SetReadDeadline(c.rt.Now())
+}
+
+// Skip reads over content that has arrived, so that a response which does not need it
+// costs no connection. It must not be called while another task reads the content. Where
+// the connection is lost anyway, Close reads over the rest.
+func (c *Conn) Skip() {
+	for !c.last.Load() {
+		if data, err := c.Content(false); err != nil || data == nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package h1
+
+import (
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/message"
+)
+
+// Source is the stream whose next bytes are the request's content as it is, and how many
+// of them; zero: they are not, or nobody can say how many, or some have been read already.
+// It belongs to whoever may call Content.
+func (c *Conn) Source() (from engine.Stream, left int64) {
+	if len(c.in.Buffered()) > 0 || c.content.Done() {
+		return nil, 0
+	}
+	return c.stream, max(c.content.Remaining(), 0)
+}
+
+// Taken says that the next n bytes of the content were taken from the Source, and why no
+// more can be, if so.
+func (c *Conn) Taken(n int64, why error) {
+	c.content.Skip(n)
+	if why != nil {
+		c.last.Store(true)
+	}
+	if c.content.Done() {
+		c.read.Store(true)
+	}
+}
+
+// Sink is the stream that takes the response's content as it is, behind what has been
+// flushed; nil: there is none.
+func (c *Conn) Sink() engine.Stream {
+	if c.response != message.Length || len(c.out.Out) > 0 {
+		return nil
+	}
+	return c.stream
+}
