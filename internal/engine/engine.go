@@ -23,6 +23,15 @@ var (
 	ErrStopping   = errors.New("proxy is stopping")
 )
 
+// An Interrupter is something whose waits another task can end: a Stream, or one of many
+// calls that share a stream. It is comparable, as pointers are.
+type Interrupter interface {
+	// Interrupt makes waits under way and later ones fail with err, for good. It does not
+	// wait itself, and may be called from any task of the same runtime; a driver whose
+	// tasks are goroutines calls it from any goroutine.
+	Interrupt(err error)
+}
+
 // A Stream is one ordered byte stream with a peer. One task may read while another
 // writes; neither side may be used by two tasks at once. Interrupt, Close and Abort
 // may be called from any task of the same runtime.
@@ -51,8 +60,8 @@ type Stream interface {
 	Quiet() bool
 
 	// Interrupt makes blocked and later Reads and Writes fail with err, for good. A stream
-	// that is watched as a client passes it on to the stream that waits for it.
-	Interrupt(err error)
+	// that is watched as a client passes it on to what waits for it: see Runtime.Watch.
+	Interrupter
 
 	// CloseWrite sends FIN; the read side stays open.
 	CloseWrite() error
@@ -123,14 +132,14 @@ type Runtime interface {
 	// Watch arranges that, until Unwatch, up is interrupted with ErrClientGone when
 	// client's peer ends its side (FIN or reset), also behind bytes nobody read yet.
 	// After Unwatch returns, no interrupt of that Watch is still to come.
-	// One stream at a time watches a client.
-	Watch(client, up Stream)
+	// One Interrupter at a time watches a client.
+	Watch(client Stream, up Interrupter)
 	// WatchReset is Watch for a client that may end its own side and still wait for the
 	// response: a FIN alone is no departure. Where that cannot be meant, under TLS, or
 	// cannot be told apart, it is Watch.
-	WatchReset(client, up Stream)
-	// Unwatch ends either.
-	Unwatch(client, up Stream)
+	WatchReset(client Stream, up Interrupter)
+	// Unwatch ends either, if up is what watches the client.
+	Unwatch(client Stream, up Interrupter)
 
 	// NewSignal returns an unset Signal.
 	NewSignal() Signal

@@ -43,6 +43,6 @@ type Client interface {
 
 	// Watch has up interrupted with engine.ErrClientGone when the client leaves, until
 	// Unwatch.
-	Watch(up engine.Stream)
-	Unwatch(up engine.Stream)
+	Watch(up engine.Interrupter)
+	Unwatch(up engine.Interrupter)
 }

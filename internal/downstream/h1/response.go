@@ -117,7 +117,7 @@ func (c *Conn) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 
 // Watch has up interrupted with engine.ErrClientGone when the client leaves. A FIN within
 // content is found by reading it.
-func (c *Conn) Watch(up engine.Stream) {
+func (c *Conn) Watch(up engine.Interrupter) {
 	if c.settings.FINLeaves {
 		c.rt.Watch(c.stream, up)
 		return
@@ -126,7 +126,7 @@ func (c *Conn) Watch(up engine.Stream) {
 }
 
 // Unwatch ends Watch.
-func (c *Conn) Unwatch(up engine.Stream) { c.rt.Unwatch(c.stream, up) }
+func (c *Conn) Unwatch(up engine.Interrupter) { c.rt.Unwatch(c.stream, up) }
 
 // Sent reports whether the final head has been given to Head or Upgrade.
 func (c *Conn) Sent() bool { return c.sent }

@@ -57,7 +57,7 @@ type client struct {
 	watch struct {
 		sync.Mutex
 		stop func() bool // of the context's AfterFunc; nil until first needed
-		up   engine.Stream
+		up   engine.Interrupter
 		why  error // the client left, or the exchange is broken off
 
 		lingers bool // up is the client's own stream, which tells when the client leaves
@@ -181,7 +181,7 @@ func (c *client) StopContent() {
 func (c *client) Continue() error { return nil }
 
 // Watch goes by the request's context, which net/http cancels when the client leaves.
-func (c *client) Watch(up engine.Stream) {
+func (c *client) Watch(up engine.Interrupter) {
 	w := &c.watch
 	w.Lock()
 	defer w.Unlock()
@@ -193,7 +193,7 @@ func (c *client) Watch(up engine.Stream) {
 	}
 }
 
-func (c *client) Unwatch(engine.Stream) {
+func (c *client) Unwatch(engine.Interrupter) {
 	c.watch.Lock()
 	c.watch.up = nil
 	c.watch.Unlock()

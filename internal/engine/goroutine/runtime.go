@@ -110,7 +110,7 @@ func (j *join) Wait() {
 }
 
 // Watch and Unwatch: see watchdog.
-func (rt *Runtime) Watch(client, up engine.Stream) {
+func (rt *Runtime) Watch(client engine.Stream, up engine.Interrupter) {
 	if c, ok := client.(*stream); ok {
 		rt.watch.begin(c, up, false)
 	}
@@ -118,14 +118,14 @@ func (rt *Runtime) Watch(client, up engine.Stream) {
 
 // WatchReset leaves a FIN alone, unless TLS is spoken: a client of that says that it ends
 // before it sends one.
-func (rt *Runtime) WatchReset(client, up engine.Stream) {
+func (rt *Runtime) WatchReset(client engine.Stream, up engine.Interrupter) {
 	if c, ok := client.(*stream); ok {
 		rt.watch.begin(c, up, c.conn == c.plain)
 	}
 }
 
 // Unwatch ends Watch.
-func (rt *Runtime) Unwatch(client, _ engine.Stream) {
+func (rt *Runtime) Unwatch(client engine.Stream, _ engine.Interrupter) {
 	if c, ok := client.(*stream); ok {
 		c.watched.end()
 	}

@@ -25,10 +25,10 @@ type watchdog struct {
 	clients []*stream // that have ever been watched and are not closed
 }
 
-// watched is a client's part: the stream to interrupt when it leaves.
+// watched is a client's part: what is interrupted when it leaves.
 type watched struct {
 	mu    sync.Mutex
-	up    engine.Stream
+	up    engine.Interrupter
 	since uint32 // tick of begin
 	reset bool   // up waits for a reset, not for a FIN
 	place int    // 1 + index in watchdog.clients; 0: not there; guarded by watchdog.mu
@@ -70,7 +70,7 @@ func (w *watched) look(c *stream, tick, i uint32) {
 	}
 }
 
-func (d *watchdog) begin(c *stream, up engine.Stream, reset bool) {
+func (d *watchdog) begin(c *stream, up engine.Interrupter, reset bool) {
 	if c.raw == nil {
 		return
 	}

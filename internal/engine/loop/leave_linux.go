@@ -62,7 +62,7 @@ func (s *stream) Abort() {
 }
 
 // Watch has events of client interrupt up; one stream at a time watches a client.
-func (l *loop) Watch(client, up engine.Stream) {
+func (l *loop) Watch(client engine.Stream, up engine.Interrupter) {
 	if c := below(client); c != nil {
 		c.flags &^= patient
 		c.watch(up, gone)
@@ -71,7 +71,7 @@ func (l *loop) Watch(client, up engine.Stream) {
 
 // WatchReset leaves a FIN alone, unless TLS is spoken: a client of that says that it ends
 // before it sends one.
-func (l *loop) WatchReset(client, up engine.Stream) {
+func (l *loop) WatchReset(client engine.Stream, up engine.Interrupter) {
 	c, plain := client.(*stream)
 	if !plain {
 		l.Watch(client, up)
@@ -82,7 +82,7 @@ func (l *loop) WatchReset(client, up engine.Stream) {
 }
 
 // watch has up interrupted, at once if one of the flags left says so already.
-func (s *stream) watch(up engine.Stream, left flags) {
+func (s *stream) watch(up engine.Interrupter, left flags) {
 	switch {
 	case s.flags&left != 0: // also where a read was told first
 		up.Interrupt(engine.ErrClientGone)
@@ -94,7 +94,7 @@ func (s *stream) watch(up engine.Stream, left flags) {
 }
 
 // Unwatch ends Watch.
-func (l *loop) Unwatch(client, up engine.Stream) {
+func (l *loop) Unwatch(client engine.Stream, up engine.Interrupter) {
 	if c := below(client); c != nil && c.up == up {
 		c.up = nil
 	}

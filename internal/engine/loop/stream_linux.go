@@ -54,10 +54,10 @@ type stream struct {
 	reader, writer *task // that wait
 	readBy         time.Duration
 	writeBy        time.Duration
-	timer          timer         // armed for a deadline, or sooner: see arm
-	up             engine.Stream // watches this stream; nil: none
-	ready          func()        // of WhenReady
-	tls            *secure       // what is spoken over it; nil: nothing
+	timer          timer              // armed for a deadline, or sooner: see arm
+	up             engine.Interrupter // watches this stream; nil: none
+	ready          func()             // of WhenReady
+	tls            *secure            // what is spoken over it; nil: nothing
 
 	guest *admission.Guest // of a client, where connections are counted by address
 }

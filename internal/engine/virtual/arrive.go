@@ -112,7 +112,7 @@ func (s *Stream) left() bool {
 	return s.in.cut || s.in.reset || s.in.ended() && !s.patient
 }
 
-// tell interrupts the streams that watch this one.
+// tell interrupts what watches this stream.
 func (s *Stream) tell(err error) {
 	watched := s.watched
 	s.watched = nil

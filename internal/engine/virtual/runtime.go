@@ -63,11 +63,15 @@ func (r runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 	return r.w.Connect(local, d.Address, d.By)
 }
 
-func (r runtime) Watch(client, up engine.Stream) { client.(*Stream).watch(up, false) }
+func (r runtime) Watch(client engine.Stream, up engine.Interrupter) {
+	client.(*Stream).watch(up, false)
+}
 
-func (r runtime) WatchReset(client, up engine.Stream) { client.(*Stream).watch(up, true) }
+func (r runtime) WatchReset(client engine.Stream, up engine.Interrupter) {
+	client.(*Stream).watch(up, true)
+}
 
-func (s *Stream) watch(up engine.Stream, patient bool) {
+func (s *Stream) watch(up engine.Interrupter, patient bool) {
 	s.patient = patient
 	switch {
 	case s.broken != nil:
@@ -80,7 +84,7 @@ func (s *Stream) watch(up engine.Stream, patient bool) {
 	s.watched = append(s.watched, up)
 }
 
-func (r runtime) Unwatch(client, up engine.Stream) {
+func (r runtime) Unwatch(client engine.Stream, up engine.Interrupter) {
 	s := client.(*Stream)
 	for i, u := range s.watched {
 		if u == up {

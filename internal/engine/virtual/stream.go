@@ -31,7 +31,7 @@ type Stream struct {
 	closed             bool
 	finSent            bool
 	refused            bool // the peer answered with a reset: writing is over
-	watched            []engine.Stream
+	watched            []engine.Interrupter
 	patient            bool // those watch for a reset, not for a FIN
 }
 
@@ -151,8 +151,8 @@ func (s *Stream) Quiet() bool {
 	return len(s.in.unread) == 0 && !s.in.ended() && !s.closed && s.broken == nil
 }
 
-// Interrupt keeps the first error it was given, and hands it on to the streams that watch
-// this one.
+// Interrupt keeps the first error it was given, and passes it on to what watches the
+// stream.
 func (s *Stream) Interrupt(err error) {
 	if s.broken == nil {
 		s.broken = err
