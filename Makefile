@@ -24,11 +24,14 @@ deps: ## nginx, wrk, curl and ip from Debian's packages, for the suites with rea
 	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light wrk curl util-linux iproute2 >/dev/null; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) mod download); done
+	@cd tools && GOWORK=off $(GO) mod download
 
-vet: ## gofmt, go vet, and a build for the systems without event loops
+vet: ## gofmt, go vet, staticcheck, and a build for the systems without event loops
 	@echo "== gofmt, go vet"
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
+	@echo "== staticcheck"
+	@check=$$(cd tools && GOWORK=off $(GO) tool -n staticcheck); for m in $(MODULES); do (cd $$m && $$check ./...); done
 	@for os in darwin windows; do echo "== build for $$os"; \
 		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
 	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/engine/... .

@@ -44,6 +44,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 			return ErrClosed
 		}
 		var ne net.Error
+		//lint:ignore SA1019 of accept it means exactly this: net/http asks the same
 		if !errors.As(err, &ne) || !ne.Temporary() {
 			return err
 		}

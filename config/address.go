@@ -46,9 +46,7 @@ func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 }
 
 func parseUnix(path string) (endpoint.Spec, error) {
-	if strings.HasPrefix(path, "//") { // unix:///run/app.sock, as other programs write it
-		path = path[2:]
-	}
+	path = strings.TrimPrefix(path, "//") // unix:///run/app.sock, as other programs write it
 	if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") {
 		return endpoint.Spec{}, errors.New("a unix endpoint needs an absolute path, as in unix:/run/app.sock")
 	}

@@ -64,7 +64,7 @@ func CheckName(name string) error {
 		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 		inner := i > 0 && i < len(name)-1 && (c == '-' || c == '_' || c == '.')
 		if !alphanumeric && !inner {
-			return fmt.Errorf("%q is not the name of a service: letters, digits, and between them -, _ and .", name)
+			return fmt.Errorf("%q is not the name of a service: letters, digits, and between them dots, - and _", name)
 		}
 	}
 	return nil
@@ -86,7 +86,7 @@ func checkPattern(pattern string) error {
 	for _, c := range []byte(pattern) {
 		name := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-_.", c) >= 0
 		if !name && strings.IndexByte("*?[]^\\", c) < 0 {
-			return fmt.Errorf("%q fits no service: names are letters, digits, -, _ and .", pattern)
+			return fmt.Errorf("%q fits no service: names are letters, digits, dots, - and _", pattern)
 		}
 	}
 	if pattern == "" {

@@ -191,7 +191,7 @@ func (f *registerFlags) config(c *cobra.Command) (register.Config, error) {
 // registry is the name of the one that is given.
 func (f *registerFlags) registry() (string, error) {
 	if f.kubernetes {
-		return "", errors.New("Kubernetes announces pods by itself: give them a Service, and Poise a source of that (docs/discovery/kubernetes.md)")
+		return "", errors.New("pods are announced by Kubernetes itself: give them a Service, and Poise a source of that (docs/discovery/kubernetes.md)")
 	}
 	var names, given []string
 	for _, r := range registries {

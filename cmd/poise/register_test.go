@@ -23,7 +23,7 @@ func TestMistakesInRegister(t *testing.T) {
 	}{
 		{users, "say where to announce with one of --etcd, --consul, --nacos, --eureka, --zookeeper"},
 		{append([]string{"--etcd", "a", "--consul", "b"}, users...), "say where to announce"},
-		{append([]string{"--kubernetes"}, users...), "Kubernetes announces pods by itself"},
+		{append([]string{"--kubernetes"}, users...), "pods are announced by Kubernetes itself"},
 		{[]string{"--consul", "127.0.0.1:8500", "--address", "127.0.0.1:1"}, "--service NAME"},
 		{[]string{"--consul", "127.0.0.1:8500", "--service", "users"}, "--address HOST:PORT"},
 		{[]string{"--consul", "127.0.0.1:8500", "--service", "users", "--address", ":9001"}, "not host:port"},

@@ -163,10 +163,10 @@ func (c *clients) finish() bool {
 
 // idle reports whether a client waits for a request, of which nothing has come yet if
 // that is to be looked at: closing the connection would lose it.
-func (e *client) idle(look bool) bool {
-	if e.state.Load() != waiting {
+func (c *client) idle(look bool) bool {
+	if c.state.Load() != waiting {
 		return false
 	}
-	s, ok := e.breaker.(engine.Stream)
+	s, ok := c.breaker.(engine.Stream)
 	return !look || !ok || s.Quiet()
 }

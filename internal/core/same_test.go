@@ -11,8 +11,8 @@ import (
 
 type (
 	pointed struct {
-		seen map[string]int
-		f    func()
+		_ map[string]int
+		_ func()
 	}
 	plain  struct{ name string }
 	holds  struct{ f func() }

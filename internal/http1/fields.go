@@ -23,7 +23,7 @@ func worthParsing(b []byte, i, seen, most int) []byte {
 		return b
 	}
 	from := max(i, seen-len(headEnd)+1)
-	if to := min(len(b), most); from < to && bytes.Index(b[from:to], headEnd) >= 0 {
+	if to := min(len(b), most); from < to && bytes.Contains(b[from:to], headEnd) {
 		return b
 	}
 	// A client that ends its last line like this ends all of them so, and waits for an answer.
@@ -149,12 +149,11 @@ func parseVersion(b []byte, i int) (minor uint8, next int, _ *Error) {
 
 // framing is what the fields say about the length of the content.
 type framing struct {
-	length       int64 // -1: no Content-Length
-	chunked      bool
-	hosts        int
-	host         []byte
-	options      int // of Connection
-	contradicted bool
+	length  int64 // -1: no Content-Length
+	chunked bool
+	hosts   int
+	host    []byte
+	options int // of Connection
 }
 
 // readFraming reads Content-Length, Transfer-Encoding and Host, and checks that the

@@ -89,9 +89,6 @@ func NewSink(lines int) *Sink {
 	return s
 }
 
-// On reports whether records are kept at all; when not, an exchange need not fill one.
-func (s *Sink) On() bool { return s != nil }
-
 // Put copies x into the ring, or counts it as dropped when the ring is full. It never
 // blocks and may be called by any number of tasks at once.
 func (s *Sink) Put(x *Exchange) {

@@ -54,17 +54,6 @@ func (s *Service) Snapshot() []EndpointStatus {
 	return all
 }
 
-// Endpoints lists every endpoint that is not gone, in no order. Any goroutine may call it.
-func (s *Service) Endpoints() []*endpoint.Endpoint {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]*endpoint.Endpoint, 0, len(s.byID))
-	for _, m := range s.byID {
-		all = append(all, m.endpoint)
-	}
-	return all
-}
-
 // Panic reports whether ejected endpoints are in use, because too many are ejected.
 func (s *Service) Panic() bool { return s.view.Load().panic }
 

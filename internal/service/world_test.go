@@ -219,6 +219,17 @@ func onStage(t *testing.T, set Settings, f func(st *stage)) {
 	})
 }
 
+// Endpoints lists every endpoint that is not gone, in no order. Any goroutine may call it.
+func (s *Service) Endpoints() []*endpoint.Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*endpoint.Endpoint, 0, len(s.byID))
+	for _, m := range s.byID {
+		all = append(all, m.endpoint)
+	}
+	return all
+}
+
 func newStage(t *testing.T, set Settings) *stage {
 	rt := newGoroutines(1)
 	st := &stage{t: t, rt: rt, discarded: map[string]int{}, policy: &first{rt: rt}}

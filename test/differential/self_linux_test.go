@@ -93,6 +93,7 @@ func TestCalmSeesWhatRuns(t *testing.T) {
 			select {
 			case <-stop:
 				return
+			//lint:ignore SA5004 it is to run and not to wait
 			default:
 			}
 		}

@@ -19,7 +19,7 @@ type file struct {
 
 func parseArchive(text string) (archive, error) {
 	var a archive
-	var body *string = &a.comment
+	body := &a.comment
 	line := 0
 	for l := range strings.Lines(text) {
 		line++

@@ -40,13 +40,6 @@ type Conn struct {
 	draining *atomic.Bool // every response is the last of its connection; may be nil
 }
 
-// NewConn returns a Conn that owns s: see Open.
-func NewConn(rt engine.Runtime, s engine.Stream, t *downstream.Settings, draining *atomic.Bool) *Conn {
-	c := new(Conn)
-	c.Open(rt, s, t, draining)
-	return c
-}
-
 // Await waits for the first byte of a request. It returns io.EOF when the connection
 // ended in good order instead, or was idle for too long. While it waits it holds no
 // buffer.

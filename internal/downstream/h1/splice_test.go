@@ -17,7 +17,8 @@ func onConn(t *testing.T, request string, test func(c *Conn)) {
 	w := virtual.New(1)
 	a, b := w.Pipe()
 	w.Go("test", func() {
-		c := NewConn(w.Runtime(), b, &downstream.Settings{Head: time.Second, Idle: time.Second, Stall: time.Second, Limits: limits.Default()}, nil)
+		c := new(Conn)
+		c.Open(w.Runtime(), b, &downstream.Settings{Head: time.Second, Idle: time.Second, Stall: time.Second, Limits: limits.Default()}, nil)
 		a.Write([]byte(request))
 		var q message.Request
 		if err := errors.Join(c.Await(), c.Next(&q)); err != nil {

@@ -132,7 +132,7 @@ func (n *Sockets) Refusing() (engine.Dial, error) {
 // Silent is a listener with a full queue.
 func (n *Sockets) Silent() (*engine.Dial, func(), error) { return n.full() }
 
-// Resets: only TCP has them.
+// Resets reports whether connections of this kind can be reset: only those of TCP can.
 func (n *Sockets) Resets() bool { return n.network != "unix" }
 
 // socket is a net.Conn as a Peer: it waits where that delays no task.

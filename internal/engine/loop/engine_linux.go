@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -23,10 +22,10 @@ type Serve func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort)
 // Close and Listener.Close wait, and so not from a task.
 type Engine struct {
 	// Logger is told of panics and of accepting that fails. Nil: slog.Default(). It is set
-	// before the first Start, Adopt or Serve.
+	// before the first Start or Serve.
 	Logger *slog.Logger
 	// Admission is asked before a connection is accepted. Nil: all are. It is set before the
-	// first Adopt or Serve.
+	// first Serve.
 	Admission *admission.Control
 
 	epoch time.Time
@@ -70,9 +69,6 @@ func NewBeside(epoch time.Time, n, first int) (*Engine, error) {
 	return e, nil
 }
 
-// Loops is the number of loops.
-func (e *Engine) Loops() int { return len(e.loops) }
-
 // Runtime is the runtime of loop i.
 func (e *Engine) Runtime(i int) engine.Runtime { return e.loops[i] }
 
@@ -83,41 +79,6 @@ func (e *Engine) Start(i int, f func()) error {
 		return engine.ErrStopping
 	}
 	return nil
-}
-
-// Adopt has the emptiest loop serve conn, which the engine owns from then on: conn is
-// closed, and its connection lives on.
-func (e *Engine) Adopt(conn net.Conn, serve Serve) error {
-	fd, kind, err := detach(conn)
-	if err != nil {
-		return err
-	}
-	to := e.emptiest()
-	e.Admission.Reenter()
-	to.clients.Add(1)
-	a := newArrival()
-	a.fd, a.kind, a.remote, a.serve = fd, kind, remoteOf(conn), serve
-	if !to.mail.post(a) {
-		to.forget(nil)
-		closeFD(fd)
-		return engine.ErrStopping
-	}
-	return nil
-}
-
-// Stream makes conn, which is closed, a Stream of loop i. It is called from a task of
-// that loop.
-func (e *Engine) Stream(i int, conn net.Conn) (engine.Stream, error) {
-	fd, kind, err := detach(conn)
-	if err != nil {
-		return nil, err
-	}
-	s, err := e.loops[i].register(fd, kind, eventsIn)
-	if err != nil {
-		closeFD(fd)
-		return nil, err
-	}
-	return s, nil
 }
 
 // Close ends the engine. Everything that waits fails with engine.ErrStopping, then and

@@ -231,29 +231,6 @@ func prepare(fd int) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes)
 }
 
-var errDescriptor = errors.New("loop: neither a TCP nor a unix connection")
-
-// detach takes the descriptor out of a connection of package net, which is closed.
-func detach(conn net.Conn) (fd int, k kind, err error) {
-	switch c := conn.(type) {
-	case *net.TCPConn:
-		fd, err = duplicate(c)
-	case *net.UnixConn:
-		k = local
-		fd, err = duplicate(c)
-	default:
-		err = errDescriptor
-	}
-	if err != nil {
-		return -1, k, err
-	}
-	if k == tcp {
-		prepare(fd)
-	}
-	conn.Close()
-	return fd, k, nil
-}
-
 // duplicate returns a descriptor of its own for what c stands for. The original is closed
 // by its owner: the number behind it is known to the scheduler's own epoll.
 func duplicate(c syscall.Conn) (fd int, err error) {
@@ -268,15 +245,6 @@ func duplicate(c syscall.Conn) (fd int, err error) {
 		return -1, os.NewSyscallError("fcntl", err)
 	}
 	return fd, os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
-}
-
-func remoteOf(conn net.Conn) netip.AddrPort {
-	a, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	p := a.AddrPort()
-	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
 // closeFD closes fd. On Linux the descriptor is gone whatever close says.

@@ -27,7 +27,7 @@ func (ld *load) hold(e *endpoint) (r Result, err error) {
 			opening++
 			ld.tasks = append(ld.tasks, ld.loop.start(func(t *task) {
 				err := ld.keep(t, func() { held, opening = held+1, opening-1 })
-				if err != nil && !t.over {
+				if !t.over {
 					ld.fail(err)
 				}
 			}))
@@ -43,7 +43,7 @@ func (ld *load) hold(e *endpoint) (r Result, err error) {
 	return Result{Held: held, Errors: ld.errors}, err
 }
 
-// keep is one connection, up to its release.
+// keep is one connection, up to its release: it returns an error, always.
 func (ld *load) keep(t *task, done func()) error {
 	rw, _, err := ld.connect(t)
 	if err != nil {
