@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // clientsH2 speak HTTP/2, over connections that a TLS listener hands on to net/http. Their
@@ -24,6 +25,9 @@ func (c *client) speakH2(over func() bool) {
 		TLSClientConfig:    c.soak.trust.Clone(),
 		ForceAttemptHTTP2:  true,
 		DisableCompression: true,
+		// A connection whose last request was given up is busy for a moment longer, so the
+		// CloseIdleConnections below may miss it.
+		IdleConnTimeout: time.Second,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return from.DialContext(ctx, "tcp", c.soak.front.secure)
 		},
