@@ -12,8 +12,10 @@ package enginetest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,9 +84,9 @@ type promise struct {
 	foreign bool
 }
 
-// promises are in the order of engine.go.
+// promises are all of the contract's.
 func promises() []promise {
-	all := [][]promise{readPromises, deadlinePromises, interruptPromises, endPromises, watchPromises, taskPromises, dialPromises}
+	all := [][]promise{readPromises, deadlinePromises, interruptPromises, endPromises, watchPromises, taskPromises, eventPromises, dialPromises}
 	var out []promise
 	for _, some := range all {
 		out = append(out, some...)
@@ -107,6 +109,7 @@ func Run(t *testing.T, start func(t *testing.T) *Driver) {
 		})
 	}
 	t.Run("Close", func(t *testing.T) { testClose(t, start) })
+	t.Run("CloseWaitsForStartedTasks", func(t *testing.T) { testCloseStarted(t, start) })
 }
 
 func (d *Driver) close() {
@@ -152,6 +155,49 @@ func testClose(t *testing.T, start func(t *testing.T) *Driver) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines before, %d after\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
 		}
+	}
+}
+
+// testCloseStarted: Close ends the waits of tasks that no caller waits for, those that one
+// of them starts meanwhile included, and returns after they have.
+func testCloseStarted(t *testing.T, start func(t *testing.T) *Driver) {
+	d := start(t)
+	if d.Close == nil {
+		t.Skip("nothing to close")
+	}
+	rt := d.Runtime
+	var began, ended atomic.Int64
+	const tasks = 10
+	within(t, func() {
+		d.Play(func() {
+			never := rt.NewEvent()
+			wait := func() {
+				defer ended.Add(1)
+				if err := never.Wait(0); !errors.Is(err, engine.ErrStopping) {
+					t.Errorf("Event.Wait when the engine stops: %v", err)
+				}
+				if err := never.Wait(rt.Now() + time.Hour); !errors.Is(err, engine.ErrStopping) {
+					t.Errorf("Event.Wait after that: %v", err)
+				}
+			}
+			for i := range tasks {
+				rt.Start(func() {
+					began.Add(1)
+					if i%2 == 0 {
+						rt.Sleep(rt.Now() + time.Hour)
+						rt.Start(wait)
+					}
+					wait()
+				})
+			}
+			for began.Load() < tasks {
+				rt.Sleep(rt.Now() + time.Millisecond)
+			}
+		})
+		d.Close()
+	})
+	if n := ended.Load(); n != tasks+tasks/2 {
+		t.Errorf("%d of %d tasks have ended when Close returns", n, tasks+tasks/2)
 	}
 }
 

@@ -27,7 +27,11 @@ type Runtime struct {
 	once  sync.Once
 	watch watchdog
 
-	// Log receives the panics of tasks; nil: slog.Default(). It is set before the first Fork.
+	started started   // by Start
+	waiters sync.Pool // of *waiter
+
+	// Log receives the panics of tasks; nil: slog.Default(). It is set before the first
+	// Fork or Start.
 	Log *slog.Logger
 }
 
@@ -44,9 +48,11 @@ func New() *Runtime {
 // Epoch is the instant from which Now counts.
 func (rt *Runtime) Epoch() time.Time { return rt.epoch }
 
-// Close makes every Sleep return and waits for the watchdog.
+// Close makes every Sleep and Event.Wait return, and waits for the tasks of Start and for
+// the watchdog. It is not called by a task of Start.
 func (rt *Runtime) Close() {
 	rt.once.Do(func() { close(rt.stop) })
+	rt.started.wait()
 	<-rt.watch.done
 }
 

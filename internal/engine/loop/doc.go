@@ -5,13 +5,13 @@
 // # What may happen on a loop
 //
 // A loop runs one task at a time, until that task waits: in a Stream's Await, Read or
-// Write, in Dial, Sleep, Signal.Wait, Join.Wait or Do. Everything else delays every other
-// connection of the loop:
+// Write, in Dial, Sleep, Signal.Wait, Event.Wait, Join.Wait or Do. Everything else delays
+// every other connection of the loop:
 //
-//   - No task may wait in another way: for a channel, a lock somebody holds while he
-//     waits, a file, a name server. Runtime.Do is for that. A mutex that is held for some
-//     instructions is fine; one that is held across a wait of the list above is not: the
-//     next task of the same loop that takes it stops the loop for good.
+//   - No task may wait in another way: for a channel, for a lock that is held across a
+//     wait, for a file or a name server. Runtime.Do is for that. A mutex that is held for
+//     some instructions is fine; one that is held across a wait of the list above is not:
+//     the next task of the same loop that takes it stops the loop for good.
 //   - No task may compute for long. A millisecond is long.
 //   - Streams, and all of a Runtime but Now and Rand, belong to the tasks of one loop; a
 //     Signal may be Set from anywhere.

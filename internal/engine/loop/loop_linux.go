@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/invariants"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +29,8 @@ type loop struct {
 	gate     gate
 	slots    slots
 	timers   timers
-	ready    queue
+	ready    queue // tasks for this turn; those woken meanwhile are for the next
+	woken    queue // tasks woken by events of tasks: for this turn still
 	current  *task
 	running  atomic.Pointer[task] // current, for Engine.Watch; nil if nobody watches
 	budget   int                  // of current
@@ -124,13 +126,17 @@ func (l *loop) turn() {
 	for range l.ready.begin() {
 		l.resume(l.ready.pop())
 	}
+	for n := wokenMost; n > 0 && l.woken.len() > 0; n-- {
+		l.resume(l.woken.pop())
+	}
+	l.woken.begin()
 }
 
 // wait fetches events, and waits for them if there is nothing else to do.
 func (l *loop) wait() {
 	l.poller.poll()
 	l.tick()
-	if l.poller.n > 0 || l.ready.len() > 0 || l.mail.any.Load() {
+	if l.poller.n > 0 || l.ready.len() > 0 || l.woken.len() > 0 || l.mail.any.Load() {
 		return
 	}
 	at, timed := l.timers.first()
@@ -178,11 +184,28 @@ func (l *loop) wake(t *task) {
 	}
 }
 
-// park stops the calling task until somebody wakes it.
-func (l *loop) park() {
+// wakeSoon is wake for a task that runs in this turn, before events are looked at again.
+func (l *loop) wakeSoon(t *task) {
+	if !t.queued {
+		t.queued = true
+		l.woken.push(t)
+	}
+}
+
+// caller is the calling task.
+func (l *loop) caller() *task {
 	t := l.current
 	if t == nil {
 		panic("loop: a call that waits from outside of a task")
+	}
+	return t
+}
+
+// park stops the calling task until it is woken.
+func (l *loop) park() {
+	t := l.caller()
+	if invariants.Enabled && t.locks > 0 {
+		panic("loop: a task waits while it holds a lock")
 	}
 	t.yield(struct{}{})
 }
@@ -215,7 +238,7 @@ func (l *loop) stop() {
 		}
 	}
 	for _, t := range l.timers.heap {
-		if t, ok := t.owner.(*task); ok {
+		if t, ok := t.owner.(*task); ok && t.until != 0 {
 			l.wake(t)
 		}
 	}
@@ -224,7 +247,7 @@ func (l *loop) stop() {
 // finished reports whether the loop has stopped and nothing is left to run. From then on
 // it takes no letters.
 func (l *loop) finished() bool {
-	return l.stopping && l.alive == 0 && l.ready.len() == 0 && l.mail.shut()
+	return l.stopping && l.alive == 0 && l.ready.len() == 0 && l.woken.len() == 0 && l.mail.shut()
 }
 
 // end gives back what the loop holds, streams that nobody closed included.

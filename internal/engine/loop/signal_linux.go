@@ -1,17 +1,12 @@
 package loop
 
 import (
-	"math"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
 )
-
-// forever is a deadline that never comes: who waits without one has a timer too, so that
-// stop finds it.
-const forever = time.Duration(math.MaxInt64)
 
 // A signal is one slot. Set says so in a letter, since it may come from anywhere.
 type signal struct {
@@ -53,15 +48,9 @@ func (g *signal) Wait(by time.Duration) bool {
 		if by != 0 && by <= l.now {
 			return false
 		}
-		t := l.current
-		until := by
-		if by == 0 {
-			until = forever
-		}
+		t := l.caller()
 		g.waiting = append(g.waiting, t)
-		l.timers.set(&t.timer, until)
-		l.park()
-		l.timers.remove(&t.timer)
+		t.parkUntil(by)
 		i := slices.Index(g.waiting, t)
 		g.waiting = slices.Delete(g.waiting, i, i+1)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -26,8 +27,14 @@ type task struct {
 	join   *join   // who waits for its end, nil: nobody
 	stream *stream // to be aborted should f panic; may be nil
 
-	queued    bool          // in loop.ready
-	timer     timer         // of Sleep and Signal.Wait
+	queued bool          // in loop.ready or loop.woken
+	until  time.Duration // the deadline of parkUntil, forever if there is none; 0: elsewhere
+	timer  timer         // of parkUntil: set for until or sooner, and left set when the wait ends
+
+	behind  *task // the next task in the list of the event that this one waits for
+	granted bool  // a Set was handed to this task
+	locks   int   // that it holds; counted with the tag invariants only
+
 	goroutine atomic.Uint64 // its number; known if somebody watches
 }
 
@@ -78,7 +85,8 @@ func (t *task) work() {
 			cause = recover()
 			t.broke(cause)
 		}
-		t.f, t.stream = nil, nil
+		t.f, t.stream, t.locks = nil, nil, 0
+		t.loop.timers.remove(&t.timer)
 		t.loop.alive--
 		if j := t.join; j != nil {
 			t.join = nil
@@ -101,8 +109,39 @@ func (t *task) broke(cause any) {
 	}
 }
 
-// expire is the end of the task's timer.
-func (t *task) expire(time.Duration) { t.loop.wake(t) }
+// forever is a deadline that never comes: a task that waits without one has a timer too,
+// so that stop finds it.
+const forever = time.Duration(math.MaxInt64)
+
+// parkUntil stops the calling task, which is t, until it is woken or that instant has come;
+// zero: no limit. The timer is left set when the task goes on, since most waits end before
+// their deadline and the next deadline is mostly later: that moves nothing in the heap.
+func (t *task) parkUntil(by time.Duration) {
+	if by == 0 {
+		by = forever
+	}
+	t.until = by
+	if t.timer.place == 0 || by < t.timer.at {
+		t.loop.timers.set(&t.timer, by)
+	}
+	t.loop.park()
+	t.until = 0
+}
+
+// expire wakes the task if its deadline has come. A timer that was set for an earlier wait
+// is moved, or not set any more.
+func (t *task) expire(now time.Duration) {
+	switch {
+	case t.until == 0:
+	case t.until <= now:
+		t.loop.wake(t)
+	default:
+		t.loop.timers.set(&t.timer, t.until)
+	}
+}
+
+// Start starts a task that no caller waits for; Close of the engine does.
+func (l *loop) Start(f func()) { l.start(f, nil, nil) }
 
 // Fork starts a task of the same loop; a panic in f surfaces in Wait.
 func (l *loop) Fork(f func()) engine.Join {
@@ -166,13 +205,10 @@ func (c *call) open(l *loop) {
 func (l *loop) Sleep(until time.Duration) error {
 	l.spend()
 	for until > l.now && !l.stopping {
-		t := l.current
-		l.timers.set(&t.timer, until)
-		l.park()
-		l.timers.remove(&t.timer)
+		l.caller().parkUntil(until)
 	}
 	if l.stopping {
-		l.pause() // whoever sleeps again and again, whatever it is told, blocks nobody
+		l.pause() // a task that sleeps again and again, in spite of the error, blocks no other
 		return engine.ErrStopping
 	}
 	return nil

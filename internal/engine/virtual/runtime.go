@@ -42,10 +42,7 @@ func (r runtime) Sleep(until time.Duration) error {
 }
 
 func (r runtime) Fork(f func()) engine.Join {
-	w := r.w
-	parent := w.running()
-	w.born++
-	return &join{w: w, of: w.start(fmt.Sprintf("%s/%d", parent.name, w.born), parent.daemon, f)}
+	return &join{w: r.w, of: r.w.child(f)}
 }
 
 // Do runs f in place: what blocks outside of the world takes no virtual time.
@@ -123,7 +120,7 @@ func (w *World) join(t *task) {
 	self := w.running()
 	t.end.waiting = append(t.end.waiting, self)
 	self.state, self.waits = parked, "join "+t.name
-	self.yield(struct{}{})
+	self.leave()
 }
 
 // signal is a one-slot wake-up. set belongs to the world; what Set asks for waits in

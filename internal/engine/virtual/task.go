@@ -30,6 +30,7 @@ type task struct {
 	timer  *timer
 	late   bool // resumed by the timer
 	end    cond // woken when the task has returned
+	locks  int  // that it holds
 }
 
 func (t *task) String() string {
@@ -63,7 +64,7 @@ func (w *World) running() *task {
 	return w.current
 }
 
-// A cond is something tasks wait for. Whoever is woken looks again whether it has come.
+// A cond is something tasks wait for. A task that is woken looks again whether it has come.
 type cond struct{ waiting []*task }
 
 // wait parks the calling task until c is woken, and returns true, or until the given
@@ -83,7 +84,7 @@ func (w *World) wait(c *cond, by time.Duration, why string) bool {
 	}
 	c.waiting = append(c.waiting, t)
 	t.state, t.waits, t.late = parked, why, false
-	t.yield(struct{}{})
+	t.leave()
 	// A task resumed by its timer or by Stop is still on the list.
 	if i := slices.Index(c.waiting, t); i >= 0 {
 		c.waiting = slices.Delete(c.waiting, i, i+1)
@@ -96,7 +97,7 @@ func (w *World) wait(c *cond, by time.Duration, why string) bool {
 func (w *World) pass(t *task) {
 	t.state, t.waits = ready, "stop"
 	w.ready = append(w.ready, t)
-	t.yield(struct{}{})
+	t.leave()
 }
 
 // maybePreempt keeps the calling task from running for a moment, if the world wants that.
