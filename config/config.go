@@ -290,6 +290,10 @@ type EndpointTLS struct {
 // Route leads the requests it matches to a service: exactly one of Service and Discover is
 // given.
 type Route struct {
+	// Name is the route's name in the access log, and its identity for counters: those of a
+	// route that keeps its name outlive a reload, wherever in the list it stands. Empty: the
+	// identity is made of Match; see Identity.
+	Name    string  `yaml:"name" doc:"name in the access log and for counters, which outlive a reload as long as the name stays: letters, digits, and between them - _ . ; absent: what match says"`
 	Match   Match   `yaml:"match" doc:"which requests; absent: all"`
 	Rewrite Rewrite `yaml:"rewrite" doc:"changes to path and host before forwarding"`
 	Headers Headers `yaml:"headers" doc:"changes to header fields"`

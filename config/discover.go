@@ -59,15 +59,23 @@ func CheckName(name string) error {
 		return fmt.Errorf("the name of a service has 1 to %d bytes", nameMax)
 	case strings.Contains(name, ".."):
 		return fmt.Errorf("%q is not the name of a service: it has two dots in a row", name)
+	case !isName(name):
+		return fmt.Errorf("%q is not the name of a service: letters, digits, and between them dots, - and _", name)
 	}
+	return nil
+}
+
+// isName reports whether name has 1 to nameMax bytes: letters, digits, and between them "-",
+// "_" and ".".
+func isName(name string) bool {
 	for i, c := range []byte(name) {
 		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 		inner := i > 0 && i < len(name)-1 && (c == '-' || c == '_' || c == '.')
 		if !alphanumeric && !inner {
-			return fmt.Errorf("%q is not the name of a service: letters, digits, and between them dots, - and _", name)
+			return false
 		}
 	}
-	return nil
+	return name != "" && len(name) <= nameMax
 }
 
 // Allows reports whether a registry may be asked for that name.

@@ -300,8 +300,10 @@ func (v *validator) routes(c *Config) {
 		v.add("routes", "", "", "there is no route: at least one is needed")
 	}
 	services, discover := slices.Sorted(maps.Keys(c.Services)), slices.Sorted(maps.Keys(c.Discover))
+	named := make(map[string]int, len(c.Routes))
 	for i, r := range c.Routes {
 		path := Index("routes", i)
+		v.routeName(path, r.Name, i, named)
 		v.leads(path, &r, services, discover)
 		for j, m := range r.Match.Methods {
 			at := Index(Key(Key(path, "match"), "methods"), j)
@@ -314,6 +316,21 @@ func (v *validator) routes(c *Config) {
 		}
 		v.rewrite(Key(path, "rewrite"), &r.Rewrite)
 	}
+}
+
+// routeName checks the name of route i; named are those of the routes before it.
+func (v *validator) routeName(path, name string, i int, named map[string]int) {
+	if name == "" {
+		return
+	}
+	if !isName(name) {
+		v.add(Key(path, "name"), name, "", fmt.Sprintf("%q is no name: letters, digits, and between them dots, - and _, at most %d bytes", name, nameMax))
+	}
+	if first, taken := named[name]; taken {
+		v.add(Key(path, "name"), name, "", fmt.Sprintf("%s has the name %q already", Index("routes", first), name))
+		return
+	}
+	named[name] = i
 }
 
 // leads checks where a route leads.

@@ -71,10 +71,10 @@ type Proxy struct {
 	table    atomic.Pointer[exchange.Table]
 	config   atomic.Pointer[config.Config]       // with defaults
 	wire     atomic.Pointer[downstream.Settings] // of that configuration
-	counts   record.Counters
-	draining atomic.Bool // every response is the last of its connection
-	stopping atomic.Bool // Close was called
-	over     atomic.Bool // services end, or have ended: nothing is served any more
+	routes   *record.Routes                      // counters of exchanges
+	draining atomic.Bool                         // every response is the last of its connection
+	stopping atomic.Bool                         // Close was called
+	over     atomic.Bool                         // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool
 	clients  clients
 
@@ -114,6 +114,7 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	}
 	p := &Proxy{rt: rt, opts: o, live: make(map[*running]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
 	p.state.Store(&state{})
+	p.routes = record.NewRoutes(p.Count())
 	p.clients.open(p)
 	p.admission = admission.New(o.Descriptors, p.Count()-1)
 	p.admission.Crowded = p.crowded
@@ -168,7 +169,7 @@ func (p *Proxy) apply(c config.Config) error {
 		return err
 	}
 	table := plan.table
-	table.Logger, table.Counts = p.opts.Logger, &p.counts
+	table.Logger, table.Unmatched = p.opts.Logger, p.routes.Unmatched()
 	table.Admission, table.InFlight = p.admission, plan.config.Limits.InFlight
 	if p.opts.Sink != nil {
 		table.Sink = p.opts.Sink(plan.config.AccessLog)
@@ -190,9 +191,12 @@ func (p *Proxy) apply(c config.Config) error {
 		heads[name] = &exchange.Service{Service: r.Service, Name: name, Key: sp.key, Retry: sp.retry}
 	}
 	directories := p.direct(plan)
+	cells := p.routes.Name(routeNames(plan.config.Routes), p.rt.Now())
 	for i, r := range plan.config.Routes {
 		one := exchange.Route{
 			Index:   i,
+			Name:    r.Name,
+			Cells:   cells[i],
 			Service: heads[r.Service],
 			Rules:   plan.routes[i].rules,
 			Timeout: plan.routes[i].timeout,
@@ -267,7 +271,20 @@ func (p *Proxy) Config() *config.Config { return p.config.Load() }
 func (p *Proxy) ClientSettings() *downstream.Settings { return p.wire.Load() }
 
 // Totals are the counters of exchanges since New.
-func (p *Proxy) Totals() record.Totals { return p.counts.Totals() }
+func (p *Proxy) Totals() record.Totals { return p.routes.Totals() }
+
+// RouteCounts are the counters of every route, by name, those included that the
+// configuration has not named for some minutes. Any goroutine may call it.
+func (p *Proxy) RouteCounts() []record.RouteSums { return p.routes.Sums() }
+
+// routeNames are the identities of routes, by index.
+func routeNames(routes []config.Route) []string {
+	names := make([]string, len(routes))
+	for i := range routes {
+		names[i] = routes[i].Identity()
+	}
+	return names
+}
 
 // AwaitReady waits, at most until by, until every endpoint that is probed has had its
 // first verdict, and reports whether that is so.

@@ -72,6 +72,7 @@ func (r *running) feedOnce(p *Proxy, sp *servicePlan) {
 // settings completes those of the plan with what works on r's connections.
 func (r *running) settings(p *Proxy, sp *servicePlan) service.Settings {
 	s := sp.settings
+	s.Workers = p.Count()
 	if probe := sp.probe; probe != nil {
 		s.Probe = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
 			return probe.Do(rt, service.Of(e).Attached.(*upstream.Pool), e, by)

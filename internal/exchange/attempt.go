@@ -242,6 +242,7 @@ func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
 		t.log.Reason, o.Failed = reason.Status, true
 	}
 	t.log.Time = now - t.began
+	x.attempted(e, t.log, o.Latency, o.Failed)
 	x.service.Settle(e, o, counts)
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/message"
-	"github.com/poise-lb/poise/internal/record"
 )
 
 // A panic in an exchange is answered with 500, or ends a response that has begun; the log
@@ -53,7 +52,6 @@ func TestPanicInAnExchange(t *testing.T) {
 			var log bytes.Buffer
 			table := &exchange.Table{ // without a Tree: the search for a route panics
 				Logger: slog.New(slog.NewTextHandler(&log, nil)),
-				Counts: new(record.Counters),
 			}
 			c := &client{began: began}
 			var x exchange.Exchange

@@ -45,6 +45,9 @@ type Exchange struct {
 	forward  forward
 	asked    struct{ host, path []byte } // as they came; rules may change the request's
 	log      record.Trace
+	lane     record.Lane
+	slot     int               // of the cells that count the exchange and its attempts
+	cell     *record.RouteCell // of the route; nil before that is known
 }
 
 // Run answers x.Request, which came from peer by way of client.
@@ -106,6 +109,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client)
 	x.admitted = false
 	x.upload.reset()
 	x.began = rt.Now()
+	x.slot, x.cell = x.lane.Slot(rt.Worker()), nil
 	x.log.Reset()
 	x.asked.host, x.asked.path = x.Request.Host, x.Request.Path
 }
@@ -130,6 +134,7 @@ func (x *Exchange) match() *Error {
 		return x.unmatched(found)
 	}
 	x.route = &x.table.Routes[i]
+	x.begunOn(x.route.Cells)
 	x.deadline = never
 	if x.route.Whole {
 		x.deadline = x.began + x.route.Timeout
@@ -185,18 +190,19 @@ func (x *Exchange) record() {
 		x.table.Admission.End()
 	}
 	x.log.BytesIn = x.upload.bytes
-	x.table.Counts.Add(x.rt.Worker(), x.log.Status, x.log.BytesIn, x.log.BytesOut)
+	took := x.rt.Now() - x.began
+	x.ended(took)
 	if x.table.Sink == nil {
 		return
 	}
 	line := record.Exchange{
 		Client: x.peer.Addr, Protocol: x.peer.Proto,
 		Method: x.Request.Method, Host: x.asked.host, Path: x.asked.path,
-		Duration: x.rt.Now() - x.began,
+		Duration: took,
 		Trace:    x.log,
 	}
 	if x.service != nil {
-		line.Route, line.Service = x.route.Index, x.service.Name
+		line.Route, line.RouteName, line.Service = x.route.Index, x.route.Name, x.service.Name
 	}
 	x.table.Sink.Put(&line)
 }

@@ -25,8 +25,9 @@ type Table struct {
 	Interim int           // interim responses before a final one; 0: any number
 	Tunnel  time.Duration // longest silence of a tunnel; zero: it may be silent for ever
 	Logger  *slog.Logger
-	Sink    *record.Sink     // nil: no access log
-	Counts  *record.Counters // never nil
+	Sink    *record.Sink // nil: no access log
+	// Unmatched counts exchanges that find no route; nil: nothing is counted.
+	Unmatched *record.Cells[record.RouteCell]
 
 	InFlight  int                // exchanges at once, over all; 0: no limit
 	Admission *admission.Control // counts them; may be nil without a limit
@@ -34,10 +35,12 @@ type Table struct {
 
 // A Route is where a match leads.
 type Route struct {
-	Index     int       // in Config.Routes
-	Service   *Service  // nil if there is a Directory
-	Directory Directory // has the service that the path names; nil: it is Service
-	Segment   int       // of the path that names it, from 0
+	Index     int                             // in Config.Routes
+	Name      string                          // as the configuration names it; empty: it does not
+	Cells     *record.Cells[record.RouteCell] // counts its exchanges; never nil
+	Service   *Service                        // nil if there is a Directory
+	Directory Directory                       // has the service that the path names; nil: it is Service
+	Segment   int                             // of the path that names it, from 0
 	Rules     *rewrite.Rules
 	Timeout   time.Duration // until the response head
 	Whole     bool          // Timeout bounds the whole exchange, content included

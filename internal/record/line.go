@@ -25,8 +25,8 @@ func (s *stamp) append(b []byte, t time.Time) []byte {
 		byte('0'+us/100%10), byte('0'+us/10%10), byte('0'+us%10), 'Z')
 }
 
-// appendLine writes the record as one line of JSON. Empty reason, service and route are
-// left out; times are milliseconds with three decimals.
+// appendLine writes the record as one line of JSON. Empty reason, service, route and
+// the name of the route are left out; times are milliseconds with three decimals.
 func (l *slot) appendLine(b []byte, s *stamp) []byte {
 	path := int(l.methodSize) + int(l.hostSize)
 	b = append(b, `{"time":"`...)
@@ -63,6 +63,11 @@ func (l *slot) appendLine(b []byte, s *stamp) []byte {
 	if l.service != "" {
 		b = append(b, `,"route":`...)
 		b = strconv.AppendInt(b, int64(l.route), 10)
+		if l.routeName != "" {
+			b = append(b, `,"route_name":"`...)
+			b = appendEscaped(b, l.routeName)
+			b = append(b, '"')
+		}
 		b = append(b, `,"service":"`...)
 		b = appendEscaped(b, l.service)
 		b = append(b, '"')

@@ -1,7 +1,8 @@
-// Package record keeps what an exchange leaves behind: one line of the access log and a
-// few counters. At its end an exchange makes an Exchange and hands it to a Sink, which copies it
-// into a bounded ring and returns; whoever owns the log file calls Drain from a
-// goroutine of its own. Nothing here waits: what does not fit is dropped and counted.
+// Package record keeps what an exchange leaves behind: one line of the access log, and
+// counters in the cells of its route and of the endpoints it tried (cells.go). At its end an
+// exchange makes an Exchange and hands it to a Sink, which copies it into a bounded ring and
+// returns; the owner of the log file calls Drain from a goroutine of its own. Nothing here
+// waits: what does not fit is dropped and counted.
 package record
 
 import (
@@ -32,6 +33,8 @@ type Exchange struct {
 	Duration time.Duration // from the first byte of the head to the end of the exchange
 	Route    int           // index in Config.Routes; of no meaning while Service is ""
 	Service  string        // "" if no route matched
+	// RouteName is the route's name in the configuration; "" if it has none.
+	RouteName string
 
 	Trace
 }

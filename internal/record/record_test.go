@@ -88,6 +88,18 @@ func TestLine(t *testing.T) {
 	}
 }
 
+func TestLineHasTheNameOfTheRoute(t *testing.T) {
+	s := NewSink(1)
+	x := sample()
+	x.RouteName = "shop"
+	s.Put(x)
+	var out bytes.Buffer
+	s.Drain(&out)
+	if !strings.Contains(out.String(), `"route":3,"route_name":"shop","service":"users"`) {
+		t.Error(out.String())
+	}
+}
+
 func TestEmptyRecord(t *testing.T) {
 	s := NewSink(1)
 	x := sample().Trace
@@ -289,24 +301,6 @@ type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-func TestCounters(t *testing.T) {
-	var c Counters
-	var group sync.WaitGroup
-	for worker := range 40 {
-		group.Go(func() {
-			for _, status := range []int{0, 101, 200, 204, 302, 404, 503, 504, 999, -1} {
-				c.Add(worker-20, status, 10, 100)
-			}
-			c.Add(worker, 200, -1, -1)
-		})
-	}
-	group.Wait()
-	want := Totals{Classes: [6]uint64{120, 40, 120, 40, 40, 80}, BytesIn: 4000, BytesOut: 40000}
-	if got := c.Totals(); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
 // FuzzEscape compares with encoding/json: what we write must read back as the standard
 // library's own reading of the same bytes, from strings and from slices alike.
 func FuzzEscape(f *testing.F) {
@@ -404,13 +398,6 @@ func BenchmarkDrain(b *testing.B) {
 	for b.Loop() {
 		s.Put(x)
 		s.Drain(discard{})
-	}
-}
-
-func BenchmarkCounters(b *testing.B) {
-	var c Counters
-	for b.Loop() {
-		c.Add(0, 200, 0, 100)
 	}
 }
 

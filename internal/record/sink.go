@@ -58,6 +58,7 @@ type slot struct {
 	protocol   string
 	reason     string
 	service    string
+	routeName  string
 	bytesIn    int64
 	bytesOut   int64
 	duration   time.Duration
@@ -137,7 +138,7 @@ func (s *Sink) claim() (*slot, uint64) {
 func (l *slot) fill(x *Exchange) {
 	l.client, l.protocol, l.status, l.reason = x.Client, x.Protocol, x.Status, x.Reason
 	l.bytesIn, l.bytesOut, l.duration = x.BytesIn, x.BytesOut, x.Duration
-	l.route, l.service = x.Route, x.Service
+	l.route, l.service, l.routeName = x.Route, x.Service, x.RouteName
 	method := x.Method[:min(len(x.Method), MethodBytesMax)]
 	host := x.Host[:min(len(x.Host), HostBytesMax)]
 	path := x.Path[:min(len(x.Path), PathBytesMax)]

@@ -7,12 +7,16 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/record"
 )
 
 // A Member is what a service keeps about one of its endpoints.
 type Member struct {
 	// Attached is what Settings.Attach returned; it never changes.
 	Attached any
+	// Cells count the attempts; they never change, and an endpoint that comes back within
+	// a few minutes has the ones it had: see formerCells.
+	Cells *record.Cells[record.EndpointCell]
 
 	endpoint *endpoint.Endpoint
 	// mode mirrors the machine for Pick and Settle, which take no lock.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/record"
 )
 
 // drainAtLeast is how long a removed endpoint is kept although nothing is in flight: an
@@ -135,7 +136,11 @@ func newMember(spec endpoint.Spec, attach func(*endpoint.Endpoint) any) *Member 
 
 // join takes a new endpoint in. Called with mu held.
 func (s *Service) join(m *Member, first bool, now time.Duration) {
-	s.byID[m.endpoint.ID()] = m
+	id := m.endpoint.ID()
+	s.byID[id] = m
+	if m.Cells = s.former.take(id, now); m.Cells == nil {
+		m.Cells = record.NewCells[record.EndpointCell](s.set.Workers)
+	}
 	m.machine, m.checkGen = health.New(&s.health), s.checkGen
 	if first {
 		m.first = true
@@ -191,6 +196,7 @@ func (s *Service) reap(now time.Duration) (gone []*endpoint.Endpoint) {
 		}
 		s.apply(m, health.Input{Event: health.Emptied, Now: now}, nil)
 		delete(s.byID, m.endpoint.ID())
+		s.former.keep(m.endpoint.ID(), m.Cells, now)
 		gone = append(gone, m.endpoint)
 		return true
 	})

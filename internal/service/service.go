@@ -44,6 +44,9 @@ type Settings struct {
 	Policy policy.Policy
 	// Custom: Policy is not one of this module's. Its pickers may panic, which is recovered.
 	Custom bool
+	// Workers is how many workers settle attempts, for the counters: Runtime.Worker is below
+	// it. 0 means 1. It must not change between New and Configure.
+	Workers int
 	// Check says when to probe; nil: never, endpoints start healthy.
 	Check *Check
 	// Probe does one probe on the calling task, one of rt, and returns by the given instant; nil
@@ -139,6 +142,7 @@ type Service struct {
 	guarded  bool // pending comes from a source that named a set before
 	source   source
 	flaps    flaps
+	former   formerCells
 	byID     map[endpoint.ID]*Member
 	members  []*Member // in the order of their IDs; replaced, never modified
 	draining []*Member
@@ -188,6 +192,7 @@ func (s *Service) adopt(set Settings) {
 	if set.PanicThreshold == 0 {
 		s.set.PanicThreshold = panicThreshold
 	}
+	s.set.Workers = max(set.Workers, 1)
 	s.set.Guard = set.Guard.withDefaults()
 	s.set.SlowStart = set.SlowStart.withDefaults()
 	s.version++

@@ -1,0 +1,28 @@
+package reason
+
+import (
+	"os"
+	"regexp"
+	"testing"
+)
+
+// TestEveryReasonHasANumber compares the list of numbers with the constants in reason.go.
+func TestEveryReasonHasANumber(t *testing.T) {
+	source, err := os.ReadFile("reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := regexp.MustCompile(`(?m)^\t\w+\s+= "([^"]+)"$`).FindAllSubmatch(source, -1)
+	if len(words) != Count {
+		t.Errorf("%d constants, %d numbers", len(words), Count)
+	}
+	for _, w := range words {
+		i := Index(string(w[1]))
+		if i == Count || At(i) != string(w[1]) {
+			t.Errorf("%q has no number", w[1])
+		}
+	}
+	if i := Index("no such reason"); At(i) != "other" {
+		t.Errorf("an unknown word is counted as %q", At(i))
+	}
+}

@@ -1,0 +1,57 @@
+package service
+
+import (
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/record"
+)
+
+// The counters of an endpoint outlive updates, Configure, and a time in which it is not named.
+func TestCountersGoByIdentity(t *testing.T) {
+	onStage(t, Settings{Workers: 3}, func(st *stage) {
+		count := func(want string) {
+			t.Helper()
+			e := st.pick(want)
+			Of(e).Cells.At(9).Attempt(&record.Attempt{Status: 200}, time.Millisecond, false)
+		}
+		check := func(gone bool, want uint64) {
+			t.Helper()
+			all := st.Counts()
+			if len(all) != 2 || all[0].Classes[2] != want || all[0].Gone != gone || all[0].Headed.Count() != want {
+				t.Errorf("want %d, gone %v: %+v", want, gone, all)
+			}
+		}
+		st.Update(specs("a:80", "b:80"))
+		count("a:80")
+		st.Configure(st.with(Settings{Workers: 3}))
+		count("a:80")
+		check(false, 2)
+		st.renew("b:80")
+		time.Sleep(10 * time.Second)
+		check(true, 2)
+		st.renew("a:80", "b:80")
+		count("a:80")
+		check(false, 3)
+		st.renew("b:80")
+		time.Sleep(cellsKept + 10*time.Second)
+		if all := st.Counts(); len(all) != 1 {
+			t.Errorf("counters are kept for ever: %+v", all)
+		}
+	})
+}
+
+func TestFormerCellsAreBounded(t *testing.T) {
+	var f formerCells
+	for i := range 2 * cellsMax {
+		f.keep(endpoint.ID{Address: string(rune(i))}, nil, 0)
+	}
+	if len(f) != cellsMax {
+		t.Errorf("%d are kept", len(f))
+	}
+	f.keep(endpoint.ID{Address: "later"}, nil, cellsKept)
+	if len(f) != 1 {
+		t.Errorf("%d are kept", len(f))
+	}
+}
