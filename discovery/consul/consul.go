@@ -8,10 +8,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // Config says which Consul to ask, and for what.
@@ -51,8 +51,7 @@ const (
 	answerTime = 2 * time.Second
 	plainTime  = 4 * time.Second
 
-	silentMax = 9 * time.Second // without any answer, a set is stale even if agents are left to try
-	backMost  = 2 * time.Second // between two tries
+	silentMax = 9 * time.Second // client.Loop's Silent
 
 	// Between the beginnings of two queries: many changes at once are one set. It grows
 	// while answers come early and have no news, as they do from a busy catalog.
@@ -64,7 +63,7 @@ const (
 // concurrently.
 type Source struct {
 	config Config
-	dial   dialFunc // nil but in tests
+	dial   client.DialFunc // nil but in tests
 }
 
 // New returns a source for c.Service.
@@ -77,80 +76,14 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if s.config.Service == "" {
 		return errors.New("consul: a source needs the name of its service")
 	}
-	c, err := newClient(s.config, s.dial)
+	a, err := newAgents(s.config, s.dial)
 	if err != nil {
 		return fmt.Errorf("consul: %w", err)
 	}
-	defer c.close()
-	out := reporter{publish: publish}
-	retry := retry{servers: len(c.servers)}
-	q := query{client: c, config: s.config}
-	for {
-		began, blocks := time.Now(), q.index > 0
-		list, err := q.run(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		var wait time.Duration
-		if err != nil {
-			var stale bool
-			if wait, stale = retry.failed(); stale {
-				out.fail(fmt.Errorf("consul: %w", err))
-			}
-			q.index = 0
-			c.next()
-		} else {
-			news := out.set(specs(list, s.config))
-			early := blocks && !news && time.Since(began) < waitTime/2
-			wait = retry.answered(early) - time.Since(began)
-		}
-		if !sleep(ctx, wait) {
-			return nil
-		}
-	}
-}
-
-// A retry decides when to ask again and when to tell. Its clock starts with it.
-type retry struct {
-	servers  int
-	failures int       // in a row
-	heard    time.Time // of the last answer
-	backoff  discovery.Backoff
-	space    time.Duration
-}
-
-// answered returns the time between the beginnings of two queries.
-func (r *retry) answered(early bool) time.Duration {
-	r.failures, r.heard = 0, time.Now()
-	r.backoff.Reset()
-	if early {
-		r.space = min(2*max(r.space, spaceFirst), spaceMost)
-	} else {
-		r.space = spaceFirst
-	}
-	return r.space
-}
-
-// failed returns the time until the next query and whether the set is stale.
-func (r *retry) failed() (wait time.Duration, stale bool) {
-	r.backoff.First, r.backoff.Most = 200*time.Millisecond, backMost
-	r.failures++
-	// The first failure is what a restart looks like, and each agent deserves a try.
-	stale = r.failures > r.servers || r.failures > 1 && time.Since(r.heard) > silentMax
-	if r.failures <= r.servers {
-		return rand.N(100 * time.Millisecond), stale
-	}
-	return r.backoff.Next(), stale
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
+	defer a.close()
+	out := client.Reporter{Publish: publish}
+	q := query{agents: a, config: s.config}
+	loop := client.Loop{Name: "consul", Servers: len(a.servers), Use: a.use, Silent: silentMax}
+	loop.Run(ctx, func() client.Turn { return q.turn(ctx, &out) }, out.Fail)
+	return nil
 }

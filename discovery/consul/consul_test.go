@@ -17,7 +17,11 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
+
+// backMost is the most that a client.Loop waits between two tries.
+const backMost = 2 * time.Second
 
 // A heard is what a source has published so far.
 type heard struct {
@@ -98,7 +102,7 @@ func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
 }
 
 // network makes fakes and names them in c.
-func network(t *testing.T, fakes int, c *Config) ([]*fake, dialFunc) {
+func network(t *testing.T, fakes int, c *Config) ([]*fake, client.DialFunc) {
 	names := make(map[string]*fake)
 	var all []*fake
 	for i := range fakes {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -55,9 +56,27 @@ func (in *instance) maintenance() bool {
 // A query asks for the instances of a service again and again: for all of them, because
 // among those that pass it could not be seen which are missing and which are in maintenance.
 type query struct {
-	client *client
+	agents *agents
 	config Config
-	index  uint64 // of the last answer; 0: ask without waiting
+	index  uint64        // of the last answer; 0: ask without waiting
+	space  time.Duration // between the beginnings of two queries
+}
+
+// turn is one query and what comes of it.
+func (q *query) turn(ctx context.Context, out *client.Reporter) client.Turn {
+	began, blocks := time.Now(), q.index > 0
+	list, err := q.run(ctx)
+	if err != nil {
+		q.index = 0
+		return client.Turn{Err: err}
+	}
+	news := out.Set(specs(list, q.config))
+	if blocks && !news && time.Since(began) < waitTime/2 {
+		q.space = min(2*max(q.space, spaceFirst), spaceMost)
+	} else {
+		q.space = spaceFirst
+	}
+	return client.Turn{Answered: time.Now(), Wait: q.space - time.Since(began)}
 }
 
 // run asks, and waits for news if it has an index. If the news is that there is nothing
@@ -88,7 +107,7 @@ func (q *query) once(ctx context.Context) ([]instance, error) {
 		timeout = blockTime
 	}
 	var list []instance
-	head, err := q.client.call(ctx, timeout, http.MethodGet, "/v1/health/service/"+url.PathEscape(q.config.Service), values, nil, &list)
+	head, err := q.agents.call(ctx, timeout, http.MethodGet, "/v1/health/service/"+url.PathEscape(q.config.Service), values, nil, &list)
 	if err != nil {
 		return nil, err
 	}
@@ -107,35 +126,26 @@ func (q *query) once(ctx context.Context) ([]instance, error) {
 	return list, nil
 }
 
-// specs is the instances that pass and those in maintenance, which are out, in the order of their IDs and the rejected instances in theirs.
-// Of several instances with one address (one that came back under another ID before the
-// last was reaped) the one that was registered last counts.
+// specs is the instances that pass, and those in maintenance, which are out. Of several
+// instances with one address (one that came back under another ID before the last was
+// reaped) the one that was registered last counts.
 func specs(list []instance, c Config) ([]endpoint.Spec, []discovery.Reject) {
-	slices.SortStableFunc(list, func(a, b instance) int {
-		return cmp.Or(cmp.Compare(b.Service.CreateIndex, a.Service.CreateIndex),
-			cmp.Compare(b.Service.ID, a.Service.ID), cmp.Compare(b.Node.Node, a.Node.Node))
-	})
-	all := make([]endpoint.Spec, 0, len(list))
-	var rejected []discovery.Reject
-	for _, in := range list {
-		out := in.maintenance()
-		if !out && !in.passing() {
-			continue
+	return client.Set(func(yield func(string, client.Entry) bool) {
+		for _, in := range list {
+			e := client.Entry{Created: int64(in.Service.CreateIndex)}
+			out := in.maintenance()
+			if e.None = !out && !in.passing(); !e.None {
+				var err error
+				if e.Spec, err = spec(in, c); err != nil {
+					e.Reason = err.Error()
+				}
+				e.Spec.Out = e.Spec.Out || out
+			}
+			if !yield(in.Node.Node+"/"+in.Service.ID, e) {
+				return
+			}
 		}
-		s, err := spec(in, c)
-		if err != nil {
-			rejected = append(rejected, discovery.Reject{ID: in.Node.Node + "/" + in.Service.ID, Reason: err.Error()})
-			continue
-		}
-		s.Out = s.Out || out
-		all = append(all, s)
-	}
-	slices.SortStableFunc(all, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
-	all = slices.CompactFunc(all, func(a, b endpoint.Spec) bool { return a.ID == b.ID })
-	slices.SortFunc(rejected, func(a, b discovery.Reject) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Reason, b.Reason))
 	})
-	return all, rejected
 }
 
 func spec(in instance, c Config) (endpoint.Spec, error) {
@@ -168,39 +178,4 @@ func spec(in instance, c Config) (endpoint.Spec, error) {
 		Zone:     cmp.Or(meta[key], in.Node.Meta[key]),
 		Metadata: meta,
 	}, nil
-}
-
-// tellEvery is how often an error is published that differs from the last one: with
-// several agents they take turns.
-const tellEvery = 30 * time.Second
-
-// A reporter publishes what is news. It belongs to the goroutine of Run.
-type reporter struct {
-	publish  func(discovery.Update)
-	specs    []endpoint.Spec
-	rejected []discovery.Reject
-	fresh    bool // specs is what was published last, rather than an error
-	failure  string
-	told     time.Time
-}
-
-// set publishes a set that is not what was published last, and reports whether it was
-// published. After an error it is news in any case: it is no longer stale.
-func (r *reporter) set(specs []endpoint.Spec, rejected []discovery.Reject) bool {
-	if r.fresh && slices.EqualFunc(specs, r.specs, endpoint.Spec.Equal) && slices.Equal(rejected, r.rejected) {
-		return false
-	}
-	r.specs, r.rejected, r.fresh, r.failure = specs, rejected, true, ""
-	r.publish(discovery.Update{Endpoints: specs, Rejected: rejected})
-	return true
-}
-
-// fail publishes an error, unless it is what everybody knows.
-func (r *reporter) fail(err error) {
-	text := err.Error()
-	if text == r.failure || r.failure != "" && time.Since(r.told) < tellEvery {
-		return
-	}
-	r.fresh, r.failure, r.told = false, text, time.Now()
-	r.publish(discovery.Update{Err: err})
 }

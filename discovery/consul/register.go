@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // RegistrarConfig says where to announce, and for how long an announcement outlives its
@@ -40,7 +41,7 @@ const (
 // goroutines, one Run for each instance.
 type Registrar struct {
 	config RegistrarConfig
-	dial   dialFunc // nil but in tests
+	dial   client.DialFunc // nil but in tests
 }
 
 // NewRegistrar returns a registrar of c.
@@ -59,27 +60,24 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	if err != nil {
 		return fmt.Errorf("consul: it cannot be announced: %w", err)
 	}
-	c, err := newClient(r.config.Config, r.dial)
+	g, err := newAgents(r.config.Config, r.dial)
 	if err != nil {
 		return fmt.Errorf("consul: %w", err)
 	}
-	defer c.close()
-	a := announcement{client: c, ttl: r.config.TTL, what: what, report: report, homes: make(map[int]bool)}
-	backoff := discovery.Backoff{First: 200 * time.Millisecond, Most: backMost}
-	for {
-		wait := r.config.TTL/3 - rand.N(r.config.TTL/10)
-		if err := a.beat(ctx); err == nil {
-			backoff.Reset()
-		} else if ctx.Err() == nil {
-			c.next()
-			a.fail(err)
-			wait = backoff.Next()
+	defer g.close()
+	a := announcement{agents: g, ttl: r.config.TTL, what: what, homes: make(map[int]bool)}
+	a.Report = report
+	loop := client.Loop{Name: "consul", Servers: len(g.servers), Use: g.use}
+	loop.Run(ctx, func() client.Turn {
+		err := a.beat(ctx)
+		t := client.Turn{Err: err, Wait: r.config.TTL/3 - rand.N(r.config.TTL/10)}
+		if err == nil {
+			t.Answered = time.Now()
 		}
-		if !sleep(ctx, wait) {
-			a.remove(ctx)
-			return nil
-		}
-	}
+		return t
+	}, a.Fail)
+	a.remove(ctx)
+	return nil
 }
 
 // A registration is the content of /v1/agent/service/register.
@@ -131,16 +129,14 @@ func register(c RegistrarConfig, in discovery.Instance) (*registration, error) {
 	return w, nil
 }
 
-// An announcement is one instance at an agent. It belongs to the goroutine of Run.
+// An announcement is one instance at an agent, whose check fails after Until without
+// another heartbeat. It belongs to the goroutine of Run.
 type announcement struct {
-	client *client
+	client.Announcement
+	agents *agents
 	ttl    time.Duration
 	what   *registration
-	report func(error)
-
-	homes   map[int]bool // the agents it was registered with
-	until   time.Time    // when the check fails without another heartbeat
-	failure string       // what was reported last
+	homes  map[int]bool // the agents it was registered with
 }
 
 // timeout is for one call: a check outlives a call or two that are not answered.
@@ -149,24 +145,24 @@ func (a *announcement) timeout() time.Duration {
 }
 
 func (a *announcement) put(ctx context.Context, timeout time.Duration, path string, in any) error {
-	_, err := a.client.call(ctx, timeout, http.MethodPut, path, make(url.Values), in, nil)
+	_, err := a.agents.call(ctx, timeout, http.MethodPut, path, make(url.Values), in, nil)
 	return err
 }
 
 // beat keeps the check passing, and registers the instance where there is none.
 func (a *announcement) beat(ctx context.Context) error {
 	asked := time.Now()
-	if a.homes[a.client.at] {
+	if a.homes[a.agents.at] {
 		err := a.put(ctx, a.timeout(), "/v1/agent/check/pass/"+url.PathEscape(a.what.Check.CheckID), nil)
-		if e := (*apiError)(nil); err != nil && (!errors.As(err, &e) || !unknown(e)) {
-			return err
-		} else if err == nil {
+		if err == nil {
 			a.passed(asked, false)
-			return nil
+		}
+		if !unknown(err) {
+			return err
 		}
 	}
 	asked = time.Now()
-	a.homes[a.client.at] = true // even if the answer gets lost
+	a.homes[a.agents.at] = true // even if the answer gets lost
 	if err := a.put(ctx, a.timeout(), "/v1/agent/service/register", a.what); err != nil {
 		return err
 	}
@@ -176,36 +172,25 @@ func (a *announcement) beat(ctx context.Context) error {
 
 // unknown reports whether the agent does not know the check. Agents before 1.12 say so
 // with another status.
-func unknown(e *apiError) bool {
-	return e.status == http.StatusNotFound || e.status == http.StatusInternalServerError
+func unknown(err error) bool {
+	e, ok := errors.AsType[*client.StatusError](err)
+	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusInternalServerError)
 }
 
 // passed notes a heartbeat, and reports a registration and the end of a failure.
 func (a *announcement) passed(asked time.Time, registered bool) {
-	a.until = asked.Add(a.ttl)
-	if registered || a.failure != "" {
-		a.failure = ""
-		a.report(nil)
-	}
-}
-
-// fail reports a reason, once, when the instance cannot be passing any more.
-func (a *announcement) fail(err error) {
-	if time.Now().Before(a.until) || a.failure != "" {
-		return
-	}
-	a.failure = err.Error()
-	a.report(fmt.Errorf("consul: %w", err))
+	a.Until = asked.Add(a.ttl)
+	a.Succeed(registered)
 }
 
 // remove deregisters the instance wherever it was registered, after ctx is done.
 func (a *announcement) remove(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer cancel()
-	for range a.client.servers {
-		if a.homes[a.client.at] {
+	for range a.agents.servers {
+		if a.homes[a.agents.at] {
 			a.put(ctx, removeTime/time.Duration(len(a.homes)), "/v1/agent/service/deregister/"+url.PathEscape(a.what.ID), nil)
 		}
-		a.client.next()
+		a.agents.use((a.agents.at + 1) % len(a.agents.servers))
 	}
 }

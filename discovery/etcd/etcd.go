@@ -8,10 +8,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // Config says which etcd to ask, and for what.
@@ -49,19 +49,15 @@ const (
 	// keys again: whatever went wrong unseen does not last longer.
 	sessionTime = 30 * time.Second
 
-	silentMax = 10 * time.Second // without any answer, a set is stale even if servers are left to try
-	steady    = 2 * time.Second  // a session that lasted so long was a success
-	backMost  = 2 * time.Second  // between two tries
+	silentMax = 10 * time.Second // client.Loop's Silent and Steady
+	steady    = 2 * time.Second
 )
-
-// errAgain ends a session because the keys must be listed again. It is no failure.
-var errAgain = errors.New("the keys must be listed again")
 
 // A Source watches the keys under one prefix. Make it with New. Its Run may be called
 // again, but not concurrently.
 type Source struct {
 	config Config
-	dial   dialFunc // nil but in tests
+	dial   client.DialFunc // nil but in tests
 }
 
 // New returns a source for the keys under c.Prefix.
@@ -74,74 +70,17 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if s.config.Prefix == "" {
 		return errors.New("etcd: a source needs the prefix of its keys")
 	}
-	c, err := newClient(s.config, s.dial)
+	g, err := newGateway(s.config, s.dial)
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
-	defer c.close()
-	out := reporter{publish: publish}
-	retry := retry{servers: len(c.servers)}
-	for {
-		n := session{client: c, config: s.config, out: &out}
+	defer g.close()
+	out := client.Reporter{Publish: publish}
+	loop := client.Loop{Name: "etcd", Servers: len(g.servers), Use: g.use, Steady: steady, Silent: silentMax}
+	loop.Run(ctx, func() client.Turn {
+		n := session{gateway: g, config: s.config, out: &out}
 		err := n.run(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			c.next()
-		}
-		wait, stale := retry.after(n.lasted(), n.answered, err)
-		if stale {
-			out.fail(fmt.Errorf("etcd: %w", err))
-		}
-		if !sleep(ctx, wait) {
-			return nil
-		}
-	}
-}
-
-// A retry decides when to try again and when to tell.
-type retry struct {
-	servers  int
-	failures int       // in a row
-	heard    time.Time // of the last answer
-	backoff  discovery.Backoff
-}
-
-// after judges a session that lasted so long, was answered last at that instant (zero:
-// never), and ended with err, which is nil if it is to be replaced.
-func (r *retry) after(lasted time.Duration, answered time.Time, err error) (wait time.Duration, stale bool) {
-	r.backoff.First, r.backoff.Most = 200*time.Millisecond, backMost
-	if answered.After(r.heard) {
-		r.heard = answered
-	}
-	if lasted >= steady {
-		r.failures = 0
-		r.backoff.Reset()
-	}
-	if err == nil {
-		if lasted < time.Second { // a server that wants it listed again and again
-			return r.backoff.Next(), false
-		}
-		return 0, false
-	}
-	r.failures++
-	// The first failure is what a restart looks like, and each server deserves a try.
-	stale = r.failures > r.servers || r.failures > 1 && time.Since(r.heard) > silentMax
-	if r.failures <= r.servers {
-		return rand.N(100 * time.Millisecond), stale
-	}
-	return r.backoff.Next(), stale
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
+		return client.Turn{Answered: n.answered, Err: err}
+	}, out.Fail)
+	return nil
 }

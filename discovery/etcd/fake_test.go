@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // A fake is as much of etcd's JSON gateway as is used here. Its answers have the shape of
@@ -58,7 +60,7 @@ func newFake(t *testing.T) *fake {
 	f := &fake{t: t, listen: newMemory()}
 	f.reset()
 	mux := http.NewServeMux()
-	for path, handle := range map[string]func(in map[string]any) (any, *apiError){
+	for path, handle := range map[string]func(in map[string]any) (any, *client.StatusError){
 		"/v3/kv/range": f.rangeKeys, "/v3/kv/put": f.put, "/v3/lease/grant": f.grant, "/v3/lease/revoke": f.revoke,
 		"/v3/lease/keepalive": f.keepalive, "/v3/auth/authenticate": f.authenticate,
 	} {
@@ -169,7 +171,7 @@ func (f *fake) thaw(ctx context.Context) bool {
 	}
 }
 
-func (f *fake) answer(w http.ResponseWriter, r *http.Request, handle func(map[string]any) (any, *apiError)) {
+func (f *fake) answer(w http.ResponseWriter, r *http.Request, handle func(map[string]any) (any, *client.StatusError)) {
 	var in map[string]any
 	json.NewDecoder(r.Body).Decode(&in)
 	io.Copy(io.Discard, r.Body)
@@ -198,33 +200,33 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request, handle func(map[st
 	w.Write(data)
 }
 
-func (f *fake) fail(w http.ResponseWriter, r *http.Request, e *apiError) {
-	w.WriteHeader(e.status)
+func (f *fake) fail(w http.ResponseWriter, r *http.Request, e *client.StatusError) {
+	w.WriteHeader(e.Status)
 	switch {
 	case f.modern && r.URL.Path == "/v3/lease/keepalive": // a stream
-		fmt.Fprintf(w, `{"error":{"code":3,"message":%q}}`, e.message)
+		fmt.Fprintf(w, `{"error":{"code":3,"message":%q}}`, e.Message)
 	case f.modern:
-		fmt.Fprintf(w, `{"code":3, "message":%q}`, e.message)
+		fmt.Fprintf(w, `{"code":3, "message":%q}`, e.Message)
 	default:
-		fmt.Fprintf(w, `{"error":%q,"message":%q,"code":3}`, e.message, e.message)
+		fmt.Fprintf(w, `{"error":%q,"message":%q,"code":3}`, e.Message, e.Message)
 	}
 }
 
-func (f *fake) refuse(token string) *apiError {
+func (f *fake) refuse(token string) *client.StatusError {
 	switch {
 	case f.password == "" || f.tokens[token]:
 		return nil
 	case token == "":
-		return &apiError{400, "etcdserver: user name is empty"}
+		return &client.StatusError{Status: 400, Message: "etcdserver: user name is empty"}
 	}
-	return &apiError{401, "etcdserver: invalid auth token"}
+	return &client.StatusError{Status: 401, Message: "etcdserver: invalid auth token"}
 }
 
 func (f *fake) header() map[string]any {
 	return map[string]any{"cluster_id": f.cluster, "member_id": "7616583982444832909", "revision": fmt.Sprint(f.revision), "raft_term": "2"}
 }
 
-func (f *fake) rangeKeys(in map[string]any) (any, *apiError) {
+func (f *fake) rangeKeys(in map[string]any) (any, *client.StatusError) {
 	first, end := text(in["key"]), text(in["range_end"])
 	out := map[string]any{"header": f.header()}
 	var kvs []map[string]any
@@ -283,10 +285,10 @@ func whole(field any) int64 {
 	return n
 }
 
-func (f *fake) put(in map[string]any) (any, *apiError) {
+func (f *fake) put(in map[string]any) (any, *client.StatusError) {
 	id := whole(in["lease"])
 	if id != 0 && f.leases[id] == nil {
-		return nil, &apiError{404, "etcdserver: requested lease not found"}
+		return nil, &client.StatusError{Status: 404, Message: "etcdserver: requested lease not found"}
 	}
 	key, value := text(in["key"]), text(in["value"])
 	if in["ignore_value"] == true {
@@ -297,14 +299,14 @@ func (f *fake) put(in map[string]any) (any, *apiError) {
 	return map[string]any{"header": f.header()}, nil
 }
 
-func (f *fake) grant(in map[string]any) (any, *apiError) {
+func (f *fake) grant(in map[string]any) (any, *client.StatusError) {
 	f.nextID++
 	ttl := time.Duration(whole(in["TTL"])) * time.Second
 	f.leases[f.nextID] = &lease{ttl, time.Now().Add(ttl)}
 	return map[string]any{"header": f.header(), "ID": fmt.Sprint(f.nextID), "TTL": in["TTL"]}, nil
 }
 
-func (f *fake) keepalive(in map[string]any) (any, *apiError) {
+func (f *fake) keepalive(in map[string]any) (any, *client.StatusError) {
 	out := map[string]any{"header": f.header(), "ID": in["ID"]}
 	if l := f.leases[whole(in["ID"])]; l != nil {
 		l.ends = time.Now().Add(l.ttl)
@@ -313,21 +315,21 @@ func (f *fake) keepalive(in map[string]any) (any, *apiError) {
 	return map[string]any{"result": out}, nil
 }
 
-func (f *fake) revoke(in map[string]any) (any, *apiError) {
+func (f *fake) revoke(in map[string]any) (any, *client.StatusError) {
 	id := whole(in["ID"])
 	if f.leases[id] == nil {
-		return nil, &apiError{404, "etcdserver: requested lease not found"}
+		return nil, &client.StatusError{Status: 404, Message: "etcdserver: requested lease not found"}
 	}
 	f.drop(id)
 	return map[string]any{"header": f.header()}, nil
 }
 
-func (f *fake) authenticate(in map[string]any) (any, *apiError) {
+func (f *fake) authenticate(in map[string]any) (any, *client.StatusError) {
 	switch {
 	case f.password == "":
-		return nil, &apiError{412, "etcdserver: authentication is not enabled"}
+		return nil, &client.StatusError{Status: 412, Message: "etcdserver: authentication is not enabled"}
 	case in["name"] != "user" || in["password"] != f.password:
-		return nil, &apiError{400, "etcdserver: authentication failed, invalid user ID or password"}
+		return nil, &client.StatusError{Status: 400, Message: "etcdserver: authentication failed, invalid user ID or password"}
 	}
 	token := fmt.Sprint("token.", len(f.tokens))
 	f.tokens[token] = true
@@ -357,7 +359,7 @@ func (f *fake) watch(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 	}
 	if refused != nil {
-		send(map[string]any{"header": head, "watch_id": "-1", "created": true, "canceled": true, "cancel_reason": "rpc error: code = Unauthenticated desc = " + refused.message})
+		send(map[string]any{"header": head, "watch_id": "-1", "created": true, "canceled": true, "cancel_reason": "rpc error: code = Unauthenticated desc = " + refused.Message})
 		return
 	}
 	send(map[string]any{"header": head, "created": true})

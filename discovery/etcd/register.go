@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // RegistrarConfig says where to announce, and for how long an announcement outlives its
@@ -30,7 +32,7 @@ const removeTime = 3 * time.Second
 // goroutines, one Run for each instance.
 type Registrar struct {
 	config RegistrarConfig
-	dial   dialFunc // nil but in tests
+	dial   client.DialFunc // nil but in tests
 }
 
 // NewRegistrar returns a registrar of c.
@@ -57,41 +59,36 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 		}
 		prefix = "/services/" + in.Service + "/"
 	}
-	c, err := newClient(r.config.Config, r.dial)
+	g, err := newGateway(r.config.Config, r.dial)
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
-	defer c.close()
-	a := announcement{client: c, ttl: r.config.TTL, report: report,
-		key: []byte(prefix + cmp.Or(in.ID, in.Address)), value: value}
-	backoff := discovery.Backoff{First: 200 * time.Millisecond, Most: backMost}
-	for {
-		wait := r.config.TTL/3 - rand.N(r.config.TTL/10)
-		if err := a.beat(ctx); err == nil {
-			backoff.Reset()
-		} else if ctx.Err() == nil {
-			c.next()
-			a.fail(err)
-			wait = backoff.Next()
+	defer g.close()
+	a := announcement{gateway: g, ttl: r.config.TTL, key: []byte(prefix + cmp.Or(in.ID, in.Address)), value: value}
+	a.Report = report
+	loop := client.Loop{Name: "etcd", Servers: len(g.servers), Use: g.use}
+	loop.Run(ctx, func() client.Turn {
+		err := a.beat(ctx)
+		t := client.Turn{Err: err, Wait: r.config.TTL/3 - rand.N(r.config.TTL/10)}
+		if err == nil {
+			t.Answered = time.Now()
 		}
-		if !sleep(ctx, wait) {
-			a.remove(ctx)
-			return nil
-		}
-	}
+		return t
+	}, a.fail)
+	a.remove(ctx)
+	return nil
 }
 
-// An announcement is one key and its lease. It belongs to the goroutine of Run.
+// An announcement is one key and its lease, which ends at Until. It belongs to the
+// goroutine of Run.
 type announcement struct {
-	client     *client
+	client.Announcement
+	gateway    *gateway
 	ttl        time.Duration
 	key, value []byte
-	report     func(error)
 
-	lease   int64     // 0: none
-	until   time.Time // when the lease ends, if it is not renewed
-	present bool      // the key was written under the lease
-	failure string    // what was reported last
+	lease   int64 // 0: none
+	present bool  // the key was written under the lease
 }
 
 // timeout is for one call: a lease outlives a call or two that are not answered.
@@ -127,13 +124,14 @@ func (a *announcement) grant(ctx context.Context) error {
 	var l leaseAnswer
 	asked := time.Now()
 	in := map[string]any{"TTL": strconv.Itoa(int(a.ttl / time.Second)), "ID": "0"}
-	if err := a.client.call(ctx, a.timeout(), "/v3/lease/grant", in, &l); err != nil {
+	if err := a.gateway.call(ctx, a.timeout(), "/v3/lease/grant", in, &l); err != nil {
 		return err
 	}
 	if l.ID == 0 || l.TTL <= 0 {
 		return errors.New("the server granted no lease")
 	}
-	a.lease, a.until = int64(l.ID), asked.Add(time.Duration(l.TTL)*time.Second)
+	a.lease = int64(l.ID)
+	a.Until = asked.Add(time.Duration(l.TTL) * time.Second)
 	return nil
 }
 
@@ -144,14 +142,14 @@ func (a *announcement) renew(ctx context.Context) error {
 	}
 	asked := time.Now()
 	in := map[string]any{"ID": strconv.FormatInt(a.lease, 10)}
-	if err := a.client.call(ctx, a.timeout(), "/v3/lease/keepalive", in, &l); err != nil {
+	if err := a.gateway.call(ctx, a.timeout(), "/v3/lease/keepalive", in, &l); err != nil {
 		return err
 	}
 	if l.Result.TTL <= 0 {
 		a.lease = 0
 		return nil
 	}
-	a.until = asked.Add(time.Duration(l.Result.TTL) * time.Second)
+	a.Until = asked.Add(time.Duration(l.Result.TTL) * time.Second)
 	return nil
 }
 
@@ -167,7 +165,7 @@ func (a *announcement) check(ctx context.Context) error {
 	case adopt:
 		return a.put(ctx, a.adoption())
 	}
-	a.announced()
+	a.Succeed(false)
 	return nil
 }
 
@@ -175,7 +173,7 @@ func (a *announcement) check(ctx context.Context) error {
 // outlive us: somebody has written it, to change the weight, say.
 func (a *announcement) look(ctx context.Context, timeout time.Duration) (there, adopt bool, err error) {
 	var r rangeAnswer
-	if err := a.client.call(ctx, timeout, "/v3/kv/range", rangeRequest{Key: a.key, KeysOnly: true}, &r); err != nil || len(r.KVs) == 0 {
+	if err := a.gateway.call(ctx, timeout, "/v3/kv/range", rangeRequest{Key: a.key, KeysOnly: true}, &r); err != nil || len(r.KVs) == 0 {
 		return false, false, err
 	}
 	return true, r.KVs[0].Lease == 0, nil
@@ -188,33 +186,29 @@ func (a *announcement) adoption() map[string]any {
 
 func (a *announcement) put(ctx context.Context, in map[string]any) error {
 	var answer struct{}
-	if err := a.client.call(ctx, a.timeout(), "/v3/kv/put", in, &answer); err != nil {
-		if e := (*apiError)(nil); errors.As(err, &e) && e.status == 404 {
+	if err := a.gateway.call(ctx, a.timeout(), "/v3/kv/put", in, &answer); err != nil {
+		if unknown(err) {
 			a.lease = 0 // it ended meanwhile
 		}
 		return err
 	}
-	a.present, a.failure = true, ""
-	a.report(nil)
+	a.present = true
+	a.Succeed(true)
 	return nil
 }
 
-// announced reports that all is well again, if it was not.
-func (a *announcement) announced() {
-	if a.failure != "" {
-		a.failure = ""
-		a.report(nil)
-	}
+// unknown reports whether the server says that it does not know the lease.
+func unknown(err error) bool {
+	e, ok := errors.AsType[*client.StatusError](err)
+	return ok && e.Status == http.StatusNotFound
 }
 
-// fail reports a reason, once, when the key cannot be there any more. Until its lease has
-// ended it is.
+// fail reports a reason, unless the key is still there: it is until its lease has ended.
 func (a *announcement) fail(err error) {
-	if a.present && a.lease != 0 && time.Now().Before(a.until) || a.failure != "" {
-		return
+	if !a.present || a.lease == 0 {
+		a.Until = time.Time{}
 	}
-	a.failure = err.Error()
-	a.report(fmt.Errorf("etcd: %w", err))
+	a.Fail(err)
 }
 
 // remove revokes the lease, after ctx is done. A key that was written a moment ago is put
@@ -226,15 +220,15 @@ func (a *announcement) remove(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer cancel()
 	var answer struct{}
-	for range a.client.servers {
-		each := removeTime / time.Duration(len(a.client.servers))
+	for range a.gateway.servers {
+		each := removeTime / time.Duration(len(a.gateway.servers))
 		if _, adopt, err := a.look(ctx, each/3); err == nil && adopt {
-			a.client.call(ctx, each/3, "/v3/kv/put", a.adoption(), &answer) // if it fails, the key stays
+			a.gateway.call(ctx, each/3, "/v3/kv/put", a.adoption(), &answer) // if it fails, the key stays
 		}
-		err := a.client.call(ctx, each, "/v3/lease/revoke", map[string]any{"ID": strconv.FormatInt(a.lease, 10)}, &answer)
-		if e := (*apiError)(nil); err == nil || errors.As(err, &e) && e.status == 404 {
+		err := a.gateway.call(ctx, each, "/v3/lease/revoke", map[string]any{"ID": strconv.FormatInt(a.lease, 10)}, &answer)
+		if err == nil || unknown(err) {
 			return
 		}
-		a.client.next()
+		a.gateway.use((a.gateway.at + 1) % len(a.gateway.servers))
 	}
 }

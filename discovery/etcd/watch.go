@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // The messages of the gateway, as far as they matter here.
@@ -80,10 +81,10 @@ func prefixEnd(prefix string) []byte {
 
 // A session is one list of the keys and the watch that goes on from there.
 type session struct {
-	client *client
-	config Config
-	out    *reporter
-	view   view
+	gateway *gateway
+	config  Config
+	out     *client.Reporter
+	view    view
 
 	started time.Time
 
@@ -100,16 +101,8 @@ type mark struct {
 	keys     int
 }
 
-// lasted is for how long the session was answered.
-func (s *session) lasted() time.Duration {
-	if s.answered.IsZero() {
-		return 0
-	}
-	return s.answered.Sub(s.started)
-}
-
-// run lists and watches until something is wrong, and returns what; nil if the keys are
-// to be listed again.
+// run lists and watches until something is wrong, and returns what; client.Again if
+// the keys are to be listed again.
 func (s *session) run(ctx context.Context) error {
 	s.started = time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -126,16 +119,13 @@ func (s *session) run(ctx context.Context) error {
 	} else {
 		s.note(false) // an end is a sign of life, too
 	}
-	if errors.Is(err, errAgain) {
-		return nil
-	}
 	return err
 }
 
 func (s *session) list(ctx context.Context) error {
 	var a rangeAnswer
 	in := rangeRequest{Key: []byte(s.config.Prefix), End: prefixEnd(s.config.Prefix)}
-	if err := s.client.call(ctx, requestTimeout, "/v3/kv/range", in, &a); err != nil {
+	if err := s.gateway.call(ctx, requestTimeout, "/v3/kv/range", in, &a); err != nil {
 		return err
 	}
 	if a.Header.Revision <= 0 {
@@ -143,7 +133,7 @@ func (s *session) list(ctx context.Context) error {
 	}
 	s.view = newView(s.config.Scheme, a)
 	s.note(false)
-	s.out.set(s.view.set())
+	s.out.Set(s.view.set())
 	return nil
 }
 
@@ -165,7 +155,7 @@ func (s *session) watch(ctx context.Context) error {
 		Revision number `json:"start_revision"`
 		Progress bool   `json:"progress_notify"`
 	}
-	res, err := s.client.post(ctx, "/v3/watch", map[string]create{"create_request": {
+	res, err := s.gateway.post(ctx, "/v3/watch", map[string]create{"create_request": {
 		[]byte(s.config.Prefix), prefixEnd(s.config.Prefix), number(s.view.revision + 1), true,
 	}})
 	if err != nil {
@@ -175,9 +165,9 @@ func (s *session) watch(ctx context.Context) error {
 	lines := bufio.NewReaderSize(res.Body, 64<<10)
 	changed := false
 	for {
-		line, err := readLine(lines, answerBytes)
+		line, err := client.ReadLine(lines, answerBytes)
 		if err != nil {
-			return err
+			return fmt.Errorf("the watch broke off: %w", client.Plain(ctx, err))
 		}
 		one, err := s.apply(line)
 		if err != nil {
@@ -186,7 +176,7 @@ func (s *session) watch(ctx context.Context) error {
 		s.note(true)
 		changed = changed || one
 		if waiting, _ := lines.Peek(lines.Buffered()); changed && bytes.IndexByte(waiting, '\n') < 0 {
-			s.out.set(s.view.set())
+			s.out.Set(s.view.set())
 			changed = false
 		}
 	}
@@ -201,13 +191,13 @@ func (s *session) apply(line []byte) (changed bool, err error) {
 	r := &m.Result
 	switch {
 	case len(m.Error) > 0:
-		return false, fmt.Errorf("the server ended the watch: %s", m.Error[:min(len(m.Error), messageBytes)])
+		return false, fmt.Errorf("the server ended the watch: %s", m.Error[:min(len(m.Error), 200)])
 	case r.Header.Cluster != "" && r.Header.Cluster != s.view.cluster:
-		return false, errAgain
-	case r.Canceled && (r.Compact > 0 || tokenRefused(&apiError{http.StatusOK, r.Reason})):
-		return false, errAgain
+		return false, client.Again
+	case r.Canceled && (r.Compact > 0 || tokenText(r.Reason)):
+		return false, client.Again
 	case r.Canceled:
-		return false, fmt.Errorf("the server ended the watch: %s", r.Reason[:min(len(r.Reason), messageBytes)])
+		return false, fmt.Errorf("the server ended the watch: %s", r.Reason[:min(len(r.Reason), 200)])
 	}
 	for _, e := range r.Events {
 		if e.Type == "DELETE" {
@@ -219,26 +209,6 @@ func (s *session) apply(line []byte) (changed bool, err error) {
 	return changed, nil
 }
 
-// readLine reads one message, without its end.
-func readLine(r *bufio.Reader, most int) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		if err == nil && line == nil {
-			return part, nil // it is read before the next read
-		}
-		line = append(line, part...)
-		switch {
-		case err == nil:
-			return line, nil
-		case len(line) > most:
-			return nil, fmt.Errorf("a message is longer than %d MiB", most>>20)
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return nil, fmt.Errorf("the watch broke off: %w", plain(err))
-		}
-	}
-}
-
 // pulse asks from time to time whether the server is there and the watch keeps up, and
 // returns what is wrong. A watch alone tells neither: it may be silent for hours, and
 // for ever if the server lost its data (it waits for a revision that was long ago).
@@ -246,13 +216,13 @@ func (s *session) pulse(ctx context.Context) error {
 	end := s.started.Add(sessionTime + rand.N(sessionTime))
 	in := rangeRequest{Key: []byte(s.config.Prefix), End: prefixEnd(s.config.Prefix), KeysOnly: true, Limit: 1}
 	wait, doubts := pulseEvery, 0
-	for sleep(ctx, wait) {
+	for client.Sleep(ctx, wait) {
 		s.mu.Lock()
 		known, opened := s.known, s.opened
 		s.mu.Unlock()
 		in.ModifiedMin = known.revision + 1
 		var a rangeAnswer
-		if err := s.client.call(ctx, pulseTimeout, "/v3/kv/range", in, &a); err != nil {
+		if err := s.gateway.call(ctx, pulseTimeout, "/v3/kv/range", in, &a); err != nil {
 			return err
 		}
 		s.mu.Lock()
@@ -263,12 +233,12 @@ func (s *session) pulse(ctx context.Context) error {
 		case !opened:
 			return errors.New("the watch does not begin")
 		case a.Header.Cluster != known.cluster || int64(a.Header.Revision) < known.revision || time.Now().After(end):
-			return errAgain
+			return client.Again
 		case moved || len(a.KVs) == 0 && int(a.Count) == known.keys:
 			wait, doubts = pulseEvery, 0
 		default: // there is something that the watch has not told, yet
 			if wait, doubts = doubtEvery, doubts+1; doubts > 2 {
-				return errAgain
+				return client.Again
 			}
 		}
 	}

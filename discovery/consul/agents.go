@@ -1,0 +1,100 @@
+package consul
+
+// Every agent answers for its datacenter, so one of them is asked until it fails. Calls
+// are plain HTTP with answers in JSON.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
+)
+
+const answerBytes = 64 << 20 // of one answer
+
+// agents are those that may be asked, one of them at a time. They have connections of
+// their own and belong to one goroutine.
+type agents struct {
+	servers []*url.URL
+	at      int // the one in use
+	token   string
+	scope   url.Values // what every call says
+	http    *http.Client
+}
+
+func newAgents(c Config, dial client.DialFunc) (*agents, error) {
+	scheme := "http"
+	if c.TLS != nil {
+		scheme = "https"
+	}
+	servers, err := client.Servers(c.Servers, scheme, "127.0.0.1:8500", false)
+	out := &agents{
+		servers: servers, token: c.Token, scope: make(url.Values),
+		http: client.NewHTTP(client.Options{Dial: dial, TLS: c.TLS}),
+	}
+	if c.Namespace != "" {
+		out.scope.Set("ns", c.Namespace)
+	}
+	if c.Partition != "" {
+		out.scope.Set("partition", c.Partition)
+	}
+	return out, err
+}
+
+func (a *agents) close() { a.http.CloseIdleConnections() }
+
+// use takes an agent. Connections to the last one are given up: they may hang.
+func (a *agents) use(server int) {
+	a.at = server
+	a.http.CloseIdleConnections()
+}
+
+// call asks within the time and reads the answer, if it is of status 200, into out; a nil
+// out is for answers that say nothing. path is escaped.
+func (a *agents) call(ctx context.Context, timeout time.Duration, method, path string, query url.Values, in, out any) (http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var content []byte
+	if in != nil {
+		var err error
+		if content, err = json.Marshal(in); err != nil {
+			return nil, err
+		}
+	}
+	for name, values := range a.scope {
+		query[name] = values
+	}
+	header := make(http.Header)
+	if a.token != "" {
+		header.Set("X-Consul-Token", a.token)
+	}
+	server := a.servers[a.at]
+	res, err := client.Send(ctx, a.http, method, server.String()+path+"?"+query.Encode(), header, content)
+	if err == nil {
+		err = decode(ctx, res, out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", server.Host, err)
+	}
+	return res.Header, nil
+}
+
+// decode reads an answer. What an agent says about an error is text.
+func decode(ctx context.Context, res *http.Response, out any) error {
+	switch {
+	case res.StatusCode != http.StatusOK:
+		defer res.Body.Close()
+		data, _ := io.ReadAll(io.LimitReader(res.Body, 16<<10)) // as much as there is
+		return client.Refused(res, strings.TrimSpace(string(data)))
+	case out == nil:
+		_, err := client.Read(ctx, res, answerBytes)
+		return err
+	}
+	return client.Decode(ctx, res, answerBytes, out)
+}
