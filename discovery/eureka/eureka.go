@@ -10,13 +10,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math/rand/v2"
-	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // Config says which servers to ask and how. Servers is needed, the rest has defaults.
@@ -50,7 +48,7 @@ type Config struct {
 	// addresses. A source with names must be resolved before a service can use it.
 	PreferHost bool
 
-	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests
+	dial client.DialFunc // for tests
 }
 
 func (c Config) withDefaults() Config {
@@ -58,9 +56,6 @@ func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(max(c.Timeout, 0), 3*time.Second)
 	c.WeightKey = cmp.Or(c.WeightKey, "weight")
 	c.ZoneKey = cmp.Or(c.ZoneKey, "zone")
-	if c.dial == nil {
-		c.dial = (&net.Dialer{Timeout: c.Timeout, KeepAlive: 15 * time.Second}).DialContext
-	}
 	return c
 }
 
@@ -70,10 +65,8 @@ func (c Config) withDefaults() Config {
 type Registry struct {
 	config  Config
 	servers []server
-	invalid error // why no server can ever be asked
-
-	mu   sync.Mutex
-	live *replica // nil while no source runs
+	invalid error                // why no server can ever be asked
+	group   client.Group[string] // by app
 }
 
 // NewRegistry returns a registry that is asked as c says. What is wrong with c is what the
@@ -81,6 +74,7 @@ type Registry struct {
 func NewRegistry(c Config) *Registry {
 	r := &Registry{config: c.withDefaults()}
 	r.servers, r.invalid = parseServers(c)
+	r.group.Open = func() client.Hub[string] { return newReplica(r.config, r.servers) }
 	return r
 }
 
@@ -110,68 +104,6 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if s.app == "" {
 		return errors.New("eureka: the source names no app")
 	}
-	w := newWatcher(s.app)
-	s.registry.join(w)
-	defer s.registry.leave(w)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-w.ready:
-			for _, u := range w.take() {
-				publish(u)
-			}
-		}
-	}
-}
-
-// join adds w and starts the polling if it is the first.
-func (r *Registry) join(w *watcher) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.live != nil {
-		r.live.add(w)
-		return
-	}
-	r.live = newReplica(r.config, r.servers)
-	r.live.add(w)
-	ctx, cancel := context.WithCancel(context.Background())
-	r.live.cancel = cancel
-	go r.live.run(ctx) // ends in leave, which waits for it
-}
-
-// leave takes w out. The last one ends the polling and waits until it has ended.
-func (r *Registry) leave(w *watcher) {
-	r.mu.Lock()
-	live := r.live
-	last := live.remove(w)
-	if last {
-		r.live = nil // whoever joins from here on begins anew
-	}
-	r.mu.Unlock()
-	if last {
-		live.cancel()
-		<-live.done
-	}
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
-// jitter is d, less or more by up to a tenth.
-func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
-
-// newBackoff begins fast, because most failures are a server that restarts or a connection
-// that was cut, and stays short, because a source that is stale has nothing else to do.
-func newBackoff() discovery.Backoff {
-	return discovery.Backoff{First: 250 * time.Millisecond, Most: 3 * time.Second}
+	s.registry.group.Run(ctx, s.app, publish)
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // RegistrarConfig says where to announce an instance, and for how long.
@@ -58,38 +59,29 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	if err != nil {
 		return err
 	}
-	a.client = newClient(r.config.Config, servers)
-	defer a.client.close()
-	backoff := newBackoff()
-	for {
+	a.servers, a.Report = newReplicas(r.config.Config, servers), report
+	defer a.servers.close()
+	loop := client.Loop{Name: "eureka", First: 250 * time.Millisecond, Most: 3 * time.Second}
+	loop.Run(ctx, func() client.Turn {
 		again, err := a.keep(ctx)
-		if ctx.Err() != nil {
-			return a.remove(ctx)
+		t := client.Turn{Wait: client.Jitter(r.config.Lease / 3), Err: err}
+		if err == nil {
+			t.Answered = time.Now()
+			a.Succeed(again)
 		}
-		wait := jitter(r.config.Lease / 3)
-		if err != nil {
-			wait = min(wait, backoff.Next())
-			a.tell(report, err)
-		} else {
-			backoff.Reset()
-			if again || a.failure != "" {
-				a.tell(report, nil)
-			}
-		}
-		if !sleep(ctx, wait) {
-			return a.remove(ctx)
-		}
-	}
+		return t
+	}, a.Fail)
+	return a.remove(ctx)
 }
 
 // An announcement is one instance and what is known of it at the servers.
 type announcement struct {
-	client  *client
+	client.Announcement
+	servers *replicas
 	app, id string
 	content []byte
-	sent    bool   // it may be at a server
-	there   bool   // it is, as far as we know
-	failure string // what was reported last; "" if all was well
+	sent    bool // it may be at a server
+	there   bool // it is, as far as we know
 }
 
 // The shape of an instance, as the servers read it.
@@ -163,24 +155,24 @@ func (a *announcement) path() string {
 // servers tell each other; so any of them will do, and one that was not told in time will
 // say so and be told.
 func (a *announcement) keep(ctx context.Context) (again bool, err error) {
-	err = a.client.each(ctx, func() error {
+	err = a.servers.each(ctx, func() error {
 		if a.there {
-			status, _, err := a.client.do(ctx, http.MethodPut, a.path(), nil)
-			if err != nil || status == http.StatusOK {
+			res, _, err := a.servers.do(ctx, http.MethodPut, a.path(), nil)
+			if err != nil || res.StatusCode == http.StatusOK {
 				return err
 			}
-			if status != http.StatusNotFound {
-				return refused(status)
+			if res.StatusCode != http.StatusNotFound {
+				return refused(res)
 			}
 			a.there = false
 		}
 		a.sent, again = true, true
-		status, _, err := a.client.do(ctx, http.MethodPost, "/apps/"+url.PathEscape(a.app), a.content)
+		res, _, err := a.servers.do(ctx, http.MethodPost, "/apps/"+url.PathEscape(a.app), a.content)
 		if err != nil {
 			return err
 		}
-		if status != http.StatusNoContent && status != http.StatusOK {
-			return refused(status)
+		if res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusOK {
+			return refused(res)
 		}
 		a.there = true
 		return nil
@@ -196,28 +188,15 @@ func (a *announcement) remove(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removal)
 	defer cancel()
-	err := a.client.each(ctx, func() error {
-		status, _, err := a.client.do(ctx, http.MethodDelete, a.path(), nil)
-		if err != nil || status == http.StatusOK || status == http.StatusNoContent || status == http.StatusNotFound {
+	err := a.servers.each(ctx, func() error {
+		res, _, err := a.servers.do(ctx, http.MethodDelete, a.path(), nil)
+		if err != nil || res.StatusCode == http.StatusOK || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotFound {
 			return err
 		}
-		return refused(status)
+		return refused(res)
 	})
 	if err != nil {
 		return fmt.Errorf("eureka: %s is not removed, its lease has to end: %w", a.id, err)
 	}
 	return nil
-}
-
-// tell reports what has not been reported.
-func (a *announcement) tell(report func(error), err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-		if text == a.failure {
-			return
-		}
-	}
-	a.failure = text
-	report(err)
 }

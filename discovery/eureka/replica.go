@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // Servers keep three minutes of changes. Equal checksums do not prove that none was missed:
@@ -18,10 +20,8 @@ const (
 
 // A replica is a copy of the servers' registry, kept up to date by polling.
 type replica struct {
-	config Config
-	client *client
-	cancel context.CancelFunc
-	done   chan struct{} // closed when run has ended
+	config  Config
+	servers *replicas
 
 	// Of run's goroutine alone.
 	server  int       // the one table is from
@@ -33,61 +33,51 @@ type replica struct {
 	table    apps
 	whole    bool  // table is what a server had at one moment
 	failure  error // why it may be stale
-	watchers map[*watcher]bool
+	watchers map[*client.Watcher[string]]bool
 }
 
 func newReplica(c Config, servers []server) *replica {
 	return &replica{
 		config:   c,
-		client:   newClient(c, servers),
-		done:     make(chan struct{}),
-		watchers: make(map[*watcher]bool),
+		servers:  newReplicas(c, servers),
+		watchers: make(map[*client.Watcher[string]]bool),
 	}
 }
 
-// add tells w what is known now, and from then on what changes. In an outage that is the
+// Add tells w what is known now, and from then on what changes. In an outage that is the
 // last copy, which is better than nothing, and that it may be stale.
-func (r *replica) add(w *watcher) {
+func (r *replica) Add(w *client.Watcher[string]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.watchers[w] = true
 	if r.whole {
-		w.offer(r.table.set(w.app))
+		w.Offer(r.table.set(w.Of))
 	}
 	if r.failure != nil {
-		w.fail(r.failure)
+		w.Fail(r.failure)
 	}
 }
 
-// remove reports whether w was the last one.
-func (r *replica) remove(w *watcher) bool {
+// Remove reports whether w was the last one.
+func (r *replica) Remove(w *client.Watcher[string]) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.watchers, w)
 	return len(r.watchers) == 0
 }
 
-// run polls until ctx is done.
-func (r *replica) run(ctx context.Context) {
-	defer close(r.done)
-	defer r.client.close()
-	backoff := newBackoff()
-	for {
-		err := r.client.each(ctx, func() error { return r.poll(ctx) })
-		if ctx.Err() != nil {
-			return
+// Run polls until ctx is done.
+func (r *replica) Run(ctx context.Context) {
+	defer r.servers.close()
+	loop := client.Loop{Name: "eureka", First: 250 * time.Millisecond, Most: 3 * time.Second}
+	loop.Run(ctx, func() client.Turn {
+		t := client.Turn{Wait: client.Jitter(r.config.Every)}
+		if t.Err = r.servers.each(ctx, func() error { return r.poll(ctx) }); t.Err == nil {
+			t.Answered = time.Now()
+			r.tell(nil)
 		}
-		wait := jitter(r.config.Every)
-		if err == nil {
-			backoff.Reset()
-		} else {
-			wait = min(wait, backoff.Next())
-		}
-		r.tell(err)
-		if !sleep(ctx, wait) {
-			return
-		}
-	}
+		return t
+	}, r.tell)
 }
 
 // tell passes on what the last round brought.
@@ -97,9 +87,9 @@ func (r *replica) tell(err error) {
 	r.failure = err
 	for w := range r.watchers {
 		if err != nil {
-			w.fail(err)
+			w.Fail(err)
 		} else {
-			w.offer(r.table.set(w.app))
+			w.Offer(r.table.set(w.Of))
 		}
 	}
 }
@@ -108,7 +98,7 @@ func (r *replica) tell(err error) {
 // if the result is not what the server has. Then the full answer is believed, even where
 // its own checksum differs, as it may for a moment: the next poll will tell.
 func (r *replica) poll(ctx context.Context) error {
-	same := r.server == r.client.current // another server's change list begins elsewhere
+	same := r.server == r.servers.current // another server's change list begins elsewhere
 	recent := time.Since(r.asked) < gapMost && time.Since(r.fetched) < fullEvery
 	if r.whole && same && recent && !r.noDelta {
 		if current, err := r.delta(ctx); current || err != nil {
@@ -122,15 +112,15 @@ func (r *replica) poll(ctx context.Context) error {
 // The list holds the last three minutes, not what is new: applying it again changes
 // nothing.
 func (r *replica) delta(ctx context.Context) (current bool, err error) {
-	status, data, err := r.client.do(ctx, http.MethodGet, "/apps/delta", nil)
+	res, data, err := r.servers.do(ctx, http.MethodGet, "/apps/delta", nil)
 	switch {
 	case err != nil:
 		return false, err
-	case status == http.StatusForbidden, status == http.StatusNotFound:
+	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusNotFound:
 		r.noDelta = true // switched off at the server
 		return false, nil
-	case status != http.StatusOK:
-		return false, refused(status)
+	case res.StatusCode != http.StatusOK:
+		return false, refused(res)
 	}
 	a, err := parse(data)
 	if err != nil {
@@ -156,19 +146,19 @@ func (r *replica) full(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.server, r.table, r.whole = r.client.current, table, true
+	r.server, r.table, r.whole = r.servers.current, table, true
 	r.asked = time.Now()
 	r.fetched = r.asked
 	return nil
 }
 
 func (r *replica) fetch(ctx context.Context) (apps, error) {
-	status, data, err := r.client.do(ctx, http.MethodGet, "/apps", nil)
+	res, data, err := r.servers.do(ctx, http.MethodGet, "/apps", nil)
 	if err != nil {
 		return nil, err
 	}
-	if status != http.StatusOK {
-		return nil, refused(status)
+	if res.StatusCode != http.StatusOK {
+		return nil, refused(res)
 	}
 	a, err := parse(data)
 	if err != nil {

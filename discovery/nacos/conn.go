@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // A conn is one connection to a server: calls, and one stream in both directions over which
@@ -48,7 +50,6 @@ const (
 
 var (
 	errReset       = errors.New("the server sends its clients elsewhere")
-	errSilent      = errors.New("the server is silent")
 	errUnreachable = errors.New("not reachable")
 )
 
@@ -96,7 +97,7 @@ func (n *conn) open(ctx context.Context) {
 	req := n.request(ctx, "/BiRequestStream/requestBiStream", in)
 	go func() {
 		n.err = n.read(req)
-		in.CloseWithError(io.ErrClosedPipe) // nobody waits in send for a stream that is over
+		in.CloseWithError(io.ErrClosedPipe) // send does not wait for a stream that is over
 		close(n.done)
 	}()
 }
@@ -125,12 +126,12 @@ func (n *conn) call(ctx context.Context, token, kind string, in, out any) error 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, n.timeout, fmt.Errorf("%w for %v", errSilent, n.timeout))
+	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
 	p := payload{kind: kind, token: token, clientIP: n.clientIP, body: body}
 	resp, err := n.client.RoundTrip(n.request(ctx, "/Request/request", bytes.NewReader(p.frame())))
 	if err != nil {
-		return because(ctx, err)
+		return client.Plain(ctx, err)
 	}
 	defer resp.Body.Close()
 	answer, err := readPayload(resp.Body)
@@ -141,20 +142,9 @@ func (n *conn) call(ctx context.Context, token, kind string, in, out any) error 
 		return status
 	}
 	if err != nil {
-		return because(ctx, err)
+		return client.Plain(ctx, err)
 	}
 	return answer.into(out)
-}
-
-// because is the cause of ctx's end, if it has ended, else err.
-func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // rpcError is what gRPC says about a call: in the trailers, or in the head if there was no

@@ -3,12 +3,13 @@ package nacos
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // Servers leave instances that an operator has disabled out of what they push and list, so
@@ -98,7 +99,7 @@ func (l *link) inquire(ctx context.Context, s server, list func(context.Context,
 // disabled returns those of the doubtful instances that the server knows.
 func (l *link) disabled(ctx context.Context, s server, t *topic, doubts []hostJSON) (out []hostJSON, err error) {
 	for _, h := range doubts {
-		known, err := l.client.web.knows(ctx, s, t.subject, h)
+		known, err := l.cluster.web.knows(ctx, s, t.subject, h)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +115,7 @@ func (l *link) disabled(ctx context.Context, s server, t *topic, doubts []hostJS
 func (t *topic) offer() {
 	all := slices.Concat(t.hosts, t.disabled)
 	for w := range t.watchers {
-		w.offer(w.config.set(all))
+		w.Offer(w.Of.set(all))
 	}
 }
 
@@ -129,13 +130,13 @@ func (w *web) knows(ctx context.Context, s server, of subject, h hostJSON) (bool
 		"ip": {h.IP}, "port": {strconv.Itoa(h.Port)}, "cluster": {h.Cluster}, "clusterName": {h.Cluster},
 	}
 	for _, path := range []string{"/v1/ns/instance", "/v3/admin/ns/instance"} {
-		status, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
+		res, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
 		switch {
 		case err != nil:
 			return false, err
-		case status == http.StatusForbidden:
-			return false, fmt.Errorf("status %d", status)
-		case status != http.StatusOK:
+		case res.StatusCode == http.StatusForbidden:
+			return false, client.Refused(res, "")
+		case res.StatusCode != http.StatusOK:
 			continue // versions differ in how they say no
 		}
 		var found struct {

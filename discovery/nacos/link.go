@@ -3,10 +3,13 @@ package nacos
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // reconcileEvery is how often a service is asked for although it is pushed, in case a push
@@ -16,11 +19,9 @@ const reconcileEvery = 30 * time.Second
 // A link keeps the subscriptions of all running sources: over a session as long as that
 // lasts, and over the next one then.
 type link struct {
-	config Config
-	client *client
-	cancel context.CancelFunc
-	done   chan struct{} // closed when run has ended
-	wake   chan struct{} // holds a token while topics have come or gone
+	config  Config
+	cluster *cluster
+	wake    chan struct{} // holds a token while topics have come or gone
 
 	mu      sync.Mutex
 	topics  map[subject]*topic
@@ -34,39 +35,38 @@ type link struct {
 
 func newLink(c Config, servers []server) *link {
 	return &link{
-		config: c,
-		client: newClient(c, servers),
-		done:   make(chan struct{}),
-		wake:   make(chan struct{}, 1),
-		topics: make(map[subject]*topic),
+		config:  c,
+		cluster: newCluster(c, servers),
+		wake:    make(chan struct{}, 1),
+		topics:  make(map[subject]*topic),
 	}
 }
 
-// add tells w what is known now, and from then on what changes.
-func (l *link) add(w *watcher) {
+// Add tells w what is known now, and from then on what changes.
+func (l *link) Add(w *client.Watcher[ServiceConfig]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := subject{w.config.Group, w.config.Service}
+	s := subject{w.Of.Group, w.Of.Service}
 	t := l.topics[s]
 	if t == nil {
-		t = &topic{subject: s, watchers: make(map[*watcher]bool)}
+		t = &topic{subject: s, watchers: make(map[*client.Watcher[ServiceConfig]]bool)}
 		l.topics[s] = t
 		l.signal()
 	}
 	t.watchers[w] = true
 	if t.known {
-		w.offer(w.config.set(slices.Concat(t.hosts, t.disabled)))
+		w.Offer(w.Of.set(slices.Concat(t.hosts, t.disabled)))
 	}
 	if l.failure != nil {
-		w.fail(l.failure)
+		w.Fail(l.failure)
 	}
 }
 
-// remove reports whether w was the last one of all.
-func (l *link) remove(w *watcher) bool {
+// Remove reports whether w was the last one of all.
+func (l *link) Remove(w *client.Watcher[ServiceConfig]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := subject{w.config.Group, w.config.Service}
+	s := subject{w.Of.Group, w.Of.Service}
 	t := l.topics[s]
 	delete(t.watchers, w)
 	if len(t.watchers) == 0 {
@@ -86,57 +86,31 @@ func (l *link) signal() {
 	}
 }
 
-// run connects until ctx is done.
-func (l *link) run(ctx context.Context) {
-	defer close(l.done)
-	defer l.client.close()
-	backoff := newBackoff()
+// Run connects until ctx is done.
+func (l *link) Run(ctx context.Context) {
+	defer l.cluster.close()
 	polling := false
-	for {
-		wait := time.Duration(0)
-		s, err := l.client.connect(ctx, l.pushed)
+	loop := client.Loop{Name: "nacos"}
+	loop.Run(ctx, func() client.Turn {
+		s, err := l.cluster.connect(ctx, l.pushed)
 		if err == nil {
 			if polling {
 				l.config.Note("nacos: " + s.server.grpc + " is reached again: pushes in place of polling")
 			}
 			polling = false
-			backoff.Reset()
-			err = l.serve(ctx, s)
-			l.fail(ctx, err)
-			wait = backoff.Next()
-		} else if more := l.poll(ctx, err, !polling); more == nil {
-			if !polling {
-				l.config.Note("nacos: polling the HTTP interface, changes come late: " + err.Error())
-			}
-			polling = true
-			backoff.Reset()
-			wait = l.pause()
-		} else {
+			connected := time.Now()
+			return client.Turn{Err: l.serve(ctx, s), Answered: connected}
+		}
+		if more := l.poll(ctx, err, !polling); more != nil {
 			polling = false
-			l.fail(ctx, more)
-			wait = backoff.Next()
+			return client.Turn{Err: more}
 		}
-		if !l.rest(ctx, wait, polling) {
-			return
+		if !polling {
+			l.config.Note("nacos: polling the HTTP interface, changes come late: " + err.Error())
 		}
-	}
-}
-
-// rest waits for d, or while polling until there is a service more, and reports whether ctx
-// is still alive.
-func (l *link) rest(ctx context.Context, d time.Duration, polling bool) bool {
-	if !polling {
-		return sleep(ctx, d)
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-	case <-l.wake:
-	}
-	return true
+		polling = true
+		return client.Turn{Answered: time.Now(), Wait: l.pause(), Wake: l.wake}
+	}, l.fail)
 }
 
 // serve subscribes and stays until the session ends, and says why it did.
@@ -213,7 +187,7 @@ func (l *link) update(ctx context.Context, s *session) error {
 		}
 		l.mu.Lock()
 		for w := range t.watchers {
-			w.fail(s.named(err))
+			w.Fail(fmt.Errorf("nacos: %w", s.named(err)))
 		}
 		l.mu.Unlock()
 	}
@@ -268,16 +242,13 @@ func (l *link) ask(ctx context.Context, s *session, t *topic) error {
 }
 
 // fail says that everything may be stale.
-func (l *link) fail(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
+func (l *link) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.failure = err
 	for _, t := range l.topics {
 		for w := range t.watchers {
-			w.fail(err)
+			w.Fail(err)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // recorded is an answer of a real server (2.3.2).
@@ -156,12 +155,4 @@ func FuzzHosts(f *testing.F) {
 			seen[e.URL()] = true
 		}
 	})
-}
-
-func TestJitterStaysWithinATenth(t *testing.T) {
-	for range 1000 {
-		if d := jitter(time.Second); d < 900*time.Millisecond || d > 1100*time.Millisecond {
-			t.Fatal(d)
-		}
-	}
 }

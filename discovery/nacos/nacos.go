@@ -10,12 +10,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math/rand/v2"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // Config says which servers to ask and how. Servers is needed, the rest has defaults.
@@ -57,10 +56,10 @@ type Config struct {
 	ZoneKey string
 
 	// Note is told, in one line, when polling begins in place of pushes and when it ends;
-	// nil: nobody is. It is called from a goroutine of the registry and must not block.
+	// nil: not at all. It is called from a goroutine of the registry and must not block.
 	Note func(text string)
 
-	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests
+	dial client.DialFunc // for tests
 }
 
 func (c Config) withDefaults() Config {
@@ -100,9 +99,7 @@ type Registry struct {
 	config  Config
 	servers []server
 	invalid error // why no server can ever be asked
-
-	mu   sync.Mutex
-	live *link // nil while no source runs
+	group   client.Group[ServiceConfig]
 }
 
 // NewRegistry returns a registry that is asked as c says. What is wrong with c is what the
@@ -110,6 +107,7 @@ type Registry struct {
 func NewRegistry(c Config) *Registry {
 	r := &Registry{config: c.withDefaults()}
 	r.servers, r.invalid = parseServers(r.config)
+	r.group.Open = func() client.Hub[ServiceConfig] { return newLink(r.config, r.servers) }
 	return r
 }
 
@@ -145,68 +143,6 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if s.config.Scheme != "http" && s.config.Scheme != "https" {
 		return errors.New("nacos: the scheme is neither http nor https")
 	}
-	w := newWatcher(s.config)
-	s.registry.join(w)
-	defer s.registry.leave(w)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-w.ready:
-			for _, u := range w.take() {
-				publish(u)
-			}
-		}
-	}
-}
-
-// join adds w and connects if it is the first.
-func (r *Registry) join(w *watcher) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.live != nil {
-		r.live.add(w)
-		return
-	}
-	r.live = newLink(r.config, r.servers)
-	r.live.add(w)
-	ctx, cancel := context.WithCancel(context.Background())
-	r.live.cancel = cancel
-	go r.live.run(ctx) // ends in leave, which waits for it
-}
-
-// leave takes w out. The last one ends the connection and waits until it has ended.
-func (r *Registry) leave(w *watcher) {
-	r.mu.Lock()
-	live := r.live
-	last := live.remove(w)
-	if last {
-		r.live = nil // whoever joins from here on begins anew
-	}
-	r.mu.Unlock()
-	if last {
-		live.cancel()
-		<-live.done
-	}
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
-// jitter is d, less or more by up to a tenth.
-func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
-
-// newBackoff begins fast, because most failures are a server that restarts or a connection
-// that was cut, and stays short, because a source that is stale has nothing else to do.
-func newBackoff() discovery.Backoff {
-	return discovery.Backoff{First: 200 * time.Millisecond, Most: 2 * time.Second}
+	s.registry.group.Run(ctx, s.config, publish)
+	return nil
 }

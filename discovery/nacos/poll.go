@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // poll asks the HTTP interface for every service if the gRPC port cannot be reached, which
@@ -29,9 +31,9 @@ func (l *link) poll(ctx context.Context, err error, begins bool) error {
 		all = append(all, t)
 	}
 	l.mu.Unlock()
-	more := l.client.each(ctx, func(s server) error {
+	more := l.cluster.each(ctx, func(s server) error {
 		for _, t := range all {
-			hosts, err := l.client.web.list(ctx, s, t.subject, l.clusters(t))
+			hosts, err := l.cluster.web.list(ctx, s, t.subject, l.clusters(t))
 			if err != nil {
 				return fmt.Errorf("polling %s: %w", s.http, err)
 			}
@@ -41,7 +43,7 @@ func (l *link) poll(ctx context.Context, err error, begins bool) error {
 			l.mu.Unlock()
 		}
 		l.inquire(ctx, s, func(ctx context.Context, t *topic) ([]hostJSON, error) {
-			return l.client.web.list(ctx, s, t.subject, l.clusters(t))
+			return l.cluster.web.list(ctx, s, t.subject, l.clusters(t))
 		})
 		return nil
 	})
@@ -51,16 +53,16 @@ func (l *link) poll(ctx context.Context, err error, begins bool) error {
 	return nil
 }
 
-// clusters are those that somebody wants of t; nil: all.
+// clusters are those that sources want of t; nil: all.
 func (l *link) clusters(t *topic) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []string
 	for w := range t.watchers {
-		if len(w.config.Clusters) == 0 {
+		if len(w.Of.Clusters) == 0 {
 			return nil
 		}
-		out = append(out, w.config.Clusters...)
+		out = append(out, w.Of.Clusters...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -76,5 +78,5 @@ func (l *link) pause() time.Duration {
 			return min(time.Second, l.config.Every)
 		}
 	}
-	return jitter(l.config.Every)
+	return client.Jitter(l.config.Every)
 }

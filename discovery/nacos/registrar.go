@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // RegistrarConfig says where to announce an instance.
@@ -51,33 +52,29 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	if err != nil {
 		return err
 	}
-	a := announcement{client: newClient(r.config.Config, servers), report: report, instance: instance}
-	a.subject = subject{r.config.Group, in.Service}
-	defer a.client.close()
-	backoff := newBackoff()
-	for {
-		s, err := a.client.connect(ctx, nil)
-		if err == nil {
-			err = a.keep(ctx, s, backoff.Reset)
+	a := announcement{cluster: newCluster(r.config.Config, servers), instance: instance}
+	a.subject, a.Report = subject{r.config.Group, in.Service}, report
+	defer a.cluster.close()
+	loop := client.Loop{Name: "nacos"}
+	loop.Run(ctx, func() client.Turn {
+		s, err := a.cluster.connect(ctx, nil)
+		if err != nil {
+			return client.Turn{Err: err}
 		}
-		if ctx.Err() != nil {
-			return a.failed
-		}
-		a.tell(err)
-		if !sleep(ctx, backoff.Next()) {
-			return nil
-		}
-	}
+		t := client.Turn{}
+		t.Err = a.keep(ctx, s, func() { t.Answered = time.Now() })
+		return t
+	}, a.Fail)
+	return a.failed
 }
 
 // An announcement is one instance and what was said about it.
 type announcement struct {
-	client   *client
+	client.Announcement
+	cluster  *cluster
 	subject  subject
 	instance instanceJSON
-	report   func(error)
-	failure  string // what was reported last; "" if all was well
-	failed   error  // the instance could not be removed
+	failed   error // the instance could not be removed
 }
 
 type instanceJSON struct {
@@ -129,7 +126,7 @@ func (a *announcement) keep(ctx context.Context, s *session, announced func()) e
 		return s.named(err)
 	}
 	announced()
-	a.tell(nil)
+	a.Succeed(true)
 	health := time.NewTicker(healthEvery)
 	defer health.Stop()
 	for {
@@ -152,7 +149,7 @@ func (a *announcement) send(ctx context.Context, s *session, kind string) error 
 		serviceRequest
 		Kind     string       `json:"type"`
 		Instance instanceJSON `json:"instance"`
-	}{a.client.request(a.subject), kind, a.instance}
+	}{a.cluster.request(a.subject), kind, a.instance}
 	return s.ask(ctx, "InstanceRequest", in, nil)
 }
 
@@ -161,19 +158,6 @@ func (a *announcement) remove(ctx context.Context, s *session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removal)
 	defer cancel()
 	if err := a.send(ctx, s, "deregisterInstance"); err != nil {
-		a.failed = fmt.Errorf("%w: the instance goes with its connection", s.named(err))
+		a.failed = fmt.Errorf("nacos: %w: the instance goes with its connection", s.named(err))
 	}
-}
-
-// tell reports what has not been reported.
-func (a *announcement) tell(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-		if text == a.failure {
-			return
-		}
-	}
-	a.failure = text
-	a.report(err)
 }

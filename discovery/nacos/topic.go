@@ -1,11 +1,15 @@
 package nacos
 
-import "time"
+import (
+	"time"
 
-// A topic is one service that somebody watches.
+	"github.com/poise-lb/poise/discovery/internal/client"
+)
+
+// A topic is one service that sources watch.
 type topic struct {
 	subject
-	watchers map[*watcher]bool
+	watchers map[*client.Watcher[ServiceConfig]]bool
 	hosts    []hostJSON // what was believed last
 	known    bool       // there is such
 	held     []hostJSON // lacks known instances: came during the grace time, or asking

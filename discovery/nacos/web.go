@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // A web speaks the HTTP interface: the login, and lists where there are no pushes. It
@@ -24,54 +25,28 @@ type web struct {
 }
 
 func newWeb(c Config) *web {
-	transport := &http.Transport{
-		DialContext:            c.dial,
-		TLSHandshakeTimeout:    c.Timeout,
-		MaxIdleConnsPerHost:    1,
-		IdleConnTimeout:        30 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
-	if c.TLS != nil {
-		transport.TLSClientConfig = c.TLS.Clone()
-	}
-	return &web{config: c, client: &http.Client{
-		Transport: transport,
-		// Nacos does not redirect; what does would be shown the credentials.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &web{config: c, client: client.NewHTTP(client.Options{Dial: c.dial, TLS: c.TLS, Timeout: c.Timeout, Direct: true})}
 }
 
-// do sends a request and returns status and content of the answer. Errors hold neither the
-// URL nor the content.
-func (w *web) do(ctx context.Context, method, address string, form url.Values) (int, []byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, w.config.Timeout, fmt.Errorf("%w for %v", errSilent, w.config.Timeout))
+// do sends a request and returns the answer and its content.
+func (w *web) do(ctx context.Context, method, address string, form url.Values) (*http.Response, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		return 0, nil, errors.New("the path does not make a URL")
-	}
+	header := make(http.Header)
+	var content []byte
 	if form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+		content = []byte(form.Encode())
 	}
 	if w.accepted != "" {
-		req.Header.Set("accessToken", w.accepted)
+		header.Set("accessToken", w.accepted)
 	}
-	resp, err := w.client.Do(req)
+	res, err := client.Send(ctx, w.client, method, address, header, content)
 	if err != nil {
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err
-		}
-		return 0, nil, because(ctx, err)
+		return nil, nil, err
 	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, messageMax+1))
-	if err != nil {
-		return 0, nil, because(ctx, err)
-	}
-	if len(data) > messageMax {
-		return 0, nil, fmt.Errorf("the answer is larger than %d MiB", messageMax>>20)
-	}
-	return resp.StatusCode, data, nil
+	data, err := client.Read(ctx, res, messageMax)
+	return res, data, err
 }
 
 // token returns what to send with requests: nothing without a user. A token is renewed
@@ -102,22 +77,22 @@ var errLogin = errors.New("user or password not accepted")
 func (w *web) login(ctx context.Context, s server) (token string, life time.Duration, err error) {
 	form := url.Values{"username": {w.config.User}, "password": {w.config.Password}}
 	for _, path := range []string{"/v1/auth/login", "/v3/auth/user/login"} {
-		status, data, err := w.do(ctx, http.MethodPost, s.http+path, form)
+		res, data, err := w.do(ctx, http.MethodPost, s.http+path, form)
 		switch {
 		case err != nil && strings.Contains(err.Error(), "malformed HTTP status code"):
 			// 2.3 answers a wrong password with the status line "HTTP/1.1 0".
 			return "", 0, errLogin
 		case err != nil:
 			return "", 0, err
-		case status == http.StatusNotFound, status == http.StatusGone:
+		case res.StatusCode == http.StatusNotFound, res.StatusCode == http.StatusGone:
 			continue
-		case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
 			return "", 0, errLogin
-		case status == http.StatusInternalServerError:
+		case res.StatusCode == http.StatusInternalServerError:
 			// 3.1 has this for a wrong user or password, 2.3 for a wrong user.
 			return "", 0, fmt.Errorf("%w, or an error of the server (status 500)", errLogin)
-		case status != http.StatusOK:
-			return "", 0, fmt.Errorf("status %d", status)
+		case res.StatusCode != http.StatusOK:
+			return "", 0, client.Refused(res, "")
 		}
 		var out struct {
 			Token string `json:"accessToken"`
@@ -150,17 +125,17 @@ func (w *web) list(ctx context.Context, s server, of subject, clusters []string)
 			}
 			query.Set("clusterName", strings.Join(clusters, ","))
 		}
-		status, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
+		res, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
 		switch {
 		case err != nil:
 			return nil, err
-		case status == http.StatusNotFound, status == http.StatusGone:
+		case res.StatusCode == http.StatusNotFound, res.StatusCode == http.StatusGone:
 			continue
-		case status == http.StatusForbidden:
+		case res.StatusCode == http.StatusForbidden:
 			w.forget()
-			return nil, errors.New("status 403: the server asks for a login, or the user may not do this")
-		case status != http.StatusOK:
-			return nil, fmt.Errorf("status %d", status)
+			return nil, client.Refused(res, "the server asks for a login, or the user may not do this")
+		case res.StatusCode != http.StatusOK:
+			return nil, client.Refused(res, "")
 		}
 		var out struct {
 			Hosts []json.RawMessage `json:"hosts"` // v1

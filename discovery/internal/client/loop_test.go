@@ -208,3 +208,11 @@ func TestEach(t *testing.T) {
 		t.Errorf("%v, at %d", err, at)
 	}
 }
+
+func TestJitterStaysWithinATenth(t *testing.T) {
+	for range 1000 {
+		if d := Jitter(time.Second); d < 900*time.Millisecond || d > 1100*time.Millisecond {
+			t.Fatal(d)
+		}
+	}
+}

@@ -1,14 +1,15 @@
 package nacos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // A server is one member of the cluster. It may be shown: it holds no credentials.
@@ -20,19 +21,12 @@ type server struct {
 // parseServers reads the addresses. Errors do not quote them: they may hold a password,
 // though there is no place for one.
 func parseServers(c Config) ([]server, error) {
-	if len(c.Servers) == 0 {
-		return nil, errors.New("nacos: no servers")
+	all, err := client.Servers(c.Servers, "http", "", false)
+	if err != nil {
+		return nil, fmt.Errorf("nacos: %w: servers are host:port or URLs like http://127.0.0.1:8848/nacos", err)
 	}
-	var out []server
-	for i, text := range c.Servers {
-		text = strings.TrimSpace(text)
-		if !strings.Contains(text, "://") {
-			text = "http://" + text
-		}
-		u, err := url.Parse(text)
-		if err != nil || u.User != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, fmt.Errorf("nacos: server %d is neither host:port nor a URL like http://127.0.0.1:8848/nacos", i+1)
-		}
+	out := make([]server, len(all))
+	for i, u := range all {
 		port := 8848
 		if u.Port() != "" {
 			port, err = strconv.Atoi(u.Port())
@@ -40,50 +34,35 @@ func parseServers(c Config) ([]server, error) {
 		if high := port + c.PortOffset; err != nil || port < 1 || port > 65535 || high < 1 || high > 65535 {
 			return nil, fmt.Errorf("nacos: server %d has no usable port", i+1)
 		}
-		path := strings.TrimRight(u.EscapedPath(), "/")
-		if path == "" {
-			path = "/nacos"
-		}
-		out = append(out, server{
-			http: u.Scheme + "://" + net.JoinHostPort(u.Hostname(), strconv.Itoa(port)) + path,
-			grpc: net.JoinHostPort(u.Hostname(), strconv.Itoa(port+c.PortOffset)),
-		})
+		u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(port))
+		u.Path = cmp.Or(u.Path, "/nacos")
+		out[i] = server{http: u.String(), grpc: net.JoinHostPort(u.Hostname(), strconv.Itoa(port+c.PortOffset))}
 	}
 	return out, nil
 }
 
-// A client connects to the servers in turn. It belongs to one goroutine.
-type client struct {
+// A cluster is the servers, which are connected to in turn. It belongs to one goroutine.
+type cluster struct {
 	config  Config
 	servers []server
 	current int // the one that is asked until it fails
 	web     *web
 }
 
-func newClient(c Config, servers []server) *client {
-	return &client{config: c, servers: servers, web: newWeb(c)}
+func newCluster(c Config, servers []server) *cluster {
+	return &cluster{config: c, servers: servers, web: newWeb(c)}
 }
 
-func (c *client) close() { c.web.client.CloseIdleConnections() }
+func (c *cluster) close() { c.web.client.CloseIdleConnections() }
 
 // each calls ask for one server after the other, from the current one, until one succeeds,
 // and returns the errors of all if none does.
-func (c *client) each(ctx context.Context, ask func(server) error) error {
-	var errs []error
-	for range c.servers {
-		s := c.servers[c.current]
-		err := ask(s)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		errs = append(errs, fmt.Errorf("nacos: %s: %w", s.grpc, err))
-		c.current = (c.current + 1) % len(c.servers)
-	}
-	return errors.Join(errs...)
+func (c *cluster) each(ctx context.Context, ask func(server) error) error {
+	return client.Each(ctx, c.servers, &c.current, func(s server) string { return s.grpc }, ask)
 }
 
 // connect returns a session with the first server that will have one.
-func (c *client) connect(ctx context.Context, push func(serviceJSON)) (*session, error) {
+func (c *cluster) connect(ctx context.Context, push func(serviceJSON)) (*session, error) {
 	var s *session
 	err := c.each(ctx, func(to server) (err error) {
 		s, err = c.begin(ctx, to, push)
@@ -95,17 +74,17 @@ func (c *client) connect(ctx context.Context, push func(serviceJSON)) (*session,
 // A session is a connection that the server has taken notice of.
 type session struct {
 	*conn
-	client *client
-	server server
+	cluster *cluster
+	server  server
 }
 
 // begin introduces this client to a server.
-func (c *client) begin(ctx context.Context, to server, push func(serviceJSON)) (*session, error) {
+func (c *cluster) begin(ctx context.Context, to server, push func(serviceJSON)) (*session, error) {
 	n, err := dial(ctx, to, c.config, push)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: n, client: c, server: to}
+	s := &session{conn: n, cluster: c, server: to}
 	if err := s.introduce(ctx); err != nil {
 		n.close()
 		return nil, err
@@ -119,7 +98,7 @@ func (s *session) introduce(ctx context.Context) error {
 	}
 	err := s.send("ConnectionSetupRequest", map[string]any{
 		"clientVersion":   "Poise:1",
-		"tenant":          s.client.config.Namespace,
+		"tenant":          s.cluster.config.Namespace,
 		"labels":          map[string]string{"source": "sdk", "module": "naming"},
 		"clientAbilities": struct{}{},
 	})
@@ -128,14 +107,14 @@ func (s *session) introduce(ctx context.Context) error {
 	}
 	// The stream and the calls are not ordered: until the server has seen the stream, it
 	// does not know the connection.
-	deadline := time.Now().Add(s.client.config.Timeout)
+	deadline := time.Now().Add(s.cluster.config.Timeout)
 	for {
 		err := s.check(ctx)
 		remote, ok := errors.AsType[*remoteError](err)
 		if !ok || remote.code != codeUnregistered || time.Now().After(deadline) {
 			return err
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !client.Sleep(ctx, 20*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
@@ -149,7 +128,7 @@ func (s *session) check(ctx context.Context) error {
 // ask is call with the token of the login, which is made anew once if it is not accepted.
 func (s *session) ask(ctx context.Context, kind string, in, out any) error {
 	for try := 0; ; try++ {
-		token, err := s.client.web.token(ctx, s.server)
+		token, err := s.cluster.web.token(ctx, s.server)
 		if err != nil {
 			return err
 		}
@@ -164,7 +143,7 @@ func (s *session) ask(ctx context.Context, kind string, in, out any) error {
 		if try > 0 {
 			return fmt.Errorf("%w: the user may not do this", err)
 		}
-		s.client.web.forget()
+		s.cluster.web.forget()
 	}
 }
 
@@ -176,7 +155,7 @@ type serviceRequest struct {
 	Service   string `json:"serviceName"`
 }
 
-func (c *client) request(s subject) serviceRequest {
+func (c *cluster) request(s subject) serviceRequest {
 	return serviceRequest{Module: "naming", Namespace: c.config.Namespace, Group: s.group, Service: s.service}
 }
 
@@ -188,7 +167,7 @@ func (s *session) subscribe(ctx context.Context, to subject, on bool) ([]hostJSO
 		serviceRequest
 		Clusters  string `json:"clusters"`
 		Subscribe bool   `json:"subscribe"`
-	}{s.client.request(to), "", on}
+	}{s.cluster.request(to), "", on}
 	var out struct {
 		Service serviceJSON `json:"serviceInfo"`
 	}
@@ -206,7 +185,7 @@ func (s *session) query(ctx context.Context, of subject) ([]hostJSON, error) {
 		Cluster string `json:"cluster"`
 		Healthy bool   `json:"healthyOnly"`
 		UDPPort int    `json:"udpPort"`
-	}{s.client.request(of), "", false, 0}
+	}{s.cluster.request(of), "", false, 0}
 	var out struct {
 		Service serviceJSON `json:"serviceInfo"`
 	}
@@ -221,5 +200,5 @@ func (s *session) named(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("nacos: %s: %w", s.server.grpc, err)
+	return fmt.Errorf("%s: %w", s.server.grpc, err)
 }
