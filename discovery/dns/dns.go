@@ -7,11 +7,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -64,8 +64,8 @@ func New(c Config) *Source {
 	return &Source{config: c}
 }
 
-// Run publishes the set when it is first known and whenever it has changed, and every
-// failure. It returns an error only if the name can never be asked for.
+// Run publishes the set when it is first known and whenever it has changed, and once
+// per outage that it may be stale. It returns an error only if the name can never be asked for.
 //
 // That a name has no addresses, or does not exist, is an answer and no failure: the set is
 // empty. But until the name had an address once, which it may do any time, it is published
@@ -80,35 +80,36 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if err := checkHost(s.config.Host); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
-	out := publisher{config: s.config, publish: publish}
+	out := client.Reporter{Publish: publish}
 	hosts := hostsFile{path: s.config.Hosts}
 	backoff := discovery.Backoff{Most: againMost}
 	var due time.Time // when the name servers may be asked again
 	for {
 		if local := s.local(&hosts); local != nil {
 			due = time.Time{}
-			out.report(local, nil)
+			out.Set(s.specs(local), nil)
 		} else if !time.Now().Before(due) {
 			addrs, ttl, err := s.resolve(ctx)
 			if ctx.Err() != nil {
 				return nil
 			}
-			switch {
-			case err == nil:
+			if err == nil {
 				backoff.Reset()
-			case ttl > 0:
+				out.Set(s.specs(addrs), nil)
+			} else {
+				out.Fail(fmt.Errorf("dns: %s: %w", s.config.Host, err))
+				if ttl <= 0 {
+					ttl = backoff.Next()
+				}
 				ttl = min(ttl, againMost)
-			default:
-				ttl = backoff.Next()
 			}
 			due = time.Now().Add(ttl)
-			out.report(addrs, err)
 		}
 		wait := hostsEvery
 		if !due.IsZero() {
 			wait = min(wait, time.Until(due))
 		}
-		if !sleep(ctx, wait) {
+		if !client.Sleep(ctx, wait) {
 			return nil
 		}
 	}
@@ -131,48 +132,18 @@ func (s *Source) local(hosts *hostsFile) []netip.Addr {
 	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 }
 
-// A publisher publishes what is news.
-type publisher struct {
-	config    Config
-	publish   func(discovery.Update)
-	published []netip.Addr
-	fresh     bool // published is what was published last, rather than an error
-}
-
-// report publishes a set or an error. A set after an error is published again, so that
-// everybody sees that it is no longer stale.
-func (p *publisher) report(addrs []netip.Addr, err error) {
-	if err != nil {
-		p.fresh = false
-		p.publish(discovery.Update{Err: fmt.Errorf("dns: %s: %w", p.config.Host, err)})
-		return
-	}
-	if p.fresh && slices.Equal(addrs, p.published) {
-		return
-	}
-	p.published, p.fresh = addrs, true
+// specs are the addresses as endpoints.
+func (s *Source) specs(addrs []netip.Addr) []endpoint.Spec {
 	specs := make([]endpoint.Spec, len(addrs))
 	for i, a := range addrs {
 		specs[i] = endpoint.Spec{
 			ID: endpoint.ID{
-				Scheme:  p.config.Scheme,
-				Address: netip.AddrPortFrom(a, p.config.Port).String(),
+				Scheme:  s.config.Scheme,
+				Address: netip.AddrPortFrom(a, s.config.Port).String(),
 			},
-			Host:   strings.TrimSuffix(p.config.Host, "."),
-			Weight: p.config.Weight,
+			Host:   strings.TrimSuffix(s.config.Host, "."),
+			Weight: s.config.Weight,
 		}
 	}
-	p.publish(discovery.Update{Endpoints: specs})
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+	return specs
 }

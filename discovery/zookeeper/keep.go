@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // A keeper is a session that outlives its connections, as a registrar needs it: its
@@ -155,7 +157,7 @@ func (k *keeper) pause(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// ask is call for a session that outlives its connections: errAgain says that one was
+// ask is call for a session that outlives its connections: client.Again says that one was
 // lost meanwhile.
 func ask[T any](ctx context.Context, k *keeper, f func() (T, error)) (T, error) {
 	type answer struct {
@@ -174,7 +176,7 @@ func ask[T any](ctx context.Context, k *keeper, f func() (T, error)) (T, error) 
 		case errors.Is(a.err, zk.ErrSessionExpired):
 			k.fail(errExpired)
 		case errors.Is(a.err, zk.ErrConnectionClosed), errors.Is(a.err, zk.ErrNoServer), errors.Is(a.err, zk.ErrClosing):
-			return none, errAgain
+			return none, client.Again
 		}
 		return a.value, a.err
 	case <-k.dead:

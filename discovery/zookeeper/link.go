@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 var (
@@ -20,7 +22,7 @@ var (
 )
 
 // A link is one session over one connection: when that is lost, so is the link, and
-// whoever used it reads everything again by another. (The client library would keep the
+// its users read everything again by another. (The client library would keep the
 // session. But it is then refused for ever by servers that lost their data, because it
 // has seen more than they have.) It is safe for concurrent use.
 type link struct {
@@ -35,7 +37,7 @@ type link struct {
 	isUp   bool
 	socket net.Conn
 	boxes  map[string][]*mailbox // by the path that they watch
-	strays int                   // watches that nobody waits for any more
+	strays int                   // watches that have no reader any more
 	users  int                   // guarded by the pool's mutex
 }
 
@@ -247,7 +249,7 @@ func (l *link) unsubscribe(path string, b *mailbox, watches int) {
 	full := l.strays > straysMax
 	l.mu.Unlock()
 	if full {
-		l.fail(errAgain)
+		l.fail(client.Again)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // RegistrarConfig says where to announce.
@@ -72,39 +73,27 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 		return fmt.Errorf("zookeeper: %w", err)
 	}
 	rand.Shuffle(len(servers), func(i, j int) { servers[i], servers[j] = servers[j], servers[i] })
-	a := announcement{config: r.config, servers: servers, parent: path, node: path + "/" + name, data: data, report: report}
-	backoff := discovery.Backoff{First: 200 * time.Millisecond, Most: 3 * time.Second}
-	for {
+	a := announcement{config: r.config, servers: servers, parent: path, node: path + "/" + name, data: data}
+	a.Report = report
+	loop := client.Loop{Name: "zookeeper", Most: backMost}
+	loop.Run(ctx, func() client.Turn {
 		began := time.Now()
-		err := a.session(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		a.fail(err)
+		t := client.Turn{Err: a.session(ctx)}
 		if time.Since(began) >= steady {
-			backoff.Reset()
+			t.Answered = time.Now()
 		}
-		if !sleep(ctx, backoff.Next()) {
-			return nil
-		}
-	}
+		return t
+	}, a.Fail)
+	return nil
 }
 
 // An announcement is the node of one instance. It belongs to the goroutine of Run.
 type announcement struct {
+	client.Announcement
 	config       RegistrarConfig
 	servers      []string
 	parent, node string
 	data         []byte
-	report       func(error)
-	told         string // the last failure; "" after a success
-}
-
-func (a *announcement) fail(err error) {
-	if text := err.Error(); text != a.told {
-		a.told = text
-		a.report(fmt.Errorf("zookeeper: %w", err))
-	}
 }
 
 // session keeps the node for as long as the client library can keep a session, which it
@@ -137,16 +126,13 @@ func (a *announcement) session(ctx context.Context) error {
 		case ctx.Err() != nil:
 			a.remove(l)
 			return ctx.Err()
-		case errors.Is(err, errAgain): // the connection was lost: the session may live on
+		case errors.Is(err, client.Again): // the connection was lost: the session may live on
 			continue
 		case err != nil:
 			return err
 		}
 		first = false
-		if made || a.told != "" {
-			a.told = ""
-			a.report(nil)
-		}
+		a.Succeed(made)
 		if !l.pause(ctx, a.config.Session/3) && ctx.Err() != nil {
 			a.remove(l)
 			return ctx.Err()

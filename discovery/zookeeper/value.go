@@ -11,21 +11,15 @@ import (
 	"strings"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
 // An entry is one node: an endpoint, nothing (it offers another protocol), or the reason why
 // it is none.
-type entry struct {
-	spec     endpoint.Spec
-	none     bool
-	reason   string
-	blind    bool  // it could not be read, so nothing will tell when it can
-	created  int64 // the later one of two with the same address counts
-	modified int64
-}
+type entry = client.Entry
 
-func rejected(err error) entry { return entry{reason: err.Error()} }
+func rejected(err error) entry { return entry{Reason: err.Error()} }
 
 // instance is what Curator writes, and what its users put in as the payload. Spring Cloud
 // and Dubbo have the metadata in a member of that name.
@@ -61,7 +55,7 @@ func (c *Config) parse(name string, data []byte) entry {
 	if err != nil {
 		return rejected(err)
 	}
-	return entry{spec: s}
+	return entry{Spec: s}
 }
 
 func (c *Config) instance(in instance) entry {
@@ -76,7 +70,7 @@ func (c *Config) instance(in instance) entry {
 	} else {
 		var none bool
 		if s, none, err = c.address(in, meta["dubbo.endpoints"]); none {
-			return entry{none: true}
+			return entry{None: true}
 		}
 	}
 	if err != nil {
@@ -92,7 +86,7 @@ func (c *Config) instance(in instance) entry {
 	}
 	status := meta["instance_status"] // Spring Cloud's
 	s.Out = s.Out || status != "" && !strings.EqualFold(status, "UP") || in.Enabled != nil && !*in.Enabled
-	return entry{spec: s}
+	return entry{Spec: s}
 }
 
 // address takes the port of the protocol that is asked for, or else the secure one, as
@@ -150,7 +144,7 @@ func (c *Config) named(name string) (e entry, ok bool) {
 	q := u.Query()
 	if c.Protocol != "" && c.Protocol != u.Scheme ||
 		q.Get("category") != "" && q.Get("category") != "providers" {
-		return entry{none: true}, true
+		return entry{None: true}, true
 	}
 	scheme := cmp.Or(c.Scheme, "http")
 	switch u.Scheme {
@@ -181,8 +175,8 @@ func (c *Config) named(name string) (e entry, ok bool) {
 	}
 	spec.Out = spec.Out || q.Get("disabled") == "true" || q.Get("enabled") == "false"
 	spec.Zone, spec.Metadata = q.Get("zone"), meta
-	e.spec = spec
-	e.created, _ = strconv.ParseInt(q.Get("timestamp"), 10, 64)
+	e.Spec = spec
+	e.Created, _ = strconv.ParseInt(q.Get("timestamp"), 10, 64)
 	return e, true
 }
 

@@ -3,12 +3,14 @@ package zookeeper
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -21,16 +23,16 @@ const (
 // brief is an entry in one line: "-" for none, "! reason".
 func brief(e entry) string {
 	switch {
-	case e.reason != "":
-		return "! " + e.reason
-	case e.none:
+	case e.Reason != "":
+		return "! " + e.Reason
+	case e.None:
 		return "-"
 	}
 	state := ""
-	if e.spec.Out {
+	if e.Spec.Out {
 		state = " out"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s *%v %s", e.spec.URL(), e.spec.Weight, e.spec.Zone)) + state
+	return strings.TrimSpace(fmt.Sprintf("%s *%v %s", e.Spec.URL(), e.Spec.Weight, e.Spec.Zone)) + state
 }
 
 func TestParse(t *testing.T) {
@@ -78,7 +80,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s (%+v):\n\t%s, want\n\t%s", test.data, test.c, got, test.want)
 		}
 	}
-	meta := new(Config).parse("", []byte(spring)).spec.Metadata
+	meta := new(Config).parse("", []byte(spring)).Spec.Metadata
 	if meta["zone"] != "a" || meta["@class"] != "" {
 		t.Errorf("metadata %v", meta)
 	}
@@ -110,25 +112,25 @@ func TestNamed(t *testing.T) {
 			t.Errorf("%s (%+v):\n\t%s, want\n\t%s", test.name, test.c, got, test.want)
 		}
 	}
-	if e, _ := new(Config).named(url.QueryEscape(provider)); e.created != 1795398355275 || e.spec.Metadata["application"] != "app" {
+	if e, _ := new(Config).named(url.QueryEscape(provider)); e.Created != 1795398355275 || e.Spec.Metadata["application"] != "app" {
 		t.Errorf("%+v", e)
 	}
 	if _, ok := new(Config).named("10.0.0.1:80"); ok {
 		t.Error("an address is not an encoded URL")
 	}
-	if e, ok := new(Config).named("http%3A%2F%2F%zz"); !ok || e.reason == "" {
+	if e, ok := new(Config).named("http%3A%2F%2F%zz"); !ok || e.Reason == "" {
 		t.Errorf("%+v", e)
 	}
 }
 
 func TestSetPrefersTheLatest(t *testing.T) {
 	at := func(created int64, weight float64, address string) entry {
-		return entry{created: created, spec: endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}, Weight: weight}}
+		return entry{Created: created, Spec: endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}, Weight: weight}}
 	}
-	specs, rejected := set(map[string]entry{
+	specs, rejected := client.Set(maps.All(map[string]entry{
 		"old": at(1, 1, "10.0.0.2:80"), "new": at(2, 2, "10.0.0.2:80"), "other": at(1, 3, "10.0.0.1:80"),
-		"z": {reason: "bad"}, "a": {reason: "bad"}, "off": {none: true},
-	})
+		"z": {Reason: "bad"}, "a": {Reason: "bad"}, "off": {None: true},
+	}))
 	if len(specs) != 2 || specs[0].Weight != 3 || specs[1].Weight != 2 {
 		t.Errorf("%+v", specs)
 	}
@@ -148,8 +150,8 @@ func TestRenderIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := new(Config).parse("x", data)
-		s := e.spec
-		if e.reason != "" || s.Address != in.Address || s.Scheme == "https" != (in.Scheme == "https") || s.Weight != float64(max(in.Weight, 1)) || s.Zone != in.Zone || s.Metadata["k"] != in.Metadata["k"] {
+		s := e.Spec
+		if e.Reason != "" || s.Address != in.Address || s.Scheme == "https" != (in.Scheme == "https") || s.Weight != float64(max(in.Weight, 1)) || s.Zone != in.Zone || s.Metadata["k"] != in.Metadata["k"] {
 			t.Errorf("%s is read as %+v", data, e)
 		}
 		var all map[string]any
@@ -176,12 +178,12 @@ func FuzzParse(f *testing.F) {
 			entries = append(entries, e)
 		}
 		for _, e := range entries {
-			if e.none || e.reason != "" {
+			if e.None || e.Reason != "" {
 				continue
 			}
-			a, name, err := discovery.ParseAddress(e.spec.Address)
-			if err != nil || a != e.spec.Address || name != e.spec.Host || e.spec.Scheme != "http" && e.spec.Scheme != "https" || e.spec.Weight < 0 {
-				t.Errorf("%+v", e.spec)
+			a, name, err := discovery.ParseAddress(e.Spec.Address)
+			if err != nil || a != e.Spec.Address || name != e.Spec.Host || e.Spec.Scheme != "http" && e.Spec.Scheme != "https" || e.Spec.Weight < 0 {
+				t.Errorf("%+v", e.Spec)
 			}
 		}
 	})

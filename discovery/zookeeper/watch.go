@@ -4,22 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // readers is how many nodes are read at once.
 const readers = 16
+
+// blind is the reason of a node that cannot be read.
+const blind = "the user may not read the node"
 
 // A watch follows the children of one node for as long as its link lives. It belongs to
 // one goroutine.
 type watch struct {
 	link   *link
 	config Config
-	out    *reporter
+	out    *client.Reporter
 
 	box   *mailbox
 	nodes map[string]entry
@@ -40,21 +46,21 @@ func (w *watch) run(ctx context.Context) error {
 	for {
 		select {
 		case <-w.box.news:
-			if !sleep(ctx, time.Until(read.Add(gather))) {
+			if !client.Sleep(ctx, time.Until(read.Add(gather))) {
 				return ctx.Err()
 			}
 			read = time.Now()
 			if err := w.update(ctx, w.box.take()); err != nil {
 				return err
 			}
-			w.out.set(set(w.nodes))
+			w.out.Set(client.Set(maps.All(w.nodes)))
 		case <-pulse.C:
 			missed, err := w.missed(ctx)
 			if err != nil {
 				return err
 			}
 			for name, e := range w.nodes {
-				if e.blind {
+				if e.Reason == blind { // no event will tell when it can be read
 					w.box.put(name)
 				}
 			}
@@ -208,12 +214,12 @@ func (w *watch) node(ctx context.Context, name string) (e entry, there bool, err
 	case errors.Is(err, zk.ErrNoNode):
 		return entry{}, false, nil
 	case errors.Is(err, zk.ErrNoAuth):
-		return entry{reason: "the user may not read the node", blind: true}, true, nil
+		return entry{Reason: blind}, true, nil
 	case err != nil:
 		return entry{}, false, err
 	}
 	e = w.config.parse(name, c.data)
-	e.created, e.modified = c.stat.Czxid, c.stat.Mzxid
+	e.Created, e.Modified = c.stat.Czxid, c.stat.Mzxid
 	return e, true, nil
 }
 

@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // Config says which ZooKeeper to ask, and for what.
@@ -59,12 +59,10 @@ const (
 	pulseTimeout = 5 * time.Second
 
 	gather    = 20 * time.Millisecond // between two reads: many events at once are one set
-	silentMax = 10 * time.Second      // without any answer, a set is stale even if servers are left to try
-	steady    = 5 * time.Second       // a session that lasted so long was a success
+	silentMax = 10 * time.Second      // client.Loop's Silent and Steady
+	steady    = 5 * time.Second
+	backMost  = 3 * time.Second // its Most
 )
-
-// errAgain ends a session because everything must be read again. It is no failure.
-var errAgain = errors.New("the nodes must be read again")
 
 // A Source watches the children of one node. Make it with New. Its Run may be called
 // again, but not concurrently.
@@ -92,30 +90,21 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 		pool = new(Pool)
 		defer pool.wait()
 	}
-	out := reporter{publish: publish}
-	retry := retry{servers: len(servers)}
+	out := client.Reporter{Publish: publish}
 	seen := 0
-	for {
-		began := time.Now()
-		var heard time.Time
+	// The pool decides which server is asked, and tells all its users.
+	loop := client.Loop{Name: "zookeeper", Servers: len(servers), Most: backMost, Steady: steady, Silent: silentMax}
+	loop.Run(ctx, func() client.Turn {
 		link, err := pool.acquire(ctx, key{strings.Join(servers, ","), c.Username, c.Password}, &seen)
-		if err == nil {
-			w := watch{link: link, config: c, out: &out}
-			err = w.run(ctx)
-			heard = w.heard
-			pool.release(link)
+		if err != nil {
+			return client.Turn{Err: err}
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		wait, stale := retry.after(time.Since(began), heard, err)
-		if stale {
-			out.fail(fmt.Errorf("zookeeper: %w", err))
-		}
-		if !sleep(ctx, wait) {
-			return nil
-		}
-	}
+		defer pool.release(link)
+		w := watch{link: link, config: c, out: &out}
+		err = w.run(ctx)
+		return client.Turn{Answered: w.heard, Err: err}
+	}, out.Fail)
+	return nil
 }
 
 // addresses are the servers with their ports.
@@ -156,47 +145,4 @@ func checkPath(path string) error {
 		}
 	}
 	return nil
-}
-
-// A retry decides when to try again and when to tell.
-type retry struct {
-	servers  int
-	failures int       // in a row
-	heard    time.Time // of the last answer
-	backoff  discovery.Backoff
-}
-
-// after judges a session that lasted so long, was answered last at that instant (zero:
-// never), and ended with err.
-func (r *retry) after(lasted time.Duration, heard time.Time, err error) (wait time.Duration, stale bool) {
-	r.backoff.First, r.backoff.Most = 200*time.Millisecond, 3*time.Second
-	if heard.After(r.heard) {
-		r.heard = heard
-	}
-	if lasted >= steady && !heard.IsZero() {
-		r.failures = 0
-		r.backoff.Reset()
-	}
-	if errors.Is(err, errAgain) {
-		return r.backoff.Next(), false
-	}
-	r.failures++
-	// The first failure is what a restart looks like, and each server deserves a try.
-	stale = r.failures > r.servers || r.failures > 1 && time.Since(r.heard) > silentMax
-	if r.failures <= r.servers {
-		return rand.N(100 * time.Millisecond), stale
-	}
-	return r.backoff.Next(), stale
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
 }

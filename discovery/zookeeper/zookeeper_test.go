@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 // limit is for a test that fails only.
@@ -364,7 +364,7 @@ func TestReconnectsLeaveNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := watch{link: l, config: s.config(), out: &reporter{publish: func(discovery.Update) { s.cut() }}}
+		w := watch{link: l, config: s.config(), out: &client.Reporter{Publish: func(discovery.Update) { s.cut() }}}
 		if err := w.run(t.Context()); !errors.Is(err, errLost) {
 			t.Fatal(err)
 		}
@@ -402,7 +402,7 @@ func TestStrayWatchesEndALink(t *testing.T) {
 		t.Error("too early")
 	}
 	l.unsubscribe("/x", l.subscribe("/x"), 1)
-	if !errors.Is(l.why(), errAgain) {
+	if !errors.Is(l.why(), client.Again) {
 		t.Error(l.why())
 	}
 }
@@ -427,52 +427,4 @@ func TestImpossible(t *testing.T) {
 	if fmt.Sprint(got) != "[a:2181 b:1 [::1]:2181 [::1]:2]" || err != nil {
 		t.Error(got, err)
 	}
-}
-
-func TestRetry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := retry{servers: 2}
-		fault := errors.New("x")
-		for i, want := range []bool{false, false, true, true} {
-			wait, stale := r.after(0, time.Time{}, fault)
-			if stale != (want || i > 0) { // never heard of: at the second
-				t.Errorf("failure %d: stale %v", i, stale)
-			}
-			if wait > 3*time.Second {
-				t.Errorf("waits %v", wait)
-			}
-		}
-		if _, stale := r.after(steady, time.Now(), fault); stale {
-			t.Error("stale at the first failure after a success")
-		}
-		if _, stale := r.after(0, time.Time{}, fault); stale {
-			t.Error("stale although a server is left to try")
-		}
-		if _, stale := r.after(0, time.Time{}, fault); !stale {
-			t.Error("not stale when all servers have failed")
-		}
-	})
-}
-
-// TestFailuresAreNotRepeated: the same is told once, another after a while only.
-func TestFailuresAreNotRepeated(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		r := reporter{publish: func(discovery.Update) { n++ }}
-		for range 100 {
-			r.fail(errors.New("a"))
-			r.fail(errors.New("b"))
-		}
-		if n != 1 {
-			t.Errorf("told %d times", n)
-		}
-		time.Sleep(tellEvery)
-		if r.fail(errors.New("b")); n != 2 {
-			t.Errorf("told %d times", n)
-		}
-		r.set(nil, nil)
-		if r.set(nil, nil); n != 3 {
-			t.Errorf("told %d times", n)
-		}
-	})
 }
