@@ -17,6 +17,7 @@ type (
 	Service     = config.Service
 	Endpoint    = config.Endpoint
 	Source      = config.Source
+	SourceKind  = config.SourceKind
 	FileSource  = config.FileSource
 	DNSSource   = config.DNSSource
 

@@ -15,6 +15,7 @@ import (
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/policy"
+	"github.com/poise-lb/poise/sources"
 )
 
 // startService starts an HTTP server that answers with its name and the path it was asked for.
@@ -243,4 +244,30 @@ func Example_source() {
 	fmt.Println(answer(front.URL + "/7"))
 	// Output:
 	// 200 users: /7
+}
+
+// A program links the registries that it names in Config.Sources; sources.All() are all of
+// them, and lists in YAML files. Without its kind a source is a mistake.
+func Example_sources() {
+	c := poise.Config{
+		Services: map[string]poise.Service{"users": {Source: &poise.Source{Consul: &poise.ConsulSource{Service: "users"}}}},
+		Routes:   []poise.Route{{Service: "users"}},
+	}
+	_, err := poise.New(c)
+	var mistakes interface{ Problems() []config.Problem }
+	if errors.As(err, &mistakes) {
+		fmt.Println(mistakes.Problems()[0].Path)
+	}
+
+	c.Sources = []poise.SourceKind{sources.Consul()}
+	proxy, err := poise.New(c) // asks the agent at 127.0.0.1:8500 from now on
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer proxy.Close(context.Background())
+	fmt.Println(proxy.Status().Services[0].Name)
+	// Output:
+	// services.users.source.consul
+	// users
 }

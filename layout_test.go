@@ -29,7 +29,7 @@ var ranks = map[string]int{
 	"internal/http1": 4, "internal/affinity": 4, "internal/record": 4, "internal/certs": 4, "internal/route": 4,
 	"internal/rewrite": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5,
 	"internal/upstream": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
-	"internal/exchange":         7,
+	"internal/exchange": 7, "sources": 7,
 	"internal/core":             8,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10,
@@ -77,8 +77,8 @@ func (s source) at(n ast.Node) string {
 
 func (s source) test() bool { return strings.HasSuffix(s.file, "_test.go") }
 
-// sources parses every Go file of the repository.
-func sources(t *testing.T) []source {
+// goFiles parses every Go file of the repository.
+func goFiles(t *testing.T) []source {
 	t.Helper()
 	var out []source
 	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
@@ -116,7 +116,7 @@ func (s source) own() bool {
 
 func TestImportsGoOneWay(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, s := range sources(t) {
+	for _, s := range goFiles(t) {
 		if !s.own() {
 			continue
 		}
@@ -143,7 +143,7 @@ func TestImportsGoOneWay(t *testing.T) {
 }
 
 func TestNeutralCodeLeavesWaitingToTheEngine(t *testing.T) {
-	for _, s := range sources(t) {
+	for _, s := range goFiles(t) {
 		if s.test() || !slices.Contains(neutral, s.pkg) {
 			continue
 		}
@@ -175,7 +175,7 @@ func TestNeutralCodeLeavesWaitingToTheEngine(t *testing.T) {
 
 func TestFunctionsAreShort(t *testing.T) {
 	used := make(map[string]bool)
-	for _, s := range sources(t) {
+	for _, s := range goFiles(t) {
 		for _, d := range s.tree.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok || f.Body == nil {
@@ -204,7 +204,7 @@ func TestFunctionsAreShort(t *testing.T) {
 
 func TestEveryPackageHasADoc(t *testing.T) {
 	documented := make(map[string]bool)
-	for _, s := range sources(t) {
+	for _, s := range goFiles(t) {
 		if !s.test() {
 			documented[s.pkg] = documented[s.pkg] || s.tree.Doc != nil
 		}
@@ -244,7 +244,7 @@ func TestCoreModuleStaysSmall(t *testing.T) {
 var unfinished = []string{"FIX" + "ME", "XX" + "X:", "TO" + "DO"}
 
 func TestNothingIsLeftUnfinished(t *testing.T) {
-	for _, s := range sources(t) {
+	for _, s := range goFiles(t) {
 		for _, g := range s.tree.Comments {
 			for _, c := range g.List {
 				for _, w := range unfinished {
@@ -266,7 +266,7 @@ var unsafeAllowed = []string{
 
 // TestUnsafe: nowhere else, and no private function of another package is linked to.
 func TestUnsafe(t *testing.T) {
-	for _, s := range sources(t) {
+	for _, s := range goFiles(t) {
 		for _, imp := range s.tree.Imports {
 			if s.own() && imp.Path.Value == `"unsafe"` && !slices.Contains(unsafeAllowed, s.file) {
 				t.Errorf("%s imports unsafe", s.at(imp))

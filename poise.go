@@ -70,7 +70,7 @@ func New(c Config) (*Proxy, error) {
 	p.openLog(c.Logger)
 	log := p.log
 	p.rt.Log = log
-	p.sources.Log = log
+	p.sources = sources.Set{Log: log, Kinds: c.Sources}
 	p.access = accesslog.New(log)
 	p.files = newFollowed(p.reread)
 	o := core.Options{Logger: log, Sink: p.access.Open, Feed: p.feed, Start: p.start, Files: p.files.watcher.Follow, Descriptors: openFiles()}
@@ -114,8 +114,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.Se
 // Apply replaces the configuration. Requests under way end under the one they began with;
 // endpoints that are still named keep their state and connections. If c has mistakes the
 // error is as New's and nothing changes. Files are read again; those that endpoints' TLS
-// names (ca) are also read when they change, without Apply. After Close it returns ErrClosed. Listen and
-// Logger are not looked at.
+// names (ca) are also read when they change, without Apply. After Close it returns ErrClosed. Listen,
+// Logger and Sources are not looked at.
 func (p *Proxy) Apply(c Config) error {
 	err := p.core.Apply(c)
 	if errors.Is(err, engine.ErrStopping) {

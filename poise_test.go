@@ -428,8 +428,8 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 	c := toAll(a, "http://localhost:"+a[strings.LastIndex(a, ":")+1:])
 	svc := c.Services["all"]
 	svc.Health = &poise.Health{Check: "GET /health", Interval: 20 * time.Millisecond, Timeout: 10 * time.Millisecond}
-	list := filepath.Join(t.TempDir(), "list.yaml")
-	os.WriteFile(list, []byte("["+a+"]"), 0o600)
+	list := filepath.Join(t.TempDir(), "list.json")
+	os.WriteFile(list, []byte(`["`+a+`"]`), 0o600)
 	c.Services["all"] = svc
 	c.Services["file"] = poise.Service{Source: &poise.Source{File: &poise.FileSource{Path: list}}}
 	c.AccessLog.Path = filepath.Join(t.TempDir(), "access.log")

@@ -15,6 +15,7 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/sources"
 )
 
 // byHand is a source that publishes what a test gives it.
@@ -172,6 +173,7 @@ func TestDiscover(t *testing.T) {
 	list("orders", named(t, "one"))
 	list("users", named(t, "two"))
 	c := poise.Config{
+		Sources: []poise.SourceKind{sources.File()},
 		Discover: map[string]config.Discover{"lists": {
 			Source: poise.Source{File: &poise.FileSource{Path: filepath.Join(folder, "{service}.yaml")}},
 		}},

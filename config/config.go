@@ -66,6 +66,11 @@ type Config struct {
 
 	// Logger receives the proxy's own log; nil: slog.Default(). Go only.
 	Logger *slog.Logger `yaml:"-"`
+	// Sources are the kinds of sources that Service.Source and Discover may name besides dns and
+	// file: sources.All() of package poise/sources, or some of its kinds. They are given to New,
+	// which links nothing else, and Apply does not look at them. Of two for the same key the
+	// later one is used. Go only.
+	Sources []SourceKind `yaml:"-"`
 
 	// Engine is what reads and writes the connections that Serve accepts: "loop", event
 	// loops, one per processor that runs Go (Linux only); "goroutine", a goroutine for each

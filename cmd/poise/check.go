@@ -11,6 +11,7 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/internal/certs"
+	"github.com/poise-lb/poise/sources"
 )
 
 func newCheck(s streams) *cobra.Command {
@@ -68,7 +69,7 @@ func checkAll(file *configfile.File) error {
 // when the file was read.
 func compile(c config.Config) error {
 	c.AccessLog = config.AccessLog{}
-	c.Logger = slog.New(slog.DiscardHandler)
+	c.Logger, c.Sources = slog.New(slog.DiscardHandler), sources.All()
 	services := make(map[string]config.Service, len(c.Services))
 	for name, s := range c.Services {
 		s.Source, s.Health = nil, nil

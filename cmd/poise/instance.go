@@ -20,6 +20,7 @@ import (
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/asynclog"
+	"github.com/poise-lb/poise/sources"
 )
 
 // readyTimeMax bounds the wait for the first verdicts of the health checks: then traffic
@@ -57,7 +58,7 @@ func start(s streams, c config.Config, e serve.Engine) (in *instance, served boo
 	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e}
 	in.level.Set(levelOf(c.Log))
 	in.log, in.lines = newLogger(c.Log.Format, in.level, s.stderr)
-	c.Logger, c.Engine = in.log, e.Own()
+	c.Logger, c.Engine, c.Sources = in.log, e.Own(), sources.All()
 	in.conf.Store(&c)
 	var listeners *serve.Change
 	signalled, ended, err := s.unlessSignalled(func() (err error) {

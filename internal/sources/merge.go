@@ -39,7 +39,7 @@ func (s *Set) merge(path string, parts []config.SourcePart) (discovery.Source, e
 	return c, nil
 }
 
-// kind is the key of the field that is given.
+// kind is the key of the field that is given; empty if none is.
 func kind(s *config.Source) string {
 	v := reflect.ValueOf(*s)
 	for _, f := range make(tags.Model).Of(v.Type()) {
@@ -47,7 +47,10 @@ func kind(s *config.Source) string {
 			return f.Name
 		}
 	}
-	return "custom"
+	if s.Custom != nil {
+		return "custom"
+	}
+	return ""
 }
 
 const (

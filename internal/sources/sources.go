@@ -1,7 +1,7 @@
-// Package sources builds the source of a service from its configuration. It is the one
-// place that knows every kind of source. Services that ask the same registry share what
-// there need be only one of: the connection to Nacos and ZooKeeper, the copy of Eureka's
-// registry.
+// Package sources builds the source of a service from its configuration: static lists, DNS
+// names, endpoint lists in JSON files, merges of sources, and what a program's own code
+// publishes. The clients of registries are kinds that the program hands in, so that a
+// program links only those it names; package poise/sources has them.
 package sources
 
 import (
@@ -12,27 +12,19 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/dns"
-	"github.com/poise-lb/poise/discovery/eureka"
-	"github.com/poise-lb/poise/discovery/file"
-	"github.com/poise-lb/poise/discovery/nacos"
-	"github.com/poise-lb/poise/discovery/zookeeper"
 	"github.com/poise-lb/poise/endpoint"
 )
 
-// A Set builds the sources of one proxy and has what they share, which lives as long as
-// one of the sources that use it runs. The zero value is ready for use. Its methods may be
-// called from any goroutine; it must not be copied.
+// A Set builds the sources of one proxy. The zero value knows no kinds. Its methods may be
+// called from any goroutine; the fields are set before.
 type Set struct {
-	Log *slog.Logger // nil: slog.Default()
-
-	nacos     shared[*nacos.Registry]
-	eureka    shared[*eureka.Registry]
-	zookeeper zookeeper.Pool
+	Log   *slog.Logger        // nil: slog.Default()
+	Kinds []config.SourceKind // in addition to those of this package; of two for one key the later one counts
 }
 
 // Of returns where the endpoints of a service come from: a source, or a list that never
@@ -59,9 +51,6 @@ func (s *Set) bare(path string, c *config.Source) (discovery.Source, error) {
 	switch {
 	case c.Custom != nil:
 		return dns.Resolve(c.Custom, ""), nil // of one that names addresses alone, it stays as it is
-	case c.File != nil:
-		name := c.File.Path
-		return file.New(name, func(data []byte) ([]endpoint.Spec, []discovery.Reject, error) { return parseList(name, data) }), nil
 	case c.DNS != nil:
 		spec, host, server, err := c.DNS.Target()
 		if err == nil {
@@ -71,11 +60,38 @@ func (s *Set) bare(path string, c *config.Source) (discovery.Source, error) {
 	case c.Merge != nil:
 		return s.merge(path+".merge", c.Merge)
 	}
-	src, err := s.registry(path, c)
-	if err != nil {
-		return nil, err
+	return s.linked(path, c)
+}
+
+// linked is the source of a kind that the program has handed in.
+func (s *Set) linked(path string, c *config.Source) (discovery.Source, error) {
+	name := kind(c)
+	for _, k := range slices.Backward(s.Kinds) {
+		if k.Kind() != name {
+			continue
+		}
+		src, err := k.Open(path, *c, s.log())
+		if err != nil {
+			return nil, problem(config.Key(path, name), err)
+		}
+		return dns.Resolve(src, ""), nil
 	}
-	return dns.Resolve(src, ""), nil
+	switch name {
+	case "":
+		return nil, config.NewErrors(config.Problem{Path: path, Message: "names no source"})
+	case "file":
+		return fromJSON(config.Key(path, name), c.File.Path)
+	}
+	return nil, config.NewErrors(config.Problem{Path: config.Key(path, name), Message: notLinked(name)})
+}
+
+// notLinked says what a program lacks that was built without a kind.
+func notLinked(name string) string {
+	function, what := strings.ToUpper(name[:1])+name[1:], name
+	if name == "file" {
+		what = "endpoint lists in YAML"
+	}
+	return fmt.Sprintf("this program was built without %s: import github.com/poise-lb/poise/sources and give poise.New sources.%s(), or sources.All(), in Config.Sources", what, function)
 }
 
 // problem gives err a path, if it has none.
@@ -128,35 +144,6 @@ func resolved(spec endpoint.Spec, host, server string) (discovery.Source, error)
 	return dns.New(dns.Config{Host: host, Port: uint16(n), Scheme: spec.Scheme, Weight: spec.Weight, Server: server}), nil
 }
 
-// parseList reads the list of a file source, in which host names are not resolved. Entries
-// that cannot be used are rejected; the others are used.
-func parseList(name string, data []byte) ([]endpoint.Spec, []discovery.Reject, error) {
-	list, rejected, err := configfile.Endpoints(name, data)
-	if err != nil {
-		return nil, nil, err
-	}
-	var rejects []discovery.Reject
-	for _, r := range rejected {
-		rejects = append(rejects, discovery.Reject{ID: r.Entry, Reason: r.Reason()})
-	}
-	specs := make([]endpoint.Spec, 0, len(list))
-	for _, e := range list {
-		spec, host, err := e.Parse()
-		if err == nil && host != "" {
-			err = fmt.Errorf("a list in a file takes addresses; resolve %s by a source of its own", host)
-		}
-		if err != nil {
-			rejects = append(rejects, discovery.Reject{ID: e.URL, Reason: name + ": " + err.Error()})
-			continue
-		}
-		specs = append(specs, spec)
-	}
-	if len(specs) == 0 && len(rejects) > 0 {
-		return nil, nil, fmt.Errorf("no entry can be used: %s: %s", rejects[0].ID, rejects[0].Reason)
-	}
-	return specs, rejects, nil
-}
-
 // drained is a source whose endpoints are all out: the configuration drains the name.
 type drained struct{ discovery.Source }
 
@@ -169,4 +156,11 @@ func (d drained) Run(ctx context.Context, publish func(discovery.Update)) error 
 		}
 		publish(u)
 	})
+}
+
+func (s *Set) log() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.Default()
 }

@@ -1,8 +1,7 @@
 package sources
 
 // Clients of registries read some files once: the authorities that verify the server, a
-// kubeconfig. When one changes, a source is made anew and takes the place of the running
-// one. The service keeps its last set meanwhile. (Certificates of the client and token
+// kubeconfig. When one changes, the source is made anew and replaces the one that runs. The service keeps its last set meanwhile. (Certificates of the client and token
 // files are read again by the clients themselves; passwords that stand in files are part
 // of the configuration, which is applied again.)
 
@@ -11,37 +10,11 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/internal/filewatch"
 )
 
-// filesOf are the files that the client of a registry reads once.
-func filesOf(c *config.Source) (out []string) {
-	add := func(t *config.SourceTLS) {
-		if t != nil && t.CA != "" {
-			out = append(out, t.CA)
-		}
-	}
-	switch {
-	case c.Etcd != nil:
-		add(c.Etcd.TLS)
-	case c.Consul != nil:
-		add(c.Consul.TLS)
-	case c.Nacos != nil:
-		add(c.Nacos.TLS)
-	case c.Eureka != nil:
-		add(c.Eureka.TLS)
-	case c.Kubernetes != nil:
-		add(c.Kubernetes.TLS)
-		if c.Kubernetes.Kubeconfig != "" {
-			out = append(out, c.Kubernetes.Kubeconfig)
-		}
-	}
-	return out
-}
-
-// followed is a source that is made anew when one of its files has another content.
+// followed is a source that is made anew when the content of one of its files changes.
 type followed struct {
 	path  string // in the configuration, for the log
 	files []string
@@ -54,14 +27,14 @@ type followed struct {
 	stop   context.CancelFunc // ends the run of source; nil: none runs
 }
 
-// follow makes a source of files, and has it made anew when they change.
-func (s *Set) follow(path string, files []string, build func(map[string]filewatch.Sum) (discovery.Source, error)) (discovery.Source, error) {
+// follow makes a source of files, and makes it anew when they change.
+func follow(path string, files []string, log *slog.Logger, build func(map[string]filewatch.Sum) (discovery.Source, error)) (discovery.Source, error) {
 	known := filewatch.Sums(files...) // first: what changes later is seen
 	src, err := build(known)
 	if err != nil || len(files) == 0 {
 		return src, err
 	}
-	return &followed{path: path, files: files, make: build, log: s.log(), known: known, source: src}, nil
+	return &followed{path: path, files: files, make: build, log: log, known: known, source: src}, nil
 }
 
 // Run runs the source, and the one after it, until ctx is done or one has returned by

@@ -41,16 +41,12 @@ func TestAuthoritiesOfRegistriesAreFollowed(t *testing.T) {
 		}
 	}
 	put(authority(t))
-	var s Set
-	_, src, err := s.Of("services.a", config.Service{Source: &config.Source{Merge: []config.SourcePart{
+	src := open(t, config.Source{Merge: []config.SourcePart{
 		{Source: config.Source{Eureka: &config.EurekaSource{
 			Servers: []string{server.URL + "/eureka"}, App: "APP0", Interval: 200 * time.Millisecond, TLS: &config.SourceTLS{CA: path},
 		}}},
 		{Source: config.Source{Custom: discovery.Static{}}},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}}, Eureka())
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
