@@ -1,5 +1,9 @@
 package config
 
+// The addresses a configuration names: URLs of endpoints, listeners, trusted proxies, DNS
+// servers. Each is parsed once, to the form that the rest of the program compares by, and a
+// mistake is reported with the nearest form that would be right.
+
 import (
 	"errors"
 	"fmt"

@@ -42,7 +42,7 @@ type Config struct {
 	// or given listeners by Serve ignores it.
 	Listen []Listen `yaml:"listen" doc:"addresses to serve"`
 	// TrustedProxies are the peers whose X-Forwarded-* and X-Real-IP fields are believed,
-	// as IP addresses or prefixes. Empty: nobody's are, they are replaced.
+	// as IP addresses or prefixes. Empty: no client's are, they are replaced.
 	TrustedProxies []string `yaml:"trusted_proxies" doc:"peers whose X-Forwarded-* fields are believed: addresses or prefixes"`
 	// HalfClose says what a client means that ends its sending side behind a complete request,
 	// over plain TCP: "answer" (the default), that it waits for the response, after which its

@@ -1,5 +1,9 @@
 package config
 
+// Defaults stand in the tags of the structs, nowhere else. WithDefaults walks over a value
+// and fills in what is zero, so a configuration made in Go and one read from a file mean the
+// same, and the schema and the documents print the numbers that are really used.
+
 import (
 	"reflect"
 

@@ -1,5 +1,9 @@
 package config
 
+// A discover entry is a pattern of services: a route may take the name of the service from
+// the request, and the service is made when the first request names it. Names come from
+// clients, so which names are allowed, and how many at once, is part of the configuration.
+
 import (
 	"errors"
 	"fmt"

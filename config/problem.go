@@ -1,5 +1,9 @@
 package config
 
+// Mistakes are collected, not returned one by one: an operator mends a file in one turn.
+// A Problem says where (a path as in the file), what was found, what is wrong and which valid
+// word is nearest; package configfile adds the line and the column.
+
 import (
 	"fmt"
 	"strconv"
@@ -42,7 +46,7 @@ func NewErrors(problems ...Problem) error {
 	return &Errors{List: problems}
 }
 
-// Problems returns the problems; whoever has a file shows them at their lines.
+// Problems returns the problems; package configfile shows them at their lines.
 func (e *Errors) Problems() []Problem { return e.List }
 
 // Error is all problems, one a line.

@@ -1,5 +1,9 @@
 package config
 
+// Rules for sources that no tag can state: which of two fields goes with which, what a
+// server's address looks like, that a password needs a user. Passwords are never repeated in a
+// message.
+
 import (
 	"errors"
 	"fmt"

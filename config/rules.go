@@ -1,5 +1,8 @@
 package config
 
+// The rules that tags state (required, enum, min, max, pattern) are checked by one walk over
+// the whole value, with the same model that defaults and the schema use.
+
 import (
 	"cmp"
 	"fmt"

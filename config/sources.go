@@ -1,5 +1,8 @@
 package config
 
+// Where endpoints come from. A source is data here: internal/sources, or a program's own code,
+// makes a discovery.Source of it.
+
 import (
 	"time"
 
@@ -83,7 +86,7 @@ type ConsulSource struct {
 	ZoneKey    string     `yaml:"zone_key" doc:"metadata of the service, or else of the node, that holds the zone" default:"zone"`
 }
 
-// NacosSource is told the healthy, enabled instances of a service by push. Sources with
+// NacosSource receives the healthy, enabled instances of a service by push. Sources with
 // the same servers, namespace and user share one connection.
 type NacosSource struct {
 	Servers []string `yaml:"servers" doc:"host:port of the servers' HTTP interface, or URLs" required:"true" example:"127.0.0.1:8848"`

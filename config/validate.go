@@ -1,5 +1,9 @@
 package config
 
+// Validate finds everything that is wrong with a configuration without building any of it.
+// Each part of the model has a method here; what tags can state is in rules.go, sources are in
+// registries.go.
+
 import (
 	"fmt"
 	"maps"
@@ -204,7 +208,7 @@ func (v *validator) policy(path string, p *Policy) {
 	if p.Custom != nil || p.Type == "consistent_hash" {
 		return
 	}
-	// Values equal to a default may come from WithDefaults and are nobody's mistake.
+	// Values equal to a default may come from WithDefaults and are no mistakes.
 	val := reflect.ValueOf(*p)
 	for _, f := range v.model.Of(val.Type()) {
 		got := fmt.Sprint(val.FieldByIndex(f.Index).Interface())

@@ -1,5 +1,9 @@
 package config
 
+// Small languages inside values: a check such as "HEAD /health", status ranges such as
+// "200-299", conditions of retries. Each is parsed here and nowhere else, by validation and by
+// what uses the value.
+
 import (
 	"bytes"
 	"fmt"

@@ -1,5 +1,9 @@
 package configfile
 
+// From YAML nodes to the structs of package config. Decoding goes on after a mistake, so that
+// all mistakes of a file are reported together, each with its line, its column and the nearest
+// key that exists. Aliases can make a small file large: what they make is counted.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,8 @@
 package configfile
 
+// From bytes to one YAML document. Size and nesting are bounded before the parser sees them,
+// because its time grows with the square of the nesting, and its errors are made into ours.
+
 import (
 	"bytes"
 	"errors"

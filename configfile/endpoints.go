@@ -1,5 +1,8 @@
 package configfile
 
+// The endpoint list that a file source watches. Other than in a configuration, one bad entry
+// does not spoil the list: it is reported and left out, and the others are used.
+
 // The list of a file source. One bad entry does not spoil the list: the others are used.
 
 import (

@@ -1,5 +1,8 @@
 package configfile
 
+// ${VAR}, ${VAR:-default} and ${file:/path} in text values. Values are replaced after the
+// YAML has been parsed, so that what a variable holds can never become syntax.
+
 import (
 	"crypto/sha256"
 	"errors"

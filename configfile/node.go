@@ -1,5 +1,8 @@
 package configfile
 
+// What the decoder asks of a YAML node, whatever it is written like: anchors and aliases,
+// merge keys, scalars and their kinds, and the name of a kind for a message.
+
 import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"

@@ -1,5 +1,8 @@
 package configfile
 
+// Scalars. The type of the field alone decides what a plain value means: "no" is never false,
+// 502 is a word in a list of words and a number elsewhere.
+
 import (
 	"math"
 	"reflect"

@@ -1,5 +1,8 @@
 package configfile
 
+// The JSON Schema of a configuration file, made from the same tags that decode, fill in and
+// check it, so that an editor and the program cannot disagree.
+
 import (
 	"bytes"
 	"encoding/json"

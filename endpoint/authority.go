@@ -1,11 +1,13 @@
 package endpoint
 
+// The Host of a request to an endpoint, where the client's is not forwarded.
+
 import (
 	"net"
 	"strings"
 )
 
-// Authority is what a request to the endpoint names as its Host when nobody else's is
+// Authority is what a request to the endpoint names as its Host when no other is
 // meant: the host's name, or the address, with the port unless it is the scheme's own.
 // For a unix socket it is "localhost".
 func (s Spec) Authority() string {

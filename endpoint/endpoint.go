@@ -1,5 +1,5 @@
 // Package endpoint holds one address that can serve a service's requests: the facts a
-// source told about it (Spec) and its live state (Endpoint), which belongs to its
+// source says about it (Spec) and its live state (Endpoint), which belongs to its
 // identity and so outlives every configuration.
 //
 // The live state is what policies compare: attempts in flight, a latency estimate and a
@@ -27,7 +27,7 @@ type Endpoint struct {
 	_    [32]byte
 
 	// Second line: written by every attempt. A picker that compares load needs this
-	// line and no other, and whoever picked the endpoint is about to write it anyway:
+	// line and no other, and the task that picked the endpoint is about to write it anyway:
 	// so weight and usable live here too, though they rarely change.
 
 	inFlight atomic.Int64

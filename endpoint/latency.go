@@ -1,5 +1,9 @@
 package endpoint
 
+// A moving average of an endpoint's latency and of its failures that decays with time, not
+// with the number of samples: an endpoint that was slow a minute ago is not slow for ever. Both
+// are packed into one word, so that an update is one compare-and-swap and is often not needed.
+
 import (
 	"math"
 	"sync/atomic"
@@ -60,7 +64,7 @@ func decay(d int64) float32 {
 func (l *latency) observe(o Outcome) {
 	sample := float32(max(o.Latency, 0))
 	if sample == 0 && !o.Failed {
-		return // no response and nobody at fault, as when a client leaves: nothing learned
+		return // no response and no fault, as when a client leaves: nothing learned
 	}
 	for {
 		old, at := l.word.Load(), l.at.Load()
@@ -88,7 +92,7 @@ func next(ns, failing, sample float32, age int64, failed bool) uint64 {
 	case failed:
 		failing += (1 - failing) * failStep
 		// An error that comes at once says nothing good: failures only ever raise the
-		// latency, and hold off its decay, so that failing fast attracts nobody.
+		// latency, and hold off its decay, so that failing fast attracts no requests.
 		return pack(max(ns, sample), failing)
 	case sample > ns:
 		ns = sample

@@ -1,5 +1,7 @@
 package endpoint
 
+// What a source says about an endpoint, and what makes two endpoints the same one.
+
 import (
 	"cmp"
 	"maps"
@@ -62,7 +64,7 @@ type Spec struct {
 	// Weight is the share relative to the other endpoints of the service, as the source
 	// gives it: any positive number, also a fraction. 0 means 1, and so does a number that is
 	// negative, infinite or none. Weights makes whole numbers of the weights of a set. A
-	// source that is told the weight 0 sets Out instead.
+	// source whose registry says weight 0 sets Out instead.
 	Weight float64
 	// Out means that the instance itself, or an operator, says that it takes no new requests:
 	// it is disabled, in maintenance, shutting down, or has the weight 0. That counts at once.

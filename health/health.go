@@ -35,7 +35,7 @@
 //   - If attempts at an endpoint fail, too, that its probes ejected, it is not the check that
 //     is wrong ([Machine.Convicted]).
 //   - The latest word on whether connections to an endpoint come about at all is kept
-//     ([Machine.Unreached]), whoever said it, a probe or an attempt.
+//     ([Machine.Unreached]), whether a probe or an attempt found it.
 //   - Draining and gone are one-way: nothing but the end of its attempts moves a draining
 //     endpoint, and nothing moves a gone one.
 //

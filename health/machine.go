@@ -1,5 +1,8 @@
 package health
 
+// A Machine is the state of one endpoint. It is a value without a clock, a lock or a
+// goroutine: the caller hands it events with their time, and acts on the Change it returns.
+
 import "time"
 
 // An Event is what can happen to an endpoint.

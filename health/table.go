@@ -1,5 +1,8 @@
 package health
 
+// The state machine as a table: a rule for each event in each state. To know what happens in
+// a case, look up its cell; explore_test.go tries all of them in every order.
+
 import "time"
 
 // A rule changes a machine in one state by one event and reports whether the Window is to
@@ -205,14 +208,14 @@ func heal(m *Machine) bool {
 	return true
 }
 
-// recheck starts verdicts anew. Whoever is in rotation stays there, and whoever is out
+// recheck starts verdicts anew. An endpoint in rotation stays there, and one that is out
 // stays out, until the new check has spoken once.
 func recheck(m *Machine, _ *Config, _ Input) bool {
 	m.unsure, m.unreached, m.passes, m.fails = true, false, 0, 0
 	return false
 }
 
-// uncheck forgets the probes: nobody could ever bring back what they ejected.
+// uncheck forgets the probes: without them nothing could bring back what they ejected.
 func uncheck(m *Machine, _ *Config, _ Input) bool {
 	m.unsure, m.unreached, m.passes, m.fails = false, false, 0, 0
 	if m.state == Probing || m.cause == Probes {

@@ -1,5 +1,9 @@
 package health
 
+// Attempts and failures of the last ten seconds, in buckets of one second, for the breaker's
+// failure rate. Counting is an atomic addition; a bucket is cleared by the first to use it in a
+// new second.
+
 import (
 	"sync/atomic"
 	"time"

@@ -1,5 +1,10 @@
 package policy
 
+// Consistent hashing: a key stays with its endpoint while endpoints come and go. The members
+// of the set are laid out as a table (ring, maglev or rendezvous) over all endpoints, usable or
+// not, so that an ejection moves only the keys of the ejected one; a bounded load moves a key on
+// when its endpoint has more than its share in flight.
+
 import (
 	"fmt"
 	"math"
@@ -153,7 +158,7 @@ func (p *hashPicker) Pick(a *Attempt) *endpoint.Endpoint {
 		// One attempt more, shared out by weight, times the bound.
 		limit := p.bound * float64(max(a.Load, 0)+1) / p.weight
 		if p.eps[i].InFlight() >= boundFloor && p.full(i, limit) {
-			// Nobody is free if the load was counted while it changed, or those who are
+			// No member is free if the load was counted while it changed, or those who are
 			// free fail: then the key stays at home.
 			if j := p.lookUp(a, key, limit); j >= 0 {
 				i = j
@@ -195,7 +200,7 @@ func (p *hashPicker) admits(i int, a *Attempt, limit float64) bool {
 }
 
 // search asks everyone who may be picked: the end of the way when the table's was too
-// short, because few may be. Whoever wins among them wins until it goes itself, so that
+// short, because few may be. A member that wins among them wins until it goes itself, so that
 // here, too, an endpoint moves only its own keys.
 func (p *hashPicker) search(a *Attempt, key uint64, limit float64) int {
 	if p.usable == nil {

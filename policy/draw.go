@@ -1,5 +1,8 @@
 package policy
 
+// Drawing endpoints by weight in constant time: Walker's alias method. Each slot holds one
+// endpoint and an alias, so a draw is one multiplication and one comparison.
+
 import (
 	"math/bits"
 

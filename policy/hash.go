@@ -1,5 +1,8 @@
 package policy
 
+// The hash of keys, and the mixing of random numbers. Several proxies must agree on it, so its
+// constants are part of what a release promises.
+
 import (
 	"encoding/binary"
 	"math/bits"

@@ -1,5 +1,7 @@
 package policy
 
+// Comparing two endpoints by load, for the policies that draw two and take the better.
+
 import (
 	"time"
 
@@ -11,7 +13,7 @@ import (
 // is before. With equal weights that is: the one with fewer in flight, the first in a tie.
 func lighter(first, second *endpoint.Endpoint, now time.Duration, coin uint64) *endpoint.Endpoint {
 	winner := first
-	// Nobody can predict this. It compiles to a conditional move, not a jump, as long as
+	// The outcome cannot be predicted. It compiles to a conditional move, not a jump, as long as
 	// nothing is loaded through winner below.
 	if (second.InFlight()+1)*first.Weight() <= first.InFlight()*second.Weight() {
 		winner = second

@@ -42,7 +42,7 @@ type Policy interface {
 	// stand on members, so that an endpoint which flaps moves only its own keys.
 	// prev is the picker being replaced, or nil; Build must not modify it, but may share
 	// its tables or return it as it is. Neither slice is modified after the call, so that
-	// pickers may keep them. Build may be called with no members or nobody usable.
+	// pickers may keep them. Build may be called with no members, or with none that is usable.
 	Build(members, usable []*endpoint.Endpoint, prev Picker) Picker
 }
 

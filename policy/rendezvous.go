@@ -1,5 +1,9 @@
 package policy
 
+// Rendezvous hashing (Thaler and Ravishankar, 1996): for a key every member draws a score,
+// and the highest wins. It needs no table and spreads by weight exactly; beyond 128 members they
+// are asked in groups, so that a look-up does not grow with the set.
+
 import (
 	"math"
 	"math/bits"
@@ -25,7 +29,7 @@ type rival struct {
 // key and rival, over the weight. The lowest score wins, and no other rival matters to it.
 func score(h uint64, share float64) float64 { return minusLog2(h) * share }
 
-// beaten reports whether the score is best or more, as far as that can be told without a
+// beaten reports whether the score is best or more, as far as that shows without a
 // logarithm: -log2(x) is at least 1.44 × (1-x). That settles it for all but a few.
 func beaten(h uint64, share, best float64) bool {
 	return float64(int64(^h>>11))*(1.44/(1<<53))*share >= best

@@ -1,5 +1,8 @@
 package policy
 
+// The ring (Karger et al., STOC 1997): members have points on a circle, in proportion to
+// their weight, and a key belongs to the next point.
+
 import "math/bits"
 
 const (

@@ -1,5 +1,7 @@
 package register
 
+// An instance is announced while its own check passes, and withdrawn while it fails.
+
 import (
 	"context"
 	"crypto/tls"

@@ -76,7 +76,7 @@ func (c Config) Name() string {
 //
 // It calls report with nil when the instance has been announced, also again, and with the
 // reason whenever it is not announced. Calls come one at a time, from goroutines that
-// have ended when Run returns; nil: nobody is told.
+// have ended when Run returns; nil: no reports.
 func Run(ctx context.Context, c Config, in discovery.Instance, report func(error)) error {
 	if report == nil {
 		report = func(error) {}
@@ -129,7 +129,7 @@ type registrar interface {
 }
 
 // check finds what is wrong with the registry, as with that of a source. A source needs to
-// be told which instances it watches, and a registrar does not: so that is made up.
+// know which instances it watches, and a registrar does not: so that is made up.
 func (c Config) check(service string) error {
 	s := config.Source{Etcd: clone(c.Etcd), Consul: clone(c.Consul), Nacos: clone(c.Nacos), Eureka: clone(c.Eureka), Zookeeper: clone(c.Zookeeper)}
 	given := 0

@@ -1,5 +1,7 @@
 package main
 
+// poise check: reads a configuration and reports every mistake, without serving.
+
 import (
 	"context"
 	"fmt"

@@ -1,5 +1,8 @@
 package main
 
+// Completion of flags in a shell. Words come from the configuration model, the one place that
+// lists them.
+
 import (
 	"reflect"
 	"strings"

@@ -1,5 +1,8 @@
 package main
 
+// poise demo: three small services, a proxy in front of them, a load, and a service that fails
+// now and then, all in one process, with a table that shows what the proxy makes of it.
+
 import (
 	"context"
 	"errors"
@@ -107,7 +110,7 @@ func demoConfig(listen, policy string, samples []*demo.Sample) config.Config {
 	}
 }
 
-// freeAddress finds a port nobody listens on, from demoPort on.
+// freeAddress finds a port that is free, from demoPort on.
 func freeAddress() (string, error) {
 	for port := demoPort; port < demoPort+demoPortsMax; port++ {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -153,7 +156,7 @@ func (sh *show) play(f demoFlags) error {
 	})
 	err := sh.in.run(events{over: over, first: cancel})
 	cancel()
-	within(breakTimeMax, end.Wait) // the table may be drawn where nobody reads
+	within(breakTimeMax, end.Wait) // the terminal may not be read any more
 	if sh.load != nil {
 		say(sh.stdout, "poise: %d requests answered, %d failed\n", sh.load.OK.Load(), sh.load.Failed.Load())
 		if err == nil && sh.load.OK.Load() == 0 {

@@ -1,5 +1,7 @@
 package main
 
+// poise proxy: a proxy for one service from flags alone.
+
 import (
 	"errors"
 	"fmt"

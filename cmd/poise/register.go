@@ -1,5 +1,7 @@
 package main
 
+// poise register: announces an instance in a registry and withdraws it at the end.
+
 import (
 	"context"
 	"errors"

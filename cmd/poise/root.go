@@ -1,5 +1,7 @@
 package main
 
+// The command line: its commands, its exit codes, and its streams, which tests replace.
+
 import (
 	"errors"
 	"io"

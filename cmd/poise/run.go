@@ -1,5 +1,7 @@
 package main
 
+// poise run: serves a configuration file and follows its changes.
+
 import (
 	"context"
 	"errors"

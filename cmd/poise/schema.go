@@ -1,5 +1,7 @@
 package main
 
+// poise schema: prints the JSON Schema of the configuration file.
+
 import (
 	"github.com/spf13/cobra"
 

@@ -1,5 +1,7 @@
 package main
 
+// poise version: what this binary was built from.
+
 import (
 	"fmt"
 	"runtime"

@@ -1,5 +1,9 @@
 package accesslog
 
+// One writer empties one ring into one file. If the file cannot be opened or written it is
+// tried again every second, the log says so once a minute, and records meanwhile are counted
+// as lost.
+
 import (
 	"context"
 	"errors"

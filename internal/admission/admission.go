@@ -26,7 +26,7 @@ type Limits struct {
 // A Control keeps the counts. Its methods may be called from any goroutine. A nil *Control
 // admits everything.
 type Control struct {
-	files  int64 // descriptors for connections; 0: nobody knows
+	files  int64 // descriptors for connections; 0: not known
 	limits atomic.Pointer[Limits]
 	most   atomic.Int64 // client connections; 0: no limit
 
@@ -59,7 +59,7 @@ type Counts struct {
 }
 
 // New returns a Control for a process that may have so many descriptors open, of which some
-// are in use by workers event loops; files 0: nobody knows.
+// are in use by workers event loops; files 0: not known.
 func New(files, workers int) *Control {
 	c := &Control{files: forConnections(files, workers)}
 	c.guests.init()

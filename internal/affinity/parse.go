@@ -1,5 +1,9 @@
 package affinity
 
+// The syntax of a key expression, such as "header(X-User) | client_ip": terms
+// in the order in which they are tried. Parsing happens once, when a configuration is
+// compiled.
+
 import (
 	"fmt"
 	"slices"

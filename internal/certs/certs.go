@@ -91,7 +91,7 @@ func index(all []*tls.Certificate) *set {
 }
 
 // names are the subject alternative names that servers are verified by (RFC 6125); the
-// common name is the choice of nobody since.
+// common name is no longer used.
 func names(c *tls.Certificate) []string {
 	var names []string
 	for _, name := range c.Leaf.DNSNames {

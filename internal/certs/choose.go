@@ -1,5 +1,7 @@
 package certs
 
+// Which certificate a handshake gets.
+
 import (
 	"crypto/tls"
 	"net"

@@ -1,5 +1,8 @@
 package certs
 
+// Certificates and keys as files. A pair that does not fit, a file without PEM in it or a key
+// where a certificate is expected is an error that names the file at fault.
+
 import (
 	"cmp"
 	"crypto/tls"

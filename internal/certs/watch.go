@@ -1,5 +1,8 @@
 package certs
 
+// Certificates are replaced before they expire, while the proxy runs: their files are
+// watched.
+
 import (
 	"context"
 

@@ -3,7 +3,7 @@
 // its volumes. It is the only watcher of files here.
 //
 // Folders are watched rather than files, because a rename replaces a file, and only events
-// of the names on the way to a file count: a busy neighbour costs nothing. A change is told
+// of the names on the way to a file count: a busy neighbour costs nothing. A change is reported
 // when the writing has paused, and at the latest a second after it began. Beside that every
 // file is read from time to time, because not everything makes events (network file
 // systems, a system that has no watches left). What decides is always the content.
@@ -104,7 +104,7 @@ func New(patient bool, changed func()) *Watcher {
 }
 
 // Follow replaces the set of files. The values are the contents that the caller knows: one
-// that differs from the present content is told as a change soon. Any goroutine may call
+// that differs from the present content is reported as a change soon. Any goroutine may call
 // it, also before Run, and also changed.
 func (w *Watcher) Follow(known map[string]Sum) {
 	w.mu.Lock()

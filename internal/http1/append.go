@@ -1,5 +1,8 @@
 package http1
 
+// Writing heads and chunks. Everything is appended to a buffer of the caller's; nothing is
+// checked, because what goes into a head has been checked when it was parsed or configured.
+
 import (
 	"strconv"
 
@@ -174,7 +177,7 @@ func AppendChunk(dst, data []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// AppendChunkSize appends the line before a chunk of n > 0 bytes, for whoever writes the
+// AppendChunkSize appends the line before a chunk of n > 0 bytes, for a caller that writes the
 // data and the CRLF after it from elsewhere.
 func AppendChunkSize(dst []byte, n int) []byte {
 	dst = strconv.AppendUint(dst, uint64(n), 16)

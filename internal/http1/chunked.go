@@ -1,5 +1,9 @@
 package http1
 
+// The chunked coding (RFC 9112 §7.1), byte by byte where it is framing and in whole slices
+// where it is data. Framing is read strictly: LF without CR, whitespace behind a size and sizes
+// above 2^63 are errors, because two readers may disagree about them.
+
 import (
 	"bytes"
 
@@ -43,7 +47,7 @@ func (d *Decoder) nextChunked(src []byte) (data []byte, n int, err error) {
 	if d.err != nil && len(data) == 0 {
 		return nil, n, d.err
 	}
-	return data, n, nil // an error behind data is told by the next call
+	return data, n, nil // the next call returns an error behind data
 }
 
 // framing takes what stands between data, and returns how many bytes that were.

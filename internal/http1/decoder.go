@@ -1,5 +1,8 @@
 package http1
 
+// Where a message ends. A Decoder is handed what was read and says which part of it is
+// content, for each of the three framings: a length, chunks, the end of the connection.
+
 import (
 	"io"
 

@@ -1,5 +1,8 @@
 package http1
 
+// Field lines, and the framing that follows from them (RFC 9112 §5 and §6). Slices of the
+// fields lie in the buffer that was parsed: nothing is copied.
+
 import (
 	"bytes"
 
@@ -9,7 +12,7 @@ import (
 
 // A head up to parseOutright bytes is parsed at every call. A longer one is first searched
 // for its end, at some tens of bytes per nanosecond, and without that only its front is
-// parsed: what is wrong is told early, and a peer that sends byte by byte buys little
+// parsed: what is wrong is found early, and a peer that sends byte by byte buys little
 // work with each.
 const parseOutright = 4 << 10
 

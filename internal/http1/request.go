@@ -1,5 +1,7 @@
 package http1
 
+// Request heads: the request line, then fields, then what follows from both.
+
 import (
 	"bytes"
 

@@ -1,5 +1,8 @@
 package http1
 
+// Response heads: the status line, then fields, then the framing, which the method of the
+// request decides as well (RFC 9112 §6.3).
+
 import (
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"

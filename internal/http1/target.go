@@ -1,5 +1,8 @@
 package http1
 
+// The request-target and Host, in the four forms of RFC 9112 §3.2. A request has exactly one
+// host by the end of this file, whatever form it came in.
+
 import (
 	"bytes"
 
@@ -33,7 +36,7 @@ func targetEnd(b []byte, start, most int) (end int, _ *Error) {
 	return end, nil
 }
 
-// Paths of targets that have none of their own. Nobody writes to them.
+// Paths of targets that have none of their own. They are never written to.
 var (
 	root     = []byte("/")
 	asterisk = []byte("*")
@@ -126,7 +129,7 @@ var hostOK = func() (t [256]bool) {
 const hostBytesMax = 300
 
 // ValidHost reports whether host may be the value of a Host field, for heads that
-// somebody else has parsed. An empty one may.
+// other code has parsed. An empty one may.
 func ValidHost(host []byte) bool {
 	_, ok := parseHost(host)
 	return ok

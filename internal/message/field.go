@@ -1,5 +1,8 @@
 package message
 
+// Lists of fields: a list is in the order of the wire and may repeat a name. A field that is
+// to be left out is marked (Drop) instead of removed, so that nothing moves.
+
 // NewField is a field to be sent, with its Kind. Slices of bytes are kept, strings copied.
 func NewField[N, V string | []byte](name N, value V) Field {
 	n := []byte(name)

@@ -1,9 +1,12 @@
 package message
 
+// What ends at this hop (RFC 9110 §7.6.1): Connection and what it names, Upgrade, TE,
+// Keep-Alive and the like are read, acted upon and dropped.
+
 import "github.com/poise-lb/poise/internal/limits"
 
 // Derive sets the flags of r that follow from Minor and Fields and do not depend on the
-// framing: KeepAlive, ExpectContinue, TrailersOK and Upgrade. Whoever fills a Request
+// framing: KeepAlive, ExpectContinue, TrailersOK and Upgrade. The code that fills a Request
 // calls it once, before anything is dropped; h1 does so itself.
 //
 // Expect means nothing in HTTP/1.0 (RFC 9110 §10.1.1): there it is dropped. Upgrade is
@@ -86,7 +89,7 @@ var (
 		Upgrade: true, ProxyAuthenticate: true, ProxyAuthorization: true,
 	}
 
-	// notNominable stays although Connection nominates it: whoever speaks to us must not
+	// notNominable stays although Connection nominates it: a peer must not
 	// be able to take away what we, or a proxy before us, said about him, nor what the
 	// message needs to be understood.
 	notNominable = [kinds]bool{
@@ -104,7 +107,7 @@ const OptionsMax = limits.OptionsMax
 
 // DropHopByHop marks as dropped the fields that end at this hop, in requests and in
 // responses: those of RFC 9110 §7.6.1, the Proxy- fields, and every field nominated by
-// Connection, except those nobody may nominate (the X-Forwarded family, X-Real-IP, Host,
+// Connection, except those that may not be nominated (the X-Forwarded family, X-Real-IP, Host,
 // the framing and the like). Call it before fields are added.
 func DropHopByHop(fields []Field) {
 	options := 0

@@ -1,7 +1,10 @@
 package message
 
-// A Kind is a field name the proxy itself reads, replaces or removes, so that nobody
-// on the hot path compares names. Everything else is Other and passes as it came.
+// Names that matter to the proxy have a Kind, found once when a head is parsed by a perfect
+// hash; after that a comparison of numbers takes the place of a comparison of names.
+
+// A Kind is a field name the proxy itself reads, replaces or removes, so that the
+// hot path never compares names. Everything else is Other and passes as it came.
 type Kind uint8
 
 // The fields the proxy knows.

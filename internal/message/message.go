@@ -48,7 +48,7 @@ type Response struct {
 	Reason []byte // may be empty
 	Fields []Field
 
-	Length int64 // content length if Body is Length; for a HEAD or 304 it is only told, in the fields
+	Length int64 // content length if Body is Length; for a HEAD or 304 it stands in the fields only
 	Body   Body
 
 	Minor     uint8

@@ -1,5 +1,7 @@
 package message
 
+// The character classes of HTTP (RFC 9110 §5.5 and §5.6): tokens, field values, lists.
+
 import (
 	"encoding/binary"
 	"math/bits"

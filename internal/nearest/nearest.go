@@ -1,4 +1,4 @@
-// Package nearest finds the valid word that somebody most likely meant, for the "did you
+// Package nearest finds the valid word that was most likely meant, for the "did you
 // mean" of error messages.
 package nearest
 

@@ -1,5 +1,8 @@
 package rewrite
 
+// Edits of a route are checked and split when a configuration is compiled, so that applying
+// them is appending bytes.
+
 import (
 	"bytes"
 	"errors"

@@ -51,7 +51,7 @@ var forwardedPrefix = []byte("X-Forwarded-Prefix")
 // connection were dropped. norm is the normal form of q.Path. A path with a new prefix is
 // appended to scratch, which is returned and must be kept as it is for as long as q; norm may
 // be a part of what scratch already holds. One that only loses its prefix stays where it is. q.Host is set if the rules name a host; the Host field
-// among q.Fields stays as it is, for whoever sends q to leave out. q.Target stays, too. New
+// among q.Fields stays as it is; the sender of q leaves it out. q.Target stays, too. New
 // fields are appended to q.Fields, replaced ones are marked as dropped; the bytes of new
 // ones belong to r, or to norm.
 func (r *Rules) Request(q *message.Request, norm, scratch []byte) []byte {

@@ -50,7 +50,7 @@
 // separates segments. "..;x" is an ordinary segment.
 //
 // What a proxy and an endpoint may read in two ways is not matched but refused (BadPath,
-// for a 400), because a route is a boundary that somebody may rely on:
+// for a 400), because an operator may rely on a route as a boundary:
 //
 //   - a backslash (raw or %5C), which is a slash for some. It is in the normal form as %5C, so
 //     that a caller whose route says so may let it pass;

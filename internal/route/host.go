@@ -1,5 +1,7 @@
 package route
 
+// The host of an authority, in the form the tree has its keys in.
+
 import "bytes"
 
 // hostMax is the longest host name there is (RFC 1035 §2.3.4).

@@ -1,5 +1,17 @@
 package route
 
+// A match is a walk through the tree from the most specific pattern to the least, until one
+// takes the method. For example, with the patterns
+//
+//	0  /users/{id}        GET
+//	1  /users/**          every method
+//	2  /users/me          GET
+//
+// DELETE /users/me goes to the literal "me" first, whose leaf (2) has no DELETE; then back to
+// {id}, whose leaf (0) has none either; then back to the leaf below /users (1), which takes
+// every method. Stepping back costs a visit for each {name} or /** on the way, and no node is
+// visited twice.
+
 import (
 	"bytes"
 	"slices"

@@ -1,5 +1,8 @@
 package route
 
+// The normal form of a path (see the package comment). Most paths are in it already: one pass
+// over the bytes finds out, and only others are written anew.
+
 import "bytes"
 
 // A BadPath is why a path has no normal form; the request deserves a 400. Its values are
@@ -44,7 +47,7 @@ func (b BadPath) Error() string {
 // length of raw is always enough, the length of raw nearly always). dst must not overlap
 // raw. An empty path is "/"; "*", the asterisk form, is itself. An error is a BadPath. With
 // Backslash, and only with that, there is a normal form all the same, in which backslashes
-// are %5C: whoever knows that the endpoint takes them for characters may go on with it.
+// are %5C: a caller that knows that the endpoint takes them for characters may go on with it.
 func Normalize(dst, raw []byte) ([]byte, error) {
 	if isNormal(raw) {
 		return raw, nil

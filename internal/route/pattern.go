@@ -1,5 +1,7 @@
 package route
 
+// Patterns as an operator writes them, their syntax and their mistakes.
+
 import (
 	"fmt"
 	"net/netip"
@@ -244,7 +246,7 @@ func checkMethods(methods []string) *SyntaxError {
 	return nil
 }
 
-// standard are the methods nobody means in lower case.
+// standard are the methods that are never meant in lower case.
 var standard = []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 
 // notToken reports that r is not a tchar (RFC 9110 §5.6.2).

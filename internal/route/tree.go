@@ -1,5 +1,22 @@
 package route
 
+// Patterns become a tree for each host: a node for each segment of a path, with the literal
+// segments in a map and {name} beside it. The patterns of one path share a leaf, which tells
+// them apart by method. For example, the patterns
+//
+//	0  /users/{id}        GET
+//	1  /users/**          every method
+//	2  /users/me          GET
+//
+// are the tree
+//
+//	"users" ─┬─ "me"    end: GET, HEAD → 2
+//	         ├─ {name}  end: GET, HEAD → 0
+//	         └─ below:  every method → 1
+//
+// so a path of n segments is found in n look-ups, however many patterns there are; match.go
+// says what happens when a leaf does not take the method.
+
 import (
 	"fmt"
 	"slices"

@@ -1,5 +1,7 @@
 package policytest
 
+// What the suite asks of policies that keep a key with its endpoint.
+
 import (
 	"math"
 	"slices"

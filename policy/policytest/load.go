@@ -1,5 +1,7 @@
 package policytest
 
+// What the suite asks of every policy under load: shares, failing endpoints, concurrency.
+
 import (
 	"math"
 	"math/rand/v2"

@@ -144,7 +144,7 @@ func set(eps []*endpoint.Endpoint) map[*endpoint.Endpoint]bool {
 	return m
 }
 
-// sizes: nobody, one, two, many; and nobody usable.
+// sizes: none, one, two, many; and none usable.
 func (s *suite) sizes(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 3, 100, 10_000} {
 		weights := []func(int) int{nil, uneven, func(i int) int { return 1 + i*7919%1000 }}

@@ -1,5 +1,7 @@
 package demo
 
+// A steady, light load: a request every so often, whatever has become of the earlier ones.
+
 import (
 	"context"
 	"fmt"
@@ -50,7 +52,7 @@ func (l *Load) Run(ctx context.Context) {
 	}
 }
 
-// one is not cut short by the end of the load: that would count as a failure of nobody.
+// one is not cut short by the end of the load: that would count as a failure of no service.
 func (l *Load) one(client *http.Client, n int) {
 	response, err := client.Get(fmt.Sprintf("%s/demo/%d", l.URL, n))
 	if err == nil {

@@ -1,5 +1,7 @@
 package demo
 
+// When a service of the demonstration is down.
+
 import (
 	"context"
 	"time"

@@ -60,7 +60,7 @@ func (s *Sample) Close() {
 }
 
 // SetDown makes the service stop answering, as if it had crashed, or come back. It keeps
-// its port, so that nobody else gets it meanwhile.
+// its port, so that no other program gets it meanwhile.
 func (s *Sample) SetDown(down bool) { s.down.Store(down) }
 
 // ServeHTTP answers with the service's name after its delay.

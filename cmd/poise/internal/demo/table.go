@@ -1,5 +1,8 @@
 package demo
 
+// The table on the terminal: drawn over itself where there is a terminal, line by line where
+// there is none.
+
 import (
 	"fmt"
 	"io"

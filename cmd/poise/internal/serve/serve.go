@@ -82,7 +82,7 @@ func New(p Proxy, e Engine, log *slog.Logger) *Server {
 	return &Server{proxy: p, engine: e, log: log, open: map[string]*listener{}, failed: make(chan error, 1)}
 }
 
-// Failed delivers the error of a listener that ended without having been told to.
+// Failed delivers the error of a listener that ended by itself.
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // A listener is one bound address and what serves it.

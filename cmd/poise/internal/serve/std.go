@@ -1,5 +1,7 @@
 package serve
 
+// The std engine of the command: net/http in front of the proxy.
+
 import (
 	"context"
 	"crypto/tls"
@@ -18,7 +20,7 @@ import (
 // A stdServer is net/http in front of the Proxy on one listener.
 type stdServer struct {
 	http    *http.Server
-	retired atomic.Bool  // its listener is served by another, or by nobody
+	retired atomic.Bool  // its listener is served by another, or not any more
 	served  atomic.Bool  // accepts no more
 	open    atomic.Int64 // connections
 
