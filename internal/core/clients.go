@@ -24,24 +24,51 @@ type list struct {
 	_    [64]byte
 }
 
-// client is one of them. Its state decides who may end it: the task that serves it, or
-// drain while it waits for a request.
+// client is one of them. Its state decides who may end it: the tasks that serve it, or drain
+// while it waits for a request.
 type client struct {
 	breaker
 	next, prev *client
-	worker     int32
-	state      atomic.Uint32
+	worker     uint16
+	secure     bool         // of a connection: it is under TLS
+	state      atomic.Int32 // exchanges under way, or closing
 	since      atomic.Int64 // when it began to wait, of those that are engine.Streams
 }
 
+// A breaker can be broken off by drain: a stream, or the Owner of an exchange.
+type breaker interface{ Interrupt(error) }
+
+// A quieter is a breaker that knows whether the client has sent what was not read: all but
+// those of ServeExchange.
+type quieter interface{ Quiet() bool }
+
+// A drainer is a breaker that announces to the client that its connection will end.
+type drainer interface{ Drain() }
+
+// States of a client. Those above waiting count its exchanges.
 const (
-	waiting uint32 = iota
-	busy
-	closing
+	closing int32 = iota - 1
+	waiting
 )
 
-func (c *client) begin() bool { return c.state.CompareAndSwap(waiting, busy) }
-func (c *client) end() bool   { return c.state.CompareAndSwap(busy, waiting) }
+// begin counts an exchange that begins; false: the client is being closed.
+func (c *client) begin() bool {
+	for {
+		n := c.state.Load()
+		if n == closing {
+			return false
+		}
+		if c.state.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// end is called once for each begin that has returned true.
+func (c *client) end() { c.state.Add(-1) }
+
+// busy reports whether exchanges are under way.
+func (c *client) busy() bool { return c.state.Load() > waiting }
 
 func (c *clients) open(p *Proxy) {
 	c.proxy, c.changed = p, p.rt.NewSignal()
@@ -54,7 +81,7 @@ func (c *clients) open(p *Proxy) {
 
 // enter notes a client of that worker, which b breaks off.
 func (c *clients) enter(e *client, worker int, b breaker) {
-	e.breaker, e.worker = b, int32(worker)
+	e.breaker, e.worker = b, uint16(worker)
 	l := &c.lists[worker]
 	l.mu.Lock()
 	l.add(e)
@@ -95,8 +122,13 @@ func (c *clients) count() (n int) {
 	return n
 }
 
-// interrupt breaks off the clients that pick picks, each by a task of its worker.
+// interrupt breaks off the clients that pick picks.
 func (c *clients) interrupt(pick func(*client) bool) {
+	c.each(pick, func(e *client) { e.Interrupt(engine.ErrStopping) })
+}
+
+// each calls do for the clients that pick picks, by a task of their worker. It does not wait.
+func (c *clients) each(pick func(*client) bool, do func(*client)) {
 	for i := range c.lists {
 		l := &c.lists[i]
 		c.proxy.Run(i, func() {
@@ -109,7 +141,7 @@ func (c *clients) interrupt(pick func(*client) bool) {
 			}
 			l.mu.Unlock()
 			for _, e := range picked {
-				e.Interrupt(engine.ErrStopping)
+				do(e)
 			}
 		})
 	}
@@ -130,6 +162,7 @@ const (
 func (c *clients) drain(hurry *atomic.Bool) bool {
 	rt := c.proxy.rt
 	c.draining.Store(true) // before the first look: whoever leaves later says so
+	c.each(func(e *client) bool { _, ok := e.breaker.(drainer); return ok }, func(e *client) { e.breaker.(drainer).Drain() })
 	quiet := rt.Now() + idleGrace
 	for !hurry.Load() {
 		if c.count() == 0 && c.finish() {
@@ -167,6 +200,6 @@ func (c *client) idle(look bool) bool {
 	if c.state.Load() != waiting {
 		return false
 	}
-	s, ok := c.breaker.(engine.Stream)
+	s, ok := c.breaker.(quieter)
 	return !look || !ok || s.Quiet()
 }

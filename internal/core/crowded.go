@@ -94,7 +94,7 @@ func (l *list) longIdle(before time.Duration, most int) []*client {
 		e := l.root.next
 		l.remove(e)
 		l.add(e)
-		if _, stream := e.breaker.(engine.Stream); stream && e.state.Load() == waiting && e.since.Load() <= int64(before) {
+		if _, stream := e.breaker.(quieter); stream && e.state.Load() == waiting && e.since.Load() <= int64(before) {
 			found = append(found, e)
 		}
 	}

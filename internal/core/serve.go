@@ -1,9 +1,18 @@
 package core
 
+// How a client's connection is served. The protocol is a downstream.Conn; what is done with
+// it is the same for all:
+//
+//	sequential (HTTP/1.1)   the connection's task serves one exchange after the other; while
+//	                        the connection rests there is neither a task nor a Conn
+//	concurrent (HTTP/2)     the connection's task reads, each exchange has a task of its own,
+//	                        and the Conn stays until the last of them has ended
+
 import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/downstream"
@@ -20,57 +29,88 @@ import (
 type Peer struct {
 	Remote netip.AddrPort // the zero value for a unix socket
 	TLS    bool
+	// Protocol is what the client speaks; nil: HTTP/1.1.
+	Protocol *downstream.Protocol
 }
 
-// exchange is the peer as exchanges know it; the text of its address is written to room.
-func (p Peer) exchange(room []byte) exchange.Peer {
-	e := exchange.Peer{Addr: p.Remote.Addr().Unmap(), Scheme: "http", Proto: "HTTP/1.1"}
-	if e.Addr.IsValid() {
-		e.IP = e.Addr.WithZone("").AppendTo(room) // the zone means something on this machine only
-	}
-	if p.TLS {
-		e.Scheme = "https"
-	}
-	return e
-}
-
-// connection is a client's connection as it is kept between exchanges.
+// connection is a client's connection from its acceptance to its end. It is all that is left
+// of one that rests, so it is small.
 type connection struct {
 	client
-	proxy  *Proxy
-	rt     engine.Runtime
-	stream engine.Stream
-	who    Peer
-	wake   func() // serves on after a rest; nil: the stream is no engine.Rester
-	bonds  upstream.Bonds
+	proxy    *Proxy
+	rt       engine.Runtime
+	stream   engine.Stream
+	addr     netip.Addr // of the client; the zero Addr for a unix socket
+	protocol *downstream.Protocol
+	open     atomic.Pointer[session] // of a concurrent protocol; nil: none is kept
+	wake     func()                  // serves on after a rest; nil: the stream is no engine.Rester
+	bonds    upstream.Bonds
 }
 
 // What serving a request takes is used again, for whatever connection comes next.
 var (
 	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }}
-	sittings  = sync.Pool{New: func() any { return new(sitting) }}
+	sessions  = sync.Pool{New: func() any { return new(session) }}
+	requests  sync.Pool // of *request: see newRequest
 )
 
-// A sitting is what a connection needs from the first byte of a request until it rests.
-type sitting struct {
-	conn h1.Conn
+// A session is what a connection needs while it is served: of a sequential protocol from the
+// first byte of a request until it rests, of a concurrent one from its first byte to its end.
+type session struct {
+	conn downstream.Conn
 	peer exchange.Peer
 	text [46]byte // room for the address: the longest text of an IPv6 address, with a zone's
+	// idle is set when the last exchange of a concurrent connection ends; nil for others.
+	idle engine.Signal
 }
 
-func (s *sitting) open(c *connection) {
-	s.conn.Open(c.rt, c.stream, c.proxy.wire.Load(), &c.proxy.draining)
-	s.peer = c.who.exchange(s.text[:0])
-	s.peer.Bonds = &c.bonds
+// session returns the one that is kept, or opens one.
+func (c *connection) session() *session {
+	if s := c.open.Load(); s != nil {
+		return s
+	}
+	s := sessions.Get().(*session)
+	s.conn = c.protocol.Open(downstream.Opening{
+		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.wire.Load(), Draining: &c.proxy.draining,
+	})
+	s.peer = exchange.Peer{Addr: c.addr, Scheme: "http"}
+	if c.addr.IsValid() {
+		s.peer.IP = c.addr.WithZone("").AppendTo(s.text[:0]) // the zone means something on this machine only
+	}
+	if c.secure {
+		s.peer.Scheme = "https"
+	}
+	if !c.protocol.Concurrent {
+		s.peer.Bonds = &c.bonds
+		return s
+	}
+	s.idle = c.rt.NewSignal()
+	c.open.Store(s)
+	return s
+}
+
+// release gives s back. Its Conn rests, or was closed.
+func (s *session) release() {
+	s.conn.Release()
+	s.conn, s.idle = nil, nil
+	sessions.Put(s)
 }
 
 // ServeStream serves one client connection, exchange after exchange, and closes s. It is
 // called by a task of rt. If s is an engine.Rester it returns at once, and tasks that are
 // started when something arrives do the rest.
 func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, who Peer) {
-	c := &connection{proxy: p, rt: rt, stream: s, who: who}
+	c := &connection{proxy: p, rt: rt, stream: s, addr: who.Remote.Addr().Unmap(), protocol: who.Protocol}
+	if c.protocol == nil {
+		c.protocol = h1.Protocol
+	}
+	c.secure = who.TLS
 	c.since.Store(int64(rt.Now()))
-	p.clients.enter(&c.client, rt.Worker(), s)
+	if c.protocol.Concurrent {
+		p.clients.enter(&c.client, rt.Worker(), concurrent{c})
+	} else {
+		p.clients.enter(&c.client, rt.Worker(), s)
+	}
 	if p.over.Load() {
 		s.Close()
 		p.clients.leave(&c.client)
@@ -85,49 +125,163 @@ func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, who Peer) {
 	c.serve(false)
 }
 
-// serve serves exchanges until the connection ends, or rests until it is woken.
-func (c *connection) serve(woken bool) {
-	s := sittings.Get().(*sitting)
-	s.open(c)
-	resting := false
-	defer func() {
-		lingers := false
-		if !resting {
-			c.bonds.Close()
-			lingers = s.conn.Close()
-		}
-		s.conn.Forget()
-		sittings.Put(s)
-		switch {
-		case lingers:
-			c.linger()
-		case !resting:
-			c.proxy.clients.leave(&c.client)
+// serve serves requests until the connection ends, or rests until bytes wake it. resumed says
+// that they have.
+func (c *connection) serve(resumed bool) {
+	s := c.session()
+	rests := false
+	defer func() { // also when something panics
+		if !rests {
+			c.finish(s)
 		}
 	}()
-	for c.await(&s.conn, woken) == nil && c.begin() {
-		s.conn.Configure(c.proxy.wire.Load()) // which may be new since the connection was opened
-		x := exchanges.Get().(*exchange.Exchange)
-		again := c.proxy.serveNext(c.rt, x, &s.peer, &s.conn)
-		exchanges.Put(x)
-		c.since.Store(int64(c.rt.Now()))
-		if !again || !c.end() {
+	for {
+		ready, err := s.conn.Await(resumed)
+		if err != nil {
 			return
 		}
-		woken = false
+		if ready && !c.serveNext(s) {
+			return
+		}
+		resumed = false
 		if c.wake != nil && s.conn.Rest() {
-			resting = true
+			rests = true
+			if !c.protocol.Concurrent {
+				s.release()
+			}
 			c.stream.(engine.Rester).WhenReady(c.wake)
 			return
 		}
 	}
 }
 
-// linger reads over what the client is still sending, for a while, so that it gets the
-// answer; then it closes the connection. Between reads that takes neither a task nor a
-// buffer where the stream is an engine.Rester. A drain ends it like a wait for a request.
-func (c *connection) linger() {
+// serveNext serves the request that has begun, or has it served by a task of its own, and
+// reports whether another one may follow.
+func (c *connection) serveNext(s *session) bool {
+	if !c.begin() {
+		return false
+	}
+	s.conn.Configure(c.proxy.wire.Load()) // which may be new since the connection was opened
+	if c.protocol.Concurrent {
+		return c.startNext(s)
+	}
+	x := exchanges.Get().(*exchange.Exchange)
+	client, err := s.conn.Next(&x.Request)
+	again := c.proxy.run(c.rt, x, &s.peer, client, err) && !s.conn.Last()
+	exchanges.Put(x)
+	c.since.Store(int64(c.rt.Now()))
+	if again {
+		c.end() // else finish or linger does: nothing may break off what is still being sent
+	}
+	return again
+}
+
+// run answers the request in x, whose head was read if err is nil. It reports whether it was
+// answered.
+func (p *Proxy) run(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, client downstream.Client, err error) bool {
+	switch {
+	case err == nil:
+		x.Run(rt, p.table.Load(), peer, client)
+	case refused(err):
+		x.Refuse(rt, p.table.Load(), peer, client, err)
+	default:
+		return false // the client is gone
+	}
+	return true
+}
+
+// refused reports whether err refuses a request that can be answered.
+func refused(err error) bool {
+	var bad *http1.Error
+	return errors.As(err, &bad)
+}
+
+// concurrent is a connection of a concurrent protocol as drain sees it.
+type concurrent struct{ *connection }
+
+func (c concurrent) Interrupt(err error) { c.stream.Interrupt(err) }
+func (c concurrent) Quiet() bool         { return c.stream.Quiet() }
+
+// Drain has the Conn announce that the connection ends, if it can.
+func (c concurrent) Drain() {
+	if s := c.open.Load(); s != nil {
+		if d, ok := s.conn.(downstream.Drainer); ok {
+			d.Drain()
+		}
+	}
+}
+
+// request is an exchange of a concurrent connection, with the task that runs it.
+type request struct {
+	x      exchange.Exchange
+	conn   *connection
+	client downstream.Client
+	err    error // of Next
+	task   func()
+}
+
+func newRequest() *request {
+	if r, ok := requests.Get().(*request); ok {
+		return r
+	}
+	r := new(request)
+	r.task = r.run // made once
+	return r
+}
+
+// startNext starts a task for the request that has begun.
+func (c *connection) startNext(s *session) bool {
+	r := newRequest()
+	r.conn = c
+	r.client, r.err = s.conn.Next(&r.x.Request)
+	if r.err != nil && !refused(r.err) {
+		r.done()
+		return false
+	}
+	c.rt.Fork(r.task)
+	return !s.conn.Last()
+}
+
+func (r *request) run() {
+	defer r.done() // also when something panics
+	c := r.conn
+	c.proxy.run(c.rt, &r.x, &c.open.Load().peer, r.client, r.err)
+}
+
+// done ends the exchange. The connection's task may wait for the last one.
+func (r *request) done() {
+	c := r.conn
+	idle := c.open.Load().idle
+	r.conn, r.client, r.err = nil, downstream.Client{}, nil
+	requests.Put(r)
+	c.since.Store(int64(c.rt.Now()))
 	c.end()
+	idle.Set()
+}
+
+// finish ends the connection once no exchange runs any more.
+func (c *connection) finish(s *session) {
+	for c.protocol.Concurrent && c.busy() {
+		s.idle.Wait(0)
+	}
+	c.bonds.Close()
+	lingers := s.conn.Close()
+	c.open.Store(nil)
+	s.release()
+	if lingers {
+		c.linger()
+		return
+	}
+	c.proxy.clients.leave(&c.client)
+}
+
+// linger reads what the client is still sending, for a while, so that it gets the answer;
+// then it closes the connection. Between reads that takes neither a task nor a buffer where
+// the stream is an engine.Rester. A drain ends it like a wait for a request.
+func (c *connection) linger() {
+	if c.busy() {
+		c.end()
+	}
 	r, ok := c.stream.(engine.Rester)
 	if !ok {
 		downstream.Linger(c.rt, c.stream)
@@ -154,67 +308,36 @@ func (c *connection) leave() {
 	c.proxy.clients.leave(&c.client)
 }
 
-// await waits for the first byte of a request; the time of one that was woken has begun
-// when it went to rest.
-func (c *connection) await(conn *h1.Conn, woken bool) error {
-	if woken {
-		return conn.Resume()
-	}
-	return conn.Await()
-}
-
-// serveNext serves the request whose first byte has come, and reports whether another
-// one may follow.
-func (p *Proxy) serveNext(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *h1.Conn) bool {
-	if err := conn.Next(&x.Request); err != nil {
-		p.refuse(rt, x, peer, conn, err)
-		return false
-	}
-	x.Run(rt, p.table.Load(), peer, conn)
-	return !conn.Last()
-}
-
-// refuse answers a request that was not understood, if there is anybody to answer.
-func (p *Proxy) refuse(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, conn *h1.Conn, err error) {
-	var bad *http1.Error
-	if errors.As(err, &bad) {
-		x.Refuse(rt, p.table.Load(), peer, conn, bad)
-	}
-}
-
-// A Client is an exchange.Client whose exchange can be broken off.
-type Client interface {
-	exchange.Client
-	breaker
-	// Linger reads over what the client is still sending, for a while, so that it gets the
-	// answer. It is called when the exchange is over, and ends early when interrupted.
+// An Owner is the caller of ServeExchange, as the Proxy sees it.
+type Owner interface {
+	// Interrupt breaks the exchange off.
+	Interrupt(error)
+	// Linger reads what the client is still sending, for a while, so that it gets the answer.
+	// It is called when the exchange is over, and ends early when interrupted.
 	Linger()
 }
-
-// breaker is what drain breaks off: a stream, or a Client.
-type breaker interface{ Interrupt(error) }
 
 // ServeExchange serves one exchange whose client's side the caller reads and writes, in
 // a task of the Proxy's own runtime. fill makes the head of the request, or says why it is
 // not accepted. It is refused once Close was called. If ours is set it came over a
 // connection that Close lets end, and so is refused only when nothing is served any more.
-func (p *Proxy) ServeExchange(peer exchange.Peer, c Client, ours bool, fill func(*message.Request) *http1.Error) {
+func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, ours bool, fill func(*message.Request) *http1.Error) {
 	entry := new(client)
-	p.clients.enter(entry, p.rt.Worker(), c)
+	p.clients.enter(entry, p.rt.Worker(), o)
 	entry.begin()
 	defer p.clients.leave(entry)
 	x := exchanges.Get().(*exchange.Exchange)
 	x.Request.Reset()
-	err := fill(&x.Request)
+	bad := fill(&x.Request)
 	if p.over.Load() || p.stopping.Load() && !ours { // asked after enter: see finish
-		err = &http1.Error{Status: 503, Reason: reason.Stopping}
+		bad = &http1.Error{Status: 503, Reason: reason.Stopping}
 	}
-	if err != nil {
-		x.Refuse(p.rt, p.table.Load(), &peer, c, err)
-	} else {
-		x.Run(p.rt, p.table.Load(), &peer, c)
+	var err error
+	if bad != nil {
+		err = bad
 	}
+	p.run(p.rt, x, &peer, c, err)
 	exchanges.Put(x)
 	entry.end() // a drain does not wait for what follows
-	c.Linger()
+	o.Linger()
 }

@@ -100,7 +100,7 @@ func (x *Exchange) spliceDown(u *upstream.Conn) (useless bool, fault *Error) {
 	if x.route.Whole {
 		by = x.deadline
 	}
-	m := x.splice(x.client, u, spliceMin, by)
+	m := x.splice(x.client.ResponseWriter, u, spliceMin, by)
 	x.log.BytesOut += m.Given
 	switch {
 	case m.WriteErr != nil:

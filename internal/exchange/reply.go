@@ -14,31 +14,59 @@ import (
 // answered.
 const ReasonField = "Poise-Reason"
 
-// fail ends the exchange with err: by a response of our own, or, when the client has a
-// response head already, by cutting that response short.
+// fail ends the exchange with err: by a reply, or, when the client has a response head
+// already, by cutting that response short.
 func (x *Exchange) fail(err *Error) {
 	x.log.Reason = err.Reason
 	if err.Status == 0 || x.client.Sent() {
 		x.client.Cut()
 		return
 	}
-	if e := x.reply(err); e != nil {
+	x.answer(x.replyTo(err))
+}
+
+// answer sends r as the response of the exchange.
+func (x *Exchange) answer(r *message.Reply) {
+	x.log.Status, x.log.Reason = r.Status, r.Reason
+	if x.respond(r) != nil {
 		x.client.Cut()
 	}
 }
 
-// reply answers with a small body, text or JSON as the client prefers, and err's reason.
-func (x *Exchange) reply(err *Error) error {
+// respond writes r to the client.
+func (x *Exchange) respond(r *message.Reply) error {
 	x.client.Skip()
-	x.log.Status = err.Status
+	if r.Close {
+		x.client.CloseAfter()
+	}
+	h := &x.response
+	h.Reset()
+	h.Status, h.Reason = r.Status, []byte(statusText(r.Status))
+	h.Fields = append(h.Fields, r.Fields...)
+	if r.Reason != "" {
+		h.Fields = append(h.Fields, message.NewField(ReasonField, r.Reason))
+	}
+	if r.Status != 204 && r.Status != 304 {
+		h.Body, h.Length = message.Length, int64(len(r.Body))
+	}
+	if err := x.client.Head(h); err != nil {
+		return err
+	}
+	if h.Body == message.Length && len(r.Body) > 0 && string(x.Request.Method) != "HEAD" {
+		x.log.BytesOut += int64(len(r.Body))
+		if err := x.client.Write(r.Body); err != nil {
+			return err
+		}
+	}
+	return x.client.End(nil)
+}
+
+// replyTo is the reply to a request that failed with err: a small body, text or JSON as the
+// client prefers, and err's reason.
+func (x *Exchange) replyTo(err *Error) *message.Reply {
 	body, kind := x.explain(err)
-	r := &x.response
-	r.Reset()
-	r.Status, r.Reason = err.Status, []byte(statusText(err.Status))
-	r.Body, r.Length = message.Length, int64(len(body))
-	r.Fields = append(r.Fields,
-		message.NewField("Content-Type", kind),
-		message.NewField(ReasonField, err.Reason))
+	r := &message.Reply{Status: err.Status, Reason: err.Reason, Body: body}
+	r.Fields = append(r.Fields, message.NewField("Content-Type", kind))
 	switch err.Status {
 	case 503:
 		r.Fields = append(r.Fields, message.NewField("Retry-After", x.retryAfter()))
@@ -46,20 +74,11 @@ func (x *Exchange) reply(err *Error) error {
 		allow := x.table.Tree.Allowed(nil, x.Request.Host, x.forward.norm)
 		r.Fields = append(r.Fields, message.NewField("Allow", string(allow)))
 	}
-	if err := x.client.Head(r); err != nil {
-		return err
-	}
-	if string(x.Request.Method) != "HEAD" {
-		x.log.BytesOut += int64(len(body))
-		if err := x.client.Write(body); err != nil {
-			return err
-		}
-	}
-	return x.client.End(nil)
+	return r
 }
 
-// explain writes the body. It names neither addresses nor causes: those are in the log,
-// for whoever runs the proxy.
+// explain writes the body. It names neither addresses nor causes: those are in the log, for
+// the operator of the proxy.
 func (x *Exchange) explain(err *Error) (body []byte, kind string) {
 	text := explanations[err.Reason]
 	if text == "" {
@@ -131,12 +150,31 @@ var explanations = map[string]string{
 	reason.ClientTimeout:           "the request's content did not arrive in time",
 }
 
+// statusText is the reason phrase of a status that the proxy itself or a filter answers with.
 func statusText(status int) string {
 	switch status {
 	case 200:
 		return "OK"
+	case 204:
+		return "No Content"
+	case 301:
+		return "Moved Permanently"
+	case 302:
+		return "Found"
+	case 303:
+		return "See Other"
+	case 304:
+		return "Not Modified"
+	case 307:
+		return "Temporary Redirect"
+	case 308:
+		return "Permanent Redirect"
 	case 400:
 		return "Bad Request"
+	case 401:
+		return "Unauthorized"
+	case 403:
+		return "Forbidden"
 	case 404:
 		return "Not Found"
 	case 405:
@@ -147,6 +185,8 @@ func statusText(status int) string {
 		return "Content Too Large"
 	case 414:
 		return "URI Too Long"
+	case 429:
+		return "Too Many Requests"
 	case 431:
 		return "Request Header Fields Too Large"
 	case 500:
@@ -161,6 +201,9 @@ func statusText(status int) string {
 		return "Gateway Timeout"
 	case 505:
 		return "HTTP Version Not Supported"
+	}
+	if status < 400 {
+		return "OK"
 	}
 	return "Error"
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/exchange"
@@ -17,13 +18,14 @@ import (
 
 // client is the client's side of an exchange; what the test does not need panics.
 type client struct {
-	exchange.Client
+	downstream.Client
 	status int
 	reason string
 	began  bool // a response head was sent before the panic
 	cut    bool
 }
 
+func (c *client) Protocol() string          { return "a test" }
 func (c *client) Skip()                     {}
 func (c *client) Sent() bool                { return c.began }
 func (c *client) Cut()                      { c.cut = true }
@@ -56,7 +58,7 @@ func TestPanicInAnExchange(t *testing.T) {
 			c := &client{began: began}
 			var x exchange.Exchange
 			x.Request.Method, x.Request.Path = []byte("GET"), []byte("/")
-			x.Run(rt, table, &exchange.Peer{}, c)
+			x.Run(rt, table, &exchange.Peer{}, downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c})
 			switch {
 			case began && (!c.cut || c.status != 0):
 				t.Errorf("cut %v, status %d", c.cut, c.status)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
@@ -25,7 +26,7 @@ type Exchange struct {
 
 	rt     engine.Runtime
 	table  *Table
-	client Client
+	client downstream.Client
 	peer   *Peer
 	route  *Route
 	// service is the one the route leads to; nil before that is known.
@@ -51,7 +52,7 @@ type Exchange struct {
 }
 
 // Run answers x.Request, which came from peer by way of client.
-func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client Client) {
+func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client) {
 	x.begin(rt, t, peer, client)
 	defer x.record()
 	defer x.rescue()
@@ -94,14 +95,14 @@ func (x *Exchange) admit() bool {
 }
 
 // Refuse answers a request whose head could not be read.
-func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client Client, err error) {
+func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client, err error) {
 	x.begin(rt, t, peer, client)
 	defer x.record()
 	defer x.rescue()
 	x.fail(clientError(err))
 }
 
-func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client Client) {
+func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client) {
 	x.rt, x.table, x.peer, x.client = rt, t, peer, client
 	x.route, x.service, x.next = nil, nil, nil
 	x.attempts, x.tries, x.pauses = 0, 0, 0
@@ -196,7 +197,7 @@ func (x *Exchange) record() {
 		return
 	}
 	line := record.Exchange{
-		Client: x.peer.Addr, Protocol: x.peer.Proto,
+		Client: x.peer.Addr, Protocol: x.client.Protocol(),
 		Method: x.Request.Method, Host: x.asked.host, Path: x.asked.path,
 		Duration: took,
 		Trace:    x.log,

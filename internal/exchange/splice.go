@@ -9,14 +9,19 @@ import (
 // spliceMin is how much content must be left for it to be worth a pipe.
 const spliceMin = 64 << 10
 
-// A side is where content may pass without being looked at: an upstream.Conn, or a Client
-// that is a h1.Conn.
-type side interface {
+// A spliceSource is content that may pass without being looked at: of an upstream.Conn, or of
+// a downstream.RequestContent that is a h1.Conn.
+type spliceSource interface {
 	// Source is the stream whose next bytes are content as it is, and how many of them;
 	// zero: they are not.
 	Source() (from engine.Stream, left int64)
 	// Taken says that n of them were taken, and why no more can be, if so.
 	Taken(n int64, why error)
+}
+
+// A spliceSink is where such content may go: an upstream.Conn, or a downstream.ResponseWriter
+// that is a h1.Conn.
+type spliceSink interface {
 	// Sink is the stream that takes content as it is; nil: there is none.
 	Sink() engine.Stream
 }
@@ -27,8 +32,8 @@ type side interface {
 // was moved, everything should.
 func (x *Exchange) splice(to, from any, least int64, by time.Duration) engine.Moved {
 	rt, can := x.rt.(engine.Splicer)
-	source, has := from.(side)
-	sink, takes := to.(side)
+	source, has := from.(spliceSource)
+	sink, takes := to.(spliceSink)
 	if !can || !has || !takes {
 		return engine.Moved{}
 	}
@@ -37,7 +42,7 @@ func (x *Exchange) splice(to, from any, least int64, by time.Duration) engine.Mo
 	if left < least || dst == nil {
 		return engine.Moved{}
 	}
-	if from == any(x.client) {
+	if from == any(x.client.RequestContent) {
 		p := &x.upload
 		p.spliced.Store(&src)
 		p.waiting.Store(int64(x.rt.Now()))

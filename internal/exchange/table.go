@@ -75,7 +75,6 @@ type Peer struct {
 	Addr   netip.Addr // the zero Addr for a unix socket
 	IP     []byte     // Addr as text; empty for a unix socket
 	Scheme string     // "http" or "https"
-	Proto  string     // for the access log: "HTTP/1.1", "HTTP/2.0"
 	// Bonds are the connections to endpoints that belong to the client's connection; nil:
 	// that connection is not known, or carries requests side by side.
 	Bonds *upstream.Bonds

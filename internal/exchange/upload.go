@@ -186,7 +186,7 @@ func (x *Exchange) spliceUp(u *upstream.Conn) (useless, over bool) {
 	if !p.lost.Load() && idempotent(x.Request.Method) { // what fits is kept, for another attempt
 		least = max(least, int64(limits.ReplayBytesMax-len(p.kept))+1)
 	}
-	m := x.splice(u, x.client, least, 0)
+	m := x.splice(u, x.client.RequestContent, least, 0)
 	p.bytes += m.Taken
 	if m.Taken > 0 {
 		p.begun, p.kept = true, p.kept[:0]

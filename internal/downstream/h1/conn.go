@@ -1,6 +1,7 @@
-// Package h1 is the HTTP/1.1 connection of a client, as core and an exchange see it.
-// The codec is internal/http1. A connection holds no buffer while it has nothing to read or
-// write, so that an idle one costs little.
+// Package h1 is HTTP/1.1 as clients speak it: Protocol opens a Conn on a stream, which core
+// serves and which is the client of one exchange after the other. The codec is internal/http1.
+// A connection holds no buffer while it has nothing to read or write, so that an idle one
+// costs little.
 package h1
 
 import (
@@ -16,10 +17,9 @@ import (
 	"github.com/poise-lb/poise/internal/reason"
 )
 
-// A Conn is the client's side of an HTTP/1.1 connection: requests come out of Await and
-// Next one after the other, and between two Nexts it is the client of one exchange. Content may
-// be called by a forked task while another writes the response; all else belongs to the
-// task that called Next.
+// A Conn is a downstream.Conn, and all three parts of the downstream.Client of the exchange
+// between two calls of Next. Content may be called by a forked task while another writes the
+// response; all else belongs to the task that called Next.
 type Conn struct {
 	rt       engine.Runtime
 	stream   engine.Stream
@@ -33,6 +33,7 @@ type Conn struct {
 	stopped atomic.Bool // StopContent was called
 	last    atomic.Bool // no further request on this connection
 
+	old      bool         // the request is one of HTTP/1.0
 	persist  bool         // the client lets the connection persist
 	response message.Body // how the response's content is delimited on this wire
 	sent     bool         // the final response head has been written
@@ -40,22 +41,29 @@ type Conn struct {
 	draining *atomic.Bool // every response is the last of its connection; may be nil
 }
 
-// Await waits for the first byte of a request. It returns io.EOF when the connection
-// ended in good order instead, or was idle for too long. While it waits it holds no
-// buffer.
-func (c *Conn) Await() error {
-	if !c.Rest() {
-		return nil
+// Await waits for the first byte of a request: see downstream.Conn. After a Rest it goes on
+// with the time that began there. While it waits it holds no buffer.
+func (c *Conn) Await(resumed bool) (ready bool, err error) {
+	if !resumed && !c.Rest() {
+		return true, nil
 	}
-	return c.Resume()
+	if err := c.in.Fill(); err != nil {
+		if errors.Is(err, engine.ErrTimeout) {
+			err = io.EOF
+		}
+		return false, err
+	}
+	return true, nil
 }
 
-// Next reads a request head, whose first byte Await has seen, into q; q's slices are
-// valid until the following Await. It returns an *http1.Error for a request that is to be
-// answered with its Status, or another error when there is nobody left to answer.
-func (c *Conn) Next(q *message.Request) error {
+// Next reads a request head, whose first byte Await has seen, into q: see downstream.Conn.
+func (c *Conn) Next(q *message.Request) (downstream.Client, error) {
+	return downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c}, c.next(q)
+}
+
+func (c *Conn) next(q *message.Request) error {
 	c.req = q
-	c.response, c.sent = message.NoBody, false
+	c.response, c.sent, c.old = message.NoBody, false, false
 	c.stopped.Store(false)
 	seen := 0
 	for heading := false; ; heading = true {
@@ -67,7 +75,7 @@ func (c *Conn) Next(q *message.Request) error {
 		}
 		if n > 0 {
 			c.in.Pin(n)
-			c.persist = q.KeepAlive
+			c.persist, c.old = q.KeepAlive, q.Minor == 0
 			c.content.Reset(q.Body, q.Length)
 			c.read.Store(q.Body == message.NoBody)
 			return nil

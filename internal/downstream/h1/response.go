@@ -131,6 +131,17 @@ func (c *Conn) Unwatch(up engine.Interrupter) { c.rt.Unwatch(c.stream, up) }
 // Sent reports whether the final head has been given to Head or Upgrade.
 func (c *Conn) Sent() bool { return c.sent }
 
+// Protocol is the version that the request has named; HTTP/1.1 if its head is not understood.
+func (c *Conn) Protocol() string {
+	if c.old {
+		return "HTTP/1.0"
+	}
+	return "HTTP/1.1"
+}
+
+// CloseAfter makes the response of this exchange the connection's last.
+func (c *Conn) CloseAfter() { c.last.Store(true) }
+
 // Last reports whether the connection takes no further request.
 func (c *Conn) Last() bool { return c.last.Load() }
 

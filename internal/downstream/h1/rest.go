@@ -1,26 +1,30 @@
 package h1
 
 import (
-	"errors"
-	"io"
-	"sync/atomic"
+	"sync"
 
 	"github.com/poise-lb/poise/internal/downstream"
-	"github.com/poise-lb/poise/internal/engine"
 )
 
-// Open makes c, which was closed, forgotten or never used, the owner of s. Once draining
-// is set (nil: never), the response that is begun next is the connection's last.
-func (c *Conn) Open(rt engine.Runtime, s engine.Stream, t *downstream.Settings, draining *atomic.Bool) {
-	c.rt, c.stream, c.draining = rt, s, draining
-	c.in.Stream, c.in.Pinned, c.out.Stream = s, true, s
-	c.Configure(t)
+// Protocol is HTTP/1.1, and HTTP/1.0.
+var Protocol = &downstream.Protocol{Open: func(o downstream.Opening) downstream.Conn { return Open(o) }}
+
+// released are Conns for whatever connection gets bytes next: one that rests has none.
+var released = sync.Pool{New: func() any { return new(Conn) }}
+
+// Open returns a Conn that owns o.Stream until Release.
+func Open(o downstream.Opening) *Conn {
+	c := released.Get().(*Conn)
+	c.rt, c.stream, c.draining = o.Runtime, o.Stream, o.Draining
+	c.in.Stream, c.in.Pinned, c.out.Stream = o.Stream, true, o.Stream
+	c.Configure(o.Settings)
 	c.sent, c.persist = false, false
 	c.last.Store(false)
 	c.read.Store(true)
+	return c
 }
 
-// Configure has what follows held to other settings: it is called between exchanges.
+// Configure has the next request held to other settings. It is called between exchanges.
 func (c *Conn) Configure(t *downstream.Settings) {
 	c.settings = t
 	c.in.HeadMax = t.Limits.Bytes
@@ -40,19 +44,10 @@ func (c *Conn) Rest() bool {
 	return true
 }
 
-// Resume is Await after a Rest: it goes on with the time that began there.
-func (c *Conn) Resume() error {
-	err := c.in.Fill()
-	if errors.Is(err, engine.ErrTimeout) {
-		err = io.EOF
-	}
-	return err
-}
-
-// Forget lets go of a connection that rests or was closed, so that c can be used for
-// another one.
-func (c *Conn) Forget() {
+// Release lets go of a connection that rests or was closed.
+func (c *Conn) Release() {
 	c.rt, c.stream, c.draining, c.req = nil, nil, nil, nil
 	c.settings, c.content.Limits = nil, nil
 	c.in.Stream, c.out.Stream = nil, nil
+	released.Put(c)
 }

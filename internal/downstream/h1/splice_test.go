@@ -17,11 +17,15 @@ func onConn(t *testing.T, request string, test func(c *Conn)) {
 	w := virtual.New(1)
 	a, b := w.Pipe()
 	w.Go("test", func() {
-		c := new(Conn)
-		c.Open(w.Runtime(), b, &downstream.Settings{Head: time.Second, Idle: time.Second, Stall: time.Second, Limits: limits.Default()}, nil)
+		c := Open(downstream.Opening{
+			Runtime: w.Runtime(), Stream: b,
+			Settings: &downstream.Settings{Head: time.Second, Idle: time.Second, Stall: time.Second, Limits: limits.Default()},
+		})
 		a.Write([]byte(request))
 		var q message.Request
-		if err := errors.Join(c.Await(), c.Next(&q)); err != nil {
+		_, awaited := c.Await(false)
+		_, err := c.Next(&q)
+		if err := errors.Join(awaited, err); err != nil {
 			t.Errorf("%q: %v", request, err)
 			return
 		}

@@ -24,7 +24,7 @@ import (
 	"github.com/poise-lb/poise/internal/reason"
 )
 
-// client is an exchange.Client made of a ResponseWriter and a Request.
+// client is all three parts of a downstream.Client, made of a ResponseWriter and a Request.
 type client struct {
 	rt  *goroutine.Runtime
 	w   http.ResponseWriter

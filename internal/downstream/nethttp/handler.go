@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/http1"
@@ -31,14 +32,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.stalls = stallWatch{rt: c.rt, ctl: c.ctl, limit: c.settings.Stall}
 	defer c.close()
-	h.Core.ServeExchange(peerOf(r), c, h.Ours, c.fill)
+	parts := downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c}
+	h.Core.ServeExchange(peerOf(r), parts, c, h.Ours, c.fill)
 	if c.cut {
 		panic(http.ErrAbortHandler)
 	}
 }
 
 func peerOf(r *http.Request) exchange.Peer {
-	p := exchange.Peer{Scheme: "http", Proto: r.Proto}
+	p := exchange.Peer{Scheme: "http"}
 	if r.TLS != nil {
 		p.Scheme = "https"
 	}

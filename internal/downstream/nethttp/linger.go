@@ -13,7 +13,7 @@ import (
 // the answer away (RFC 9112 §9.6); in HTTP/2 it resets the stream, and some clients then
 // forget the answer. So what a client goes on sending is read over for a while.
 
-// Linger implements core.Client.
+// Linger implements core.Owner.
 func (c *client) Linger() {
 	if !c.ended || c.cut || c.ContentRead() || c.expects && c.got == 0 {
 		return

@@ -149,6 +149,12 @@ func (c *client) End(trailers []message.Field) error {
 	return nil
 }
 
+// Protocol is what net/http says of the request.
+func (c *client) Protocol() string { return c.r.Proto }
+
+// CloseAfter ends a connection of HTTP/1.1 with the response.
+func (c *client) CloseAfter() { c.last.Store(true) }
+
 func (c *client) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 	conn, rw, err := c.ctl.Hijack()
 	if err != nil {

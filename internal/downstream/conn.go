@@ -1,0 +1,84 @@
+package downstream
+
+import (
+	"sync/atomic"
+
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/message"
+)
+
+// A Protocol is what clients of a listener speak. There is one value for each protocol, a
+// package variable such as h1.Protocol, which is never modified.
+//
+// A sequential protocol (HTTP/1.1) carries one request after the other: the task of the
+// connection serves them, and its Conn is the client of each. Between two requests there may
+// be no Conn at all: it is released, and opened again on the same stream when bytes come, so
+// that an idle connection costs little.
+//
+// A concurrent protocol (HTTP/2) carries several requests at once. The task of the
+// connection only reads, and each request is served by a task of its own. The Conn lives as
+// long as the connection: it has state of its own.
+type Protocol struct {
+	// Concurrent says that Next may be called while earlier requests are being served.
+	Concurrent bool
+	// Open returns a Conn that reads and writes s.
+	Open func(o Opening) Conn
+}
+
+// A Drainer is a Conn of a concurrent protocol that can tell its client to send no further
+// request (GOAWAY of HTTP/2).
+type Drainer interface {
+	// Drain is called when the Proxy begins to close, by another task of the connection's
+	// worker, and may be called after Close and Release. It does not wait. The connection is ended by core
+	// once no exchange is under way.
+	Drain()
+}
+
+// An Opening is what a Conn is opened with.
+type Opening struct {
+	Runtime  engine.Runtime
+	Stream   engine.Stream
+	Settings *Settings // until Configure
+	// Draining is set when connections are to end: each response that begins from then on is
+	// the last of its connection. Nil: never.
+	Draining *atomic.Bool
+}
+
+// A Conn is one client connection as core serves it. All methods are called by the task that
+// serves the connection; of a concurrent protocol the Clients that Next returns are used by
+// other tasks of the same worker at the same time.
+//
+//	for {
+//		ready, err := c.Await(resumed) // err: no further request
+//		client, err := c.Next(&q)      // the exchange runs here, or in a task of its own
+//		if c.Last() { break }
+//		if c.Rest() { … }              // wait for bytes without a task, then Await(true)
+//	}
+//	c.Close()
+//	c.Release()
+type Conn interface {
+	// Configure has requests that have not begun held to other settings.
+	Configure(s *Settings)
+	// Await waits until a request begins. resumed says that the wait began with a Rest that
+	// returned true, and that bytes have come, or the wait has ended in another way. ready
+	// false, without an error, is for those bytes that began no request: the connection may
+	// rest again. io.EOF says that the connection ended in good order, or was idle for too
+	// long.
+	Await(resumed bool) (ready bool, err error)
+	// Next reads the head of the request that Await has found into q, and returns its client.
+	// q's slices are valid until the next Await; of a concurrent protocol, until the exchange
+	// ends. An *http1.Error refuses this request: client answers with its Status. Any other
+	// error ends the connection.
+	Next(q *message.Request) (client Client, err error)
+	// Last reports whether the connection takes no further request.
+	Last() bool
+	// Rest begins the wait for the next request. It holds no buffer then. It returns false,
+	// and does nothing, if bytes of that request have been read already.
+	Rest() bool
+	// Close ends the connection; no exchange runs any more. lingers says that the client is
+	// still sending: then only the sending side was closed, and the caller is to read what
+	// comes for a while (see Linger) before it closes the stream.
+	Close() (lingers bool)
+	// Release lets go of the stream, which rests or was closed. The Conn is not used any more.
+	Release()
+}
