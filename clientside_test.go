@@ -55,7 +55,7 @@ func overHTTP2(t *testing.T, p *poise.Proxy) way {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go p.ServeTLS(l, selfSigned(t, t.TempDir(), 1))
+	go p.ServeTLS(l, selfSigned(t))
 	w := way{name: "HTTP/2", url: "https://" + l.Addr().String(), closed: make(chan struct{})}
 	var once sync.Once
 	tr := &http.Transport{

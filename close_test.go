@@ -333,7 +333,7 @@ func TestCloseBreaksOffHandshakes(t *testing.T) {
 					t.Fatal(err)
 				}
 				served := make(chan error, 1)
-				terms := selfSigned(t, t.TempDir(), 1)
+				terms := selfSigned(t)
 				go func() { served <- p.ServeTLS(l, terms) }()
 				conn, err := net.Dial("tcp", l.Addr().String())
 				if err != nil {
@@ -489,7 +489,7 @@ func TestCloseUnderSteadyHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	terms := selfSigned(t, t.TempDir(), 1)
+	terms := selfSigned(t)
 	go func() { served <- p.ServeTLS(l, terms) }()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
 	defer client.CloseIdleConnections()

@@ -1,41 +1,19 @@
 package poise_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/internal/testcert"
 )
-
-// issue makes a certificate for 127.0.0.1 that is its own authority.
-func issue(t testing.TB) (tls.Certificate, []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"endpoint.example"}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
 
 // TestAuthoritiesOfEndpointsAreFollowed: an endpoint's certificate is of a new authority,
 // and so is the file of authorities a moment later. No Apply is needed. A file that is of
@@ -43,20 +21,12 @@ func issue(t testing.TB) (tls.Certificate, []byte) {
 func TestAuthoritiesOfEndpointsAreFollowed(t *testing.T) {
 	var present atomic.Pointer[tls.Certificate]
 	change := func() []byte {
-		cert, ca := issue(t)
-		present.Store(&cert)
-		return ca
+		c := testcert.New(t, testcert.Template{Names: []string{"endpoint.example"}})
+		present.Store(&c.TLS)
+		return c.Cert
 	}
 	path := filepath.Join(t.TempDir(), "ca.pem")
-	put := func(content []byte) {
-		t.Helper()
-		if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	put := func(content []byte) { t.Helper(); testcert.Replace(t, path, content) }
 	put(change())
 	endpoint := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") }))
 	endpoint.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail

@@ -34,7 +34,7 @@ var ranks = map[string]int{
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10,
 	".":                           11,
-	"policy/policytest":           12, "discovery/discoverytest": 12, "internal/engine/enginetest": 12,
+	"policy/policytest":           12, "discovery/discoverytest": 12, "internal/engine/enginetest": 12, "internal/testcert": 12,
 }
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.

@@ -4,19 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +24,7 @@ import (
 
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -221,28 +216,11 @@ func TestNothingAvailable(t *testing.T) {
 	}
 }
 
-// selfSigned writes a certificate for 127.0.0.1 and localhost and its key.
-func selfSigned(t testing.TB, dir string, serial int64) poise.TLS {
+// selfSigned is a new certificate for 127.0.0.1 and localhost.
+func selfSigned(t testing.TB) poise.TLS {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pk, _ := x509.MarshalPKCS8PrivateKey(key)
-	pair := poise.Certificate{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	os.WriteFile(pair.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
-	os.WriteFile(pair.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pk}), 0o600)
-	return poise.TLS{Certificates: []poise.Certificate{pair}}
+	cert, key := testcert.New(t, testcert.Template{}).Files(t)
+	return poise.TLS{Certificates: []poise.Certificate{{Cert: cert, Key: key}}}
 }
 
 func TestTerminatesTLSForBothVersionsOfHTTP(t *testing.T) {
@@ -252,7 +230,7 @@ func TestTerminatesTLSForBothVersionsOfHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	terms := selfSigned(t, t.TempDir(), 1)
+	terms := selfSigned(t)
 	go func() { served <- p.ServeTLS(l, terms) }()
 	for _, h2 := range []bool{false, true} {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: h2}

@@ -2,16 +2,10 @@ package sources
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -19,6 +13,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 // TestAuthoritiesOfRegistriesAreFollowed: a source that cannot verify its server does so
@@ -31,16 +26,8 @@ func TestAuthoritiesOfRegistriesAreFollowed(t *testing.T) {
 	t.Cleanup(server.Close)
 	good := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	path := filepath.Join(t.TempDir(), "ca.pem")
-	put := func(content []byte) {
-		t.Helper()
-		if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(authority(t))
+	put := func(content []byte) { t.Helper(); testcert.Replace(t, path, content) }
+	put(testcert.New(t, testcert.Template{}).Cert) // of an authority that has issued nothing
 	src := open(t, config.Source{Merge: []config.SourcePart{
 		{Source: config.Source{Eureka: &config.EurekaSource{
 			Servers: []string{server.URL + "/eureka"}, App: "APP0", Interval: 200 * time.Millisecond, TLS: &config.SourceTLS{CA: path},
@@ -73,19 +60,4 @@ func TestAuthoritiesOfRegistriesAreFollowed(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("the new authority is not used")
 	}
-}
-
-// authority is the certificate of an authority that has issued nothing, as a file.
-func authority(t *testing.T) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -4,15 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 // binary is the program under test, built once.
@@ -513,25 +509,12 @@ func TestCertificateIsReplaced(t *testing.T) {
 	}
 }
 
-// certify writes a certificate with that serial number.
+// certify writes a certificate with that serial number over what is there.
 func certify(t *testing.T, dir string, serial int64) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "cert.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	write(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	c := testcert.New(t, testcert.Template{Serial: serial})
+	write(t, filepath.Join(dir, "cert.pem"), string(c.Cert))
+	write(t, filepath.Join(dir, "key.pem"), string(c.Key))
 }
 
 func fetchTLS(url string) (serial int64, proto string, err error) {

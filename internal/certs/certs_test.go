@@ -2,16 +2,10 @@ package certs
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,70 +15,19 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
-// made is a self-signed certificate in memory, for writing to files.
-type made struct{ cert, key []byte }
-
-type ask struct {
-	rsa    bool
-	until  time.Time
-	serial int64
-}
-
-func certify(t testing.TB, a ask, names ...string) made {
+// certify makes a self-signed certificate, with the serial number n+1: none has 0.
+func certify(t testing.TB, n int64, names ...string) *testcert.Cert {
 	t.Helper()
-	var key crypto.Signer
-	var err error
-	if a.rsa {
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
-	} else {
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.until.IsZero() {
-		a.until = time.Now().Add(time.Hour)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(a.serial + 1), NotBefore: a.until.Add(-24 * time.Hour), NotAfter: a.until}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made{
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
-	}
+	return testcert.New(t, testcert.Template{Serial: n + 1, Names: names})
 }
 
-// put writes files by renaming, as those who renew certificates do.
-func put(t testing.TB, path string, b []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func store(t testing.TB, dir, name string, m made) config.Certificate {
+func store(t testing.TB, dir, name string, c *testcert.Cert) config.Certificate {
 	t.Helper()
 	p := config.Certificate{Cert: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+".key")}
-	put(t, p.Cert, m.cert)
-	put(t, p.Key, m.key)
+	c.Write(t, p.Cert, p.Key)
 	return p
 }
 
@@ -115,10 +58,10 @@ func handshake(s *Store, client *tls.Config) (*x509.Certificate, error) {
 func TestChosenByName(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Load([]config.Certificate{
-		store(t, dir, "default", certify(t, ask{serial: 0}, "default.example")),
-		store(t, dir, "wild", certify(t, ask{serial: 1}, "*.example.com", "example.com")),
-		store(t, dir, "exact", certify(t, ask{serial: 2}, "API.example.com")),
-		store(t, dir, "ip", certify(t, ask{serial: 3}, "127.0.0.1", "::1")),
+		store(t, dir, "default", certify(t, 0, "default.example")),
+		store(t, dir, "wild", certify(t, 1, "*.example.com", "example.com")),
+		store(t, dir, "exact", certify(t, 2, "API.example.com")),
+		store(t, dir, "ip", certify(t, 3, "127.0.0.1", "::1")),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -137,8 +80,8 @@ func TestChosenByName(t *testing.T) {
 func TestChosenByAddress(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Load([]config.Certificate{
-		store(t, dir, "default", certify(t, ask{serial: 0}, "default.example")),
-		store(t, dir, "ip", certify(t, ask{serial: 1}, "127.0.0.1")),
+		store(t, dir, "default", certify(t, 0, "default.example")),
+		store(t, dir, "ip", certify(t, 1, "127.0.0.1")),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -167,8 +110,8 @@ func TestChosenByAddress(t *testing.T) {
 func TestChosenByKeyType(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Load([]config.Certificate{
-		store(t, dir, "ecdsa", certify(t, ask{serial: 0}, "both.example")),
-		store(t, dir, "rsa", certify(t, ask{serial: 1, rsa: true}, "both.example")),
+		store(t, dir, "ecdsa", certify(t, 0, "both.example")),
+		store(t, dir, "rsa", testcert.New(t, testcert.Template{Serial: 2, Names: []string{"both.example"}, Kind: testcert.RSA2048})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +133,7 @@ func TestChosenByKeyType(t *testing.T) {
 
 func TestErrorsNameTheFile(t *testing.T) {
 	dir := t.TempDir()
-	good, other := certify(t, ask{}, "a.example"), certify(t, ask{}, "b.example")
+	good, other := certify(t, 0, "a.example"), certify(t, 0, "b.example")
 	join := func(parts ...[]byte) (b []byte) {
 		for _, p := range parts {
 			b = append(b, p...)
@@ -205,18 +148,18 @@ func TestErrorsNameTheFile(t *testing.T) {
 		file      string // which is blamed
 		want      string
 	}{
-		"mismatch":       {good.cert, other.key, "x.key", "the key does not belong to the certificate in " + filepath.Join(dir, "x.pem")},
-		"no cert":        {[]byte("hello"), good.key, "x.pem", "no CERTIFICATE"},
-		"empty cert":     {nil, good.key, "x.pem", "no CERTIFICATE"},
-		"key as cert":    {good.key, good.key, "x.pem", "no CERTIFICATE"},
-		"bad DER":        {block("CERTIFICATE", "junk"), good.key, "x.pem", "certificate 1"},
-		"bad second DER": {join(good.cert, block("CERTIFICATE", "junk")), good.key, "x.pem", "certificate 2"},
-		"no key":         {good.cert, good.cert, "x.key", "no PRIVATE KEY"},
-		"bad key":        {good.cert, block("PRIVATE KEY", "junk"), "x.key", "private key"},
-		"encrypted":      {good.cert, block("ENCRYPTED PRIVATE KEY", "junk"), "x.key", "passphrase"},
-		"too large":      {make([]byte, fileBytesMax+1), good.key, "x.pem", "longer than"},
+		"mismatch":       {good.Cert, other.Key, "x.key", "the key does not belong to the certificate in " + filepath.Join(dir, "x.pem")},
+		"no cert":        {[]byte("hello"), good.Key, "x.pem", "no CERTIFICATE"},
+		"empty cert":     {nil, good.Key, "x.pem", "no CERTIFICATE"},
+		"key as cert":    {good.Key, good.Key, "x.pem", "no CERTIFICATE"},
+		"bad DER":        {block("CERTIFICATE", "junk"), good.Key, "x.pem", "certificate 1"},
+		"bad second DER": {join(good.Cert, block("CERTIFICATE", "junk")), good.Key, "x.pem", "certificate 2"},
+		"no key":         {good.Cert, good.Cert, "x.key", "no PRIVATE KEY"},
+		"bad key":        {good.Cert, block("PRIVATE KEY", "junk"), "x.key", "private key"},
+		"encrypted":      {good.Cert, block("ENCRYPTED PRIVATE KEY", "junk"), "x.key", "passphrase"},
+		"too large":      {make([]byte, fileBytesMax+1), good.Key, "x.pem", "longer than"},
 	} {
-		_, err := Load([]config.Certificate{store(t, dir, "x", made{c.cert, c.key})})
+		_, err := Load([]config.Certificate{store(t, dir, "x", &testcert.Cert{Cert: c.cert, Key: c.key})})
 		if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(dir, c.file)+": ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -232,8 +175,8 @@ func TestErrorsNameTheFile(t *testing.T) {
 
 func TestReloadIsAllOrNothing(t *testing.T) {
 	dir := t.TempDir()
-	a := store(t, dir, "a", certify(t, ask{serial: 0}, "a.example"))
-	b := store(t, dir, "b", certify(t, ask{serial: 1}, "b.example"))
+	a := store(t, dir, "a", certify(t, 0, "a.example"))
+	b := store(t, dir, "b", certify(t, 1, "b.example"))
 	s, err := Load([]config.Certificate{a, b})
 	if err != nil {
 		t.Fatal(err)
@@ -241,15 +184,15 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	serial := func(name string) int64 {
 		return shake(t, s, &tls.Config{ServerName: name}).SerialNumber.Int64() - 1
 	}
-	store(t, dir, "a", certify(t, ask{serial: 10}, "a.example"))
-	put(t, b.Key, certify(t, ask{}, "x").key)
+	store(t, dir, "a", certify(t, 10, "a.example"))
+	testcert.Replace(t, b.Key, certify(t, 0, "x").Key)
 	if err := s.Reload(); err == nil || !strings.HasPrefix(err.Error(), b.Key) {
 		t.Errorf("error: %v", err)
 	}
 	if serial("a.example") != 0 || serial("b.example") != 1 {
 		t.Error("a failed reload changed what is served")
 	}
-	store(t, dir, "b", certify(t, ask{serial: 11}, "b2.example"))
+	store(t, dir, "b", certify(t, 11, "b2.example"))
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
@@ -264,10 +207,11 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
+	now := time.Now()
 	s, err := Load([]config.Certificate{
-		store(t, dir, "good", certify(t, ask{}, "good.example")),
-		store(t, dir, "old", certify(t, ask{until: time.Now().Add(-time.Hour)}, "old.example")),
-		store(t, dir, "early", certify(t, ask{until: time.Now().Add(48 * time.Hour)}, "early.example")),
+		store(t, dir, "good", certify(t, 0, "good.example")),
+		store(t, dir, "old", testcert.New(t, testcert.Template{Names: []string{"old.example"}, From: now.Add(-25 * time.Hour), Until: now.Add(-time.Hour)})),
+		store(t, dir, "early", testcert.New(t, testcert.Template{Names: []string{"early.example"}, From: now.Add(24 * time.Hour)})),
 	})
 	if err != nil {
 		t.Fatalf("an expired certificate is a warning, not an error: %v", err)
@@ -306,23 +250,23 @@ func await(t *testing.T, told <-chan error, want string) {
 
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
-	p := store(t, dir, "a", certify(t, ask{serial: 0}, "a.example"))
+	p := store(t, dir, "a", certify(t, 0, "a.example"))
 	s, err := Load([]config.Certificate{p})
 	if err != nil {
 		t.Fatal(err)
 	}
 	told := watch(t, s)
-	store(t, dir, "a", certify(t, ask{serial: 1}, "a.example"))
+	store(t, dir, "a", certify(t, 1, "a.example"))
 	await(t, told, "")
 	if got := shake(t, s, &tls.Config{}).SerialNumber.Int64() - 1; got != 1 {
 		t.Errorf("serves %d", got)
 	}
-	put(t, p.Key, []byte("half"))
+	testcert.Replace(t, p.Key, []byte("half"))
 	await(t, told, "no PRIVATE KEY")
 	// Written in place rather than renamed.
-	again := certify(t, ask{serial: 2}, "a.example")
-	os.WriteFile(p.Cert, again.cert, 0o600)
-	os.WriteFile(p.Key, again.key, 0o600)
+	again := certify(t, 2, "a.example")
+	os.WriteFile(p.Cert, again.Cert, 0o600)
+	os.WriteFile(p.Key, again.Key, 0o600)
 	await(t, told, "")
 	if got := shake(t, s, &tls.Config{}).SerialNumber.Int64() - 1; got != 2 {
 		t.Errorf("serves %d", got)
@@ -335,7 +279,7 @@ func TestWatchLinkedFolder(t *testing.T) {
 	dir := t.TempDir()
 	write := func(version string, serial int64) {
 		os.Mkdir(filepath.Join(dir, version), 0o700)
-		store(t, filepath.Join(dir, version), "tls", certify(t, ask{serial: serial}, "a.example"))
+		store(t, filepath.Join(dir, version), "tls", certify(t, serial, "a.example"))
 		os.Symlink(version, filepath.Join(dir, "..next"))
 		if err := os.Rename(filepath.Join(dir, "..next"), filepath.Join(dir, "..data")); err != nil {
 			t.Fatal(err)
@@ -360,7 +304,7 @@ func TestWatchLinkedFolder(t *testing.T) {
 // TestWatchBesideABusyFile: an access log in the same folder, say.
 func TestWatchBesideABusyFile(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Load([]config.Certificate{store(t, dir, "a", certify(t, ask{serial: 0}, "a.example"))})
+	s, err := Load([]config.Certificate{store(t, dir, "a", certify(t, 0, "a.example"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,14 +325,14 @@ func TestWatchBesideABusyFile(t *testing.T) {
 	})
 	defer busy.Wait()
 	defer close(stop)
-	store(t, dir, "a", certify(t, ask{serial: 1}, "a.example"))
+	store(t, dir, "a", certify(t, 1, "a.example"))
 	await(t, told, "")
 }
 
 // TestReloadUnderHandshakes: no handshake fails or sees a half set while reloads go on.
 func TestReloadUnderHandshakes(t *testing.T) {
 	dir := t.TempDir()
-	p := store(t, dir, "a", certify(t, ask{}, "a.example"))
+	p := store(t, dir, "a", certify(t, 0, "a.example"))
 	s, err := Load([]config.Certificate{p})
 	if err != nil {
 		t.Fatal(err)
@@ -412,12 +356,12 @@ func TestReloadUnderHandshakes(t *testing.T) {
 		})
 	}
 	for i := range 20 {
-		m := certify(t, ask{serial: int64(i)}, "a.example")
-		put(t, p.Key, m.key)
+		m := certify(t, int64(i), "a.example")
+		testcert.Replace(t, p.Key, m.Key)
 		if err := s.Reload(); err == nil {
 			t.Error("a key that does not fit was taken")
 		}
-		put(t, p.Cert, m.cert)
+		testcert.Replace(t, p.Cert, m.Cert)
 		if err := s.Reload(); err != nil {
 			t.Error(err)
 		}
@@ -433,8 +377,8 @@ func TestReloadUnderHandshakes(t *testing.T) {
 func BenchmarkGetCertificate(b *testing.B) {
 	dir := b.TempDir()
 	s, err := Load([]config.Certificate{
-		store(b, dir, "a", certify(b, ask{}, "a.example")),
-		store(b, dir, "w", certify(b, ask{}, "*.example.com")),
+		store(b, dir, "a", certify(b, 0, "a.example")),
+		store(b, dir, "w", certify(b, 0, "*.example.com")),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -1,23 +1,15 @@
 package registry
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery/consul"
@@ -25,6 +17,7 @@ import (
 	"github.com/poise-lb/poise/discovery/eureka"
 	"github.com/poise-lb/poise/discovery/nacos"
 	"github.com/poise-lb/poise/discovery/zookeeper"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 // filled has a value of its own in every field but TLS, so that none can be mistaken for
@@ -101,59 +94,25 @@ func equal(t *testing.T, got, want any) {
 
 // An authority issues certificates, as files.
 type authority struct {
-	dir  string
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
+	dir string
+	ca  *testcert.Cert
 }
 
 func newAuthority(t *testing.T) *authority {
 	a := &authority{dir: t.TempDir()}
-	a.key, a.cert = a.issue(t, "ca")
+	a.ca = a.issue(t, "ca")
 	return a
 }
 
 // issue writes name.pem and name.key; the first is self-signed.
-func (a *authority) issue(t *testing.T, name string) (*ecdsa.PrivateKey, *x509.Certificate) {
+func (a *authority) issue(t *testing.T, name string) *testcert.Cert {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: a.cert == nil, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.write(t, name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	a.write(t, name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
-	if c, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	return key, c
+	c := testcert.New(t, testcert.Template{Names: []string{name}, By: a.ca})
+	c.Write(t, a.path(name+".pem"), a.path(name+".key"))
+	return c
 }
 
 func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
-
-func (a *authority) write(t *testing.T, name string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(a.path(name), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // shake has a client with that configuration meet a server that wants a certificate, and
 // returns the name in it.
@@ -163,8 +122,6 @@ func (a *authority) shake(t *testing.T, client *tls.Config) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a pipe has no buffer, and alerts would cross in it
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +137,7 @@ func (a *authority) shake(t *testing.T, client *tls.Config) (string, error) {
 		t.Fatal(err)
 	}
 	defer there.Close()
-	server := tls.Server(there, &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots})
+	server := tls.Server(there, &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.ca.Pool()})
 	served := make(chan error, 1)
 	go func() {
 		_, err := server.Write([]byte{1}) // shakes hands first
@@ -250,7 +207,7 @@ func TestTLSThatCannotBeRead(t *testing.T) {
 	}
 	a := newAuthority(t)
 	a.issue(t, "poise")
-	a.write(t, "empty.pem", []byte("nothing"))
+	testcert.Replace(t, a.path("empty.pem"), []byte("nothing"))
 	for _, test := range []struct {
 		c    config.SourceTLS
 		path string

@@ -1,13 +1,8 @@
 package bench
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"flag"
 	"fmt"
-	"math/big"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/poise-lb/poise/internal/testcert"
 	"github.com/poise-lb/poise/test/internal/rig"
 )
 
@@ -42,7 +38,7 @@ server {
     listen `+endpoint+` backlog=4096;
     location / { default_type text/plain; return 200 "hello from an endpoint, which says a little more than nothing\n"; }
 }`, endpoint)
-	cert, key := certificate(t)
+	cert, key := testcert.New(t, testcert.Template{}).Files(t)
 	programs := [2]string{*beforeFlag, rig.Poise(t)}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -101,17 +97,4 @@ func startFile(t *testing.T, program, engine, config string) *rig.Process {
 	rig.Write(t, path, config)
 	return rig.Start(t, rig.Command{Path: program, Core: proxyCore, Env: []string{"GOMAXPROCS=1"},
 		Args: []string{"run", "--engine", engine, "-c", path}})
-}
-
-func certificate(t *testing.T) (cert, key string) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rig.Pair(t, der, private)
 }

@@ -3,21 +3,14 @@
 package peers
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/poise-lb/poise/internal/testcert"
 	"github.com/poise-lb/poise/test/internal/rig"
 )
 
@@ -112,33 +105,11 @@ const (
 // certificate makes a self-signed one.
 func certificate(t *testing.T, kind string) (cert, key string) {
 	t.Helper()
-	var private, public any
-	switch kind {
-	case ecdsa256:
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		private, public = k, &k.PublicKey
-	case rsa2048:
-		k, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		private, public = k, &k.PublicKey
-	default:
+	of, ok := map[string]testcert.Kind{ecdsa256: testcert.P256, rsa2048: testcert.RSA2048}[kind]
+	if !ok {
 		t.Fatalf("no certificate %q", kind)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench.test"}, DNSNames: []string{"bench.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rig.Pair(t, der, private)
+	return testcert.New(t, testcert.Template{Names: []string{"bench.test"}, Kind: of}).Files(t)
 }
 
 // each joins what f says of 0 to n-1.

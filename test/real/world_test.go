@@ -2,15 +2,8 @@ package real
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poise-lb/poise/internal/testcert"
 	"github.com/poise-lb/poise/test/internal/rig"
 )
 
@@ -144,32 +138,9 @@ func (w *world) carts(t *testing.T, sites ...*site) {
 // after the other, as tools do that renew certificates.
 func (w *world) certify(t *testing.T, serial int64) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial),
-		Subject:      pkix.Name{CommonName: apiHost},
-		DNSNames:     []string{apiHost},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(30 * 24 * time.Hour),
-		IsCA:         true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	w.pool.AppendCertsFromPEM(cert)
-	rig.Write(t, w.path("cert.pem"), string(cert))
-	rig.Write(t, w.path("key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
+	c := testcert.New(t, testcert.Template{Names: []string{apiHost, "127.0.0.1"}, Serial: serial})
+	w.pool.AddCert(c.TLS.Leaf)
+	c.Write(t, w.path("cert.pem"), w.path("key.pem"))
 }
 
 // slowServer answers /users/slow/later after a second and /users/slow/never not at all.

@@ -2,26 +2,19 @@ package soak
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
-	"math/big"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/poise-lb/poise"
-	"github.com/poise-lb/poise/test/internal/rig"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 // A server runs a proxy's listeners until the proxy is closed.
@@ -117,37 +110,15 @@ type papers struct {
 
 func newPapers(t *testing.T) *papers {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "soak.example"},
-		DNSNames:              []string{"soak.example"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(48 * time.Hour),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
+	names := []string{"soak.example"}
 	for last := range 40 {
-		template.IPAddresses = append(template.IPAddresses, net.IPv4(127, 0, 0, byte(last)))
+		names = append(names, net.IPv4(127, 0, 0, byte(last)).String())
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, secret := rig.Pair(t, der, key)
+	c := testcert.New(t, testcert.Template{Names: names})
+	cert, secret := c.Files(t)
 	p := &papers{ca: cert}
 	p.front.Certificates = []poise.Certificate{{Cert: cert, Key: secret}}
-	p.endpoint = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	p.trust = &tls.Config{RootCAs: pool, ServerName: "soak.example"}
+	p.endpoint = &tls.Config{Certificates: []tls.Certificate{c.TLS}}
+	p.trust = &tls.Config{RootCAs: c.Pool(), ServerName: "soak.example"}
 	return p
 }

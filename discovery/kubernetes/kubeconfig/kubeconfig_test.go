@@ -2,18 +2,12 @@ package kubeconfig
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +18,7 @@ import (
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/kubernetes"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 func write(t *testing.T, text string) string {
@@ -103,43 +98,21 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// authority makes a certificate for a client, signed by itself.
-func authority(t *testing.T) (cert, key []byte, parsed *x509.Certificate) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, _ = x509.ParseCertificate(der)
-	raw, _ := x509.MarshalPKCS8PrivateKey(private)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), parsed
-}
-
 // TestClientCertificate asks a server that wants one, whose own is verified.
 func TestClientCertificate(t *testing.T) {
-	cert, key, parsed := authority(t)
+	client := testcert.New(t, testcert.Template{Names: []string{"client"}})
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS.PeerCertificates[0].Subject.CommonName == "client" && r.URL.Query().Get("watch") == "" {
 			io.WriteString(w, `{"kind":"EndpointSliceList","metadata":{"resourceVersion":"72"},"items":[]}`)
 		}
 	}))
-	s.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
-	s.TLS.ClientCAs.AddCert(parsed)
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: client.Pool()}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	defer s.Close()
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	path := write(t, config("server: "+s.URL+", certificate-authority-data: "+base64.StdEncoding.EncodeToString(ca), "client-certificate: c.pem, client-key-data: "+base64.StdEncoding.EncodeToString(key)))
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "c.pem"), cert, 0o600); err != nil {
+	path := write(t, config("server: "+s.URL+", certificate-authority-data: "+base64.StdEncoding.EncodeToString(ca), "client-certificate: c.pem, client-key-data: "+base64.StdEncoding.EncodeToString(client.Key)))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "c.pem"), client.Cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(path, "")

@@ -1,17 +1,10 @@
 package loop
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"path/filepath"
 	"sync"
@@ -20,6 +13,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/enginetest"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 // TestContractOverTLS: the promises of the engine hold under TLS, as a client and as a
@@ -217,41 +211,13 @@ func (p *tlsPeer) Abort() {
 	p.below.Close()
 }
 
-// certify makes a certificate for 127.0.0.1 and the given names, and a pool of roots that
-// trusts it.
+// certify makes a certificate for 127.0.0.1, localhost and the given names, and a pool of
+// roots that trusts it. kind is a testcert.Kind.
 func certify(t testing.TB, kind string, names ...string) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
-	var key crypto.Signer
-	var err error
-	switch kind {
-	case "ecdsa":
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "p384":
-		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "ed25519":
-		_, key, err = ed25519.GenerateKey(rand.Reader)
-	case "rsa":
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: append(names, "localhost"), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
+	names = append(names, "localhost", "127.0.0.1", "::1")
+	c := testcert.New(t, testcert.Template{Kind: testcert.Kind(kind), Names: names})
+	return c.TLS, c.Pool()
 }
 
 // configs are those of a server and of a client that trusts it.

@@ -5,16 +5,11 @@ package stage
 import (
 	"bufio"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/poise-lb/poise/internal/testcert"
 
 	"golang.org/x/sys/unix"
 )
@@ -178,16 +175,7 @@ func TestOverload(t *testing.T) {
 
 func tlsListener(t *testing.T, c *tls.Config) net.Listener {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	c.Certificates = []tls.Certificate{testcert.New(t, testcert.Template{}).TLS}
 	return tls.NewListener(listener(t), c)
 }
 
