@@ -55,6 +55,7 @@ func (p *Proxy) Close() (drained bool) {
 		p.end(r)
 	}
 	p.awaitEnd()
+	p.events.Close(p.rt.Now() + breakFor) // last: an observer is told of all that happened
 	return drained
 }
 

@@ -4,6 +4,8 @@
 package core
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -18,6 +20,7 @@ import (
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/record"
@@ -27,6 +30,9 @@ import (
 // Options are what a Proxy needs besides its configuration. The zero value works.
 type Options struct {
 	Logger *slog.Logger // nil: slog.Default()
+	// Observers are told of every event from the first configuration on, beside the log. Each
+	// has a task of its own; see package event.
+	Observers []event.Observer
 	// Sink is asked, with every configuration, where records go. Nil, or a nil answer: nowhere.
 	Sink func(config.AccessLog) *record.Sink
 
@@ -72,9 +78,10 @@ type Proxy struct {
 	config   atomic.Pointer[config.Config]       // with defaults
 	wire     atomic.Pointer[downstream.Settings] // of that configuration
 	routes   *record.Routes                      // counters of exchanges
-	draining atomic.Bool                         // every response is the last of its connection
-	stopping atomic.Bool                         // Close was called
-	over     atomic.Bool                         // services end, or have ended: nothing is served any more
+	events   *event.Bus
+	draining atomic.Bool // every response is the last of its connection
+	stopping atomic.Bool // Close was called
+	over     atomic.Bool // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool
 	clients  clients
 
@@ -84,13 +91,13 @@ type Proxy struct {
 
 	// applying makes Apply one at a time. Apply may wait, for a disk or for a policy, so
 	// nothing else takes it: all others go by state.
-	applying sync.Mutex
-	state    atomic.Pointer[state]
+	applying   sync.Mutex
+	generation uint64 // of the configuration in force, from 1; guarded by applying
+	state      atomic.Pointer[state]
 
 	mu      sync.Mutex // guards what follows; held for some instructions
 	retired []*running
 	live    map[*running]bool // all that have begun and not ended yet; true: they are being ended
-	notes   []func()          // for the log, at most notesMax
 	wake    engine.Signal     // the housekeeper's
 	gone    engine.Signal     // something that Close waits for has ended
 	keeper  engine.Join
@@ -114,11 +121,17 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	}
 	p := &Proxy{rt: rt, opts: o, live: make(map[*running]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
 	p.state.Store(&state{})
+	p.events = event.NewBus(rt)
+	p.events.Observe("log", event.Log(o.Logger))
+	for _, observer := range o.Observers {
+		p.events.Observe(fmt.Sprintf("%T", observer), observer)
+	}
 	p.routes = record.NewRoutes(p.Count())
 	p.clients.open(p)
 	p.admission = admission.New(o.Descriptors, p.Count()-1)
 	p.admission.Crowded = p.crowded
 	if err := p.Apply(c); err != nil {
+		p.events.Close(rt.Now() + breakFor)
 		return nil, err
 	}
 	p.keeper = rt.Fork(p.keep)
@@ -148,7 +161,7 @@ func staticFeed(path string, s config.Service) (Feed, error) {
 func (p *Proxy) Apply(c config.Config) error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
-	return p.apply(c)
+	return p.reload(c)
 }
 
 // Reread applies the configuration in force again, because a file that it names has
@@ -156,10 +169,24 @@ func (p *Proxy) Apply(c config.Config) error {
 func (p *Proxy) Reread() error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
-	return p.apply(*p.config.Load())
+	return p.reload(*p.config.Load())
 }
 
-// apply is Apply with applying held.
+// reload is Apply with applying held; it publishes how that went.
+func (p *Proxy) reload(c config.Config) error {
+	err := p.apply(c)
+	switch {
+	case err == nil:
+		p.generation++
+		now := p.config.Load()
+		p.events.Publish("", event.ConfigApplied{Generation: p.generation, Services: len(now.Services), Routes: len(now.Routes)})
+	case !errors.Is(err, engine.ErrStopping):
+		p.events.Publish("", event.ConfigRefused{Err: err})
+	}
+	return err
+}
+
+// apply puts a configuration in force. Called with applying held.
 func (p *Proxy) apply(c config.Config) error {
 	if p.stopping.Load() {
 		return engine.ErrStopping
@@ -263,6 +290,16 @@ func (p *Proxy) replace(next *state) {
 	}
 }
 
+// Observe has o told of every event from now on, by a task of its own, until stop is called
+// or the Proxy is closed: see package event. name is the observer's in the log. It is called
+// by a task of the Proxy's runtime.
+func (p *Proxy) Observe(name string, o event.Observer) (stop func()) {
+	return p.events.Observe(name, o)
+}
+
+// EventsLost counts the events that some observer was too slow for. Any goroutine may call it.
+func (p *Proxy) EventsLost() uint64 { return p.events.Lost() }
+
 // Config is the configuration in force, with defaults.
 func (p *Proxy) Config() *config.Config { return p.config.Load() }
 
@@ -337,30 +374,6 @@ func (p *Proxy) keep() {
 			r.sweep(now)
 		}
 		p.dismiss(now)
-		p.tell()
-	}
-}
-
-// notesMax bounds what waits to be logged.
-const notesMax = 32
-
-// note has f, which logs, called by the housekeeper: a log may block, and so has no place
-// in an exchange. What is too much is left out.
-func (p *Proxy) note(f func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.notes) < notesMax {
-		p.notes = append(p.notes, f)
-	}
-}
-
-func (p *Proxy) tell() {
-	p.mu.Lock()
-	notes := p.notes
-	p.notes = nil
-	p.mu.Unlock()
-	for _, f := range notes {
-		f()
 	}
 }
 

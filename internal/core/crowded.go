@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 )
 
 // How room is made when there are as many connections as there may be: client connections
@@ -26,7 +27,7 @@ const (
 	lookMost  = 64
 	evictMost = 16
 	shedMost  = 8
-	// crowdedSaid bounds how often the log says so.
+	// crowdedSaid bounds how often that is published.
 	crowdedSaid = 10 * time.Second
 )
 
@@ -62,10 +63,7 @@ func (p *Proxy) crowded() {
 	p.clients.evict(now-idleLeast, int(min(max(counts.Clients/64, 1), evictMost)))
 	if said := time.Duration(c.said.Load()); said == 0 || now-said > crowdedSaid {
 		c.said.Store(int64(now))
-		p.note(func() {
-			p.opts.Logger.Warn("as many client connections as there may be: new ones wait, idle ones are closed",
-				"connections", counts.Clients, "limit", counts.Most)
-		})
+		p.events.Publish("", event.ConnectionsFull{Open: counts.Clients, Limit: counts.Most})
 	}
 }
 

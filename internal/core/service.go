@@ -51,7 +51,7 @@ func (p *Proxy) start(name string, sp *servicePlan) *running {
 // launch starts a service without a source. It does not wait.
 func (p *Proxy) launch(name string, sp *servicePlan) *running {
 	r := &running{config: sp.config, ca: sp.ca, connections: sp.connections}
-	r.Service = service.New(name, p.rt, r.settings(p, sp), p.opts.Logger)
+	r.Service = service.New(name, p.rt, r.settings(p, sp), p.events)
 	r.keeper = p.rt.Fork(r.Run)
 	if !p.begin(r) { // Close came first
 		r.Stop()

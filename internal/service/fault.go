@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -74,14 +75,14 @@ type panicked struct {
 
 func (p *panicked) Error() string { return fmt.Sprintf("%s panicked: %v", p.in, p.value) }
 
-// noteBuild takes down how a Build ended; the log learns of changes only. Called with mu
+// noteBuild notes how a Build ended, and publishes changes only. Called with mu
 // held.
 func (s *Service) noteBuild(err error) {
 	switch was := s.buildErr; {
 	case err == nil && was != nil:
-		s.report(news{kind: faultOver})
+		s.publish(event.FaultEnded{})
 	case err != nil && (was == nil || was.Error() != err.Error()):
-		s.report(news{kind: faulty, err: err})
+		s.publish(fault(err))
 	}
 	s.buildErr = err
 }
@@ -121,7 +122,7 @@ func (g *guarded) note(v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pickErr, s.pickErrAt = err, now
-	s.report(news{kind: faulty, err: err})
+	s.publish(fault(err))
 }
 
 // Fault says what is wrong with code that the service was given: its policy panicked. Nil:
@@ -138,13 +139,11 @@ func (s *Service) Fault() error {
 	return nil
 }
 
-// shield calls f, a part of the keeper's work, and has a panic logged: the keeper goes on.
+// shield calls f, a part of the keeper's work, and publishes a panic: the keeper goes on.
 func (s *Service) shield(in string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.report(news{kind: faulty, err: &panicked{in: in, value: v, stack: debug.Stack()}})
+			s.publish(fault(&panicked{in: in, value: v, stack: debug.Stack()}))
 		}
 	}()
 	f()

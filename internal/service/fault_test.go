@@ -1,7 +1,6 @@
 package service
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -43,17 +43,17 @@ func (p *brokenPicker) Pick(a *policy.Attempt) *endpoint.Endpoint {
 }
 
 // onBrokenStage is onStage with a custom policy and a log to look at.
-func onBrokenStage(t *testing.T, p *broken, f func(st *stage, log *bytes.Buffer)) {
+func onBrokenStage(t *testing.T, p *broken, f func(st *stage, log *logbook)) {
 	onStage(t, Settings{Policy: p, Custom: true}, func(st *stage) {
-		var log bytes.Buffer
-		st.log = slog.New(slog.NewTextHandler(&log, nil))
+		var log logbook
+		st.events.Observe("log", event.Log(slog.New(slog.NewTextHandler(&log, nil))))
 		f(st, &log)
 	})
 }
 
 func TestABuildThatAlwaysPanics(t *testing.T) {
 	p := &broken{build: func(int) { panic("never") }}
-	onBrokenStage(t, p, func(st *stage, log *bytes.Buffer) {
+	onBrokenStage(t, p, func(st *stage, log *logbook) {
 		st.Update(specs(a))
 		synctest.Wait()
 		st.pick(a)
@@ -96,7 +96,7 @@ func TestABuildThatPanicsOnce(t *testing.T) {
 				panic("now")
 			}
 		}
-		onBrokenStage(t, p, func(st *stage, log *bytes.Buffer) {
+		onBrokenStage(t, p, func(st *stage, log *logbook) {
 			st.Update(specs(a, b))
 			synctest.Wait()
 			e := st.Pick(&policy.Attempt{Rand: 2})
@@ -144,7 +144,7 @@ func (f policyFunc) Build(members, usable []*endpoint.Endpoint, prev policy.Pick
 
 func TestAPickThatPanics(t *testing.T) {
 	p := &broken{pick: func() { panic("ouch") }}
-	onBrokenStage(t, p, func(st *stage, log *bytes.Buffer) {
+	onBrokenStage(t, p, func(st *stage, log *logbook) {
 		st.Update(specs(a, b))
 		synctest.Wait()
 		for range 100 {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/event"
 )
 
 // Flap damping. An endpoint that its source adds and removes again and again costs every
@@ -118,7 +119,7 @@ func (s *Service) damp(m *Member, now time.Duration) {
 	}
 	m.quietUntil = now + quiet
 	s.alarm(m, 0)
-	s.report(news{kind: damped, endpoint: m.endpoint, wait: quiet})
+	s.publish(event.EndpointDamped{Endpoint: m.endpoint.ID(), Quiet: quiet})
 }
 
 // undamp ends the quiet times that are over. Called with mu held.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/event"
 )
 
 // A Guard holds back updates of a source that would remove many members at once: it is
@@ -87,7 +88,7 @@ func (s *Service) part(missing []*Member, u *update) (held []*Member) {
 		}
 	}
 	if fresh > 0 {
-		s.report(news{kind: removalHeld, count: fresh, members: len(s.members), wait: s.set.Guard.Hold})
+		s.publish(event.RemovalHeld{Endpoints: fresh, Members: len(s.members), For: s.set.Guard.Hold})
 	}
 	return held
 }
@@ -108,7 +109,7 @@ func (s *Service) confirm(m *Member, now time.Duration, err error) {
 	s.remove(m, now)
 	m.confirmed = true
 	s.stray, s.urgent = true, true
-	s.report(news{kind: removalConfirmed, endpoint: m.endpoint, err: err})
+	s.publish(event.RemovalConfirmed{Endpoint: m.endpoint.ID(), Err: err})
 	s.wake.Set()
 }
 
@@ -123,7 +124,7 @@ func (s *Service) release(now time.Duration) {
 	}
 	if gone > 0 {
 		s.stray = true
-		s.report(news{kind: removalExpired, count: gone, members: len(s.members) - gone})
+		s.publish(event.RemovalExpired{Removed: gone, Members: len(s.members) - gone})
 	}
 }
 

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -307,9 +307,9 @@ func TestWithoutConnectTheHoldEndsByTime(t *testing.T) {
 
 func TestTheGuardIsInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logbook
 		st := newStage(t, Settings{})
-		st.log = slog.New(slog.NewTextHandler(&log, nil))
+		st.events.Observe("log", event.Log(slog.New(slog.NewTextHandler(&log, nil))))
 		st.Configure(st.connecting(Settings{}))
 		keeper := st.rt.Fork(st.Run)
 		st.take(a, b, c)
@@ -321,6 +321,7 @@ func TestTheGuardIsInTheLog(t *testing.T) {
 		time.Sleep(time.Minute)
 		st.Stop()
 		keeper.Wait()
+		st.events.Close(st.rt.Now() + time.Minute)
 		for want, times := range map[string]int{
 			"removal held":                     1,
 			"held=3 members=3 for=1m0s":        1,
@@ -546,9 +547,9 @@ func TestDampingRemembersABoundedNumber(t *testing.T) {
 
 func TestStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logbook
 		st := newStage(t, Settings{})
-		st.log = slog.New(slog.NewTextHandler(&log, nil))
+		st.events.Observe("log", event.Log(slog.New(slog.NewTextHandler(&log, nil))))
 		keeper := st.rt.Fork(st.Run)
 		is := func(stale bool, age time.Duration, err string) {
 			t.Helper()
@@ -597,15 +598,17 @@ func TestStale(t *testing.T) {
 		is(false, 0, "<nil>")
 		st.Stop()
 		keeper.Wait()
+		st.events.Close(st.rt.Now() + time.Minute)
 	})
 }
 
 func TestRejectedEntries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logbook
 		st := newStage(t, Settings{})
-		st.log = slog.New(slog.NewTextHandler(&log, nil))
+		st.events.Observe("log", event.Log(slog.New(slog.NewTextHandler(&log, nil))))
 		keeper := st.rt.Fork(st.Run)
+		defer func() { st.events.Close(st.rt.Now() + time.Minute) }()
 		defer keeper.Wait()
 		defer st.Stop()
 		var many []discovery.Reject

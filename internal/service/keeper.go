@@ -6,6 +6,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/event"
 )
 
 // tick is how often the keeper looks while there is something to look at: draining
@@ -16,9 +17,9 @@ const tick = time.Second
 const patience = 3 * time.Second
 
 // Run is the service's own task, the keeper: it follows updates, ends ejections in time,
-// builds views, starts and ends the probers, lets removed endpoints go, and writes the
-// log. It returns after Stop, when its probers have ended, which takes no longer than one
-// probe, and frees every endpoint.
+// builds views, starts and ends the probers, and lets removed endpoints go. It returns after
+// Stop, when its probers have ended, which takes no longer than one probe, and frees every
+// endpoint.
 func (s *Service) Run() {
 	for !s.stopped.Load() {
 		next := s.rt.Now() + tick // if the round panics
@@ -46,14 +47,13 @@ func (s *Service) Run() {
 			s.shield("discarding an endpoint", func() { discard(m.endpoint) })
 		}
 	}
-	s.shield("the log", s.tell)
+	s.publish(event.ServiceStopped{})
 }
 
 // round does what is to be done now and returns when it must be called again; zero: not
 // before the next wake.
 func (s *Service) round(now time.Duration) (next time.Duration) {
 	next, gone, discard := s.update(now)
-	s.shield("the log", s.tell)
 	s.tend()
 	for _, e := range gone {
 		if discard != nil {

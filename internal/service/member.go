@@ -7,6 +7,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/record"
 )
 
@@ -48,6 +49,8 @@ type Member struct {
 	quietUntil time.Duration // until then it is damped; 0: it is not
 
 	slowUntil time.Duration // end of that window; 0: it is not in one
+
+	lastProbe uint8 // the latest verdict: probeNone, probePassed or probeFailed
 
 	prober   engine.Join // the keeper's own
 	schedule schedule    // the prober's own
@@ -116,7 +119,7 @@ func (m *Member) nudge() {
 }
 
 // apply puts an input to m's machine and everything that follows from it: the mirror, the
-// counts, the news, a build. Called with mu held; err is a failed probe's.
+// counts, the event, a build. Called with mu held; err is a failed probe's.
 func (s *Service) apply(m *Member, in health.Input, err error) {
 	doubtful, convicted := m.machine.Doubtful(), m.machine.Convicted()
 	change := m.machine.Apply(&s.health, in)
@@ -140,7 +143,10 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 	if change.Moved() {
 		m.busyAt = in.Now
 		s.expect(m)
-		s.report(news{endpoint: m.endpoint, change: change, event: in.Event, err: err})
+		s.publish(event.EndpointChanged{
+			Endpoint: m.endpoint.ID(), From: change.From, To: change.To,
+			Cause: change.Cause, Trigger: in.Event, Err: err,
+		})
 	}
 }
 

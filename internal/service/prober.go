@@ -184,6 +184,7 @@ func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	case !s.health.Probed:
 		return
 	}
+	s.noteProbe(m, err)
 	s.apply(m, in, err)
 	if err != nil {
 		m.rest(in.Event == health.ProbeRefused, now)

@@ -2,8 +2,6 @@ package service
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -348,7 +346,7 @@ func TestOnCoroutines(t *testing.T) {
 		rt := world.Runtime()
 		plant := &plant{faults: map[string]error{a: errHole}, probes: map[string][]time.Duration{}, rt: rt}
 		world.Go("main", func() {
-			s := New("web", rt, Settings{Policy: policy.P2C(), Check: everySecond, Probe: plant.probe}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			s := New("web", rt, Settings{Policy: policy.P2C(), Check: everySecond, Probe: plant.probe}, nil)
 			keeper := rt.Fork(s.Run)
 			s.Update(specs(a, b, c))
 			if !s.AwaitReady(rt, rt.Now()+time.Second) {

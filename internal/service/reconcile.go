@@ -6,6 +6,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/record"
 )
 
@@ -40,17 +41,29 @@ func (s *Service) reconcile(now time.Duration) {
 		}
 	}
 	held := s.part(missing, &u)
-	removed := len(missing) - len(held)
+	removed := idsOf(missing, held)
 	s.members = append(u.members, held...)
 	slices.SortFunc(s.members, byID)
 	s.weigh(s.members)
-	if u.first || u.added+removed > 0 {
+	if u.first || len(u.added)+len(removed) > 0 {
 		s.shaped, s.dirty = true, true
-		s.report(news{kind: setChanged, added: u.added, removed: removed, members: len(s.members)})
+		s.publish(event.SetChanged{Added: u.added, Removed: removed, Members: len(s.members), First: u.first})
 	}
 	if u.out+u.in > 0 {
-		s.report(news{kind: saidOut, added: u.in, removed: u.out, members: len(s.members)})
+		s.publish(event.OutChanged{Out: u.out, Back: u.in, Members: len(s.members)})
 	}
+}
+
+// idsOf are the IDs of a list of members but for those that stay, which are in the same order.
+func idsOf(list, stay []*Member) (ids []endpoint.ID) {
+	for _, m := range list {
+		if len(stay) > 0 && stay[0] == m {
+			stay = stay[1:]
+			continue
+		}
+		ids = append(ids, m.endpoint.ID())
+	}
+	return ids
 }
 
 // An update is a set that is being compared with the members.
@@ -62,9 +75,9 @@ type update struct {
 	guarded bool
 	now     time.Duration
 
-	added   int // members that it names and the last set did not
-	out, in int // members that it says are out, or are not out any more
-	serving int // those of added that are not out, and those of in: they replace others
+	added   []endpoint.ID // members that it names and the last set did not
+	out, in int           // members that it says are out, or are not out any more
+	serving int           // those of added that are not out, and those of in: they replace others
 }
 
 // read finds the members that a set names, and makes those that are new: that is slow and
@@ -98,7 +111,7 @@ func (s *Service) admitAll(u *update) {
 		}
 		switch came := isNew || s.keep(m, spec, u.now); {
 		case came:
-			u.added++
+			u.added = append(u.added, m.endpoint.ID())
 			if !spec.Out {
 				u.serving++
 			}
@@ -120,7 +133,7 @@ func (s *Service) admitAll(u *update) {
 		s.known.Store(true)
 	}
 	if back > 0 {
-		s.report(news{kind: removalTakenBack, count: back})
+		s.publish(event.RemovalTakenBack{Endpoints: back})
 	}
 }
 

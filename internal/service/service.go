@@ -12,7 +12,7 @@
 //
 // There are two locks. work is held by whoever changes the set of members or builds a
 // view, mu by whoever touches a state machine; work is taken before mu. Neither is held
-// where the runtime may yield (Signal.Wait, Sleep, Probe), nor while logging.
+// where the runtime may yield (Signal.Wait, Sleep, Probe), nor while an observer of events runs.
 //
 // # Panic mode
 //
@@ -27,7 +27,6 @@
 package service
 
 import (
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +34,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -95,8 +95,6 @@ const (
 	buildRest  = time.Second
 	// panicThreshold is the default of Settings.PanicThreshold.
 	panicThreshold = 50
-	// newsMax bounds the state changes that wait to be logged.
-	newsMax = 1024
 )
 
 // load are two numbers that every worker writes for every attempt, so they have a cache
@@ -113,7 +111,8 @@ type load struct {
 type Service struct {
 	name string
 	rt   engine.Runtime
-	log  *slog.Logger
+	// events is told of everything that happens; nil: nothing is.
+	events *event.Bus
 
 	view    atomic.Pointer[view]
 	rated   atomic.Bool  // the breaker looks at the failure rate: successes are counted
@@ -158,24 +157,19 @@ type Service struct {
 	starting []*Member     // need a prober
 	ended    []*Member     // their prober returned
 	waiters  []engine.Signal
-	news     []news
-	lost     int // news beyond newsMax
 
 	buildErr  error         // of the last Build; nil: it went well
-	pickErr   error         // the last panic in Pick that was logged
+	pickErr   error         // the last panic in Pick that was published
 	pickErrAt time.Duration // when that was
 }
 
 // New makes a service without endpoints. It must be called before the tasks that use the
-// service start; rt may not have to be running yet. log nil means slog.Default().
-func New(name string, rt engine.Runtime, set Settings, log *slog.Logger) *Service {
-	if log == nil {
-		log = slog.Default()
-	}
+// service start; rt may not have to be running yet. events nil: what happens is not said.
+func New(name string, rt engine.Runtime, set Settings, events *event.Bus) *Service {
 	s := &Service{
 		name:     name,
 		rt:       rt,
-		log:      log.With("service", name),
+		events:   events,
 		wake:     rt.NewSignal(),
 		byID:     make(map[endpoint.ID]*Member),
 		awaiting: -1,
@@ -183,6 +177,7 @@ func New(name string, rt engine.Runtime, set Settings, log *slog.Logger) *Servic
 	s.view.Store(&view{picker: nobody{}})
 	s.load.seq.Store(rt.Rand())
 	s.adopt(set)
+	s.publish(event.ServiceStarted{})
 	return s
 }
 

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -867,8 +867,8 @@ func TestLoadIsTheServices(t *testing.T) {
 func TestStateChangesAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, Settings{Check: everySecond})
-		var out bytes.Buffer
-		st.log = slog.New(slog.NewTextHandler(&out, nil))
+		var out logbook
+		st.events.Observe("log", event.Log(slog.New(slog.NewTextHandler(&out, nil))))
 		keeper := st.rt.Fork(st.Run)
 		st.Update(specs(a, b))
 		st.AwaitReady(st.rt, 0)
@@ -884,6 +884,7 @@ func TestStateChangesAreLogged(t *testing.T) {
 		told := out.String() // by a keeper that still runs
 		st.Stop()
 		keeper.Wait()
+		st.events.Close(st.rt.Now() + time.Minute)
 		for _, want := range []string{
 			`msg="endpoints changed" added=2 removed=0 members=2`,
 			`msg="endpoints changed" added=1 removed=2 members=1`,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/event"
 )
 
 const (
@@ -62,7 +63,7 @@ func (s *Service) Stale(err error) {
 	src.err, src.backAt = err, 0
 	if src.from == 0 {
 		src.from = s.rt.Now()
-		s.report(news{kind: sourceStale, err: err, first: !src.named})
+		s.publish(event.SourceFailed{Err: err, First: !src.named})
 	}
 }
 
@@ -90,7 +91,7 @@ func (s *Service) heard(rejected []discovery.Reject) {
 		return
 	}
 	src.rejected, src.rejects = kept, len(rejected)
-	s.report(news{kind: entriesRejected, rejected: src.rejected, count: src.rejects})
+	s.publish(event.EntriesRejected{Rejected: src.rejected, Total: src.rejects})
 }
 
 // clip bounds a text that comes from elsewhere.
@@ -108,7 +109,7 @@ func (s *Service) recover(now time.Duration) {
 	if src.backAt == 0 || now-src.backAt < backAfter {
 		return
 	}
-	s.report(news{kind: sourceBack, wait: src.backAt - src.from})
+	s.publish(event.SourceRecovered{Age: src.backAt - src.from})
 	src.from, src.backAt, src.err = 0, 0, nil
 }
 

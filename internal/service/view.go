@@ -6,6 +6,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -170,10 +171,12 @@ func (s *Service) announce(old, next *view, settled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if next.panic != old.panic {
-		s.report(news{kind: panicMode, view: next})
+		s.publish(event.PanicChanged{On: next.panic, Usable: len(next.usable), Members: len(next.members)})
 	}
 	if next.resorting() != old.resorting() {
-		s.report(news{kind: lastResort, view: next})
+		s.publish(event.LastResortChanged{
+			On: next.resorting(), Ejected: len(next.ejected), Usable: len(next.usable), Members: len(next.members),
+		})
 	}
 	if !settled || s.settled.Load() {
 		return

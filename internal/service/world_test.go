@@ -1,11 +1,11 @@
 package service
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +15,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -180,6 +181,36 @@ func (p *plant) times(a string) []time.Duration {
 	return append([]time.Duration(nil), p.probes[a]...)
 }
 
+// A logbook is what an observer has logged. A reader waits until all tasks wait, so that
+// everything that has happened is in it.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String is what was logged, without the name of the service, which is always the same.
+func (l *logbook) String() string {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.ReplaceAll(l.text.String(), " service=web", "")
+}
+
+func (l *logbook) Len() int { return len(l.String()) }
+
+func (l *logbook) Reset() {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
+}
+
 // A stage is a service with everything around it, in a bubble.
 type stage struct {
 	t *testing.T
@@ -201,6 +232,9 @@ func onStage(t *testing.T, set Settings, f func(st *stage)) {
 		end := sync.OnceFunc(func() {
 			st.Stop()
 			keeper.Wait()
+			if !st.events.Close(st.rt.Now() + time.Minute) {
+				t.Error("an observer has not ended")
+			}
 		})
 		defer end() // also after Fatal
 		f(st)
@@ -234,7 +268,7 @@ func newStage(t *testing.T, set Settings) *stage {
 	rt := newGoroutines(1)
 	st := &stage{t: t, rt: rt, discarded: map[string]int{}, policy: &first{rt: rt}}
 	st.plant = &plant{faults: map[string]error{}, probes: map[string][]time.Duration{}, rt: rt}
-	st.Service = New("web", rt, st.with(set), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	st.Service = New("web", rt, st.with(set), event.NewBus(rt))
 	return st
 }
 
