@@ -13,158 +13,172 @@ import (
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// attempt tries e: nil if a response was delivered. It is the only caller of the pair
-// Begin and Settle.
-func (x *Exchange) attempt(e *endpoint.Endpoint) (err *Error) {
-	s := x.service
+// An attempt is one try of an exchange at one endpoint. What belongs to one endpoint only
+// is here: the connection, the response head, how far the content was sent, the line of the
+// access log. What all attempts share is in the Exchange: the request, the content kept for
+// another attempt, the endpoints that were tried, the client.
+//
+// An attempt has two parts. ask gets a connection, sends the request and waits for the
+// response head; nothing of it reaches the client but interim responses. answer looks at the
+// head and delivers the response. So attempts can ask side by side while one alone answers.
+//
+// The zero value is ready for begin, and may be used again after run.
+type attempt struct {
+	x        *Exchange
+	endpoint *endpoint.Endpoint
+	call     *upstream.Conn // nil: it has none
+	whole    bool           // the exchange is over on both sides and call's connection may carry another one
+
+	response message.Response
+	upload   upload
+	named    *message.Request // the request with the endpoint's host; see request
+	host     []byte           // room for that host
+
+	began  time.Duration
+	headed time.Duration // when the final response head came; 0: it did not
+	next   *endpoint.Endpoint
+	fault  *Error // nil: the response was delivered
+	log    record.Attempt
+}
+
+// try makes an attempt at e, and returns it when it is over.
+func (x *Exchange) try(e *endpoint.Endpoint) *attempt {
+	a := &x.own
+	a.begin(x, e)
+	defer x.took(a) // also when something panics
+	a.run()
+	return a
+}
+
+// begin makes a new attempt of a, and counts it as in flight at e. It is the only caller of
+// Service.Begin; settle must follow.
+func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 	x.tries++
 	x.choice.Tried.Add(e)
-	x.response.Reset()
-	try := try{began: x.rt.Now(), log: x.log.Attempt(), fault: errPanic}
-	try.log.Scheme, try.log.Address, try.log.Start = e.ID().Scheme, e.ID().Address, try.began-x.began
+	a.x, a.endpoint, a.call, a.whole = x, e, nil, false
+	a.response.Reset()
+	a.upload.reset()
+	a.headed, a.next, a.fault = 0, nil, errPanic
+	a.began = x.rt.Now()
+	id := e.ID()
+	a.log = record.Attempt{Scheme: id.Scheme, Address: id.Address, Start: a.began - x.began}
 	if x.table.Sink != nil {
-		try.log.Zone = e.Spec().Zone
+		a.log.Zone = e.Spec().Zone
 	}
-	s.Begin(e, try.began)
-	defer func() { x.settle(e, &try) }() // also when something panics
-	try.fault = x.converse(e, &try)
-	if err := try.fault; err == nil || err.Class != Connect && err.Class != Busy {
+	x.service.Begin(e, a.began)
+}
+
+// run is the attempt from its connection to its settlement.
+func (a *attempt) run() {
+	defer a.settle() // also when something panics
+	defer func() { a.fault = a.hangUp(a.fault) }()
+	fault := a.ask()
+	if fault == nil {
+		fault = a.answer()
+	}
+	a.fault = fault
+}
+
+// took enters an attempt that is over in the books of the exchange.
+func (x *Exchange) took(a *attempt) {
+	if f := a.fault; f == nil || f.Class != Connect && f.Class != Busy {
 		x.attempts++
 	}
-	return try.fault
+	*x.log.Attempt() = a.log
 }
 
-// try is what one attempt leaves behind.
-type try struct {
-	began  time.Duration
-	headed time.Duration // when the response head came; 0: it did not
-	log    *record.Attempt
-	fault  *Error
-}
-
-// converse gets a connection and has the request answered on it. A connection that was
+// ask gets a connection and has the final response head come on it. A connection that was
 // idle may have died unnoticed: then, and only if the request can be sent a second time
 // without harm, it is replaced by a fresh one, once. That is not a retry.
-func (x *Exchange) converse(e *endpoint.Endpoint, t *try) *Error {
+func (a *attempt) ask() *Error {
+	x := a.x
 	for fresh := false; ; fresh = true {
-		u, err := x.connect(e, x.deadline, fresh)
+		conn, err := x.connect(a.endpoint, x.deadline, fresh)
 		if err != nil {
 			return connectError(err)
 		}
-		fault := x.speak(u, e, t)
-		if fault == nil || fault.Class != Reset || !u.Reused() || u.Received() || !x.repeatable() {
+		a.call = conn
+		fault := a.speak()
+		if fault == nil {
+			a.headed = x.rt.Now()
+			a.log.Status = a.response.Status
+			return nil
+		}
+		stale := a.stale()
+		fault = a.hangUp(fault)
+		if !stale || !x.replaces(fault) {
 			return fault
 		}
 	}
 }
 
-// speak sends the request on u, waits for the response and delivers it.
-func (x *Exchange) speak(u *upstream.Conn, e *endpoint.Endpoint, t *try) (fault *Error) {
-	x.client.Watch(u.Stream)
-	whole := false // the exchange is over on both sides and u may carry another one
-	defer func() {
-		x.client.Unwatch(u.Stream)
-		u.Done(whole)
-	}()
-	defer func() { fault = x.endUpload(u, fault) }()
+// stale reports whether the connection may have died before it was used.
+func (a *attempt) stale() bool { return a.call.Reused() && !a.call.Received() }
 
-	x.forward.host(&x.Request, x.route.Rules, e)
-	x.send(u)
-	if fault := x.await(u, e, t); fault != nil {
-		return x.unsent(u, fault)
+// replaces reports whether an attempt whose connection was stale and that failed with fault
+// goes on with a fresh one.
+func (x *Exchange) replaces(fault *Error) bool { return fault.Class == Reset && x.repeatable() }
+
+// speak sends the request and waits for the response head.
+func (a *attempt) speak() *Error {
+	a.x.client.Watch(a.call)
+	a.send()
+	if fault := a.await(); fault != nil {
+		return a.unsent(fault)
 	}
-	if challenged(&x.response) {
-		x.bind(u)
-	}
-	t.headed = x.rt.Now()
-	t.log.Status = x.response.Status
-	if fault := x.unwanted(); fault != nil {
-		whole = x.discard(u)
-		return fault
-	}
-	if fault := x.deliver(u); fault != nil {
-		return fault
-	}
-	whole = x.finishUpload(u)
 	return nil
 }
 
-// continueAfter is how long an endpoint may take to answer Expect: 100-continue before
-// the content is sent anyway: many never answer it.
-const continueAfter = time.Second
-
-// lookEvery is how often an attempt that waits for a response head looks up from that: at
-// the time of the request's content, and at what has become of the endpoint.
-const lookEvery = time.Second
-
-// await reads response heads until the final one, passing interim ones on. Most come before
-// the first look, and cost no reading of the clock.
-func (x *Exchange) await(u *upstream.Conn, e *endpoint.Endpoint, t *try) *Error {
-	look := t.began + lookEvery
-	for interims := 0; ; {
-		waits := x.upload.state == held
-		if waits {
-			look = x.rt.Now() + continueAfter
-		}
-		err := u.ReadHead(&x.response, x.Request.Method, min(x.deadline, look))
-		switch {
-		case errors.Is(err, engine.ErrTimeout) && waits && x.rt.Now() < x.deadline:
-			err = x.goOn(u)
-		case errors.Is(err, engine.ErrTimeout):
-			var fault *Error
-			if look, fault = x.lookUp(e, t, err); fault != nil {
-				return fault
-			}
-			err = nil
-		case err == nil && x.response.Status >= 200, err == nil && x.response.Status == 101:
-			return nil
-		case err == nil:
-			if interims++; x.table.Interim > 0 && interims > x.table.Interim {
-				return errInterim
-			}
-			err = x.interim(u)
-		}
-		if err != nil {
-			return x.blame(err)
-		}
+// answer delivers the response whose head has come, unless another endpoint is to be asked.
+func (a *attempt) answer() *Error {
+	if challenged(&a.response) {
+		a.x.bind(a.call)
 	}
+	if fault := a.unwanted(); fault != nil {
+		a.whole = a.discard()
+		return fault
+	}
+	if fault := a.deliver(); fault != nil {
+		return fault
+	}
+	a.whole = a.finishUpload()
+	return nil
 }
 
-// lookUp decides whether an attempt goes on waiting for a response head, and until when it
-// looks up again. The limit of the head counts from the end of the request's content: while
-// that moves, each of its waits has a limit of its own.
-func (x *Exchange) lookUp(e *endpoint.Endpoint, t *try, timeout error) (look time.Duration, fault *Error) {
-	now := x.rt.Now()
-	look = now + lookEvery
-	sent, over := t.began, true
-	if x.upload.task != nil {
-		sent, over = x.upload.sentAt()
+// hangUp ends the attempt's use of its connection, if it has one. It returns the fault of
+// the attempt: if the client failed meanwhile, that one.
+func (a *attempt) hangUp(fault *Error) *Error {
+	if a.call == nil {
+		return fault
 	}
-	switch {
-	case now >= x.deadline:
-		return 0, x.blame(timeout)
-	case x.upload.fault.Load() != nil:
-		return 0, x.upload.fault.Load()
-	case !x.route.Whole && over:
-		limit := max(sent, t.began) + x.route.Timeout
-		if now >= limit {
-			return 0, x.blame(timeout)
-		}
-		look = min(look, limit)
+	defer func() { // also when something panics
+		a.x.client.Unwatch(a.call)
+		a.call.Done(a.whole)
+		a.call = nil
+	}()
+	return a.endUpload(fault)
+}
+
+// request is the request as the endpoint is to see it: with the endpoint's own host, where
+// the route says so.
+func (a *attempt) request() *message.Request {
+	x := a.x
+	if !x.route.Rules.HostOfEndpoint() {
+		return &x.Request
 	}
-	if x.service.Ejected(e) && x.mayRepeat(errEjected) {
-		if next := x.another(errEjected); next != nil {
-			x.next = next
-			return 0, errEjected
-		}
+	if a.named == nil {
+		a.named = new(message.Request)
 	}
-	return look, nil
+	a.host = append(a.host[:0], a.endpoint.Spec().Authority()...)
+	*a.named = x.Request
+	a.named.Host = a.host
+	return a.named
 }
 
 // unsent is the fault of an attempt, made to be one of connecting if not a byte of the
 // request left the proxy: then nothing could have been done by it.
-func (x *Exchange) unsent(u *upstream.Conn, fault *Error) *Error {
-	if fault.Class != Reset || u.Wrote() || x.upload.lost.Load() {
+func (a *attempt) unsent(fault *Error) *Error {
+	if fault.Class != Reset || a.call.Wrote() || a.x.content.lost.Load() {
 		return fault
 	}
 	f := *fault
@@ -172,78 +186,26 @@ func (x *Exchange) unsent(u *upstream.Conn, fault *Error) *Error {
 	return &f
 }
 
-// blame says whose fault it is that reading from the endpoint failed, by what was waited
-// for. It prefers what the upload met: when a client breaks off its content, that is why
-// the endpoint's stream failed. And an endpoint that gives up on a request whose content
-// the client does not send has done nothing wrong.
-func (x *Exchange) blame(err error) *Error {
-	if f := x.upload.fault.Load(); f != nil {
-		return f
-	}
-	fault := endpointError(err)
-	if fault.Side != ByEndpoint {
-		return fault
-	}
-	since, starved := x.upload.starved(x.rt.Now())
-	switch {
-	case !starved:
-		return fault
-	case since >= starvedAfter:
-		return errStarved
-	}
-	f := *fault // either of them may be at fault: none is blamed
-	f.Side = ByClient
-	return &f
-}
-
-// starvedAfter is how long an endpoint must have waited for content for its end of the
-// connection to be taken for giving up.
-const starvedAfter = 100 * time.Millisecond
-
-// interim passes a 1xx response on; 100 is for us as well.
-func (x *Exchange) interim(u *upstream.Conn) error {
-	if x.response.Status == 100 {
-		if x.upload.state == held {
-			return x.goOn(u)
-		}
-		return nil
-	}
-	message.DropHopByHop(x.response.Fields)
-	if err := x.client.Interim(&x.response); err != nil {
-		return engine.ErrClientGone
-	}
-	return nil
-}
-
-// goOn lets a client that waits for it send its content.
-func (x *Exchange) goOn(u *upstream.Conn) error {
-	if err := x.client.Continue(); err != nil {
-		return engine.ErrClientGone
-	}
-	x.startUpload(u)
-	return nil
-}
-
-// settle reports how the attempt went.
-func (x *Exchange) settle(e *endpoint.Endpoint, t *try) {
-	now := x.rt.Now()
-	o := endpoint.Outcome{Now: now, Began: t.began}
-	if t.headed != 0 {
-		o.Latency = t.headed - t.began
+// settle reports how the attempt went. It is the only caller of Service.Settle.
+func (a *attempt) settle() {
+	now := a.x.rt.Now()
+	o := endpoint.Outcome{Now: now, Began: a.began}
+	if a.headed != 0 {
+		o.Latency = a.headed - a.began
 	}
 	counts := true
-	if f := t.fault; f != nil {
-		t.log.Reason = f.Reason
-		o.Failed = f.Side == ByEndpoint && !(t.headed != 0 && errors.Is(f.Err, io.ErrUnexpectedEOF))
+	if f := a.fault; f != nil {
+		a.log.Reason = f.Reason
+		o.Failed = f.Side == ByEndpoint && !(a.headed != 0 && errors.Is(f.Err, io.ErrUnexpectedEOF))
 		o.Unreached = f.Class == Connect
 		o.Refused = errors.Is(f.Err, engine.ErrRefused)
 		counts = o.Failed
-	} else if failing(x.response.Status) {
-		t.log.Reason, o.Failed = reason.Status, true
+	} else if failing(a.response.Status) {
+		a.log.Reason, o.Failed = reason.Status, true
 	}
-	t.log.Time = now - t.began
-	x.attempted(e, t.log, o.Latency, o.Failed)
-	x.service.Settle(e, o, counts)
+	a.log.Time = now - a.began
+	a.x.attempted(a.endpoint, &a.log, o.Latency, o.Failed)
+	a.x.service.Settle(a.endpoint, o, counts)
 }
 
 // failing reports whether an endpoint that answers so is taken to be unable to serve. 500

@@ -8,55 +8,55 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
-	"github.com/poise-lb/poise/internal/upstream"
 )
 
 // deliver passes the endpoint's response on to the client.
-func (x *Exchange) deliver(u *upstream.Conn) *Error {
-	r := &x.response
+func (a *attempt) deliver() *Error {
+	x, r := a.x, &a.response
 	x.log.Status = r.Status
 	if r.Status == 101 {
-		return x.tunnel(u)
+		return a.tunnel()
 	}
 	stream := isEventStream(r)
 	message.DropHopByHop(r.Fields)
 	x.route.Rules.Response(r)
-	if x.upload.task == nil {
+	if a.upload.task == nil {
 		x.client.Skip()
 	}
 	if err := x.client.Head(r); err != nil {
 		return clientError(err)
 	}
-	return x.relay(u, stream)
+	return a.relay(stream)
 }
 
 // relay passes content on as it comes. Whatever has arrived is written before the next
 // wait, so that an event is never held back; while it waits nothing is buffered. Much
 // content goes past it, as far as the engine can do that, and unless the route has an own
 // limit for the endpoint's silence: splicing has one for both sides.
-func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
+func (a *attempt) relay(stream bool) *Error {
+	x := a.x
 	for copying := stream || x.route.Stall != 0; ; {
-		data, err := u.Content(false, 0)
+		data, err := a.call.Content(false, 0)
 		if data == nil && err == nil {
 			if err := x.client.Flush(); err != nil {
 				return clientError(err)
 			}
 			if !copying {
 				var fault *Error
-				if copying, fault = x.spliceDown(u); fault != nil {
+				if copying, fault = a.spliceDown(); fault != nil {
 					return fault
 				}
 			}
-			data, err = x.more(u, stream)
+			data, err = a.more(stream)
 		}
 		if err == io.EOF {
-			if err := x.client.End(u.Trailers()); err != nil {
+			if err := x.client.End(a.call.Trailers()); err != nil {
 				return clientError(err)
 			}
 			return nil
 		}
 		if err != nil {
-			return x.blame(err)
+			return a.blame(err)
 		}
 		x.log.BytesOut += int64(len(data))
 		if err := x.client.Write(data); err != nil {
@@ -66,13 +66,13 @@ func (x *Exchange) relay(u *upstream.Conn, stream bool) *Error {
 }
 
 // more waits for the next piece of content.
-func (x *Exchange) more(u *upstream.Conn, stream bool) (data []byte, err error) {
-	for by := x.patience(stream, x.rt.Now()); ; {
-		if data, err = u.Content(true, by); !errors.Is(err, engine.ErrTimeout) {
+func (a *attempt) more(stream bool) (data []byte, err error) {
+	for by := a.x.patience(stream, a.x.rt.Now()); ; {
+		if data, err = a.call.Content(true, by); !errors.Is(err, engine.ErrTimeout) {
 			return data, err
 		}
-		now := x.rt.Now()
-		if by = x.longer(stream, now); by <= now {
+		now := a.x.rt.Now()
+		if by = a.longer(stream, now); by <= now {
 			return nil, err
 		}
 	}
@@ -82,8 +82,8 @@ func (x *Exchange) more(u *upstream.Conn, stream bool) (data []byte, err error) 
 // than now: no longer. An endpoint may be silent until it has read the request, so its limit
 // counts from the end of the content; while that is sent, in good order, each wait of the
 // upload has a limit of its own.
-func (x *Exchange) longer(stream bool, now time.Duration) (by time.Duration) {
-	p := &x.upload
+func (a *attempt) longer(stream bool, now time.Duration) (by time.Duration) {
+	p := &a.upload
 	if p.task == nil || p.fault.Load() != nil {
 		return 0
 	}
@@ -91,26 +91,27 @@ func (x *Exchange) longer(stream bool, now time.Duration) (by time.Duration) {
 	if !over {
 		from = now
 	}
-	return x.patience(stream, from)
+	return a.x.patience(stream, from)
 }
 
 // spliceDown has content go past the relay. useless says that none does.
-func (x *Exchange) spliceDown(u *upstream.Conn) (useless bool, fault *Error) {
+func (a *attempt) spliceDown() (useless bool, fault *Error) {
+	x := a.x
 	var by time.Duration
 	if x.route.Whole {
 		by = x.deadline
 	}
-	m := x.splice(x.client.ResponseWriter, u, spliceMin, by)
+	m := a.splice(x.client.ResponseWriter, a.call, spliceMin, by)
 	x.log.BytesOut += m.Given
 	switch {
 	case m.WriteErr != nil:
 		return false, clientError(m.WriteErr)
 	case m.ReadErr != nil:
 		now := x.rt.Now()
-		if errors.Is(m.ReadErr, engine.ErrTimeout) && x.longer(false, now) > now {
+		if errors.Is(m.ReadErr, engine.ErrTimeout) && a.longer(false, now) > now {
 			return false, nil // the relay waits on
 		}
-		return false, x.blame(m.ReadErr)
+		return false, a.blame(m.ReadErr)
 	}
 	return m.Taken == 0, nil
 }

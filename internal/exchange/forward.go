@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/netip"
 
-	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/rewrite"
 	"github.com/poise-lb/poise/internal/route"
@@ -17,7 +16,6 @@ type forward struct {
 	made  []byte // room for a rewritten path
 	chain []byte // room for X-Forwarded-For
 	ip    []byte // room for the address of a client behind other proxies
-	name  []byte // room for the endpoint's host
 	login bool   // the request has credentials that authenticate its connection
 }
 
@@ -171,13 +169,4 @@ func cutLast(list []byte) (rest, last []byte) {
 // rules applies the route's edits of the request.
 func (f *forward) rules(q *message.Request, r *rewrite.Rules) {
 	f.made = r.Request(q, f.norm, f.made[:0])
-}
-
-// host names the endpoint's own host, for routes that ask for it.
-func (f *forward) host(q *message.Request, r *rewrite.Rules, e *endpoint.Endpoint) {
-	if !r.HostOfEndpoint() {
-		return
-	}
-	f.name = append(f.name[:0], e.Spec().Authority()...)
-	q.Host = f.name
 }

@@ -39,7 +39,7 @@ func (x *Exchange) respond(r *message.Reply) error {
 	if r.Close {
 		x.client.CloseAfter()
 	}
-	h := &x.response
+	h := &x.own.response // no attempt is under way
 	h.Reset()
 	h.Status, h.Reason = r.Status, []byte(statusText(r.Status))
 	h.Fields = append(h.Fields, r.Fields...)

@@ -7,7 +7,6 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/reason"
-	"github.com/poise-lb/poise/internal/upstream"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -22,13 +21,15 @@ const (
 	triesMax = 64
 )
 
-// again decides whether the exchange makes another attempt after err, and at which
+// again decides whether the exchange makes another attempt after a has failed, and at which
 // endpoint. Nothing is repeated that could be done twice: a failure to connect has sent
 // nothing; all else needs an idempotent method (RFC 9110 §9.2.2) and content that is
 // still at hand.
-func (x *Exchange) again(err *Error) bool {
+func (x *Exchange) again(a *attempt) bool {
+	err := a.fault
 	if err.Class == Status || err.Class == Ejected {
-		return !x.upload.lost.Load() // x.next was chosen before the attempt was given up
+		x.next = a.next
+		return !x.content.lost.Load()
 	}
 	if !x.mayRepeat(err) {
 		return false
@@ -49,9 +50,9 @@ func (x *Exchange) mayRepeat(err *Error) bool {
 	}
 	switch err.Class {
 	case Connect:
-		return r.Connect && !x.upload.lost.Load() && r.Attempts != 1
+		return r.Connect && !x.content.lost.Load() && r.Attempts != 1
 	case Busy:
-		return !x.upload.lost.Load() && r.Attempts != 1
+		return !x.content.lost.Load() && r.Attempts != 1
 	}
 	if x.attempts+x.counted(err) >= r.most() || !x.repeatable() {
 		return false
@@ -121,13 +122,13 @@ func (x *Exchange) pause(err *Error) bool {
 
 // repeatable reports whether the request may be sent once more.
 func (x *Exchange) repeatable() bool {
-	return idempotent(x.Request.Method) && !x.upload.lost.Load() && !x.client.Sent()
+	return idempotent(x.Request.Method) && !x.content.lost.Load() && !x.client.Sent()
 }
 
 // unwanted returns a fault if the response's status is one that is retried and another
 // endpoint is there to be asked; otherwise the client gets the response as it is.
-func (x *Exchange) unwanted() *Error {
-	status := x.response.Status
+func (a *attempt) unwanted() *Error {
+	x, status := a.x, a.response.Status
 	if status < 500 || status > 599 {
 		return nil
 	}
@@ -135,21 +136,19 @@ func (x *Exchange) unwanted() *Error {
 	if !x.mayRepeat(fault) {
 		return nil
 	}
-	next := x.another(fault)
-	if next == nil {
+	if a.next = x.another(fault); a.next == nil {
 		return nil
 	}
-	x.next = next
 	return fault
 }
 
 // discard reads over a response that is not wanted, as far as it has arrived, so that its
 // connection can be used again.
-func (x *Exchange) discard(u *upstream.Conn) (whole bool) {
+func (a *attempt) discard() (whole bool) {
 	for {
-		data, err := u.Content(false, 0)
+		data, err := a.call.Content(false, 0)
 		if err == io.EOF {
-			return (x.upload.task == nil || x.upload.ended.Load()) && x.finishUpload(u)
+			return (a.upload.task == nil || a.upload.ended.Load()) && a.finishUpload()
 		}
 		if err != nil || data == nil {
 			return false

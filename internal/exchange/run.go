@@ -35,14 +35,14 @@ type Exchange struct {
 	began    time.Duration
 	deadline time.Duration // of the whole exchange, as its route says; never, if it says nothing
 
-	response message.Response
 	choice   policy.Attempt     // the question put to the service; knows which endpoints were tried
 	next     *endpoint.Endpoint // the next attempt goes there
 	attempts int                // of those that may have reached an endpoint
 	tries    int                // all attempts
 	pauses   int                // before the same endpoints were tried again
 	admitted bool               // counted by table.Admission
-	upload   upload
+	content  content
+	own      attempt // the attempt under way; its buffers are worth keeping, too
 	forward  forward
 	asked    struct{ host, path []byte } // as they came; rules may change the request's
 	log      record.Trace
@@ -75,12 +75,12 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client downstrea
 		return
 	}
 	for {
-		err := x.attempt(x.next)
-		if err == nil {
+		a := x.try(x.next)
+		if a.fault == nil {
 			return
 		}
-		if !x.again(err) {
-			x.fail(err)
+		if !x.again(a) {
+			x.fail(a.fault)
 			return
 		}
 	}
@@ -108,7 +108,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstr
 	x.attempts, x.tries, x.pauses = 0, 0, 0
 	x.choice = policy.Attempt{}
 	x.admitted = false
-	x.upload.reset()
+	x.content.reset()
 	x.began = rt.Now()
 	x.slot, x.cell = x.lane.Slot(rt.Worker()), nil
 	x.log.Reset()
@@ -190,7 +190,7 @@ func (x *Exchange) record() {
 	if x.admitted {
 		x.table.Admission.End()
 	}
-	x.log.BytesIn = x.upload.bytes
+	x.log.BytesIn = x.content.bytes
 	took := x.rt.Now() - x.began
 	x.ended(took)
 	if x.table.Sink == nil {

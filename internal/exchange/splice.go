@@ -30,7 +30,8 @@ type spliceSink interface {
 // that with these two, and at least so much of it is left. What was buffered must be gone.
 // by bounds the reading, zero: not at all. What is left then goes by copying; if nothing
 // was moved, everything should.
-func (x *Exchange) splice(to, from any, least int64, by time.Duration) engine.Moved {
+func (a *attempt) splice(to, from any, least int64, by time.Duration) engine.Moved {
+	x := a.x
 	rt, can := x.rt.(engine.Splicer)
 	source, has := from.(spliceSource)
 	sink, takes := to.(spliceSink)
@@ -43,7 +44,7 @@ func (x *Exchange) splice(to, from any, least int64, by time.Duration) engine.Mo
 		return engine.Moved{}
 	}
 	if from == any(x.client.RequestContent) {
-		p := &x.upload
+		p := &a.upload
 		p.spliced.Store(&src)
 		p.waiting.Store(int64(x.rt.Now()))
 		defer p.spliced.Store(nil)

@@ -8,18 +8,17 @@ import (
 	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
-	"github.com/poise-lb/poise/internal/upstream"
 )
 
 // tunnel carries bytes both ways after 101 (Switching Protocols), until both sides have
 // ended, one has failed, or nothing has moved for Table.Tunnel.
-func (x *Exchange) tunnel(u *upstream.Conn) *Error {
-	r := &x.response
+func (a *attempt) tunnel() *Error {
+	x, r := a.x, &a.response
 	if !offered(x.Request.Upgrade, r.Upgrade) {
 		return errUnasked
 	}
-	x.endUpload(u, nil)
-	x.client.Unwatch(u.Stream)
+	a.endUpload(nil)
+	x.client.Unwatch(a.call)
 	message.DropHopByHop(r.Fields)
 	x.route.Rules.Response(r)
 	x.keepNames()
@@ -27,15 +26,15 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 	if err != nil {
 		return clientError(err)
 	}
-	late := u.Early()
-	x.Request.Fields, r.Fields = nil, nil // a tunnel may be open for long
+	server, late := a.call.Stream, a.call.Early()
+	x.Request.Fields, r.Fields, a.named = nil, nil, nil // a tunnel may be open for long
 	var l *life
 	if x.table.Tunnel > 0 {
-		l = newLife(x.rt, x.table.Tunnel, client, u.Stream)
+		l = newLife(x.rt, x.table.Tunnel, client, server)
 	}
-	up := carrier{dst: u.Stream, src: client, life: l}
-	down := carrier{dst: client, src: u.Stream, life: l}
-	if _, ok := u.Stream.(engine.Rester); ok {
+	up := carrier{dst: server, src: client, life: l}
+	down := carrier{dst: client, src: server, life: l}
+	if _, ok := server.(engine.Rester); ok {
 		p := pump{carrier: &down, ended: x.rt.NewSignal()}
 		p.begin(late)
 		up.carry(early)
@@ -45,7 +44,7 @@ func (x *Exchange) tunnel(u *upstream.Conn) *Error {
 		up.carry(early)
 		task.Wait()
 	}
-	x.upload.bytes += up.moved
+	x.content.bytes += up.moved
 	x.log.BytesOut = down.moved
 	if l.over() {
 		x.log.Reason = errIdle.Reason

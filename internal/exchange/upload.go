@@ -9,10 +9,9 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
-	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// uploadState is how far the request has been sent on the present connection.
+// uploadState is how far an attempt has sent the request.
 type uploadState uint8
 
 const (
@@ -21,19 +20,14 @@ const (
 	running                    // a forked task sends the content
 )
 
-// upload is the way of the request's content to the endpoint. What has arrived with the
-// head is sent with the head; for the rest a task is forked, so that a response may come
-// before the content has ended.
+// upload is how far an attempt has sent the request. Content that has arrived with the head
+// is sent with the head; for the rest a task is forked, so that a response may come before
+// the content has ended. Fields that are atomic are used by both tasks.
 type upload struct {
 	state uploadState
-	begun bool        // content has been taken from the client
-	lost  atomic.Bool // kept is not all of it
+	task  engine.Join // of the forked task, nil if there is none
+	err   error       // sending failed; the response may come all the same
 
-	task engine.Join // of the forked task, nil if there is none
-	kept []byte      // all content so far, so that an attempt can be repeated
-	err  error       // sending failed; the response may come all the same
-
-	bytes    int64
 	ended    atomic.Bool // the forked task has sent everything
 	stopping atomic.Bool // the forked task is to end
 	cut      atomic.Bool // reading from the client was stopped on the way
@@ -65,9 +59,7 @@ func (p *upload) starved(now time.Duration) (since time.Duration, yes bool) {
 }
 
 func (p *upload) reset() {
-	p.state, p.task, p.begun, p.err, p.bytes = sent, nil, false, nil, 0
-	p.lost.Store(false)
-	p.kept = p.kept[:0]
+	p.state, p.task, p.err = sent, nil, nil
 	p.ended.Store(false)
 	p.stopping.Store(false)
 	p.cut.Store(false)
@@ -77,75 +69,79 @@ func (p *upload) reset() {
 
 // send sends the head and what has arrived of the content. Its errors are not the
 // attempt's yet: an endpoint that stops reading may have answered before.
-func (x *Exchange) send(u *upstream.Conn) {
-	p := &x.upload
+func (a *attempt) send() {
+	p, c := &a.upload, &a.x.content
+	q := a.request()
 	p.state, p.err = sent, nil
-	u.Head(&x.Request)
-	if x.Request.Body == message.NoBody {
-		p.err = u.Flush()
+	a.call.Head(q)
+	if q.Body == message.NoBody {
+		p.err = a.call.Flush()
 		return
 	}
-	if len(p.kept) > 0 {
-		p.err = u.Write(p.kept)
+	if len(c.kept) > 0 {
+		p.err = a.call.Write(c.kept)
 	}
-	if x.sendArrived(u) {
+	if a.sendArrived() {
 		return
 	}
-	if err := u.Flush(); err != nil {
+	if err := a.call.Flush(); err != nil {
 		p.err = err
 	}
-	if x.Request.ExpectContinue && !p.begun {
+	if q.ExpectContinue && !c.begun {
 		p.state = held
 		return
 	}
-	x.startUpload(u)
+	a.startUpload()
 }
 
 // sendArrived sends what has arrived of the content and reports whether that was all, or
 // all there will be.
-func (x *Exchange) sendArrived(u *upstream.Conn) (over bool) {
-	p := &x.upload
+func (a *attempt) sendArrived() (over bool) {
+	p, client := &a.upload, &a.x.client
 	for {
-		data, err := x.client.Content(false)
+		data, err := client.Content(false)
 		switch {
 		case err == io.EOF:
-			if e := u.End(x.client.Trailers()); e != nil {
+			if e := a.call.End(client.Trailers()); e != nil {
 				p.err = e
 			}
 			return true
 		case err != nil:
-			x.breakOff(u, err)
+			a.breakOff(err)
 			return true
 		case data == nil:
 			return false
 		}
-		x.keep(data)
-		if e := u.Write(data); e != nil {
+		a.x.content.take(data, a.keeps())
+		if e := a.call.Write(data); e != nil {
 			p.err = e
 		}
 	}
 }
 
-func (x *Exchange) startUpload(u *upstream.Conn) {
-	p := &x.upload
+// keeps reports whether content is kept because another attempt may send it again.
+func (a *attempt) keeps() bool { return idempotent(a.x.Request.Method) }
+
+func (a *attempt) startUpload() {
+	p, rt := &a.upload, a.x.rt
 	p.state = running
 	p.ended.Store(false)
 	p.over.Store(0)
-	p.task = x.rt.Fork(func() {
-		defer func() { p.over.Store(int64(x.rt.Now())) }()
-		x.runUpload(u)
+	p.task = rt.Fork(func() {
+		defer func() { p.over.Store(int64(rt.Now())) }()
+		a.runUpload()
 	})
 }
 
 // runUpload is the forked task. It ends at the end of the content, when the client fails,
 // when the endpoint takes no more, or when it is stopped.
-func (x *Exchange) runUpload(u *upstream.Conn) {
-	p := &x.upload
+func (a *attempt) runUpload() {
+	p, x := &a.upload, a.x
 	copying := x.Request.Body != message.Length
 	for p.err == nil && !p.stopping.Load() {
 		if !copying {
 			var over bool
-			if copying, over = x.spliceUp(u); over {
+			if copying, over = a.spliceUp(); over {
 				return
 			}
 		}
@@ -154,103 +150,86 @@ func (x *Exchange) runUpload(u *upstream.Conn) {
 		p.waiting.Store(0)
 		switch {
 		case err == io.EOF:
-			p.err = u.End(x.client.Trailers())
+			p.err = a.call.End(x.client.Trailers())
 			p.ended.Store(p.err == nil)
 			return
 		case err != nil && p.cut.Load():
 			return
 		case err != nil:
-			x.breakOff(u, err)
+			a.breakOff(err)
 			return
 		}
-		x.keep(data)
+		x.content.take(data, a.keeps())
 		if p.stopping.Load() {
 			return // see handOver
 		}
-		if p.err = u.Write(data); p.err != nil {
+		if p.err = a.call.Write(data); p.err != nil {
 			return
 		}
-		if x.sendArrived(u) {
+		if a.sendArrived() {
 			p.ended.Store(p.err == nil && p.fault.Load() == nil)
 			return
 		}
-		p.err = u.Flush()
+		p.err = a.call.Flush()
 	}
 }
 
 // spliceUp has content go past the relay: it cannot be sent again. useless says that none
 // does, over that the upload has failed.
-func (x *Exchange) spliceUp(u *upstream.Conn) (useless, over bool) {
-	p := &x.upload
+func (a *attempt) spliceUp() (useless, over bool) {
+	p, c := &a.upload, &a.x.content
 	least := int64(spliceMin)
-	if !p.lost.Load() && idempotent(x.Request.Method) { // what fits is kept, for another attempt
-		least = max(least, int64(limits.ReplayBytesMax-len(p.kept))+1)
+	if room := c.room(); room >= 0 && a.keeps() { // what fits is kept, for another attempt
+		least = max(least, int64(room)+1)
 	}
-	m := x.splice(u, x.client.RequestContent, least, 0)
-	p.bytes += m.Taken
-	if m.Taken > 0 {
-		p.begun, p.kept = true, p.kept[:0]
-		p.lost.Store(true)
-	}
+	m := a.splice(a.call, a.x.client.RequestContent, least, 0)
+	c.passed(m.Taken)
 	p.err = m.WriteErr
 	if m.ReadErr != nil && !p.cut.Load() {
-		x.breakOff(u, m.ReadErr)
+		a.breakOff(m.ReadErr)
 	}
 	return m.Taken == 0, m.ReadErr != nil || m.WriteErr != nil
 }
 
-// breakOff notes that the client's content failed, and wakes whoever waits for the
-// endpoint, which will never see a whole request.
-func (x *Exchange) breakOff(u *upstream.Conn, err error) {
-	x.upload.fault.Store(clientError(err))
-	u.Stream.Interrupt(err)
-}
-
-// keep remembers content for another attempt, within bounds.
-func (x *Exchange) keep(data []byte) {
-	p := &x.upload
-	p.begun = true
-	p.bytes += int64(len(data))
-	if p.lost.Load() || !idempotent(x.Request.Method) || len(p.kept)+len(data) > limits.ReplayBytesMax {
-		p.kept = p.kept[:0]
-		p.lost.Store(true)
-		return
-	}
-	p.kept = append(p.kept, data...)
+// breakOff notes that the client's content failed, and ends the wait for the endpoint,
+// which will never see a whole request.
+func (a *attempt) breakOff(err error) {
+	a.upload.fault.Store(clientError(err))
+	a.call.Interrupt(err)
 }
 
 // finishUpload ends the upload after a response was read to its end, and reports whether
 // the request went out whole. A response that came before the end of the content makes
 // the rest of no use (RFC 9112 §9.6).
-func (x *Exchange) finishUpload(u *upstream.Conn) (whole bool) {
-	p := &x.upload
+func (a *attempt) finishUpload() (whole bool) {
+	p := &a.upload
 	if p.task == nil {
 		return p.state == sent && p.err == nil && p.fault.Load() == nil
 	}
-	if !p.ended.Load() && (!x.client.ContentRead() || !u.Persists()) {
-		x.stopUpload(u)
+	if !p.ended.Load() && (!a.x.client.ContentRead() || !a.call.Persists()) {
+		a.stopUpload()
 	}
-	x.join()
+	a.join()
 	return p.ended.Load()
 }
 
-// endUpload makes sure that no task uses u or the client's content any more. It returns the
-// fault of the attempt: if the client failed meanwhile, that one.
-func (x *Exchange) endUpload(u *upstream.Conn, fault *Error) *Error {
-	p := &x.upload
+// endUpload makes sure that no task uses the call or the client's content any more. It
+// returns the fault of the attempt: if the client failed meanwhile, that one.
+func (a *attempt) endUpload(fault *Error) *Error {
+	p := &a.upload
 	if p.task == nil {
 		return fault
 	}
 	if p.ended.Load() || p.stopping.Load() {
-		x.join()
+		a.join()
 		return fault
 	}
-	if !x.continues(u, fault) {
-		x.stopUpload(u)
-		x.join()
+	if !a.continues(fault) {
+		a.stopUpload()
+		a.join()
 		return fault
 	}
-	x.handOver(u)
+	a.handOver()
 	if f := p.fault.Load(); f != nil {
 		return f
 	}
@@ -259,8 +238,9 @@ func (x *Exchange) endUpload(u *upstream.Conn, fault *Error) *Error {
 
 // continues reports whether a further attempt may need the content that the client is
 // still sending. Then its reading is not stopped: what was stopped cannot be sent again.
-func (x *Exchange) continues(u *upstream.Conn, fault *Error) bool {
-	if fault == nil || x.upload.lost.Load() || x.upload.fault.Load() != nil {
+func (a *attempt) continues(fault *Error) bool {
+	x := a.x
+	if fault == nil || x.content.lost.Load() || a.upload.fault.Load() != nil {
 		return false
 	}
 	if x.Request.Body == message.Length && x.Request.Length > limits.ReplayBytesMax {
@@ -269,41 +249,41 @@ func (x *Exchange) continues(u *upstream.Conn, fault *Error) bool {
 	if fault.Class == Status || fault.Class == Ejected {
 		return true // it is decided that there is one
 	}
-	if fault.Class == Reset && u.Reused() && !u.Received() && x.repeatable() {
-		return true // see converse
+	if a.stale() && x.replaces(fault) {
+		return true
 	}
 	return x.mayRepeat(fault)
 }
 
-// handOver ends the task that sends to u with the next piece that comes from the client,
-// and keeps that for the next attempt, which could not end before it either. A client that
-// sends none meets the limit of a stall.
-func (x *Exchange) handOver(u *upstream.Conn) {
-	x.upload.stopping.Store(true)
-	u.Stream.Interrupt(errStopped)
-	x.join()
-	x.upload.stopping.Store(false)
+// handOver ends the task that sends the content with the next piece that comes from the
+// client, and keeps that for the next attempt, which could not end before it either. A
+// client that sends none meets the limit of a stall.
+func (a *attempt) handOver() {
+	a.upload.stopping.Store(true)
+	a.call.Interrupt(errStopped)
+	a.join()
+	a.upload.stopping.Store(false)
 }
 
 var errStopped = errors.New("the exchange is over")
 
-func (x *Exchange) stopUpload(u *upstream.Conn) {
-	p := &x.upload
+func (a *attempt) stopUpload() {
+	p, client := &a.upload, &a.x.client
 	p.stopping.Store(true)
-	if !x.client.ContentRead() {
+	if !client.ContentRead() {
 		p.cut.Store(true)
-		x.client.StopContent()
+		client.StopContent()
 	}
-	u.Stream.Interrupt(errStopped)
+	a.call.Interrupt(errStopped)
 }
 
 // join waits for the forked task. Content whose reading was stopped on the way cannot be
 // sent again: the client's stream does not say where it stands.
-func (x *Exchange) join() {
-	p := &x.upload
+func (a *attempt) join() {
+	p := &a.upload
 	p.task.Wait()
 	p.task = nil
-	if p.cut.Load() && !x.client.ContentRead() {
-		p.lost.Store(true)
+	if p.cut.Load() && !a.x.client.ContentRead() {
+		a.x.content.lost.Store(true)
 	}
 }

@@ -74,6 +74,9 @@ func (c *Conn) reuse(t *target) {
 	c.out.Wrote = false
 }
 
+// Interrupt makes waits for the endpoint fail with err, for good.
+func (c *Conn) Interrupt(err error) { c.Stream.Interrupt(err) }
+
 // Reused reports whether the connection has carried an exchange before this one.
 func (c *Conn) Reused() bool { return c.reused }
 
