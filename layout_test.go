@@ -27,8 +27,8 @@ var ranks = map[string]int{
 	"discovery/file": 4, "discovery/dns": 4, "discovery/etcd": 4, "discovery/consul": 4, "discovery/nacos": 4, "discovery/eureka": 4, "discovery/zookeeper": 4, "discovery/kubernetes": 4,
 	"discovery/kubernetes/kubeconfig": 5, "internal/registry": 5,
 	"internal/http1": 4, "internal/affinity": 4, "internal/record": 4, "internal/event": 4, "internal/certs": 4, "internal/route": 4,
-	"internal/rewrite": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5,
-	"internal/upstream": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
+	"internal/rewrite": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5,
+	"internal/upstream/h1": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
 	"internal/exchange": 7, "sources": 7,
 	"internal/core":             8,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
@@ -39,7 +39,7 @@ var ranks = map[string]int{
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.
 var neutral = []string{
-	"internal/exchange", "internal/upstream", "internal/buffer", "internal/http1", "internal/downstream", "internal/downstream/h1", "internal/route", "internal/rewrite",
+	"internal/exchange", "internal/upstream", "internal/upstream/h1", "internal/buffer", "internal/http1", "internal/downstream", "internal/downstream/h1", "internal/route", "internal/rewrite",
 	"internal/record", "internal/event", "internal/service", "internal/core",
 }
 

@@ -56,7 +56,7 @@ func (w *Writer) Write(p []byte) error {
 // write writes and notes whether anything was taken.
 func (w *Writer) write(p []byte) error {
 	n, err := w.Stream.Write(p)
-	if n > 0 || err == nil {
+	if (n > 0 || err == nil) && !w.Wrote { // set once: another task may read it then
 		w.Wrote = true
 	}
 	return err

@@ -14,6 +14,7 @@ import (
 	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/internal/upstream/h1"
 )
 
 // running is a service at work: its keeper's task, its source, and the connections to its
@@ -36,7 +37,7 @@ type running struct {
 
 	mu          sync.Mutex // guards what follows; nothing waits under it
 	connections *upstream.Settings
-	pools       []*upstream.Pool
+	pools       []*h1.Pool
 	stopIt      func() // the source; nil if none runs
 	unfed       bool   // no source is to run any more: the service is about to end
 }
@@ -75,11 +76,11 @@ func (r *running) settings(p *Proxy, sp *servicePlan) service.Settings {
 	s.Workers = p.Count()
 	if probe := sp.probe; probe != nil {
 		s.Probe = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
-			return probe.Do(rt, service.Of(e).Attached.(*upstream.Pool), e, by)
+			return probe.Do(rt, service.Of(e).Attached.(*h1.Pool), e, by)
 		}
 	}
 	s.Connect = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
-		return service.Of(e).Attached.(*upstream.Pool).Connect(rt, by)
+		return service.Of(e).Attached.(*h1.Pool).Connect(rt, 0, by)
 	}
 	s.Prober = p.prober
 	s.Attach = func(e *endpoint.Endpoint) any { return r.attach(p, e) }
@@ -87,23 +88,23 @@ func (r *running) settings(p *Proxy, sp *servicePlan) service.Settings {
 	return s
 }
 
-func (r *running) attach(p *Proxy, e *endpoint.Endpoint) *upstream.Pool {
+func (r *running) attach(p *Proxy, e *endpoint.Endpoint) *h1.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pool := upstream.NewPool(e, r.connections, p)
+	pool := h1.NewPool(e, r.connections, p)
 	r.pools = append(r.pools, pool)
 	return pool
 }
 
 func (r *running) discard(e *endpoint.Endpoint) {
-	pool := service.Of(e).Attached.(*upstream.Pool)
+	pool := service.Of(e).Attached.(*h1.Pool)
 	r.mu.Lock()
-	r.pools = slices.DeleteFunc(r.pools, func(p *upstream.Pool) bool { return p == pool })
+	r.pools = slices.DeleteFunc(r.pools, func(p *h1.Pool) bool { return p == pool })
 	r.mu.Unlock()
 	pool.Close()
 }
 
-func (r *running) all() []*upstream.Pool {
+func (r *running) all() []*h1.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.pools)

@@ -14,11 +14,11 @@ import (
 )
 
 // An attempt is one try of an exchange at one endpoint. What belongs to one endpoint only
-// is here: the connection, the response head, how far the content was sent, the line of the
+// is here: the call, the response head, how far the content was sent, the line of the
 // access log. What all attempts share is in the Exchange: the request, the content kept for
 // another attempt, the endpoints that were tried, the client.
 //
-// An attempt has two parts. ask gets a connection, sends the request and waits for the
+// An attempt has two parts. ask opens a call, sends the request and waits for the
 // response head; nothing of it reaches the client but interim responses. answer looks at the
 // head and delivers the response. So attempts can ask side by side while one alone answers.
 //
@@ -26,8 +26,8 @@ import (
 type attempt struct {
 	x        *Exchange
 	endpoint *endpoint.Endpoint
-	call     *upstream.Conn // nil: it has none
-	whole    bool           // the exchange is over on both sides and call's connection may carry another one
+	call     upstream.Call // nil: none is open
+	whole    bool          // the exchange is over on both sides and call's connection may carry another one
 
 	response message.Response
 	upload   upload
@@ -81,30 +81,28 @@ func (a *attempt) run() {
 
 // took enters an attempt that is over in the books of the exchange.
 func (x *Exchange) took(a *attempt) {
-	if f := a.fault; f == nil || f.Class != Connect && f.Class != Busy {
+	if f := a.fault; f == nil || !f.Class.harmless() {
 		x.attempts++
 	}
 	*x.log.Attempt() = a.log
 }
 
-// ask gets a connection and has the final response head come on it. A connection that was
+// ask opens a call and has the final response head come on it. A connection that was
 // idle may have died unnoticed: then, and only if the request can be sent a second time
 // without harm, it is replaced by a fresh one, once. That is not a retry.
 func (a *attempt) ask() *Error {
 	x := a.x
 	for fresh := false; ; fresh = true {
-		conn, err := x.connect(a.endpoint, x.deadline, fresh)
-		if err != nil {
+		if err := a.open(fresh); err != nil {
 			return connectError(err)
 		}
-		a.call = conn
 		fault := a.speak()
 		if fault == nil {
 			a.headed = x.rt.Now()
 			a.log.Status = a.response.Status
 			return nil
 		}
-		stale := a.stale()
+		stale := a.call.Stale()
 		fault = a.hangUp(fault)
 		if !stale || !x.replaces(fault) {
 			return fault
@@ -112,19 +110,38 @@ func (a *attempt) ask() *Error {
 	}
 }
 
-// stale reports whether the connection may have died before it was used.
-func (a *attempt) stale() bool { return a.call.Reused() && !a.call.Received() }
-
 // replaces reports whether an attempt whose connection was stale and that failed with fault
 // goes on with a fresh one.
-func (x *Exchange) replaces(fault *Error) bool { return fault.Class == Reset && x.repeatable() }
+func (x *Exchange) replaces(fault *Error) bool {
+	switch fault.Class {
+	case Reset:
+		return x.repeatable()
+	case Refused:
+		return !x.content.lost.Load() && !x.client.Sent()
+	}
+	return false
+}
+
+// open opens a call to the endpoint.
+func (a *attempt) open(fresh bool) error {
+	x := a.x
+	call, err := connections(a.endpoint).Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+	if err != nil {
+		return err
+	}
+	a.call = call
+	if x.forward.login {
+		a.bind()
+	}
+	return nil
+}
 
 // speak sends the request and waits for the response head.
 func (a *attempt) speak() *Error {
 	a.x.client.Watch(a.call)
 	a.send()
 	if fault := a.await(); fault != nil {
-		return a.unsent(fault)
+		return a.unprocessed(fault)
 	}
 	return nil
 }
@@ -132,7 +149,7 @@ func (a *attempt) speak() *Error {
 // answer delivers the response whose head has come, unless another endpoint is to be asked.
 func (a *attempt) answer() *Error {
 	if challenged(&a.response) {
-		a.x.bind(a.call)
+		a.bind()
 	}
 	if fault := a.unwanted(); fault != nil {
 		a.whole = a.discard()
@@ -145,8 +162,7 @@ func (a *attempt) answer() *Error {
 	return nil
 }
 
-// hangUp ends the attempt's use of its connection, if it has one. It returns the fault of
-// the attempt: if the client failed meanwhile, that one.
+// hangUp ends the attempt's call, if it has one. It returns the fault of the attempt: if the client failed meanwhile, that one.
 func (a *attempt) hangUp(fault *Error) *Error {
 	if a.call == nil {
 		return fault
@@ -175,10 +191,10 @@ func (a *attempt) request() *message.Request {
 	return a.named
 }
 
-// unsent is the fault of an attempt, made to be one of connecting if not a byte of the
-// request left the proxy: then nothing could have been done by it.
-func (a *attempt) unsent(fault *Error) *Error {
-	if fault.Class != Reset || a.call.Wrote() || a.x.content.lost.Load() {
+// unprocessed is the fault of an attempt, made to be one of connecting if the endpoint has
+// certainly not seen the request.
+func (a *attempt) unprocessed(fault *Error) *Error {
+	if fault.Class != Reset || !a.call.Unprocessed() || a.x.content.lost.Load() {
 		return fault
 	}
 	f := *fault

@@ -1,8 +1,6 @@
 package exchange
 
 import (
-	"time"
-
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/upstream"
@@ -46,8 +44,13 @@ func challenged(r *message.Response) bool {
 	return false
 }
 
-// bind gives u to the client's connection.
-func (x *Exchange) bind(u *upstream.Conn) { u.Bind(x.peer.Bonds, x.service.Service) }
+// bind gives the connection to the client's connection, in protocols where a login can be
+// one of the connection.
+func (a *attempt) bind() {
+	if b, ok := a.call.(upstream.Binder); ok {
+		b.Bind(a.x.peer.Bonds, a.x.service.Service)
+	}
+}
 
 // bound is the endpoint that the client's connection is bound to; nil: none, or one that may
 // not be used any more.
@@ -57,22 +60,4 @@ func (x *Exchange) bound() *endpoint.Endpoint {
 		return nil
 	}
 	return e
-}
-
-// connect returns a connection to e: the one bound to the client, an idle one, or a new one
-// if fresh says so or there is no other.
-func (x *Exchange) connect(e *endpoint.Endpoint, by time.Duration, fresh bool) (*upstream.Conn, error) {
-	pool := connections(e)
-	u := x.peer.Bonds.Take(pool)
-	for ; u != nil && fresh; u = x.peer.Bonds.Take(pool) {
-		u.Done(false)
-	}
-	var err error
-	if u == nil {
-		u, err = pool.Get(x.rt, by, fresh)
-	}
-	if err == nil && x.forward.login {
-		x.bind(u)
-	}
-	return u, err
 }

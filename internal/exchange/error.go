@@ -36,7 +36,12 @@ const (
 	Status               // a response head with a status that is retried
 	Busy                 // the endpoint has no free connection; nothing was sent
 	Ejected              // the endpoint was ejected while its response head was waited for
+	Refused              // the endpoint has declined the request before it began to work on it
 )
+
+// harmless reports whether the endpoint has certainly not begun to work on the request, so
+// that another attempt cannot do anything twice.
+func (c Class) harmless() bool { return c == Connect || c == Busy || c == Refused }
 
 // An Error is how an exchange failed: what to answer, whose fault it is and whether
 // another attempt could help.
@@ -98,6 +103,8 @@ func endpointError(err error) *Error {
 		return &Error{Status: 503, Reason: reason.Stopping, Side: BySelf, Err: err}
 	case errors.As(err, &bad):
 		return &Error{Status: 502, Reason: bad.Reason, Side: sideOf(bad), Err: err}
+	case errors.Is(err, upstream.ErrUnprocessed): // which says nothing about the next request
+		return &Error{Status: 503, Reason: reason.EndpointRefused, Side: ByResource, Class: Refused, Err: err}
 	case engine.Exhausted(err):
 		return &Error{Status: 503, Reason: reason.Exhausted, Side: BySelf, Class: Reset, Err: err}
 	case errors.Is(err, engine.ErrTimeout):

@@ -132,6 +132,7 @@ var explanations = map[string]string{
 	reason.NoEndpoint:              "no endpoint of the service is available",
 	reason.UnknownService:          "there is no service of that name",
 	reason.TooManyServices:         "no further service can be watched now",
+	reason.EndpointRefused:         "the endpoint has declined the request before it began with it",
 	reason.EndpointBusy:            "the endpoint has as many connections as it may have",
 	reason.Overloaded:              "the proxy has as many requests under way as it may have",
 	reason.Exhausted:               "the proxy lacks file descriptors, memory or ports at the moment",

@@ -23,7 +23,7 @@ const (
 
 // again decides whether the exchange makes another attempt after a has failed, and at which
 // endpoint. Nothing is repeated that could be done twice: a failure to connect has sent
-// nothing; all else needs an idempotent method (RFC 9110 §9.2.2) and content that is
+// nothing, what an endpoint has declined was not begun; all else needs an idempotent method (RFC 9110 §9.2.2) and content that is
 // still at hand.
 func (x *Exchange) again(a *attempt) bool {
 	err := a.fault
@@ -51,7 +51,7 @@ func (x *Exchange) mayRepeat(err *Error) bool {
 	switch err.Class {
 	case Connect:
 		return r.Connect && !x.content.lost.Load() && r.Attempts != 1
-	case Busy:
+	case Busy, Refused:
 		return !x.content.lost.Load() && r.Attempts != 1
 	}
 	if x.attempts+x.counted(err) >= r.most() || !x.repeatable() {
@@ -97,7 +97,7 @@ func (x *Exchange) another(err *Error) *endpoint.Endpoint {
 	}
 	x.choice.Rand = x.rt.Rand()
 	x.choice.Now = x.rt.Now()
-	sure := x.service.Retry.Attempts > 0 || err.Class == Connect || err.Class == Busy
+	sure := x.service.Retry.Attempts > 0 || err.Class.harmless()
 	return x.service.PickAgain(&x.choice, full || !sure && x.attempts+x.counted(err) >= attemptsSure)
 }
 
@@ -106,7 +106,7 @@ func (x *Exchange) another(err *Error) *endpoint.Endpoint {
 // host refuses while it starts. It reports whether another attempt makes sense then.
 func (x *Exchange) pause(err *Error) bool {
 	r := &x.service.Retry
-	if r.SameAfter <= 0 || x.pauses >= pausesMax || err.Class != Connect && err.Class != Reset {
+	if r.SameAfter <= 0 || x.pauses >= pausesMax || err.Class != Connect && err.Class != Reset && err.Class != Refused {
 		return false
 	}
 	if errors.Is(err.Err, engine.ErrTimeout) {

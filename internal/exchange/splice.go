@@ -9,8 +9,9 @@ import (
 // spliceMin is how much content must be left for it to be worth a pipe.
 const spliceMin = 64 << 10
 
-// A spliceSource is content that may pass without being looked at: of an upstream.Conn, or of
-// a downstream.RequestContent that is a h1.Conn.
+// A spliceSource is content that may pass without being looked at: of an upstream.Call or a
+// downstream.RequestContent whose content is on its stream as it is. That of HTTP/1.1 is; a
+// protocol that cuts content into frames has none.
 type spliceSource interface {
 	// Source is the stream whose next bytes are content as it is, and how many of them;
 	// zero: they are not.
@@ -19,8 +20,8 @@ type spliceSource interface {
 	Taken(n int64, why error)
 }
 
-// A spliceSink is where such content may go: an upstream.Conn, or a downstream.ResponseWriter
-// that is a h1.Conn.
+// A spliceSink is where such content may go: an upstream.Call or a downstream.ResponseWriter
+// of HTTP/1.1.
 type spliceSink interface {
 	// Sink is the stream that takes content as it is; nil: there is none.
 	Sink() engine.Stream

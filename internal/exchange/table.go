@@ -92,6 +92,6 @@ func (t *Table) trusts(a netip.Addr) bool {
 }
 
 // connections are those of an endpoint: what a service's Attach put there.
-func connections(e *endpoint.Endpoint) *upstream.Pool {
-	return service.Of(e).Attached.(*upstream.Pool)
+func connections(e *endpoint.Endpoint) upstream.Pool {
+	return service.Of(e).Attached.(upstream.Pool)
 }

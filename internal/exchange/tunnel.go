@@ -8,13 +8,15 @@ import (
 	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/upstream"
 )
 
 // tunnel carries bytes both ways after 101 (Switching Protocols), until both sides have
 // ended, one has failed, or nothing has moved for Table.Tunnel.
 func (a *attempt) tunnel() *Error {
 	x, r := a.x, &a.response
-	if !offered(x.Request.Upgrade, r.Upgrade) {
+	call, can := a.call.(upstream.Tunneler)
+	if !can || !offered(x.Request.Upgrade, r.Upgrade) {
 		return errUnasked
 	}
 	a.endUpload(nil)
@@ -26,7 +28,7 @@ func (a *attempt) tunnel() *Error {
 	if err != nil {
 		return clientError(err)
 	}
-	server, late := a.call.Stream, a.call.Early()
+	server, late := call.Tunnel()
 	x.Request.Fields, r.Fields, a.named = nil, nil, nil // a tunnel may be open for long
 	var l *life
 	if x.table.Tunnel > 0 {

@@ -119,8 +119,9 @@ func (a *attempt) sendArrived() (over bool) {
 	}
 }
 
-// keeps reports whether content is kept because another attempt may send it again.
-func (a *attempt) keeps() bool { return idempotent(a.x.Request.Method) }
+// keeps reports whether content is kept because another attempt may send it again: that of
+// an idempotent request, and that of any request which the endpoint may decline.
+func (a *attempt) keeps() bool { return idempotent(a.x.Request.Method) || a.call.Refusable() }
 
 func (a *attempt) startUpload() {
 	p, rt := &a.upload, a.x.rt
@@ -249,7 +250,7 @@ func (a *attempt) continues(fault *Error) bool {
 	if fault.Class == Status || fault.Class == Ejected {
 		return true // it is decided that there is one
 	}
-	if a.stale() && x.replaces(fault) {
+	if a.call.Stale() && x.replaces(fault) {
 		return true
 	}
 	return x.mayRepeat(fault)

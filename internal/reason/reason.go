@@ -27,6 +27,7 @@ const (
 	EndpointEjected         = "endpoint-ejected"
 	EndpointClosed          = "endpoint-closed"
 	EndpointReset           = "endpoint-reset"
+	EndpointRefused         = "endpoint-refused"
 	Status                  = "status"
 	UnexpectedUpgrade       = "unexpected-upgrade"
 	TooManyInterimResponses = "too-many-interim-responses"

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -14,7 +12,8 @@ import (
 )
 
 // A Probe is an active health check: one request on a connection of its own, so that it
-// also tells whether the endpoint still accepts connections.
+// also tells whether the endpoint still accepts connections. It is the same for every
+// protocol: a Prober opens the call.
 type Probe struct {
 	Port   int    // 0: the endpoint's. Endpoints at unix sockets have none
 	Method string // "": the probe connects, and that is all
@@ -25,26 +24,32 @@ type Probe struct {
 	Match  func(content []byte) bool // of the first contentMost bytes; nil: anything passes
 }
 
+// A Prober makes the connections of probes to one endpoint, which its pool does not count.
+type Prober interface {
+	// Alone opens a call on a connection of its own, which Done closes. port is the one to
+	// connect to, 0: the endpoint's. All of it is over at the given instant.
+	Alone(rt engine.Runtime, port int, by time.Duration) (Call, error)
+	// Connect connects, with TLS where that is spoken, and closes again; nil: something
+	// listens at that port.
+	Connect(rt engine.Runtime, port int, by time.Duration) error
+}
+
 // contentMost is how much of a response's content a probe reads.
 const contentMost = 64 << 10
 
-// Do probes e, whose connections are pool's, and returns by the given instant. nil: it
-// passed.
-func (p *Probe) Do(rt engine.Runtime, pool *Pool, e *endpoint.Endpoint, by time.Duration) error {
-	t := pool.current.Load()
-	s, err := p.dial(rt, t, by)
+// Do probes e by way of the Prober that leads there, and returns by the given instant. nil:
+// the probe passed.
+func (p *Probe) Do(rt engine.Runtime, to Prober, e *endpoint.Endpoint, by time.Duration) error {
+	if p.Method == "" {
+		return to.Connect(rt, p.Port, by)
+	}
+	c, err := to.Alone(rt, p.Port, by)
 	if err != nil {
 		return err
 	}
-	if p.Method == "" {
-		return s.Close()
-	}
-	c := newConn(rt, pool, s, t)
-	defer c.release()
-	defer s.Close()
+	defer c.Done(false)
 	c.Head(p.request(e))
-	s.SetWriteDeadline(by)
-	if err := c.out.Flush(); err != nil {
+	if err := c.Flush(); err != nil {
 		return err
 	}
 	var r message.Response
@@ -60,26 +65,11 @@ func (p *Probe) Do(rt engine.Runtime, pool *Pool, e *endpoint.Endpoint, by time.
 	return p.match(c, by)
 }
 
-// dial connects to the port to be probed. That nothing listens there says nothing about the
-// endpoint's own port, if it is another one.
-func (p *Probe) dial(rt engine.Runtime, t *target, by time.Duration) (engine.Stream, error) {
-	address, elsewhere := t.address, false
-	if host, port, err := net.SplitHostPort(address); err == nil && t.network == "tcp" && p.Port != 0 {
-		address = net.JoinHostPort(host, strconv.Itoa(p.Port))
-		elsewhere = port != strconv.Itoa(p.Port)
-	}
-	s, err := rt.Dial(&engine.Dial{Network: t.network, Address: address, TLS: t.tls, By: by})
-	if elsewhere && errors.Is(err, engine.ErrRefused) {
-		return nil, fmt.Errorf("port %d: %s", p.Port, err.Error())
-	}
-	return s, err
-}
-
 // errNoMatch says that the content is not what the check wants.
 var errNoMatch = errors.New("the content does not match")
 
 // match reads the content, as far as it is looked at, and judges it.
-func (p *Probe) match(c *Conn, by time.Duration) error {
+func (p *Probe) match(c Receiver, by time.Duration) error {
 	if p.Match == nil {
 		return nil
 	}
@@ -98,17 +88,6 @@ func (p *Probe) match(c *Conn, by time.Duration) error {
 		return errNoMatch
 	}
 	return nil
-}
-
-// Connect tells whether anything listens at the endpoint: it connects, with TLS where that
-// is spoken, and closes again. It returns by the given instant; nil: something does.
-func (p *Pool) Connect(rt engine.Runtime, by time.Duration) error {
-	t := p.current.Load()
-	s, err := rt.Dial(&engine.Dial{Network: t.network, Address: t.address, TLS: t.tls, By: by})
-	if err != nil {
-		return err
-	}
-	return s.Close()
 }
 
 func (p *Probe) request(e *endpoint.Endpoint) *message.Request {

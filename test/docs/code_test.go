@@ -215,7 +215,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 			inCode[r] = true
 		}
 	}
-	for _, folder := range []string{"internal/exchange", "internal/http1", "internal/downstream/h1", "internal/upstream", "internal/downstream/nethttp", "internal/core"} {
+	for _, folder := range []string{"internal/exchange", "internal/http1", "internal/downstream/h1", "internal/upstream", "internal/upstream/h1", "internal/downstream/nethttp", "internal/core"} {
 		for _, f := range files(t, folder) {
 			for _, r := range reasonsIn(f) {
 				t.Errorf("%s: the reason %s is typed by hand: it belongs in internal/reason", folder, r)

@@ -1,4 +1,6 @@
-package upstream
+// Package h1 is HTTP/1.1 towards endpoints: a bounded pool of connections to each endpoint, and
+// on each connection one request and its response after the other.
+package h1
 
 import (
 	"bytes"
@@ -14,12 +16,13 @@ import (
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
+	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// A Conn is one connection to an endpoint, in use by one exchange. One task may send
-// while another receives.
+// A Conn is one connection to an endpoint, and the upstream.Call that it carries: one after
+// the other. One task may send while another receives.
 type Conn struct {
-	Stream engine.Stream
+	stream engine.Stream
 
 	rt        engine.Runtime
 	pool      *Pool
@@ -27,7 +30,8 @@ type Conn struct {
 	idleSince time.Duration
 	idleMost  time.Duration // how long the endpoint keeps it open; 0: it did not say
 
-	reused   bool
+	reused   bool         // it was open before the present call
+	asked    bool         // it has been given a request head by the present call
 	request  message.Body // how the request's content is delimited
 	out      buffer.Writer
 	in       buffer.Reader
@@ -36,13 +40,18 @@ type Conn struct {
 	persist  bool // the endpoint lets the connection persist
 	finished bool // the response has been read to its end
 
-	secure *tls.Config // Settings.TLS when it was made
-	bond   *bond       // not nil: it belongs to one client's connection
+	secure *tls.Config    // Settings.TLS when it was made
+	bond   *upstream.Bond // not nil: it belongs to one client's connection
 }
+
+var (
+	_ upstream.Call     = (*Conn)(nil)
+	_ upstream.Tunneler = (*Conn)(nil)
+)
 
 func newConn(rt engine.Runtime, p *Pool, s engine.Stream, t *target) *Conn {
 	c := &Conn{
-		Stream: s, rt: rt, pool: p, secure: t.TLS,
+		stream: s, rt: rt, pool: p, secure: t.TLS,
 		in: buffer.Reader{Stream: s}, out: buffer.Writer{Stream: s},
 	}
 	c.configure(t)
@@ -70,22 +79,22 @@ func (c *Conn) idleUntil(t *target) time.Duration {
 
 func (c *Conn) reuse(t *target) {
 	c.configure(t)
-	c.reused, c.received, c.persist, c.finished = true, false, false, false
+	c.reused, c.asked, c.received, c.persist, c.finished = true, false, false, false, false
 	c.out.Wrote = false
 }
 
 // Interrupt makes waits for the endpoint fail with err, for good.
-func (c *Conn) Interrupt(err error) { c.Stream.Interrupt(err) }
+func (c *Conn) Interrupt(err error) { c.stream.Interrupt(err) }
 
-// Reused reports whether the connection has carried an exchange before this one.
-func (c *Conn) Reused() bool { return c.reused }
+// Stale implements upstream.Call.
+func (c *Conn) Stale() bool { return c.reused && !c.received }
 
-// Received reports whether any byte of the response has arrived.
-func (c *Conn) Received() bool { return c.received }
+// Unprocessed reports whether no byte of a request has left the proxy on this connection. It is
+// asked when writing is over.
+func (c *Conn) Unprocessed() bool { return !c.out.Wrote }
 
-// Wrote reports whether bytes of a request have left the proxy on this connection, or may
-// have. It is asked when writing is over.
-func (c *Conn) Wrote() bool { return c.out.Wrote }
+// Refusable implements upstream.Call: once bytes have left, HTTP/1.1 cannot tell.
+func (c *Conn) Refusable() bool { return false }
 
 // Persists reports whether the endpoint lets the connection persist; known after the
 // final response head.
@@ -93,14 +102,14 @@ func (c *Conn) Persists() bool { return c.persist }
 
 // Head gathers the request head; it leaves with the first content, or at Flush.
 func (c *Conn) Head(q *message.Request) {
-	c.request = q.Body
+	c.request, c.asked = q.Body, true
 	c.out.Room()
 	c.out.Out = http1.AppendRequest(c.out.Out, q)
 }
 
 // Write writes content as the head has announced it.
 func (c *Conn) Write(p []byte) error {
-	c.Stream.SetWriteDeadline(c.rt.Now() + c.stall)
+	c.stream.SetWriteDeadline(c.rt.Now() + c.stall)
 	if c.request == message.Chunked {
 		if err := c.out.Reserve(len(p) + http1.ChunkOverhead); err != nil {
 			return err
@@ -113,7 +122,7 @@ func (c *Conn) Write(p []byte) error {
 
 // Flush writes what has been gathered.
 func (c *Conn) Flush() error {
-	c.Stream.SetWriteDeadline(c.rt.Now() + c.stall)
+	c.stream.SetWriteDeadline(c.rt.Now() + c.stall)
 	return c.out.Flush()
 }
 
@@ -131,7 +140,7 @@ func (c *Conn) End(trailers []message.Field) error {
 // io.ErrUnexpectedEOF if the endpoint closed the connection first and with *http1.Error if
 // it talks nonsense.
 func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) error {
-	c.Stream.SetReadDeadline(by)
+	c.stream.SetReadDeadline(by)
 	c.in.Unpin()
 	for seen := 0; ; {
 		if b := c.in.Buffered(); len(b) > 0 {
@@ -220,7 +229,7 @@ func (c *Conn) Content(wait bool, by time.Duration) ([]byte, error) {
 		case !wait:
 			return nil, nil
 		}
-		c.Stream.SetReadDeadline(by)
+		c.stream.SetReadDeadline(by)
 		if err := c.in.Fill(); err == io.EOF {
 			if err := c.content.EOF(); err != nil {
 				return nil, err
@@ -236,28 +245,31 @@ func (c *Conn) Content(wait bool, by time.Duration) ([]byte, error) {
 // Trailers are the response's trailer fields, after Content returned io.EOF.
 func (c *Conn) Trailers() []message.Field { return c.content.Trailers() }
 
-// Early gives away what was received behind a 101 head, whose slices are not valid any more;
-// the Conn is not read any more, and holds no buffer.
-func (c *Conn) Early() []byte {
-	early := append([]byte(nil), c.in.Buffered()...)
+// Tunnel implements upstream.Tunneler. The Conn is not read any more, and holds no buffer.
+func (c *Conn) Tunnel() (s engine.Stream, early []byte) {
+	early = append(early, c.in.Buffered()...)
 	c.in.Drop()
-	c.Stream.SetReadDeadline(0)
-	c.Stream.SetWriteDeadline(0)
-	return early
+	c.stream.SetReadDeadline(0)
+	c.stream.SetWriteDeadline(0)
+	return c.stream, early
 }
 
-// Done ends the exchange's use of the connection. It is kept for another one if whole
-// says that the request was sent to its end, the response was read to its end, both
-// sides let it persist and nothing lies behind the response. One that is bound is kept for
-// its own client only.
+// Done ends the exchange's use of the connection. It is kept for another one if whole says
+// that the request was sent to its end, the response was read to its end, both sides let it
+// persist and nothing lies behind the response; or if it was not given a request at all.
+// One that is bound is kept for its own client only.
 func (c *Conn) Done(whole bool) {
 	good := whole && c.finished && c.persist && len(c.in.Buffered()) == 0
+	if !c.asked {
+		good = c.stream.Quiet()
+	}
 	switch {
-	case !good, c.bond != nil && c.bond.in == nil:
+	case !good, c.bond != nil && !c.bond.Known():
 		c.pool.drop(c)
 	case c.bond != nil:
 		c.release()
-		c.bond.in.put(c)
+		c.idleSince = c.rt.Now()
+		c.bond.Keep()
 	default:
 		c.release()
 		c.pool.put(c)

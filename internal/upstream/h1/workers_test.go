@@ -1,4 +1,4 @@
-package upstream
+package h1
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/upstream"
 )
 
 // crew are workers that exist in name only: what is to run there is kept.
@@ -48,7 +49,7 @@ type mute struct {
 func (m *mute) Quiet() bool  { return true }
 func (m *mute) Close() error { m.closed = true; return nil }
 
-func team(s Settings, n int) (*Pool, *crew, []*as) {
+func team(s upstream.Settings, n int) (*Pool, *crew, []*as) {
 	c := &crew{count: n, tasks: make(map[int][]func())}
 	workers := make([]*as, n)
 	for i := range workers {
@@ -72,7 +73,7 @@ func use(t *testing.T, p *Pool, rt *as) *Conn {
 }
 
 func TestWorkersShareNoConnection(t *testing.T) {
-	p, _, w := team(Settings{MaxIdle: 10}, 3)
+	p, _, w := team(upstream.Settings{MaxIdle: 10}, 3)
 	a, b := use(t, p, w[0]), use(t, p, w[2])
 	if a == b || p.Open() != 2 {
 		t.Fatalf("one connection for two workers, %d open", p.Open())
@@ -85,7 +86,7 @@ func TestWorkersShareNoConnection(t *testing.T) {
 // A cap holds for all workers together. Idle connections of others give way, each by a task
 // of its own worker; those in use do not.
 func TestTheCapIsForAllWorkers(t *testing.T) {
-	p, crew, w := team(Settings{Max: 2, MaxIdle: 10}, 3)
+	p, crew, w := team(upstream.Settings{Max: 2, MaxIdle: 10}, 3)
 	use(t, p, w[0])
 	use(t, p, w[1])
 	held, err := p.Get(w[2], 0, false)
@@ -105,7 +106,7 @@ func TestTheCapIsForAllWorkers(t *testing.T) {
 	if _, err := p.Get(w[2], 0, false); err != nil {
 		t.Errorf("the other idle connection does not give way: %v", err)
 	}
-	if _, err := p.Get(w[0], 0, false); !errors.Is(err, ErrBusy) {
+	if _, err := p.Get(w[0], 0, false); !errors.Is(err, upstream.ErrBusy) {
 		t.Errorf("a third connection: %v", err)
 	}
 	held.Done(false)
@@ -116,7 +117,7 @@ func TestTheCapIsForAllWorkers(t *testing.T) {
 
 // What is closed for age, or because the endpoint left, is closed where it belongs.
 func TestClosingIsEachWorkersOwn(t *testing.T) {
-	p, crew, w := team(Settings{MaxIdle: 2}, 3)
+	p, crew, w := team(upstream.Settings{MaxIdle: 2}, 3)
 	use(t, p, w[1])
 	w[2].clock += 3 * time.Second
 	use(t, p, w[2])
@@ -139,7 +140,7 @@ func TestClosingIsEachWorkersOwn(t *testing.T) {
 }
 
 func TestIdleIsBoundedForAllWorkers(t *testing.T) {
-	p, _, w := team(Settings{MaxIdle: 2}, 4)
+	p, _, w := team(upstream.Settings{MaxIdle: 2}, 4)
 	for _, one := range w {
 		use(t, p, one)
 	}
@@ -163,7 +164,7 @@ func TestKeepAliveTimeout(t *testing.T) {
 		"":                   4 * time.Second,
 		"timeout=9999999999": 4 * time.Second,
 	} {
-		p, _, w := team(Settings{MaxIdle: 2}, 1)
+		p, _, w := team(upstream.Settings{MaxIdle: 2}, 1)
 		c := use(t, p, w[0])
 		c.idleMost = promised([]message.Field{message.NewField("Keep-Alive", field)})
 		if got := c.idleUntil(p.current.Load()) - c.idleSince; got != want {

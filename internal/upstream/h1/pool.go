@@ -1,10 +1,7 @@
-// Package upstream is the proxy's own HTTP/1.1 client: bounded pools of connections to
-// each endpoint, and on each connection one request and its response after the other.
-package upstream
+package h1
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -14,86 +11,56 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/limits"
+	"github.com/poise-lb/poise/internal/upstream"
 )
-
-// ErrBusy says that an endpoint has as many connections as it may have.
-var ErrBusy = errors.New("endpoint has no free connection")
-
-// Settings bound the connections to each endpoint of a service. They are not modified
-// after being given to a Pool.
-type Settings struct {
-	ConnectTimeout time.Duration
-	IdleTimeout    time.Duration
-	StallTimeout   time.Duration // without progress while content moves
-	Limits         limits.Head   // of response heads
-	MaxIdle        int
-	Max            int         // 0: no limit
-	TLS            *tls.Config // for https endpoints; ServerName "": the endpoint's host
-}
-
-// Workers are the tasks' places: every connection belongs to the worker that made it, and
-// only tasks of that worker touch its stream.
-type Workers interface {
-	// Count is how many there may be: Runtime.Worker is below it.
-	Count() int
-	// Run runs f as a task of worker i, now or soon. It does not wait where waiting could
-	// delay others; what belongs to a worker that has stopped has been closed.
-	Run(i int, f func())
-	// Connect counts a connection to be made for that worker; false: there is no descriptor
-	// for it. Disconnect takes back n of them.
-	Connect(worker int) bool
-	Disconnect(n int)
-	// Shed closes some idle connections, to whatever endpoint, those of that worker last;
-	// false: there are none.
-	Shed(worker int) bool
-}
 
 // A Pool holds the connections to one endpoint, those of each worker apart. It is safe
 // for concurrent use.
 type Pool struct {
 	endpoint *endpoint.Endpoint
-	workers  Workers // nil: one
+	workers  upstream.Workers // nil: one
 	current  atomic.Pointer[target]
-	shelves  []shelf // by worker
+	idleBy   []idleConns // by worker
 
 	open   atomic.Int64 // idle and in use
 	idle   atomic.Int64
 	closed atomic.Bool
 }
 
-// A shelf holds the idle connections of one worker. The lock is there for whoever closes
-// connections, and for workers that are many goroutines; it is never held across a call
-// that can wait.
-type shelf struct {
+var _ upstream.Pool = (*Pool)(nil)
+
+// idleConns are the idle connections of one worker. The lock is there for tasks of other
+// workers that close connections, and for workers that are many goroutines; it is never held
+// across a call that can wait.
+type idleConns struct {
 	mu   sync.Mutex
-	idle []*Conn // the one used last is reused first, so that surplus ones grow old
+	list []*Conn // the one used last is reused first, so that surplus ones grow old
 	_    [32]byte
 }
 
 // target is Settings made concrete for one endpoint.
 type target struct {
-	Settings
+	upstream.Settings
 	network, address string
 	tls              *tls.Config
 }
 
-// NewPool returns the empty pool of e. workers nil: there is one, and whoever closes a
-// pool may do so from any of its tasks.
-func NewPool(e *endpoint.Endpoint, s *Settings, workers Workers) *Pool {
+// NewPool returns the empty pool of e. workers nil: there is one, and any
+// of its tasks may close the pool.
+func NewPool(e *endpoint.Endpoint, s *upstream.Settings, workers upstream.Workers) *Pool {
 	p := &Pool{endpoint: e, workers: workers}
 	n := 1
 	if workers != nil {
 		n = workers.Count()
 	}
-	p.shelves = make([]shelf, n)
+	p.idleBy = make([]idleConns, n)
 	p.Configure(s)
 	return p
 }
 
 // Configure changes the settings. Connections made under other TLS settings are not
 // reused: idle ones are closed now, those in use when they are done.
-func (p *Pool) Configure(s *Settings) {
+func (p *Pool) Configure(s *upstream.Settings) {
 	t := &target{Settings: *s, network: "tcp", address: p.endpoint.ID().Address}
 	if path, ok := strings.CutPrefix(t.address, "unix:"); ok {
 		t.network, t.address = "unix", path
@@ -122,15 +89,32 @@ func clientTLS(base *tls.Config, host, address string) *tls.Config {
 	return c
 }
 
+// Call implements upstream.Pool: it opens a call on the connection that is bound to the
+// client, an idle one or a new one.
+func (p *Pool) Call(rt engine.Runtime, by time.Duration, fresh bool, mine *upstream.Bonds) (upstream.Call, error) {
+	c := p.takeBound(mine)
+	for ; c != nil && fresh; c = p.takeBound(mine) {
+		p.drop(c)
+	}
+	if c != nil {
+		return c, nil
+	}
+	c, err := p.Get(rt, by, fresh)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // Get returns a connection to the endpoint: an idle one of the calling worker if there is
 // one that is still good and fresh is false, else a new one. by bounds connecting, together
 // with the pool's own timeout.
 func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, error) {
 	t := p.current.Load()
 	if !fresh {
-		mine := &p.shelves[rt.Worker()]
+		mine := &p.idleBy[rt.Worker()]
 		for c := p.take(mine); c != nil; c = p.take(mine) {
-			if rt.Now() < c.idleUntil(t) && c.Stream.Quiet() {
+			if rt.Now() < c.idleUntil(t) && c.stream.Quiet() {
 				c.reuse(t)
 				return c, nil
 			}
@@ -138,7 +122,7 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 		}
 	}
 	if !p.reserve(rt.Worker(), t.Max) {
-		return nil, ErrBusy
+		return nil, upstream.ErrBusy
 	}
 	limit := rt.Now() + t.ConnectTimeout
 	if by == 0 || limit < by {
@@ -187,16 +171,16 @@ func (p *Pool) ended(n int) {
 func (p *Pool) Shed(worker int) bool { return p.idle.Load() > 0 && p.evict(worker) }
 
 // take takes the connection that was put there last.
-func (p *Pool) take(from *shelf) *Conn {
+func (p *Pool) take(from *idleConns) *Conn {
 	from.mu.Lock()
 	defer from.mu.Unlock()
-	n := len(from.idle)
+	n := len(from.list)
 	if n == 0 {
 		return nil
 	}
-	c := from.idle[n-1]
-	from.idle[n-1] = nil
-	from.idle = from.idle[:n-1]
+	c := from.list[n-1]
+	from.list[n-1] = nil
+	from.list = from.list[:n-1]
 	p.idle.Add(-1)
 	return c
 }
@@ -220,9 +204,9 @@ func (p *Pool) reserve(worker, limit int) bool {
 
 // evict closes an idle connection of any worker, the calling one's last of all.
 func (p *Pool) evict(worker int) bool {
-	for i := range p.shelves {
-		at := (worker + 1 + i) % len(p.shelves)
-		if c := p.take(&p.shelves[at]); c != nil {
+	for i := range p.idleBy {
+		at := (worker + 1 + i) % len(p.idleBy)
+		if c := p.take(&p.idleBy[at]); c != nil {
 			p.ended(1)
 			p.run(at, c.close)
 			return true
@@ -244,12 +228,12 @@ func (p *Pool) run(worker int, f func()) {
 func (p *Pool) put(c *Conn) {
 	t := p.current.Load()
 	c.idleSince = c.rt.Now()
-	mine := &p.shelves[c.rt.Worker()]
+	mine := &p.idleBy[c.rt.Worker()]
 	mine.mu.Lock()
 	// Below the lock: what Close and Configure have changed before they came here is seen.
 	keep := !p.closed.Load() && p.current.Load().fits(c) && p.idle.Load() < int64(t.MaxIdle)
 	if keep {
-		mine.idle = append(mine.idle, c)
+		mine.list = append(mine.list, c)
 		p.idle.Add(1)
 	}
 	mine.mu.Unlock()
@@ -265,12 +249,12 @@ func (p *Pool) drop(c *Conn) {
 }
 
 func (c *Conn) close() {
-	c.Stream.Close()
+	c.stream.Close()
 	c.release()
 }
 
-// Sweep closes connections that have been idle for too long. Somebody calls it about
-// once a second.
+// Sweep closes connections that have been idle for too long. It is to be
+// called about once a second.
 func (p *Pool) Sweep(now time.Duration) {
 	t := p.current.Load()
 	p.closeIdle(func(c *Conn) bool { return now >= c.idleUntil(t) })
@@ -288,8 +272,8 @@ func (p *Pool) closeIdle(old func(*Conn) bool) {
 	if p.idle.Load() == 0 && !p.closed.Load() {
 		return
 	}
-	for i := range p.shelves {
-		gone := p.shelves[i].pick(old)
+	for i := range p.idleBy {
+		gone := p.idleBy[i].pick(old)
 		if len(gone) == 0 {
 			continue
 		}
@@ -304,19 +288,19 @@ func (p *Pool) closeIdle(old func(*Conn) bool) {
 }
 
 // pick removes the connections that old picks.
-func (s *shelf) pick(old func(*Conn) bool) (gone []*Conn) {
+func (s *idleConns) pick(old func(*Conn) bool) (gone []*Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	kept := s.idle[:0]
-	for _, c := range s.idle {
+	kept := s.list[:0]
+	for _, c := range s.list {
 		if old(c) {
 			gone = append(gone, c)
 		} else {
 			kept = append(kept, c)
 		}
 	}
-	clear(s.idle[len(kept):])
-	s.idle = kept
+	clear(s.list[len(kept):])
+	s.list = kept
 	return gone
 }
 

@@ -1,4 +1,4 @@
-package upstream
+package h1
 
 import (
 	"crypto/tls"
@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/upstream"
 )
 
 // login makes an exchange on a connection that it binds for owner.
-func login(t *testing.T, rt engine.Runtime, p *Pool, b *Bonds, owner any) {
+func login(t *testing.T, rt engine.Runtime, p *Pool, b *upstream.Bonds, owner any) {
 	t.Helper()
 	c, err := p.Get(rt, 0, false)
 	if err != nil {
@@ -22,13 +23,13 @@ func login(t *testing.T, rt engine.Runtime, p *Pool, b *Bonds, owner any) {
 }
 
 func TestWhatIsBoundIsOneClientsAlone(t *testing.T) {
-	world(t, Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
-		var mine, other Bonds
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+		var mine, other upstream.Bonds
 		login(t, rt, p, &mine, "web")
 		if e := mine.Endpoint("web"); e != p.endpoint || mine.Endpoint("other") != nil || other.Endpoint("web") != nil {
 			t.Errorf("bound to %v", e)
 		}
-		if c := other.Take(p); c != nil {
+		if c := p.takeBound(&other); c != nil {
 			t.Error("another client takes it")
 		}
 		if reused, err := ask(rt, p, "/"); reused || err != nil || p.Open() != 2 {
@@ -36,38 +37,41 @@ func TestWhatIsBoundIsOneClientsAlone(t *testing.T) {
 		}
 		rt.Sleep(rt.Now() + time.Minute) // longer than an idle connection of the pool lives
 		p.Sweep(rt.Now())
-		c := mine.Take(p)
-		if c == nil || !c.Reused() || mine.Take(p) != nil {
+		c := p.takeBound(&mine)
+		if c == nil || !c.reused || p.takeBound(&mine) != nil {
 			t.Fatalf("taken: %v", c)
 		}
-		if reused, err := converse(rt, c, "/"); !reused || err != nil || mine.first != c {
+		if reused, err := converse(rt, c, "/"); !reused || err != nil || mine.Endpoint("web") == nil {
 			t.Errorf("used again: %v, %v", reused, err)
 		}
 		mine.Close()
 		if p.Open() != 0 || mine.Endpoint("web") != nil {
 			t.Errorf("%d open after the client's end", p.Open())
 		}
-		var none *Bonds
+		var none *upstream.Bonds
 		login(t, rt, p, none, "web")
-		if p.Open() != 0 || none.Endpoint("web") != nil || none.Take(p) != nil {
+		if p.Open() != 0 || none.Endpoint("web") != nil || p.takeBound(none) != nil {
 			t.Errorf("%d open though the client is not known", p.Open())
 		}
 	})
 }
 
+// bondsMax is what upstream.Bonds hold.
+const bondsMax = 4
+
 func TestBondsAreFew(t *testing.T) {
-	world(t, Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
-		var b Bonds
-		for i := range 3 * boundMax {
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+		var b upstream.Bonds
+		for i := range 3 * bondsMax {
 			login(t, rt, p, &b, i)
-			if want := min(i+1, boundMax); p.Open() != want {
+			if want := min(i+1, bondsMax); p.Open() != want {
 				t.Fatalf("%d open after %d", p.Open(), i+1)
 			}
 		}
 		for range 3 {
 			login(t, rt, p, &b, "again")
 		}
-		if p.Open() != boundMax {
+		if p.Open() != bondsMax {
 			t.Errorf("%d open, one owner with several", p.Open())
 		}
 		b.Close()
@@ -82,15 +86,17 @@ func TestWhatIsBoundAndNotGoodIsClosed(t *testing.T) {
 			p.Configure(&s)
 		},
 		"a pool that was closed":    func(rt engine.Runtime, p *Pool, c *Conn) { p.Close() },
-		"a connection that ended":   func(rt engine.Runtime, p *Pool, c *Conn) { c.Stream.Interrupt(engine.ErrClosed) },
+		"a connection that ended":   func(rt engine.Runtime, p *Pool, c *Conn) { c.stream.Interrupt(engine.ErrClosed) },
 		"a promise whose time ends": func(rt engine.Runtime, p *Pool, c *Conn) { c.idleMost = 1; rt.Sleep(rt.Now() + 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			world(t, Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
-				var b Bonds
+			world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+				var b upstream.Bonds
 				login(t, rt, p, &b, "web")
-				spoil(rt, p, b.first)
-				if c := b.Take(p); c != nil || p.Open() != 0 {
+				c := b.Take(func(upstream.Bound) bool { return true }).(*Conn)
+				spoil(rt, p, c)
+				c.bond.Keep()
+				if c := p.takeBound(&b); c != nil || p.Open() != 0 {
 					t.Errorf("taken all the same, %d open", p.Open())
 				}
 			})
@@ -101,7 +107,7 @@ func TestWhatIsBoundAndNotGoodIsClosed(t *testing.T) {
 // TestWhatIsInUseWhenTLSChanges: a connection that was in use when the settings changed is
 // not kept.
 func TestWhatIsInUseWhenTLSChanges(t *testing.T) {
-	world(t, Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
 		c, err := p.Get(rt, 0, false)
 		if err != nil {
 			t.Fatal(err)

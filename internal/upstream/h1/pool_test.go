@@ -1,4 +1,4 @@
-package upstream
+package h1
 
 import (
 	"errors"
@@ -11,12 +11,13 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/virtual"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/upstream"
 )
 
 const address = "10.0.0.1:80"
 
 // world runs f as a task beside an endpoint that answers every request, in virtual time.
-func world(t *testing.T, s Settings, f func(rt engine.Runtime, p *Pool, accepted *int)) {
+func world(t *testing.T, s upstream.Settings, f func(rt engine.Runtime, p *Pool, accepted *int)) {
 	t.Helper()
 	w := virtual.New(1)
 	rt := w.Runtime()
@@ -103,13 +104,13 @@ func converse(rt engine.Runtime, c *Conn, path string) (reused bool, err error) 
 			return false, err
 		}
 	}
-	reused = c.Reused()
+	reused = c.reused
 	c.Done(true)
 	return reused, nil
 }
 
 func TestConnectionsAreReusedAndGrowOld(t *testing.T) {
-	world(t, Settings{}, func(rt engine.Runtime, p *Pool, accepted *int) {
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, accepted *int) {
 		want := func(step string, reused bool, open int) {
 			got, err := ask(rt, p, "/")
 			if err != nil || got != reused || p.Open() != open {
@@ -132,7 +133,7 @@ func TestConnectionsAreReusedAndGrowOld(t *testing.T) {
 }
 
 func TestWhatMayNotBeReusedIsClosed(t *testing.T) {
-	world(t, Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
 		for _, path := range []string{"/close", "/extra"} {
 			if _, err := ask(rt, p, path); err != nil {
 				t.Errorf("%s: %v", path, err)
@@ -145,6 +146,7 @@ func TestWhatMayNotBeReusedIsClosed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		c.Head(&message.Request{Method: []byte("GET"), Path: []byte("/"), Host: []byte("a"), Minor: 1})
 		c.Done(false) // an exchange that broke off
 		if p.Open() != 0 {
 			t.Error("a connection with half an exchange on it is kept")
@@ -153,7 +155,7 @@ func TestWhatMayNotBeReusedIsClosed(t *testing.T) {
 }
 
 func TestPoolIsBounded(t *testing.T) {
-	world(t, Settings{Max: 3, MaxIdle: 2}, func(rt engine.Runtime, p *Pool, _ *int) {
+	world(t, upstream.Settings{Max: 3, MaxIdle: 2}, func(rt engine.Runtime, p *Pool, _ *int) {
 		var all []*Conn
 		for range 3 {
 			c, err := p.Get(rt, 0, false)
@@ -162,7 +164,7 @@ func TestPoolIsBounded(t *testing.T) {
 			}
 			all = append(all, c)
 		}
-		if _, err := p.Get(rt, 0, false); !errors.Is(err, ErrBusy) {
+		if _, err := p.Get(rt, 0, false); !errors.Is(err, upstream.ErrBusy) {
 			t.Errorf("a fourth connection: %v", err)
 		}
 		for _, c := range all {
@@ -180,7 +182,7 @@ func TestPoolIsBounded(t *testing.T) {
 }
 
 func TestClosedPoolKeepsNothing(t *testing.T) {
-	world(t, Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
 		c, err := p.Get(rt, 0, false)
 		if err != nil {
 			t.Fatal(err)
@@ -195,8 +197,8 @@ func TestClosedPoolKeepsNothing(t *testing.T) {
 }
 
 func TestProbe(t *testing.T) {
-	world(t, Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
-		probe := &Probe{Method: "HEAD", Path: "/health", Expect: func(status int) bool { return status == 200 }}
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+		probe := &upstream.Probe{Method: "HEAD", Path: "/health", Expect: func(status int) bool { return status == 200 }}
 		if err := probe.Do(rt, p, p.endpoint, rt.Now()+time.Second); err != nil {
 			t.Errorf("a healthy endpoint: %v", err)
 		}
@@ -205,7 +207,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("a status that is not expected: %v", err)
 		}
 		gone := endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: "10.0.0.9:80"}})
-		if err := probe.Do(rt, NewPool(gone, &Settings{}, nil), gone, rt.Now()+time.Second); !errors.Is(err, engine.ErrRefused) {
+		if err := probe.Do(rt, NewPool(gone, &upstream.Settings{}, nil), gone, rt.Now()+time.Second); !errors.Is(err, engine.ErrRefused) {
 			t.Errorf("nobody there: %v", err)
 		}
 	})
@@ -221,4 +223,30 @@ func TestServerNames(t *testing.T) {
 			t.Errorf("%+v: %q %v", test, got.ServerName, got.NextProtos)
 		}
 	}
+}
+
+// TestACallWithoutRequestKeepsItsConnection: a connection that was opened for a request which
+// was not sent then serves the next one, and is not used once the endpoint has ended it.
+func TestACallWithoutRequestKeepsItsConnection(t *testing.T) {
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, accepted *int) {
+		for range 2 { // a new one, and one that is used again
+			c, err := p.Call(rt, 0, false, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Done(false)
+		}
+		if reused, err := ask(rt, p, "/"); !reused || err != nil || p.Open() != 1 || *accepted != 1 {
+			t.Errorf("reused %v, %d open, %d accepted, %v", reused, p.Open(), *accepted, err)
+		}
+		c, err := p.Call(rt, 0, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Interrupt(engine.ErrClientGone)
+		c.Done(false)
+		if p.Open() != 0 {
+			t.Errorf("%d open after an interrupt", p.Open())
+		}
+	})
 }

@@ -1,4 +1,4 @@
-package upstream
+package h1
 
 import (
 	"github.com/poise-lb/poise/internal/engine"
@@ -14,7 +14,7 @@ func (c *Conn) Source() (from engine.Stream, left int64) {
 	}
 	c.in.Unpin()
 	c.in.Release()
-	return c.Stream, max(c.content.Remaining(), 0)
+	return c.stream, max(c.content.Remaining(), 0)
 }
 
 // Taken says that the next n bytes of the content were taken from the Source, and why no
@@ -32,5 +32,5 @@ func (c *Conn) Sink() engine.Stream {
 	if c.request != message.Length || len(c.out.Out) > 0 {
 		return nil
 	}
-	return c.Stream
+	return c.stream
 }

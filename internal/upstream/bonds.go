@@ -1,0 +1,103 @@
+package upstream
+
+import (
+	"github.com/poise-lb/poise/endpoint"
+)
+
+// bondsMax is how many endpoint connections one client's connection may hold: one for each
+// service that authenticates connections, and few clients use more than one.
+const bondsMax = 4
+
+// Bonds are the connections to endpoints that belong to one client's connection, because
+// their endpoints have authenticated the connection rather than each request (NTLM and
+// Negotiate, RFC 4559 §6): every request on such a connection is that user's. They live as long
+// as the client's connection, and no other client ever uses them. The zero value holds none.
+// Bonds are used by the tasks of the client's connection, one at a time.
+type Bonds struct {
+	first *Bond // of the connection used last; the rest by Bond.next
+}
+
+// A Bond ties a connection to an endpoint to a client's connection. It is listed in the Bonds
+// of that while its connection is idle.
+type Bond struct {
+	in    *Bonds // nil: the client's connection is not known
+	owner any
+	conn  Bound
+	next  *Bond
+}
+
+// A Bound is a connection to an endpoint that has a Bond.
+type Bound interface {
+	// Endpoint is where the connection leads.
+	Endpoint() *endpoint.Endpoint
+	// Drop closes the connection. A task of its worker calls it.
+	Drop()
+}
+
+// NewBond ties c to the client's connection that owns b; nil: that is not known.
+func NewBond(b *Bonds, owner any, c Bound) *Bond { return &Bond{in: b, owner: owner, conn: c} }
+
+// Known reports whether the client's connection is known, so that Keep may be called.
+func (t *Bond) Known() bool { return t.in != nil }
+
+// Keep lists an idle connection, which can carry another request of the same client. It
+// replaces the one of the same owner.
+func (t *Bond) Keep() {
+	b := t.in
+	if old := b.remove(func(o *Bond) bool { return o.owner == t.owner }); old != nil {
+		old.conn.Drop()
+	}
+	t.next, b.first = b.first, t
+	n := 0
+	for at := &b.first; *at != nil; at = &(*at).next {
+		if n++; n > bondsMax {
+			old := *at
+			*at = nil
+			old.conn.Drop()
+			return
+		}
+	}
+}
+
+// Endpoint is the endpoint that a connection bound for owner leads to; nil: there is none.
+func (b *Bonds) Endpoint(owner any) *endpoint.Endpoint {
+	if b == nil {
+		return nil
+	}
+	for t := b.first; t != nil; t = t.next {
+		if t.owner == owner {
+			return t.conn.Endpoint()
+		}
+	}
+	return nil
+}
+
+// Take takes out the first connection that match picks; nil: there is none.
+func (b *Bonds) Take(match func(Bound) bool) Bound {
+	if b == nil || b.first == nil {
+		return nil
+	}
+	if t := b.remove(func(t *Bond) bool { return match(t.conn) }); t != nil {
+		return t.conn
+	}
+	return nil
+}
+
+// Close closes the connections: the client's connection has ended.
+func (b *Bonds) Close() {
+	for t := b.first; t != nil; t = b.first {
+		b.first, t.next = t.next, nil
+		t.conn.Drop()
+	}
+}
+
+// remove takes the first bond out that match picks; nil: there is none.
+func (b *Bonds) remove(match func(*Bond) bool) *Bond {
+	for at := &b.first; *at != nil; at = &(*at).next {
+		if t := *at; match(t) {
+			*at, t.next = t.next, nil
+			return t
+		}
+	}
+	return nil
+}
