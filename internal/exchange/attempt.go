@@ -26,6 +26,7 @@ import (
 type attempt struct {
 	x        *Exchange
 	endpoint *endpoint.Endpoint
+	race     *race         // nil: no other attempt asks beside it
 	call     upstream.Call // nil: none is open
 	whole    bool          // the exchange is over on both sides and call's connection may carry another one
 
@@ -38,7 +39,10 @@ type attempt struct {
 	headed time.Duration // when the final response head came; 0: it did not
 	next   *endpoint.Endpoint
 	fault  *Error // nil: the response was delivered
-	log    record.Attempt
+
+	log     record.Attempt // complete when it is settled, as what follows
+	latency time.Duration  // until the response head; 0: none came
+	failed  bool           // by the endpoint's fault
 }
 
 // try makes an attempt at e, and returns it when it is over.
@@ -55,7 +59,7 @@ func (x *Exchange) try(e *endpoint.Endpoint) *attempt {
 func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 	x.tries++
 	x.choice.Tried.Add(e)
-	a.x, a.endpoint, a.call, a.whole = x, e, nil, false
+	a.x, a.endpoint, a.race, a.call, a.whole = x, e, nil, nil, false
 	a.response.Reset()
 	a.upload.reset()
 	a.headed, a.next, a.fault = 0, nil, errPanic
@@ -70,13 +74,18 @@ func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 
 // run is the attempt from its connection to its settlement.
 func (a *attempt) run() {
-	defer a.settle() // also when something panics
-	defer func() { a.fault = a.hangUp(a.fault) }()
+	defer a.end() // also when something panics
 	fault := a.ask()
 	if fault == nil {
 		fault = a.answer()
 	}
 	a.fault = fault
+}
+
+// end ends the call and reports how the attempt went, whatever it came to.
+func (a *attempt) end() {
+	defer a.settle()
+	a.fault = a.hangUp(a.fault)
 }
 
 // took enters an attempt that is over in the books of the exchange.
@@ -85,6 +94,7 @@ func (x *Exchange) took(a *attempt) {
 		x.attempts++
 	}
 	*x.log.Attempt() = a.log
+	x.attempted(a.endpoint, &a.log, a.latency, a.failed)
 }
 
 // ask opens a call and has the final response head come on it. A connection that was
@@ -104,7 +114,7 @@ func (a *attempt) ask() *Error {
 		}
 		stale := a.call.Stale()
 		fault = a.hangUp(fault)
-		if !stale || !x.replaces(fault) {
+		if !stale || !a.replaces(fault) {
 			return fault
 		}
 	}
@@ -112,7 +122,11 @@ func (a *attempt) ask() *Error {
 
 // replaces reports whether an attempt whose connection was stale and that failed with fault
 // goes on with a fresh one.
-func (x *Exchange) replaces(fault *Error) bool {
+func (a *attempt) replaces(fault *Error) bool {
+	x := a.x
+	if a.race != nil { // the request may be sent again, as mayRace found
+		return (fault.Class == Reset || fault.Class == Refused) && !a.race.decided()
+	}
 	switch fault.Class {
 	case Reset:
 		return x.repeatable()
@@ -138,7 +152,9 @@ func (a *attempt) open(fresh bool) error {
 
 // speak sends the request and waits for the response head.
 func (a *attempt) speak() *Error {
-	a.x.client.Watch(a.call)
+	if !a.watch() {
+		return errOvertaken // before anything was sent
+	}
 	a.send()
 	if fault := a.await(); fault != nil {
 		return a.unprocessed(fault)
@@ -168,11 +184,29 @@ func (a *attempt) hangUp(fault *Error) *Error {
 		return fault
 	}
 	defer func() { // also when something panics
-		a.x.client.Unwatch(a.call)
+		a.unwatch()
 		a.call.Done(a.whole)
 		a.call = nil
 	}()
 	return a.endUpload(fault)
+}
+
+// watch has the call interrupted when the client leaves, until unwatch. false: another
+// attempt was faster, and the call is not needed.
+func (a *attempt) watch() bool {
+	if a.race != nil {
+		return a.race.enter(a.call)
+	}
+	a.x.client.Watch(a.call)
+	return true
+}
+
+func (a *attempt) unwatch() {
+	if a.race != nil {
+		a.race.leave(a.call)
+		return
+	}
+	a.x.client.Unwatch(a.call)
 }
 
 // request is the request as the endpoint is to see it: with the endpoint's own host, where
@@ -220,7 +254,7 @@ func (a *attempt) settle() {
 		a.log.Reason, o.Failed = reason.Status, true
 	}
 	a.log.Time = now - a.began
-	a.x.attempted(a.endpoint, &a.log, o.Latency, o.Failed)
+	a.latency, a.failed = o.Latency, o.Failed
 	a.x.service.Settle(a.endpoint, o, counts)
 }
 

@@ -76,7 +76,7 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 		}
 		look = min(look, limit)
 	}
-	if x.service.Ejected(a.endpoint) && x.mayRepeat(errEjected) {
+	if a.race == nil && x.service.Ejected(a.endpoint) && x.mayRepeat(errEjected) {
 		if a.next = x.another(errEjected); a.next != nil {
 			return 0, errEjected
 		}
@@ -119,6 +119,9 @@ func (a *attempt) interim() error {
 			return a.goOn()
 		}
 		return nil
+	}
+	if a.race != nil {
+		return nil // it is not known whose response the client gets
 	}
 	message.DropHopByHop(a.response.Fields)
 	if err := a.x.client.Interim(&a.response); err != nil {

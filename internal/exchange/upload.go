@@ -250,7 +250,7 @@ func (a *attempt) continues(fault *Error) bool {
 	if fault.Class == Status || fault.Class == Ejected {
 		return true // it is decided that there is one
 	}
-	if a.call.Stale() && x.replaces(fault) {
+	if a.call.Stale() && a.replaces(fault) {
 		return true
 	}
 	return x.mayRepeat(fault)

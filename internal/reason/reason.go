@@ -29,6 +29,7 @@ const (
 	EndpointReset           = "endpoint-reset"
 	EndpointRefused         = "endpoint-refused"
 	Status                  = "status"
+	Overtaken               = "overtaken"
 	UnexpectedUpgrade       = "unexpected-upgrade"
 	TooManyInterimResponses = "too-many-interim-responses"
 	ResponseHeadTooLarge    = "response-head-too-large"

@@ -1,0 +1,195 @@
+package exchange
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/downstream"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/virtual"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/route"
+	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/internal/upstream/h1"
+	"github.com/poise-lb/poise/policy"
+)
+
+// A stage is a service with its endpoints on the virtual engine, and what an exchange needs
+// to run there without a proxy around it.
+type stage struct {
+	t     *testing.T
+	w     *virtual.World
+	rt    engine.Runtime
+	svc   *service.Service
+	pools map[string]upstream.Pool // by address; the others have h1 pools
+	table *Table
+}
+
+func newStage(t *testing.T, seed uint64) *stage {
+	w := virtual.New(seed)
+	return &stage{t: t, w: w, rt: w.Runtime(), pools: make(map[string]upstream.Pool)}
+}
+
+// serve makes the service with endpoints at these addresses, tried in this order.
+func (st *stage) serve(addresses ...string) {
+	st.svc = service.New("web", st.rt, service.Settings{
+		Policy: policy.RoundRobin(),
+		Attach: func(e *endpoint.Endpoint) any {
+			if p := st.pools[e.ID().Address]; p != nil {
+				return p
+			}
+			return h1.NewPool(e, &upstream.Settings{
+				ConnectTimeout: 10 * time.Second, IdleTimeout: time.Minute, StallTimeout: time.Minute, MaxIdle: 10,
+			}, nil)
+		},
+	}, nil)
+	specs := make([]endpoint.Spec, len(addresses))
+	for i, a := range addresses {
+		specs[i] = endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: a}}
+	}
+	st.svc.Update(specs)
+	tree, err := route.Build([]route.Pattern{{Path: "/**"}})
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	st.table = &Table{
+		Tree: tree, Stall: time.Minute, Logger: quiet,
+		Routes: []Route{{
+			Timeout: time.Minute,
+			Cells:   record.NewCells[record.RouteCell](1),
+			Service: &Service{Service: st.svc, Name: "web", Retry: Retry{Connect: true, Reset: true, Timeout: true}},
+		}},
+	}
+}
+
+// endpoint is the endpoint at address.
+func (st *stage) endpoint(address string) *endpoint.Endpoint {
+	for range 100 {
+		a := policy.Attempt{Seq: st.svc.Seq()}
+		if e := st.svc.Pick(&a); e != nil && e.ID().Address == address {
+			return e
+		}
+	}
+	st.t.Fatalf("no endpoint %s", address)
+	return nil
+}
+
+// run plays f as a task until all tasks have ended.
+func (st *stage) run(f func()) {
+	st.t.Helper()
+	st.w.Go("test", f)
+	if err := st.w.Run(); err != nil {
+		st.t.Error(err)
+	}
+}
+
+// settled checks that no attempt is counted at the endpoint any more, and how many have
+// ended and failed there.
+func (st *stage) settled(address string, attempts, failures uint64) {
+	st.t.Helper()
+	s := st.endpoint(address).Stats(st.rt.Now())
+	if s.InFlight != 0 || s.Attempts != attempts || s.Failures != failures {
+		st.t.Errorf("%s: %d in flight, %d attempts of which %d failed; want %d and %d", address, s.InFlight, s.Attempts, s.Failures, attempts, failures)
+	}
+}
+
+// visitor is a client whose request content comes in pieces.
+type visitor struct {
+	downstream.Client // what is not overridden panics
+	pieces            [][]byte
+	watched           engine.Interrupter
+	status            int
+	reason            string
+	body              bytes.Buffer
+	ended, cut        bool
+}
+
+func (v *visitor) parts() downstream.Client {
+	return downstream.Client{RequestContent: v, ResponseWriter: v, Connection: v}
+}
+
+func (v *visitor) Content(bool) ([]byte, error) {
+	if len(v.pieces) == 0 {
+		return nil, io.EOF
+	}
+	p := v.pieces[0]
+	v.pieces = v.pieces[1:]
+	return p, nil
+}
+
+func (v *visitor) ContentRead() bool           { return len(v.pieces) == 0 }
+func (v *visitor) Trailers() []message.Field   { return nil }
+func (v *visitor) Skip()                       {}
+func (v *visitor) StopContent()                {}
+func (v *visitor) Write(p []byte) error        { v.body.Write(p); return nil }
+func (v *visitor) Flush() error                { return nil }
+func (v *visitor) End([]message.Field) error   { v.ended = true; return nil }
+func (v *visitor) Sent() bool                  { return v.status != 0 }
+func (v *visitor) Cut()                        { v.cut = true }
+func (v *visitor) Protocol() string            { return "a test" }
+func (v *visitor) CloseAfter()                 {}
+func (v *visitor) Watch(up engine.Interrupter) { v.watched = up }
+func (v *visitor) Unwatch(engine.Interrupter)  { v.watched = nil }
+
+func (v *visitor) Head(r *message.Response) error {
+	v.status = r.Status
+	reason, _ := message.Get(r.Fields, ReasonField)
+	v.reason = string(reason)
+	return nil
+}
+
+// request makes x a request for path, with content if the visitor has some.
+func (v *visitor) request(x *Exchange, method, path string) {
+	x.Request.Reset()
+	q := &x.Request
+	q.Method, q.Path, q.Host, q.Minor, q.KeepAlive = []byte(method), []byte(path), []byte("example.com"), 1, true
+	if len(v.pieces) > 0 {
+		q.Body, q.Length = message.Length, int64(len(bytes.Join(v.pieces, nil)))
+	}
+}
+
+// site is an HTTP/1.1 endpoint that answers every request alike.
+type site struct {
+	delay    time.Duration // before the response head
+	body     string
+	accepted int
+	received int // bytes
+	ended    int // connections
+}
+
+func (s *site) listen(st *stage, address string) {
+	l := st.w.Listen(address)
+	st.w.Daemon(address, func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.accepted++
+			st.w.Daemon(address, func() { s.serve(st.rt, c) })
+		}
+	})
+}
+
+func (s *site) serve(rt engine.Runtime, c engine.Stream) {
+	defer func() { s.ended++; c.Close() }()
+	buf := make([]byte, 4096)
+	for n := 0; ; {
+		m, err := c.Read(buf[n:])
+		if err != nil {
+			return
+		}
+		s.received += m
+		if n += m; !bytes.Contains(buf[:n], []byte("\r\n\r\n")) {
+			continue
+		}
+		n = 0
+		rt.Sleep(rt.Now() + s.delay)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: "+string(rune('0'+len(s.body)))+"\r\n\r\n"+s.body)
+	}
+}
