@@ -32,9 +32,9 @@ var ranks = map[string]int{
 	"internal/exchange": 7, "sources": 7,
 	"internal/core":             8,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
-	"internal/downstream/nethttp": 10,
-	".":                           11,
-	"policy/policytest":           12, "discovery/discoverytest": 12, "internal/engine/enginetest": 12, "internal/testcert": 12,
+	"internal/downstream/nethttp": 10, "internal/front": 11,
+	".":                 12,
+	"policy/policytest": 13, "discovery/discoverytest": 13, "internal/engine/enginetest": 13, "internal/testcert": 13,
 }
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.

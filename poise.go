@@ -2,144 +2,105 @@ package poise
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"net"
 	"net/http"
-	"sync"
-	"sync/atomic"
-	"time"
 
-	"github.com/poise-lb/poise/internal/accesslog"
-	"github.com/poise-lb/poise/internal/asynclog"
-	"github.com/poise-lb/poise/internal/core"
-	"github.com/poise-lb/poise/internal/downstream/nethttp"
-	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/engine/goroutine"
-	"github.com/poise-lb/poise/internal/sources"
+	"github.com/poise-lb/poise/internal/front"
 )
 
 // ErrClosed is what Serve, Apply and Ready return after Close.
-var ErrClosed = errors.New("poise: proxy is closed")
+var ErrClosed = front.ErrClosed
 
 // ErrDraining is what Ready returns between Drain and the end of its delay.
-var ErrDraining = errors.New("poise: proxy is draining")
+var ErrDraining = front.ErrDraining
 
 // A Proxy balances requests over the endpoints of services. All methods may be called
 // from any goroutine. Close ends every goroutine it has started.
-type Proxy struct {
-	rt      *goroutine.Runtime
-	core    *core.Proxy
-	handler nethttp.Handler // for ServeHTTP
-	log     *slog.Logger
-	queue   *asynclog.Handler // behind log, if New has made it; else nil
-	access  *accesslog.Log
-	sources sources.Set
-	files   *followed
-	strays  atomic.Int64 // sources that were asked to end and have not
+type Proxy struct{ server *front.Server }
 
-	serving sync.WaitGroup  // connections and listeners
-	loops   *loops          // nil: goroutines only
-	h2      *nethttp.Server // for connections that have agreed on HTTP/2
-	guests  sync.Map        // of those connections: *admission.Guest by net.Conn
-	shaking context.Context
-	unshake context.CancelFunc // breaks off TLS handshakes
-
-	done      chan struct{} // closed when nothing is accepted any more
-	mu        sync.Mutex    // held for some instructions
-	closed    bool          // as done
-	listeners map[net.Listener]struct{}
-	closing   closing
-}
+// Engines are the words that Config.Engine may have on this system, the one that "auto"
+// stands for first.
+func Engines() []string { return front.Engines() }
 
 // New checks the configuration and starts a Proxy; what Listen lists is not opened: that
 // is the caller's, with Serve and ServeTLS, or by mounting the Proxy as a handler.
 //
 // If the configuration has mistakes the error names all of them and has a method
-// Problems() []config.Problem.
+// Problems() []config.Problem. A source whose kind is not in Config.Sources is one of them.
 //
 // Nothing in the Proxy waits for Config.Logger: records go to its handler from a goroutine
 // of their own, by way of a bounded queue, and what does not fit is dropped and counted.
 func New(c Config) (*Proxy, error) {
-	if err := checkEngine(c.Engine, c.Workers); err != nil {
-		return nil, err
-	}
-	p := &Proxy{rt: goroutine.New(), done: make(chan struct{}), listeners: make(map[net.Listener]struct{})}
-	p.closing.init()
-	p.shaking, p.unshake = context.WithCancel(context.Background())
-	p.openLog(c.Logger)
-	log := p.log
-	p.rt.Log = log
-	p.sources = sources.Set{Log: log, Kinds: c.Sources}
-	p.access = accesslog.New(log)
-	p.files = newFollowed(p.reread)
-	o := core.Options{Logger: log, Sink: p.access.Open, Feed: p.feed, Start: p.start, Files: p.files.watcher.Follow, Descriptors: openFiles()}
-	if c.Engine != engineGoroutine {
-		if p.loops = newLoops(p.rt.Epoch(), c.Workers, log); p.loops != nil {
-			o.Workers = p.loops
-		}
-	}
-	var err error
-	p.core, err = core.New(p.rt, c, o)
+	server, err := front.New(c)
 	if err != nil {
-		p.abandon()
 		return nil, err
 	}
-	p.files.start()
-	p.handler = nethttp.Handler{Core: p.core, Runtime: p.rt}
-	p.h2 = nethttp.NewServer(&nethttp.Handler{Core: p.core, Runtime: p.rt, Ours: true}, p.core.ClientSettings, log)
-	p.h2.Ended = p.leftH2
-	p.serving.Go(p.h2.Run)
-	return p, nil
-}
-
-// openLog puts a queue in front of the logger; nil stands for slog.Default().
-func (p *Proxy) openLog(log *slog.Logger) {
-	if log == nil {
-		log = slog.Default()
-	}
-	if p.log = log; asynclog.Is(log.Handler()) {
-		return // its owner closes it
-	}
-	p.queue = asynclog.New(calm(log).Handler())
-	p.log = slog.New(p.queue)
+	return &Proxy{server}, nil
 }
 
 // ServeHTTP answers one request that net/http has read. It panics with
 // http.ErrAbortHandler when a response cannot be completed, as net/http wants it. After
 // Drain each response ends its connection; after Close the answer is 503, for the reason
 // "stopping".
-func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.server.ServeHTTP(w, r) }
+
+// Serve accepts connections from l until l or the Proxy is closed; after Close it returns
+// ErrClosed. It reads and writes HTTP/1.1 by its own codec. A TCP or unix listener of
+// package net, also below TLSListener, is served by event loops where Config.Engine allows
+// it; of such a one that is closed connections may be accepted for another tenth of a
+// second. Goroutines serve any other: of its connections those that are *tls.Conn make
+// their handshake first, and go to net/http if they agree on HTTP/2.
+func (p *Proxy) Serve(l net.Listener) error { return p.server.Serve(l) }
+
+// ServeTLS is Serve(TLSListener(l, t)).
+func (p *Proxy) ServeTLS(l net.Listener, t TLS) error {
+	secure, err := p.TLSListener(l, t)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	return p.Serve(secure)
+}
+
+// TLSListener terminates TLS on a plain listener, for Serve. The certificates are loaded
+// when it returns. Their files are read again when they change; what cannot be read then
+// is logged, and the certificates in use stay. Closing it closes l.
+func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
+	return p.server.TLSListener(l, t)
+}
 
 // Apply replaces the configuration. Requests under way end under the one they began with;
 // endpoints that are still named keep their state and connections. If c has mistakes the
 // error is as New's and nothing changes. Files are read again; those that endpoints' TLS
-// names (ca) are also read when they change, without Apply. After Close it returns ErrClosed. Listen,
-// Logger and Sources are not looked at.
-func (p *Proxy) Apply(c Config) error {
-	err := p.core.Apply(c)
-	if errors.Is(err, engine.ErrStopping) {
-		return ErrClosed
-	}
-	p.h2.Configure()
-	return err
-}
+// names (ca) are also read when they change, without Apply. After Close it returns
+// ErrClosed. Listen, Logger and Sources are not looked at.
+func (p *Proxy) Apply(c Config) error { return p.server.Apply(c) }
 
 // Ready waits until every endpoint that is probed has had its first verdict, or ctx is
 // done, and then returns ctx's error. Requests before that wait a little by themselves.
 // Once Drain or Close was called it returns ErrDraining or ErrClosed at once, so it can
 // answer a readiness probe.
-func (p *Proxy) Ready(ctx context.Context) error {
-	for {
-		switch {
-		case p.isClosed():
-			return ErrClosed
-		case p.core.Draining():
-			return ErrDraining
-		case p.core.AwaitReady(p.rt.Now() + 50*time.Millisecond):
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-	}
-}
+func (p *Proxy) Ready(ctx context.Context) error { return p.server.Ready(ctx) }
+
+// Drain begins the end without refusing anything yet: from now on Ready returns
+// ErrDraining, Status says so, and every response is the last of its connection
+// (Connection: close, or GOAWAY for HTTP/2). So those who balance over several proxies, and
+// clients that keep connections, go elsewhere while nothing is lost. It returns at once and
+// may be called more than once. There is no way back; Close is next.
+func (p *Proxy) Drain() { p.server.Drain() }
+
+// Close drains the Proxy and ends everything that it has started. It is Drain first, if
+// that was not called before, and goes on accepting and serving until Timeouts.DrainDelay
+// after that. Then it closes the listeners, refuses further requests of a mounted handler,
+// and waits for the requests under way. Clients that keep an idle connection have a moment
+// to use it a last time.
+//
+// As soon as ctx is done what is left is broken off, and Close returns not later than
+// 100 ms after that, with ctx's error; if something has not ended by then, the error names
+// it. It may be called again, at the same time too: every call waits for the same end, and
+// the first context that is done counts for all.
+//
+// What cannot be made to end is left behind, also if ctx is never done: a Source that does
+// not return when its context is done, a Policy that hangs, a logger or an access log whose
+// write does not return. The error says so.
+func (p *Proxy) Close(ctx context.Context) error { return p.server.Close(ctx) }

@@ -101,13 +101,14 @@ type EndpointStatus struct {
 // Status reports the state of all services, discovered ones included. It takes a lock of
 // each for a moment.
 func (p *Proxy) Status() Status {
-	totals := p.core.Totals()
+	core := p.server.Core()
+	totals := core.Totals()
 	s := Status{
-		Draining: p.core.Draining(), AccessLogLost: p.access.Lost(),
+		Draining: core.Draining(), AccessLogLost: p.server.AccessLogLost(),
 		Load:   p.load(),
 		Totals: Totals{Requests: totals.Classes, BytesIn: totals.BytesIn, BytesOut: totals.BytesOut},
 	}
-	for _, svc := range p.core.Services() {
+	for _, svc := range core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source())}
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()
@@ -137,7 +138,7 @@ func (p *Proxy) Status() Status {
 }
 
 func (p *Proxy) load() Load {
-	c := p.core.Admission().Counts()
+	c := p.server.Core().Admission().Counts()
 	return Load{
 		Clients: c.Clients, ClientsLimit: c.Most, Endpoints: c.Endpoints, InFlight: c.Requests,
 		Waits: c.Waits, Refused: c.Refused, Overloads: c.Overloads, Shortages: c.Shortages,

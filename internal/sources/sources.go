@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
@@ -21,10 +22,12 @@ import (
 )
 
 // A Set builds the sources of one proxy. The zero value knows no kinds. Its methods may be
-// called from any goroutine; the fields are set before.
+// called from any goroutine; the fields are set before. It must not be copied.
 type Set struct {
 	Log   *slog.Logger        // nil: slog.Default()
 	Kinds []config.SourceKind // in addition to those of this package; of two for one key the later one counts
+
+	strays atomic.Int64 // sources that were stopped and have not ended
 }
 
 // Of returns where the endpoints of a service come from: a source, or a list that never

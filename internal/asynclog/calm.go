@@ -1,4 +1,4 @@
-package poise
+package asynclog
 
 import (
 	"context"
@@ -18,9 +18,9 @@ type calmHandler struct {
 	last *atomic.Int64 // when a panic was written, in Unix seconds
 }
 
-// calm returns log with a handler that does not panic.
-func calm(log *slog.Logger) *slog.Logger {
-	return slog.New(calmHandler{log.Handler(), new(atomic.Int64)})
+// Calm returns a handler that does what h does and does not panic.
+func Calm(h slog.Handler) slog.Handler {
+	return calmHandler{h, new(atomic.Int64)}
 }
 
 // Enabled is false if the handler cannot say.

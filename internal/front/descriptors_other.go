@@ -1,6 +1,6 @@
 //go:build !unix
 
-package poise
+package front
 
 // openFiles is 0: sockets are not numbered among files.
 func openFiles() int { return 0 }

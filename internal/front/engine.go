@@ -1,4 +1,4 @@
-package poise
+package front
 
 import (
 	"slices"

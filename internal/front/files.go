@@ -1,4 +1,4 @@
-package poise
+package front
 
 // Files that the configuration names are followed: when the authorities that endpoints are
 // verified by change, the Proxy reads them again by itself. Certificates of listeners are
@@ -38,11 +38,11 @@ func (f *followed) stop() {
 }
 
 // reread takes the new content of files, or says why those in use stay.
-func (p *Proxy) reread() {
-	switch err := p.core.Reread(); {
+func (srv *Server) reread() {
+	switch err := srv.core.Reread(); {
 	case err == nil:
-		p.log.Info("authorities of endpoints read again")
+		srv.log.Info("authorities of endpoints read again")
 	case !errors.Is(err, engine.ErrStopping):
-		p.log.Error("authorities of endpoints changed and cannot be used, those in use stay", "error", err)
+		srv.log.Error("authorities of endpoints changed and cannot be used, those in use stay", "error", err)
 	}
 }

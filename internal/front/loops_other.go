@@ -1,6 +1,6 @@
 //go:build !linux
 
-package poise
+package front
 
 import (
 	"log/slog"
@@ -21,4 +21,4 @@ func (*loops) Most() int                            { return 0 }
 func (*loops) Start(int, func(engine.Runtime)) bool { return false }
 func (*loops) close()                               {}
 
-func (*Proxy) serveLoops(net.Listener) (served bool, err error) { return false, nil }
+func (*Server) serveLoops(net.Listener) (served bool, err error) { return false, nil }

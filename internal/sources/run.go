@@ -1,9 +1,9 @@
-package poise
+package sources
 
 // Sources run on goroutines of their own. Their code may be an embedder's: it may not end
-// when it is asked to, or go on publishing afterwards, and none of that may stop the Proxy,
-// or reach a service whose source is another one by now. (What panics is internal/sources'
-// concern.)
+// when it is asked to, or go on publishing afterwards. Neither stops the proxy, and what is
+// published late does not reach a service that has another source by now. (recover.go has
+// what panics.)
 
 import (
 	"context"
@@ -13,21 +13,14 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
-	"github.com/poise-lb/poise/internal/core"
 )
 
 // stopFor is how long a source may take to end before it is left behind.
 const stopFor = time.Second
 
-// feed says where a service's endpoints come from.
-func (p *Proxy) feed(path string, s Service) (core.Feed, error) {
-	static, source, err := p.sources.Of(path, s)
-	return core.Feed{Static: static, Source: source}, err
-}
-
 // A runningSource is one call of a source's Run.
 type runningSource struct {
-	proxy   *Proxy
+	set     *Set
 	source  discovery.Source
 	publish func(discovery.Update)
 	cancel  context.CancelFunc
@@ -36,12 +29,12 @@ type runningSource struct {
 	ended   chan struct{} // closed when Run has returned
 }
 
-// start runs a source on a goroutine. stop ends it: it waits for the end, but no longer
-// than stopFor. In any case nothing is published any more when it returns, but what had
-// begun.
-func (p *Proxy) start(src discovery.Source, publish func(discovery.Update)) (stop func()) {
+// Start runs a source on a goroutine. stop ends it: it waits for the end, but no longer
+// than stopFor. In any case nothing is published any more when stop returns, except by a
+// call of publish that had begun before.
+func (s *Set) Start(src discovery.Source, publish func(discovery.Update)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &runningSource{proxy: p, source: src, publish: publish, cancel: cancel, ended: make(chan struct{})}
+	r := &runningSource{set: s, source: src, publish: publish, cancel: cancel, ended: make(chan struct{})}
 	go r.run(ctx)
 	return r.stop
 }
@@ -72,10 +65,13 @@ func (r *runningSource) stop() {
 		return
 	case <-most.C:
 	}
-	r.proxy.strays.Add(1)
-	r.proxy.log.Error("a source does not end although its context is done: it is left behind", "source", fmt.Sprintf("%T", r.source))
+	r.set.strays.Add(1)
+	r.set.log().Error("a source does not end although its context is done: it is left behind", "source", fmt.Sprintf("%T", r.source))
 	go func() {
 		<-r.ended
-		r.proxy.strays.Add(-1)
+		r.set.strays.Add(-1)
 	}()
 }
+
+// Strays is how many sources have been stopped and have not ended.
+func (s *Set) Strays() int64 { return s.strays.Load() }

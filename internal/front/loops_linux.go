@@ -1,4 +1,4 @@
-package poise
+package front
 
 import (
 	"context"
@@ -31,7 +31,15 @@ type loops struct {
 
 	start   sync.Mutex
 	failed  bool
-	running atomic.Pointer[loop.Engine]
+	running atomic.Pointer[running]
+}
+
+// running is what is done with loops that run. These are functions, made by get alone, so
+// that a program that does not call Serve does not link package loop.
+type running struct {
+	serve func(l net.Listener, serve loop.Serve) (stop func(), err error)
+	start func(i int, f func(engine.Runtime)) bool
+	close func()
 }
 
 func newLoops(epoch time.Time, n int, log *slog.Logger) *loops {
@@ -46,17 +54,17 @@ func (ls *loops) Most() int { return ls.most }
 
 // Start implements core.Workers. Worker 0 is the goroutines: loops are the others.
 func (ls *loops) Start(i int, f func(engine.Runtime)) bool {
-	e := ls.running.Load()
-	return e != nil && e.Start(i-1, func() { f(e.Runtime(i - 1)) }) == nil
+	r := ls.running.Load()
+	return r != nil && r.start(i-1, f)
 }
 
 // get starts the loops if they do not run yet; first says that it was so. Nil: they cannot
 // run, which has been said.
-func (ls *loops) get(admit *admission.Control) (e *loop.Engine, first bool) {
+func (ls *loops) get(admit *admission.Control) (r *running, first bool) {
 	ls.start.Lock()
 	defer ls.start.Unlock()
-	if e := ls.running.Load(); e != nil || ls.failed {
-		return e, false
+	if r := ls.running.Load(); r != nil || ls.failed {
+		return r, false
 	}
 	e, err := loop.NewBeside(ls.epoch, ls.most, 1)
 	if err != nil {
@@ -68,8 +76,19 @@ func (ls *loops) get(admit *admission.Control) (e *loop.Engine, first bool) {
 	if invariants.Enabled {
 		e.Watch(blockedFor, ls.blocked)
 	}
-	ls.running.Store(e)
-	return e, true
+	r = &running{
+		serve: func(l net.Listener, serve loop.Serve) (func(), error) {
+			a, err := e.Serve(l, serve)
+			if err != nil {
+				return nil, err
+			}
+			return func() { a.Close() }, nil
+		},
+		start: func(i int, f func(engine.Runtime)) bool { return e.Start(i, func() { f(e.Runtime(i)) }) == nil },
+		close: e.Close,
+	}
+	ls.running.Store(r)
+	return r, true
 }
 
 // blockedFor is how long a task may keep its loop before a build with invariants says so.
@@ -86,8 +105,8 @@ func (ls *loops) close() {
 	ls.start.Lock()
 	ls.failed = true
 	ls.start.Unlock() // a task may keep its loop
-	if e := ls.running.Load(); e != nil {
-		e.Close()
+	if r := ls.running.Load(); r != nil {
+		r.close()
 	}
 }
 
@@ -96,72 +115,72 @@ func (ls *loops) close() {
 const lookEvery = 50 * time.Millisecond
 
 // serveLoops is Serve by event loops; served is false where they cannot serve l.
-func (p *Proxy) serveLoops(l net.Listener) (served bool, err error) {
-	if p.loops == nil {
+func (srv *Server) serveLoops(l net.Listener) (served bool, err error) {
+	if srv.loops == nil {
 		return false, nil
 	}
-	plain, serve := l, p.servePlain
+	plain, serve := l, srv.servePlain
 	if t, ok := l.(*tlsListener); ok {
-		plain, serve = t.plain, p.serveTLS(t.config)
+		plain, serve = t.plain, srv.serveTLS(t.config)
 	}
 	if !fits(plain) {
-		p.log.Info("connections of this listener are served by goroutines", "address", l.Addr().String(), "type", fmt.Sprintf("%T", plain))
+		srv.log.Info("connections of this listener are served by goroutines", "address", l.Addr().String(), "type", fmt.Sprintf("%T", plain))
 		return false, nil
 	}
-	e, first := p.loops.get(p.core.Admission())
-	if e == nil {
+	r, first := srv.loops.get(srv.core.Admission())
+	if r == nil {
 		return false, nil
 	}
 	if first {
-		p.core.Rehome()
+		srv.core.Rehome()
 	}
-	a, err := e.Serve(plain, serve)
+	stop, err := r.serve(plain, serve)
 	if err != nil {
-		return true, p.endOf(err)
+		return true, srv.endOf(err)
 	}
-	defer a.Close()
+	defer stop()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.done:
+		case <-srv.done:
 			return true, ErrClosed
 		case <-tick.C:
 			if closed(plain) {
-				return true, p.endOf(net.ErrClosed)
+				return true, srv.endOf(net.ErrClosed)
 			}
 		}
 	}
 }
 
 // endOf is why Serve ends: a listener that Close has closed is no error of its own.
-func (p *Proxy) endOf(err error) error {
-	if p.isClosed() {
+func (srv *Server) endOf(err error) error {
+	if srv.isClosed() {
 		return ErrClosed
 	}
 	return err
 }
 
-func (p *Proxy) servePlain(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-	p.core.ServeStream(rt, s, core.Peer{Remote: remote})
+func (srv *Server) servePlain(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+	srv.core.ServeStream(rt, s, core.Peer{Remote: remote})
 }
 
 // serveTLS serves connections that are secured as c says. Those of clients that offer
 // HTTP/2 leave the loops, as net/http speaks that.
-func (p *Proxy) serveTLS(c *tls.Config) loop.Serve {
+func (srv *Server) serveTLS(c *tls.Config) loop.Serve {
 	x := loop.NewTLS(c, func(hello *tls.ClientHelloInfo) bool { return slices.Contains(hello.SupportedProtos, "h2") })
 	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-		secured, conn, err := x.Secure(s, rt.Now()+p.core.Config().Timeouts.Head)
+		secured, conn, err := x.Secure(s, rt.Now()+srv.core.Config().Timeouts.Head)
 		switch {
 		case err != nil:
 			s.Close()
-			if p.log.Enabled(context.Background(), slog.LevelDebug) {
-				rt.Do(func() { p.log.Debug("TLS handshake failed", "client", remote.String(), "error", err) })
+			if srv.log.Enabled(context.Background(), slog.LevelDebug) {
+				rt.Do(func() { srv.log.Debug("TLS handshake failed", "client", remote.String(), "error", err) })
 			}
 		case conn != nil:
-			p.takeOver(tls.Server(conn, x.Config()))
+			srv.takeOver(tls.Server(conn, x.Config()))
 		default:
-			p.core.ServeStream(rt, secured, core.Peer{Remote: remote, TLS: true})
+			srv.core.ServeStream(rt, secured, core.Peer{Remote: remote, TLS: true})
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package poise
+package front
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/poise-lb/poise/config"
 )
 
 // TestWhoIsRefusedWhileClosing: a handler that is mounted in another's server, since nothing
@@ -23,9 +25,9 @@ func TestWhoIsRefusedWhileClosing(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	p, err := New(Config{
-		Services: map[string]Service{"all": {Endpoints: []Endpoint{{URL: s.URL}}}},
-		Routes:   []Route{{Service: "all"}},
+	p, err := New(config.Config{
+		Services: map[string]config.Service{"all": {Endpoints: []config.Endpoint{{URL: s.URL}}}},
+		Routes:   []config.Route{{Service: "all"}},
 		Logger:   slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

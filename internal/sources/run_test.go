@@ -1,4 +1,4 @@
-package poise
+package sources
 
 import (
 	"context"
@@ -21,10 +21,10 @@ func (f sourceFunc) Run(ctx context.Context, publish func(discovery.Update)) err
 // TestASourceThatDoesNotEnd is left behind, and what it publishes from then on goes nowhere.
 func TestASourceThatDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &Proxy{log: slog.New(slog.DiscardHandler)}
+		s := &Set{Log: slog.New(slog.DiscardHandler)}
 		release := make(chan struct{})
 		published := 0
-		stop := p.start(sourceFunc(func(ctx context.Context, publish func(discovery.Update)) error {
+		stop := s.Start(sourceFunc(func(ctx context.Context, publish func(discovery.Update)) error {
 			<-release
 			publish(discovery.Update{})
 			return errors.New("late")
@@ -34,13 +34,13 @@ func TestASourceThatDoesNotEnd(t *testing.T) {
 		if took := time.Since(began); took != stopFor {
 			t.Errorf("stop took %v, want %v", took, stopFor)
 		}
-		if p.strays.Load() != 1 {
+		if s.Strays() != 1 {
 			t.Error("it is not counted")
 		}
 		close(release)
 		synctest.Wait()
-		if published != 0 || p.strays.Load() != 0 {
-			t.Errorf("published %d times, %d left", published, p.strays.Load())
+		if published != 0 || s.Strays() != 0 {
+			t.Errorf("published %d times, %d left", published, s.Strays())
 		}
 	})
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package poise
+package front
 
 import (
 	"math"

@@ -1,0 +1,152 @@
+// Package front runs a proxy: it joins core, which knows requests and services, with what
+// surrounds it in a process. That is listeners, TLS, the engines that serve connections,
+// the log, files that are followed, and the end of all of them. The root package is its
+// face.
+//
+// A connection takes one of four ways:
+//
+//	Serve, event loops       core's own codec, on Linux, for TCP and unix listeners
+//	Serve, goroutines        core's own codec, for every other listener
+//	Serve, HTTP/2            handed to net/http after the TLS handshake
+//	ServeHTTP                net/http's server of the embedder
+package front
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/accesslog"
+	"github.com/poise-lb/poise/internal/asynclog"
+	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/downstream/nethttp"
+	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/goroutine"
+	"github.com/poise-lb/poise/internal/sources"
+)
+
+// ErrClosed is what Serve, Apply and Ready return after Close.
+var ErrClosed = errors.New("poise: proxy is closed")
+
+// ErrDraining is what Ready returns between Drain and the end of its delay.
+var ErrDraining = errors.New("poise: proxy is draining")
+
+// A Server runs a proxy. What its methods promise is said at those of poise.Proxy, which
+// have the same names.
+type Server struct {
+	rt      *goroutine.Runtime
+	core    *core.Proxy
+	handler nethttp.Handler // for ServeHTTP
+	log     *slog.Logger
+	queue   *asynclog.Handler // behind log, if New has made it; else nil
+	access  *accesslog.Log
+	sources sources.Set
+	files   *followed
+
+	serving sync.WaitGroup  // connections and listeners
+	loops   *loops          // nil: goroutines only
+	h2      *nethttp.Server // for connections that have agreed on HTTP/2
+	guests  sync.Map        // of those connections: *admission.Guest by net.Conn
+	shaking context.Context
+	unshake context.CancelFunc // breaks off TLS handshakes
+
+	done      chan struct{} // closed when nothing is accepted any more
+	mu        sync.Mutex    // held for some instructions
+	closed    bool          // as done
+	listeners map[net.Listener]struct{}
+	closing   closing
+}
+
+// New checks the configuration and starts a Server without listeners.
+func New(c config.Config) (*Server, error) {
+	if err := checkEngine(c.Engine, c.Workers); err != nil {
+		return nil, err
+	}
+	srv := &Server{rt: goroutine.New(), done: make(chan struct{}), listeners: make(map[net.Listener]struct{})}
+	srv.closing.init()
+	srv.shaking, srv.unshake = context.WithCancel(context.Background())
+	srv.openLog(c.Logger)
+	log := srv.log
+	srv.rt.Log = log
+	srv.sources.Log, srv.sources.Kinds = log, c.Sources
+	srv.access = accesslog.New(log)
+	srv.files = newFollowed(srv.reread)
+	o := core.Options{
+		Logger: log, Sink: srv.access.Open, Feed: srv.feed, Start: srv.sources.Start, Files: srv.files.watcher.Follow, Descriptors: openFiles(),
+	}
+	if c.Engine != engineGoroutine {
+		if srv.loops = newLoops(srv.rt.Epoch(), c.Workers, log); srv.loops != nil {
+			o.Workers = srv.loops
+		}
+	}
+	var err error
+	srv.core, err = core.New(srv.rt, c, o)
+	if err != nil {
+		srv.abandon()
+		return nil, err
+	}
+	srv.files.start()
+	srv.handler = nethttp.Handler{Core: srv.core, Runtime: srv.rt}
+	srv.h2 = nethttp.NewServer(&nethttp.Handler{Core: srv.core, Runtime: srv.rt, Ours: true}, srv.core.ClientSettings, log)
+	srv.h2.Ended = srv.leftH2
+	srv.serving.Go(srv.h2.Run)
+	return srv, nil
+}
+
+// openLog puts a queue in front of the logger; nil stands for slog.Default().
+func (srv *Server) openLog(log *slog.Logger) {
+	if log == nil {
+		log = slog.Default()
+	}
+	if srv.log = log; asynclog.Is(log.Handler()) {
+		return // its owner closes it
+	}
+	srv.queue = asynclog.New(asynclog.Calm(log.Handler()))
+	srv.log = slog.New(srv.queue)
+}
+
+// feed says where a service's endpoints come from.
+func (srv *Server) feed(path string, s config.Service) (core.Feed, error) {
+	static, source, err := srv.sources.Of(path, s)
+	return core.Feed{Static: static, Source: source}, err
+}
+
+// ServeHTTP answers one request that net/http has read.
+func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { srv.handler.ServeHTTP(w, r) }
+
+// Apply replaces the configuration.
+func (srv *Server) Apply(c config.Config) error {
+	err := srv.core.Apply(c)
+	if errors.Is(err, engine.ErrStopping) {
+		return ErrClosed
+	}
+	srv.h2.Configure()
+	return err
+}
+
+// Ready waits for the first verdict on every endpoint that is probed.
+func (srv *Server) Ready(ctx context.Context) error {
+	for {
+		switch {
+		case srv.isClosed():
+			return ErrClosed
+		case srv.core.Draining():
+			return ErrDraining
+		case srv.core.AwaitReady(srv.rt.Now() + 50*time.Millisecond):
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+	}
+}
+
+// Core is the proxy that is run, for its status.
+func (srv *Server) Core() *core.Proxy { return srv.core }
+
+// AccessLogLost counts the lines of the access log that were lost.
+func (srv *Server) AccessLogLost() uint64 { return srv.access.Lost() }

@@ -1,0 +1,43 @@
+package front
+
+// Connections that change hands. net/http serves those that have agreed on HTTP/2, and
+// goroutines serve what event loops have accepted and cannot serve.
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+
+	"github.com/poise-lb/poise/internal/admission"
+)
+
+// leftH2 is called when a connection has ended that was handed to net/http.
+func (srv *Server) leftH2(conn net.Conn) {
+	if guest, ok := srv.guests.LoadAndDelete(conn); ok {
+		srv.core.Admission().Leave(guest.(*admission.Guest))
+	}
+}
+
+// takeOver serves a connection that was accepted by event loops, on a goroutine.
+func (srv *Server) takeOver(conn net.Conn) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closed {
+		conn.Close()
+		return
+	}
+	a := srv.core.Admission()
+	guest, ok := a.Welcome(remoteOf(conn).Addr()) // the loop has taken it off its counts
+	if !ok {
+		conn.Close()
+		return
+	}
+	a.Reenter()
+	srv.serving.Go(func() { srv.serveConn(conn, guest) })
+}
+
+func (srv *Server) shakeHands(t *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(srv.shaking, srv.core.Config().Timeouts.Head)
+	defer cancel()
+	return t.HandshakeContext(ctx)
+}

@@ -1,0 +1,153 @@
+package front
+
+// Accepting: every connection enters by the bounds of admission. Goroutines serve what event
+// loops cannot.
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/poise-lb/poise/internal/admission"
+	"github.com/poise-lb/poise/internal/core"
+)
+
+// Serve accepts connections from l until l or the Server is closed.
+func (srv *Server) Serve(l net.Listener) error {
+	if !srv.track(l) {
+		l.Close()
+		return ErrClosed
+	}
+	defer srv.untrack(l)
+	if served, err := srv.serveLoops(l); served {
+		return err
+	}
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			if guest, ok := srv.enter(l, conn); ok {
+				srv.serving.Go(func() { srv.serveConn(conn, guest) })
+			}
+			continue
+		}
+		if srv.isClosed() {
+			return ErrClosed
+		}
+		var ne net.Error
+		//lint:ignore SA1019 of accept it means exactly this: net/http asks the same
+		if !errors.As(err, &ne) || !ne.Temporary() {
+			return err
+		}
+		// Most likely there are no descriptors left: those in use must end first.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		srv.log.Warn("accept failed, trying again", "address", l.Addr().String(), "error", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-srv.done:
+		}
+	}
+}
+
+// enterEvery is how often it is looked whether there is room for a connection that waits.
+const enterEvery = 10 * time.Millisecond
+
+// enter waits until there may be another client connection. If ok is false the connection
+// was closed: its client has too many, or l or the Proxy is closed.
+func (srv *Server) enter(l net.Listener, conn net.Conn) (guest *admission.Guest, ok bool) {
+	a := srv.core.Admission()
+	for !a.Enter() {
+		a.MakeRoom()
+		select {
+		case <-time.After(enterEvery):
+		case <-srv.done:
+		}
+		if srv.isClosed() || closed(l) {
+			conn.Close()
+			return nil, false
+		}
+	}
+	if guest, ok = a.Welcome(remoteOf(conn).Addr()); !ok {
+		a.Leave(nil)
+		conn.Close()
+	}
+	return guest, ok
+}
+
+func remoteOf(conn net.Conn) netip.AddrPort {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := a.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+// serveConn serves one connection until it ends. It has entered, as guest.
+func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
+	handed := false
+	defer func() {
+		if !handed {
+			srv.core.Admission().Leave(guest)
+		}
+	}()
+	who := core.Peer{Remote: remoteOf(conn)}
+	if t, ok := conn.(*tls.Conn); ok {
+		who.TLS = true
+		if err := srv.shakeHands(t); err != nil {
+			srv.log.Debug("TLS handshake failed", "client", conn.RemoteAddr().String(), "error", err)
+			conn.Close()
+			return
+		}
+		if t.ConnectionState().NegotiatedProtocol == "h2" {
+			srv.guests.Store(conn, guest) // until leftH2
+			if handed = srv.h2.Serve(conn); !handed {
+				srv.guests.Delete(conn)
+			}
+			return
+		}
+	}
+	srv.core.ServeStream(srv.rt, srv.rt.Stream(conn), who)
+}
+
+func (srv *Server) track(l net.Listener) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closed {
+		return false
+	}
+	srv.serving.Add(1)
+	srv.listeners[l] = struct{}{}
+	return true
+}
+
+func (srv *Server) untrack(l net.Listener) {
+	srv.mu.Lock()
+	delete(srv.listeners, l)
+	srv.mu.Unlock()
+	l.Close()
+	srv.serving.Done()
+}
+
+func (srv *Server) isClosed() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.closed
+}
+
+// closed reports whether l was closed, as far as that can be seen.
+func closed(l net.Listener) bool {
+	if t, ok := l.(*tlsListener); ok {
+		l = t.plain
+	}
+	s, ok := l.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	c, err := s.SyscallConn()
+	return err != nil || c.Control(func(uintptr) {}) != nil
+}
