@@ -130,8 +130,13 @@ func (f file) parse(data []byte) (kept, error) {
 			k.set = append(k.set, s)
 		}
 	}
-	slices.SortFunc(k.set, func(a, b endpoint.Spec) int { return a.Compare(b.ID) })
+	order(k.set)
 	return k, nil
+}
+
+// order sorts a set by the IDs of its endpoints.
+func order(set []endpoint.Spec) {
+	slices.SortStableFunc(set, func(a, b endpoint.Spec) int { return a.Compare(b.ID) })
 }
 
 func check(id endpoint.ID) error {

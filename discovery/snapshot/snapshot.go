@@ -179,7 +179,7 @@ func (k *keeper) unwritten() (set []endpoint.Spec, changed bool) {
 	if k.latest == nil {
 		return nil, false
 	}
-	slices.SortStableFunc(k.latest, func(a, b endpoint.Spec) int { return a.Compare(b.ID) })
+	order(k.latest)
 	return k.latest, !slices.EqualFunc(k.latest, k.last, endpoint.Spec.Equal)
 }
 

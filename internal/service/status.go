@@ -1,6 +1,7 @@
 package service
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -35,8 +36,9 @@ func (s *Service) Snapshot() []EndpointStatus {
 	now := s.rt.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]EndpointStatus, 0, len(s.byID))
-	for _, m := range s.byID {
+	members := slices.SortedFunc(maps.Values(s.byID), byID) // pointers: sorting statuses would be code of its own
+	all := make([]EndpointStatus, 0, len(members))
+	for _, m := range members {
 		all = append(all, EndpointStatus{
 			Spec:  *m.endpoint.Spec(),
 			State: m.machine.State(),
@@ -50,7 +52,6 @@ func (s *Service) Snapshot() []EndpointStatus {
 			Kept:   m.machine.Kept(),
 		})
 	}
-	slices.SortFunc(all, func(a, b EndpointStatus) int { return a.Spec.ID.Compare(b.Spec.ID) })
 	return all
 }
 
