@@ -104,19 +104,15 @@ func build(id uint16, name string, family dnsmessage.Type, edns bool) ([]byte, d
 	if err != nil {
 		return nil, dnsmessage.Question{}, err
 	}
-	m := dnsmessage.Message{
-		Header:    dnsmessage.Header{ID: id, RecursionDesired: true},
-		Questions: []dnsmessage.Question{{Name: n, Type: family, Class: dnsmessage.ClassINET}},
-	}
+	q := dnsmessage.Question{Name: n, Type: family, Class: dnsmessage.ClassINET}
+	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: id, RecursionDesired: true})
+	errs := []error{b.StartQuestions(), b.Question(q), b.StartAdditionals()}
 	if edns {
 		var h dnsmessage.ResourceHeader
-		if err := h.SetEDNS0(udpBytes, dnsmessage.RCodeSuccess, false); err != nil {
-			return nil, dnsmessage.Question{}, err
-		}
-		m.Additionals = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.OPTResource{}}}
+		errs = append(errs, h.SetEDNS0(udpBytes, dnsmessage.RCodeSuccess, false), b.OPTResource(h, dnsmessage.OPTResource{}))
 	}
-	packed, err := m.Pack()
-	return packed, m.Questions[0], err
+	packed, err := b.Finish()
+	return packed, q, errors.Join(append(errs, err)...)
 }
 
 // read reads a reply. ours is false if it is not the answer to the question.
@@ -155,24 +151,76 @@ func negative(p *dnsmessage.Parser) time.Duration {
 	if p.SkipAllAnswers() != nil {
 		return 0
 	}
-	records, err := p.AllAuthorities()
-	if err != nil {
-		return 0
-	}
-	for _, r := range records {
-		if soa, ok := r.Body.(*dnsmessage.SOAResource); ok {
-			return time.Duration(max(1, min(r.Header.TTL, soa.MinTTL))) * time.Second
+	for {
+		h, err := p.AuthorityHeader()
+		if err != nil {
+			return 0 // none is left, or the message is broken
 		}
+		if h.Type != dnsmessage.TypeSOA {
+			if p.SkipAuthority() != nil {
+				return 0
+			}
+			continue
+		}
+		soa, err := p.SOAResource()
+		if err != nil {
+			return 0
+		}
+		return time.Duration(max(1, min(h.TTL, soa.MinTTL))) * time.Second
 	}
-	return 0
 }
 
 func sameName(a, b dnsmessage.Name) bool { return strings.EqualFold(a.String(), b.String()) }
 
+// A record is one of an answer, of the types that are looked at: an address or an alias.
+type record struct {
+	header dnsmessage.ResourceHeader
+	alias  dnsmessage.Name // of a CNAME
+	addr   netip.Addr      // of the others
+}
+
+// records reads the answers one by one: a parser of every type there is would be as large
+// as the rest of this package.
+func records(p *dnsmessage.Parser) (all []record, err error) {
+	for {
+		h, err := p.AnswerHeader()
+		if errors.Is(err, dnsmessage.ErrSectionDone) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		r := record{header: h}
+		switch {
+		case h.Class != dnsmessage.ClassINET:
+			err = p.SkipAnswer()
+			r.header.Type = 0
+		case h.Type == dnsmessage.TypeCNAME:
+			var body dnsmessage.CNAMEResource
+			body, err = p.CNAMEResource()
+			r.alias = body.CNAME
+		case h.Type == dnsmessage.TypeA:
+			var body dnsmessage.AResource
+			body, err = p.AResource()
+			r.addr = netip.AddrFrom4(body.A)
+		case h.Type == dnsmessage.TypeAAAA:
+			var body dnsmessage.AAAAResource
+			body, err = p.AAAAResource()
+			r.addr = netip.AddrFrom16(body.AAAA).Unmap()
+		default:
+			err = p.SkipAnswer()
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+}
+
 // addresses follows the chain of names from the question to its addresses. The answer
 // holds as long as the shortest time to live of all that was used.
 func addresses(p *dnsmessage.Parser, question dnsmessage.Question) (answer, error) {
-	records, err := p.AllAnswers()
+	all, err := records(p)
 	if err != nil {
 		return answer{}, err
 	}
@@ -180,22 +228,17 @@ func addresses(p *dnsmessage.Parser, question dnsmessage.Question) (answer, erro
 	a, name, ttl := answer{}, question.Name, uint32(never)
 	for range cnamesMax {
 		alias := false
-		for _, r := range records {
-			if !sameName(r.Header.Name, name) || r.Header.Class != dnsmessage.ClassINET {
+		for _, r := range all {
+			if !sameName(r.header.Name, name) {
 				continue
 			}
-			switch body := r.Body.(type) {
-			case *dnsmessage.CNAMEResource:
-				if !alias {
-					name, alias = body.CNAME, true
-					ttl = min(ttl, r.Header.TTL)
-				}
-			case *dnsmessage.AResource:
-				a.add(netip.AddrFrom4(body.A), question.Type == dnsmessage.TypeA)
-				ttl = min(ttl, r.Header.TTL)
-			case *dnsmessage.AAAAResource:
-				a.add(netip.AddrFrom16(body.AAAA).Unmap(), question.Type == dnsmessage.TypeAAAA)
-				ttl = min(ttl, r.Header.TTL)
+			switch {
+			case r.addr.IsValid():
+				a.add(r.addr, question.Type == r.header.Type)
+				ttl = min(ttl, r.header.TTL)
+			case r.header.Type == dnsmessage.TypeCNAME && !alias:
+				name, alias = r.alias, true
+				ttl = min(ttl, r.header.TTL)
 			}
 		}
 		if !alias {
