@@ -232,8 +232,13 @@ type Health struct {
 	// Headers are fields of the probe's request. Host is one as well, in place of Host above.
 	Headers map[string]string `yaml:"headers" doc:"fields of the probe's request" example:"{Authorization: Bearer x}"`
 	// Match is text that the first 64 KiB of the response's content have to contain, or, between
-	// slashes, a regular expression (https://golang.org/s/re2syntax). Empty: anything passes. See Matcher.
+	// slashes and in files alone, a regular expression (https://golang.org/s/re2syntax). Empty:
+	// anything passes. See Matcher.
 	Match string `yaml:"match" doc:"text that the content has to contain, in its first 64 KiB, or /a regular expression/; empty: anything" example:"ready"`
+	// MatchFunc is asked instead of Match, as in regexp.MustCompile("^ok").Match. It must not
+	// keep content. Apply does not see that it is another function: endpoints keep what earlier
+	// probes found, unless Match or something else of the check is another one as well. Go only.
+	MatchFunc func(content []byte) bool `yaml:"-"`
 }
 
 // Breaker is the passive ejection of an endpoint. The zero value is the default: 5

@@ -251,7 +251,7 @@ func (v *validator) connects(path string, h *Health) {
 		given bool
 	}{
 		{"expect", !slices.Equal(h.Expect, defaults.Expect)}, {"host", h.Host != ""},
-		{"headers", len(h.Headers) > 0}, {"match", h.Match != ""},
+		{"headers", len(h.Headers) > 0}, {"match", h.Match != "" || h.MatchFunc != nil},
 	} {
 		if one.given {
 			v.add(Key(path, one.key), "", "", "a check that only connects sends no request: leave it out")
@@ -277,7 +277,7 @@ func (v *validator) probeRequest(path string, h *Health) {
 	if _, err := h.Matcher(); err != nil {
 		v.add(Key(path, "match"), h.Match, "", err.Error())
 	}
-	if method, _, _ := strings.Cut(h.Check, " "); h.Match != "" && method == "HEAD" {
+	if method, _, _ := strings.Cut(h.Check, " "); (h.Match != "" || h.MatchFunc != nil) && method == "HEAD" {
 		v.add(Key(path, "match"), h.Match, "", "the response to HEAD has no content: check with GET")
 	}
 }

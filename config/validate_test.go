@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // good is a configuration in which every part is used and nothing is wrong.
@@ -115,7 +116,8 @@ func TestValidateFinds(t *testing.T) {
 		{"services.users.health.check", "case-sensitive", "GET /x", func(c *Config) { c.Services["users"].Health.Check = "get /x" }},
 		{"services.users.health.check", "percent-encoded", "", func(c *Config) { c.Services["users"].Health.Check = "GET /x y" }},
 		{"services.users.health.port", "70000 is more than 65535", "", func(c *Config) { c.Services["users"].Health.Port = 70000 }},
-		{"services.users.health.match", "regular expression", "", func(c *Config) { c.Services["users"].Health.Match = "/(/" }},
+		{"services.users.health.match", `in Go say MatchFunc: regexp.MustCompile("^ok").Match`, "", func(c *Config) { c.Services["users"].Health.Match = "/^ok/" }},
+		{"services.users.health.match", "no content", "", func(c *Config) { h := c.Services["users"].Health; h.Check, h.MatchFunc = "HEAD /x", utf8.Valid }},
 		{"services.users.health.match", "no content", "", func(c *Config) { h := c.Services["users"].Health; h.Check, h.Match = "HEAD /x", "ready" }},
 		{"services.users.health.headers[\"a b\"]", "not the name of a field", "", func(c *Config) { c.Services["users"].Health.Headers = map[string]string{"a b": "x"} }},
 		{"services.users.health.headers.content-length", "not yours to set", "", func(c *Config) { c.Services["users"].Health.Headers = map[string]string{"content-length": "1"} }},

@@ -118,6 +118,7 @@ func parse(name string, data []byte, e *expander) (*File, error) {
 	d := newDecoder(name, root)
 	d.expander = e
 	d.decode(root, reflect.ValueOf(&f.Config).Elem(), "")
+	d.compileExpressions(&f.Config)
 	f.places = d.places
 	return f, d.finish(f, f.Config.Validate)
 }
