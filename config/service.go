@@ -1,0 +1,145 @@
+package config
+
+// A service: its endpoints, how one is chosen, and what decides whether it may be.
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/policy"
+)
+
+// Service is a named set of endpoints with one policy, health check and limits.
+type Service struct {
+	// Endpoints is the static list. Exactly one of Endpoints and Source is given.
+	Endpoints []Endpoint `yaml:"endpoints" doc:"static list: URLs, or mappings with url and weight"`
+	Source    *Source    `yaml:"source" doc:"where the endpoint list comes from"`
+	Policy    Policy     `yaml:"policy" doc:"how an endpoint is chosen: a name, or a mapping with type"`
+	Health    *Health    `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
+	Breaker   Breaker    `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
+	// PanicThreshold is the share of usable endpoints, in percent, below which health is
+	// not believed and every endpoint is used. 0 means the default, 50; -1: never.
+	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
+	SlowStart      SlowStart    `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
+	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
+	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
+	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
+	Guard          Guard        `yaml:"guard" doc:"what is held back of a source's updates"`
+}
+
+// Guard holds an update back that takes away too much at once, until probes confirm it or
+// its time is over. The zero value is the default.
+type Guard struct {
+	// MaxRemoval is the share of a service's endpoints, in percent, that one update may
+	// take away. 0 means the default, 50; -1: all of them.
+	MaxRemoval int           `yaml:"max_removal" doc:"percentage of the endpoints that an update may take away at once; -1: any" default:"50" min:"-1" max:"100" unit:"percent"`
+	Hold       time.Duration `yaml:"hold" doc:"for which a larger removal is held back, at most" default:"60s" min:"1ms"`
+}
+
+// Endpoint is one entry of a static list; the short form is its URL.
+type Endpoint struct {
+	// URL is http://host:port, https://host:port or unix:/path; the port is 80 or 443 if it
+	// is left out. A host name, rather than an address, is resolved by DNS, and each address
+	// is an endpoint. See Parse.
+	URL string `yaml:"url" doc:"http://host:port, https://host:port or unix:/path; a host name is resolved, each address an endpoint" required:"true" short:"true"`
+	// Weight is the share relative to the others, 1 to 1000. 0 means 1 in Go; in a file it is
+	// the same as Drain.
+	Weight int `yaml:"weight" doc:"share relative to the others, 1 to 1000; 0: as drain" default:"1" min:"1" max:"1000" zero:"Drain"`
+	// Drain takes the endpoint out: no new requests, those under way end. It stays a member,
+	// so that its state lives on and keys of consistent hashing come home to it.
+	Drain bool `yaml:"drain" doc:"no new requests go there; those under way end"`
+}
+
+// Policy is a balancing policy; the short form is its type.
+type Policy struct {
+	Type        string  `yaml:"type" doc:"name of the policy" enum:"p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,consistent_hash" default:"p2c" short:"true"`
+	Algorithm   string  `yaml:"algorithm" doc:"consistent_hash: how keys find endpoints" enum:"ring,maglev,rendezvous" default:"ring"`
+	Key         string  `yaml:"key" doc:"consistent_hash: what is hashed, with fallbacks" default:"client_ip" example:"header(X-User-Id) | cookie(sid) | query(user_id) | path | path_segment(2) | client_ip"`
+	BoundedLoad float64 `yaml:"bounded_load" doc:"consistent_hash: no endpoint above this multiple of the mean load; 0: unbounded" min:"1" max:"1000" example:"1.25"`
+	// Custom is any other policy; Type and the rest are ignored. Go only. It is never compared
+	// or copied: every Apply builds its picker anew, from the one before.
+	Custom policy.Policy `yaml:"-"`
+}
+
+// Health is active probing. The short form is its check.
+type Health struct {
+	// Check is a method and a path, as in "HEAD /health", or "tcp": a connection that comes
+	// about (with TLS for https endpoints) passes, and none of Expect, Host, Headers and Match
+	// may be given.
+	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health; or tcp: to connect is enough" required:"true" short:"true" example:"HEAD /health"`
+	Interval       time.Duration `yaml:"interval" doc:"between probes of one endpoint, jittered by 10 %" default:"5s" min:"10ms"`
+	Timeout        time.Duration `yaml:"timeout" doc:"for one probe; at most the interval, also by default" default:"1s" min:"1ms"`
+	UnhealthyAfter int           `yaml:"unhealthy_after" doc:"failed probes in a row that take an endpoint out" default:"3" min:"1" max:"1000"`
+	HealthyAfter   int           `yaml:"healthy_after" doc:"passed probes in a row that bring it back" default:"2" min:"1" max:"1000"`
+	// Expect lists the statuses that pass: numbers and ranges such as 200-399. See Statuses.
+	Expect []string `yaml:"expect" doc:"statuses that pass: numbers or ranges" default:"200-399" example:"200-299"`
+	Host   string   `yaml:"host" doc:"Host of the probe; empty: the endpoint's"`
+	// Port is where probes go instead of the endpoint's own port; 0: that one. It is of no use
+	// for unix endpoints.
+	Port int `yaml:"port" doc:"port to probe; absent: the endpoint's own" min:"1" max:"65535"`
+	// Headers are fields of the probe's request. Host is one as well, in place of Host above.
+	Headers map[string]string `yaml:"headers" doc:"fields of the probe's request" example:"{Authorization: Bearer x}"`
+	// Match is text that the first 64 KiB of the response's content have to contain, or, between
+	// slashes and in files alone, a regular expression (https://golang.org/s/re2syntax). Empty:
+	// anything passes. See Matcher.
+	Match string `yaml:"match" doc:"text that the content has to contain, in its first 64 KiB, or /a regular expression/; empty: anything" example:"ready"`
+	// MatchFunc is asked instead of Match, as in regexp.MustCompile("^ok").Match. It must not
+	// keep content. Apply does not see that it is another function: endpoints keep what earlier
+	// probes found, unless Match or something else of the check is another one as well. Go only.
+	MatchFunc func(content []byte) bool `yaml:"-"`
+}
+
+// Breaker is the passive ejection of an endpoint. The zero value is the default: 5
+// consecutive failures, open for 10 s.
+type Breaker struct {
+	Off                 bool          `yaml:"off" doc:"never eject passively"`
+	ConsecutiveFailures int           `yaml:"consecutive_failures" doc:"failures in a row that eject" default:"5" min:"1" max:"1000000"`
+	FailureRate         int           `yaml:"failure_rate" doc:"percentage of failures, over the last 10 s, that ejects; 0: not looked at" max:"100" unit:"percent"`
+	MinRequests         int           `yaml:"min_requests" doc:"requests in those 10 s before failure_rate counts" default:"20" min:"1" max:"1000000"`
+	OpenFor             time.Duration `yaml:"open_for" doc:"until trial requests are let through; doubles with each ejection in a row, up to 16 times" default:"10s" min:"1ms"`
+	Trials              int           `yaml:"trials" doc:"trial requests that must succeed to close" default:"1" min:"1" max:"1000"`
+}
+
+// SlowStart has endpoints that join a running service, or come back after an ejection, begin
+// with a small share of requests, which grows to the full one. The short form is its window.
+// The zero value is off: only the operator knows whether endpoints have to warm up, and how
+// long, and meanwhile the others carry more.
+type SlowStart struct {
+	// Window is how long the share grows. 0: no slow start.
+	Window time.Duration `yaml:"window" doc:"how long the share grows; absent: no slow start" short:"true" max:"1h" example:"10s"`
+	From   int           `yaml:"from" doc:"percentage of the full share at the beginning" default:"10" min:"1" max:"100" unit:"percent"`
+}
+
+// Retry says when a failed attempt is repeated at another endpoint. What may be
+// repeated without harm is decided by the method and by what was sent.
+type Retry struct {
+	// Attempts is how many attempts may reach an endpoint, the first included; at most 8. 1:
+	// no retry. 0 means two, and further ones, up to 8, only at endpoints whose latest
+	// attempt did not fail: a request finds the one endpoint that works, and a service of
+	// which nothing works is not asked eight times by each request. A failure to connect
+	// has reached no endpoint and does not count.
+	Attempts int `yaml:"attempts" doc:"attempts that reach an endpoint, the first included; 1: no retry; at most 8. Without it two, and more at endpoints whose latest attempt did not fail" max:"8"`
+	// SameAfter is the first pause before the same endpoint is tried again, where there is
+	// no other one: after a failure to connect, or when the connection broke and the request
+	// may be repeated. The pauses double; there are five at most, 1.55 s in all by default.
+	// 0 means 50 ms, negative: never.
+	SameAfter time.Duration `yaml:"same_after" doc:"first pause before the same endpoint is tried again because there is no other; five at most, each twice as long; negative: never" default:"50ms" min:"-1h"`
+	// On lists what is retried. Connect failures are safe for every method, the rest only
+	// for idempotent ones with a body that can be sent again. nil means the default; an
+	// empty list: nothing. See Conditions.
+	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, or a status" default:"connect,reset,timeout,502,503,504"`
+}
+
+// Connections bounds the connections to each endpoint of a service.
+type Connections struct {
+	ConnectTimeout time.Duration `yaml:"connect_timeout" doc:"to connect, TLS included" default:"1s" min:"1ms"`
+	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"an unused connection is closed after" default:"4s" min:"1ms"`
+	MaxIdle        int           `yaml:"max_idle" doc:"unused connections kept per endpoint" default:"1024" min:"1"`
+	Max            int           `yaml:"max" doc:"connections per endpoint; 0: no limit"`
+}
+
+// EndpointTLS is how https endpoints are verified.
+type EndpointTLS struct {
+	CA         string `yaml:"ca" doc:"PEM file with the authorities to trust; empty: the system's" path:"true"`
+	ServerName string `yaml:"server_name" doc:"name to ask for and to verify; empty: the host of the endpoint's URL"`
+	Insecure   bool   `yaml:"insecure_skip_verify" doc:"accept any certificate: for tests only"`
+}
