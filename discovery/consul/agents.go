@@ -18,8 +18,8 @@ import (
 
 const answerBytes = 64 << 20 // of one answer
 
-// agents are those that may be asked, one of them at a time. They have connections of
-// their own and belong to one goroutine.
+// agents are those that may be asked, one of them at a time. They belong to one goroutine;
+// a copy shares the connections and may ask another agent.
 type agents struct {
 	servers []*url.URL
 	at      int // the one in use
@@ -36,7 +36,7 @@ func newAgents(c Config, dial client.DialFunc) (*agents, error) {
 	servers, err := client.Servers(c.Servers, scheme, "127.0.0.1:8500", false)
 	out := &agents{
 		servers: servers, token: c.Token, scope: make(url.Values),
-		http: client.NewHTTP(client.Options{Dial: dial, TLS: c.TLS}),
+		http: client.NewHTTP(client.Options{Dial: dial, TLS: c.TLS, Idle: 1000}),
 	}
 	if c.Namespace != "" {
 		out.scope.Set("ns", c.Namespace)

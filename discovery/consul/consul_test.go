@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -85,8 +86,7 @@ func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		all, dial := network(t, fakes, &c)
-		s := New(c)
-		s.dial = dial
+		s := newRegistry(c, dial).Source(c.Service, c.Tags)
 		h := new(heard)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -162,8 +162,11 @@ func TestWatch(t *testing.T) {
 		before := f[0].count("v1/health/service")
 		time.Sleep(10 * time.Minute)
 		expect(t, h, "ten quiet minutes", "")
-		if n := f[0].count("v1/health/service") - before; n < 150 || n > 180 { // two each time, as there is nothing
+		if n := f[0].count("v1/health/service") - before; n < 2 || n > 4 { // two each time, as there is nothing
 			t.Errorf("%d queries in ten minutes", n)
+		}
+		if n := f[0].count("v1/status/leader"); n < 140 || n > 160 {
+			t.Errorf("asked %d times in ten minutes whether it is there", n)
 		}
 	})
 }
@@ -217,11 +220,113 @@ func TestWhatIsAsked(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		f[0].mu.Lock()
 		defer f[0].mu.Unlock()
-		q := f[0].last.URL.Query()
+		q := f[0].asked.URL.Query()
 		if !slices.Equal(q["tag"], c.Tags) || q.Get("dc") != "dc2" || q.Get("ns") != "ns1" || q.Get("partition") != "p1" ||
-			q.Has("passing") || q.Get("wait") != "7s" || strings.Contains(f[0].last.URL.String(), "secret") {
-			t.Errorf("asked %v", f[0].last.URL)
+			q.Has("passing") || q.Get("wait") != "5m0s" || strings.Contains(f[0].asked.URL.String(), "secret") {
+			t.Errorf("asked %v", f[0].asked.URL)
 		}
+	})
+}
+
+// TestOneQuestionForAllServices: sources of one registry share what asks whether the agent
+// is there, and what it finds out; and nothing of it outlives them.
+func TestOneQuestionForAllServices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c Config
+		f, dial := network(t, 1, &c)
+		r := newRegistry(c, dial)
+		ctx, cancel := context.WithCancel(t.Context())
+		heards := make([]heard, 20)
+		var running sync.WaitGroup
+		for i := range heards {
+			running.Go(func() { r.Source(fmt.Sprint("s", i), nil).Run(ctx, heards[i].publish) })
+		}
+		time.Sleep(time.Hour)
+		if n := f[0].count("v1/status/leader"); n < 850 || n > 910 {
+			t.Errorf("asked %d times in an hour whether it is there", n)
+		}
+		if n := f[0].count("v1/health/service/s0"); n > 40 {
+			t.Errorf("%d queries in an hour", n)
+		}
+		for i := range heards {
+			expect(t, &heards[i], "nothing", "set")
+		}
+		f[0].do(func() { f[0].frozen = true; f[0].index-- })
+		time.Sleep(15 * time.Second)
+		for i := range heards {
+			expect(t, &heards[i], "frozen", "error")
+		}
+		f[0].do(func() { f[0].frozen = false })
+		time.Sleep(backMost + time.Second)
+		for i := range heards {
+			expect(t, &heards[i], "back", "set")
+		}
+		cancel()
+		running.Wait()
+		if len(r.pulses.of) > 0 && r.pulses.sources != 0 {
+			t.Error("something is left")
+		}
+	})
+}
+
+// TestLeader: a query that waits is asked again when there is another leader, or none,
+// because the server that has it may be cut off.
+func TestLeader(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		f[0].set("1", "10.0.0.1:80", 1, nil)
+		time.Sleep(time.Minute)
+		h.take()
+		for _, leader := range []string{"other", "", "third"} {
+			before := f[0].count("v1/health/service")
+			f[0].do(func() { f[0].leader = leader; f[0].index-- }) // no news
+			time.Sleep(pulseEvery + spread)
+			if n := f[0].count("v1/health/service") - before; n != 2 && leader != "third" {
+				t.Errorf("leader %q: %d queries, want one and the one that waits", leader, n)
+			}
+			expect(t, h, leader, "")
+		}
+	})
+}
+
+// TestOldAnswers: what Stale and Cached allow has a bound.
+func TestOldAnswers(t *testing.T) {
+	for name, value := range map[string]string{"X-Consul-LastContact": "11000", "Age": "11"} {
+		play(t, Config{Stale: true, Cached: true}, 1, func(h *heard, f []*fake) {
+			f[0].set("1", "10.0.0.1:80", 1, nil)
+			f[0].do(func() { f[0].extra = http.Header{name: {value[:1]}} })
+			time.Sleep(time.Minute)
+			h.take()
+			f[0].do(func() { f[0].extra = http.Header{name: {value}} })
+			time.Sleep(time.Second)
+			f[0].do(func() {})
+			time.Sleep(time.Minute)
+			expect(t, h, name, "error")
+			f[0].do(func() { f[0].extra = nil })
+			time.Sleep(backMost)
+			expect(t, h, "without", "set 10.0.0.1:80*1")
+			if q := f[0].asked.URL.Query(); !q.Has("stale") || !q.Has("cached") {
+				t.Errorf("asked %v", f[0].asked.URL)
+			}
+		})
+	}
+}
+
+// TestRetryAfter: an agent that is overloaded is left alone for as long as it says.
+func TestRetryAfter(t *testing.T) {
+	play(t, Config{}, 1, func(h *heard, f []*fake) {
+		f[0].do(func() {
+			f[0].broken, f[0].status = "busy", http.StatusTooManyRequests
+			f[0].extra = http.Header{"Retry-After": {"30"}}
+		})
+		time.Sleep(time.Minute)
+		before := f[0].count("v1/health/service")
+		time.Sleep(10 * time.Minute)
+		if n := f[0].count("v1/health/service") - before; n < 15 || n > 20 {
+			t.Errorf("asked %d times in ten minutes, want once in 30 to 33 s", n)
+		}
+		f[0].do(func() { f[0].broken, f[0].extra = "", nil })
+		time.Sleep(33 * time.Second)
+		expect(t, h, "well again", "error; set")
 	})
 }
 

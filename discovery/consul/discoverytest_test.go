@@ -46,8 +46,7 @@ func TestContract(t *testing.T) {
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
 			var c Config
 			all, dial := network(t, 1, &c)
-			s := New(c)
-			s.dial = dial
+			s := newRegistry(c, dial).Source(c.Service, c.Tags)
 			return s, contract{all[0]}
 		},
 	})

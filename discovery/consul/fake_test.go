@@ -37,7 +37,9 @@ type fake struct {
 	hidden   bool   // the token may read nothing
 	hasty    bool   // blocking queries do not block
 	calls    map[string]int
-	last     *http.Request
+	leader   string
+	asked    *http.Request // for a service, last
+	extra    http.Header   // of every answer
 }
 
 // A service is one registered instance with its check.
@@ -53,10 +55,15 @@ type service struct {
 }
 
 func newFake(t *testing.T) *fake {
-	f := &fake{listen: newMemory(), calls: make(map[string]int)}
+	f := &fake{leader: "10.0.0.1:8300", listen: newMemory(), calls: make(map[string]int)}
 	f.reset()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/health/service/{name}", f.health)
+	mux.HandleFunc("GET /v1/status/leader", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		json.NewEncoder(w).Encode(f.leader)
+	})
 	mux.HandleFunc("PUT /v1/agent/service/register", f.register)
 	mux.HandleFunc("PUT /v1/agent/service/deregister/{id}", f.deregister)
 	mux.HandleFunc("PUT /v1/agent/check/pass/{id}", f.pass)
@@ -144,7 +151,10 @@ func (f *fake) ready(w http.ResponseWriter, r *http.Request) bool {
 	defer f.mu.Unlock()
 	path, _, _ := strings.Cut(r.URL.Path[1:], "/web")
 	f.calls[path]++
-	f.last = r
+	if strings.HasPrefix(path, "v1/health") {
+		f.asked = r
+	}
+	maps.Copy(w.Header(), f.extra)
 	switch {
 	case f.broken != "":
 		w.WriteHeader(cmp.Or(f.status, 200))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -57,7 +58,9 @@ func (in *instance) maintenance() bool {
 // among those that pass it could not be seen which are missing and which are in maintenance.
 type query struct {
 	agents *agents
+	pulses *pulses
 	config Config
+	heard  time.Time     // of the last answer to a pulse while the last query waited
 	index  uint64        // of the last answer; 0: ask without waiting
 	space  time.Duration // between the beginnings of two queries
 }
@@ -68,10 +71,10 @@ func (q *query) turn(ctx context.Context, out *client.Reporter) client.Turn {
 	list, err := q.run(ctx)
 	if err != nil {
 		q.index = 0
-		return client.Turn{Err: err}
+		return client.Turn{Answered: q.heard, Err: err}
 	}
 	news := out.Set(specs(list, q.config))
-	if blocks && !news && time.Since(began) < waitTime/2 {
+	if blocks && !news && time.Since(began) < q.config.Wait/2 {
 		q.space = min(2*max(q.space, spaceFirst), spaceMost)
 	} else {
 		q.space = spaceFirst
@@ -103,8 +106,16 @@ func (q *query) once(ctx context.Context) ([]instance, error) {
 	timeout := plainTime
 	if q.index > 0 {
 		values.Set("index", strconv.FormatUint(q.index, 10))
-		values.Set("wait", waitTime.String())
-		timeout = blockTime
+		values.Set("wait", q.config.Wait.String())
+		timeout = q.config.Wait + q.config.Wait/16 + answerTime
+		var done func() time.Time
+		ctx, done = q.pulses.guard(ctx, q.agents.at)
+		defer func() { q.heard = done() }()
+	}
+	for name, on := range map[string]bool{"stale": q.config.Stale, "cached": q.config.Cached} {
+		if on {
+			values.Set(name, "")
+		}
 	}
 	var list []instance
 	head, err := q.agents.call(ctx, timeout, http.MethodGet, "/v1/health/service/"+url.PathEscape(q.config.Service), values, nil, &list)
@@ -113,6 +124,9 @@ func (q *query) once(ctx context.Context) ([]instance, error) {
 	}
 	if len(list) == 0 && head.Get("X-Consul-Results-Filtered-By-ACLs") == "true" {
 		return nil, errors.New("the token may not read the service, or not its nodes")
+	}
+	if err := old(head); err != nil && (q.config.Stale || q.config.Cached) {
+		return nil, err
 	}
 	index, err := strconv.ParseUint(head.Get("X-Consul-Index"), 10, 64)
 	if err != nil {
@@ -124,6 +138,20 @@ func (q *query) once(ctx context.Context) ([]instance, error) {
 		q.index = 0
 	}
 	return list, nil
+}
+
+// old is an error if the answer is one of a server without its leader, or of an agent
+// without a server.
+func old(head http.Header) error {
+	behind, _ := strconv.ParseInt(head.Get("X-Consul-LastContact"), 10, 64) // milliseconds
+	if d := time.Duration(behind) * time.Millisecond; d > staleMost {
+		return fmt.Errorf("the server that answers has not heard of its leader for %v", d.Round(time.Second))
+	}
+	age, _ := strconv.ParseInt(head.Get("Age"), 10, 64) // seconds
+	if d := time.Duration(age) * time.Second; d > staleMost {
+		return fmt.Errorf("the agent's copy is %v old", d)
+	}
+	return nil
 }
 
 // specs is the instances that pass, and those in maintenance, which are out. Of several

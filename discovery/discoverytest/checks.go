@@ -330,10 +330,11 @@ func leak(s *stage) {
 		s.heard = s.heard[len(s.heard)-1:]
 		s.mu.Unlock()
 		if round == warm {
+			time.Sleep(s.Arrives) // for what is about to end, or to begin
 			goroutines, bytes = inUse()
 		}
 	}
-	time.Sleep(s.Arrives) // for what is about to end
+	time.Sleep(s.Arrives)
 	moreGoroutines, moreBytes := inUse()
 	if moreGoroutines > goroutines+3 {
 		s.Errorf("%d goroutines after %d reconnects, %d after %d", moreGoroutines, s.Reconnects, goroutines, warm)
