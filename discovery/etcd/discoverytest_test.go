@@ -50,7 +50,7 @@ func TestContract(t *testing.T) {
 			var c Config
 			all, dial := network(t, 1, &c)
 			s := New(c)
-			s.dial = dial
+			s.registry.dial = dial
 			return s, contract{all[0]}
 		},
 	})

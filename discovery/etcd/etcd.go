@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
@@ -53,34 +54,93 @@ const (
 	steady    = 2 * time.Second
 )
 
-// A Source watches the keys under one prefix. Make it with New. Its Run may be called
-// again, but not concurrently.
-type Source struct {
+// A Registry is what sources of one etcd share: the connection and the watch. Sources whose
+// prefixes lie side by side, as /services/a/ and /services/b/, are served by one watch of
+// what these have in common; a single one of them by a watch of its own prefix. It holds
+// neither connections nor goroutines while no source runs. It is safe for concurrent use.
+// Make it with NewRegistry.
+type Registry struct {
 	config Config
 	dial   client.DialFunc // nil but in tests
+
+	// together ends, by part, when it turns out that sources cannot share a watch.
+	together context.Context
+	part     context.CancelFunc
+
+	mu     sync.Mutex
+	groups map[string]*client.Group[string] // by what prefixes have in common
 }
 
-// New returns a source for the keys under c.Prefix.
-func New(c Config) *Source { return &Source{config: c} }
+// NewRegistry returns a registry that is asked as c says; its Prefix is not used. What is
+// wrong with c is what the sources' Run returns.
+func NewRegistry(c Config) *Registry {
+	r := &Registry{config: c, groups: make(map[string]*client.Group[string])}
+	r.together, r.part = context.WithCancel(context.Background())
+	return r
+}
+
+// Source returns the source of the keys under the prefix.
+func (r *Registry) Source(prefix string) *Source { return &Source{registry: r, prefix: prefix} }
+
+// A Source watches the keys under one prefix. Its Run may be called again, but not
+// concurrently.
+type Source struct {
+	registry *Registry
+	prefix   string
+}
+
+// New returns a source for the keys under c.Prefix that shares its watch with no other.
+func New(c Config) *Source {
+	r := NewRegistry(c)
+	r.part()
+	return r.Source(c.Prefix)
+}
 
 // Run publishes the set when it is first known and whenever it has changed. When a watch
 // breaks it tries every server before it says that the set may be stale, and says that
 // once. It returns an error only if the configuration can never work.
 func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error {
-	if s.config.Prefix == "" {
+	if s.prefix == "" {
 		return errors.New("etcd: a source needs the prefix of its keys")
 	}
-	g, err := newGateway(s.config, s.dial)
-	if err != nil {
+	if _, err := newGateway(s.registry.config, s.registry.dial); err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
-	defer g.close()
+	if group := s.registry.group(s.prefix); group != nil {
+		shared, leave := context.WithCancel(ctx)
+		defer leave()
+		defer context.AfterFunc(s.registry.together, leave)()
+		group.Run(shared, s.prefix, publish)
+	}
+	if ctx.Err() == nil {
+		s.alone(ctx, publish)
+	}
+	return nil
+}
+
+// alone runs sessions of this source only.
+func (s *Source) alone(ctx context.Context, publish func(discovery.Update)) {
 	out := client.Reporter{Publish: publish}
+	s.registry.run(ctx, func(n *session, _ func()) {
+		n.prefix, n.group = s.prefix, func(string) string { return s.prefix }
+		n.changed = func(v *view, _ map[string]bool) { out.Set(v.set(s.prefix)) }
+	}, out.Fail)
+}
+
+// run runs sessions, which prepare has made ready, one after the other until ctx is done.
+func (r *Registry) run(ctx context.Context, prepare func(s *session, end func()), failed func(error)) {
+	g, err := newGateway(r.config, r.dial)
+	if err != nil {
+		panic("etcd: " + err.Error()) // Run has looked
+	}
+	defer g.close()
 	loop := client.Loop{Name: "etcd", Servers: len(g.servers), Use: g.use, Steady: steady, Silent: silentMax}
 	loop.Run(ctx, func() client.Turn {
-		n := session{gateway: g, config: s.config, out: &out}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		n := session{gateway: g, scheme: r.config.Scheme}
+		prepare(&n, func() { cancel(client.Again) })
 		err := n.run(ctx)
 		return client.Turn{Answered: n.answered, Err: err}
-	}, out.Fail)
-	return nil
+	}, failed)
 }

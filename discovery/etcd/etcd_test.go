@@ -83,7 +83,7 @@ func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
 	synctest.Test(t, func(t *testing.T) {
 		all, dial := network(t, fakes, &c)
 		s := New(c)
-		s.dial = dial
+		s.registry.dial = dial
 		h := new(heard)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup

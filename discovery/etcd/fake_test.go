@@ -44,6 +44,8 @@ type fake struct {
 	broken   string // what every answer is instead
 	modern   bool   // errors have the shape of those of 3.6
 	calls    map[string]int
+	denied   string // key or prefix that the user may not read
+	watched  string // by the last watch
 }
 
 type event struct {
@@ -171,6 +173,13 @@ func (f *fake) thaw(ctx context.Context) bool {
 	}
 }
 
+// watching is the prefix of the last watch.
+func (f *fake) watching() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.watched
+}
+
 func (f *fake) answer(w http.ResponseWriter, r *http.Request, handle func(map[string]any) (any, *client.StatusError)) {
 	var in map[string]any
 	json.NewDecoder(r.Body).Decode(&in)
@@ -228,6 +237,9 @@ func (f *fake) header() map[string]any {
 
 func (f *fake) rangeKeys(in map[string]any) (any, *client.StatusError) {
 	first, end := text(in["key"]), text(in["range_end"])
+	if first == f.denied && f.denied != "" {
+		return nil, &client.StatusError{Status: 403, Message: "etcdserver: permission denied"}
+	}
 	out := map[string]any{"header": f.header()}
 	var kvs []map[string]any
 	count := 0
@@ -351,6 +363,7 @@ func (f *fake) watch(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	f.calls[r.URL.Path]++
+	f.watched = string(in.Create.Key)
 	refused, head, compact := f.refuse(r.Header.Get("Authorization")), f.header(), f.compact
 	f.mu.Unlock()
 	send := func(result map[string]any) {

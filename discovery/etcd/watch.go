@@ -82,8 +82,10 @@ func prefixEnd(prefix string) []byte {
 // A session is one list of the keys and the watch that goes on from there.
 type session struct {
 	gateway *gateway
-	config  Config
-	out     *client.Reporter
+	prefix  string // of all keys
+	scheme  string // of endpoints that name none; "": http
+	group   func(key string) string
+	changed func(v *view, groups map[string]bool) // called with what has changed; nil: everything
 	view    view
 
 	started time.Time
@@ -124,16 +126,16 @@ func (s *session) run(ctx context.Context) error {
 
 func (s *session) list(ctx context.Context) error {
 	var a rangeAnswer
-	in := rangeRequest{Key: []byte(s.config.Prefix), End: prefixEnd(s.config.Prefix)}
+	in := rangeRequest{Key: []byte(s.prefix), End: prefixEnd(s.prefix)}
 	if err := s.gateway.call(ctx, requestTimeout, "/v3/kv/range", in, &a); err != nil {
 		return err
 	}
 	if a.Header.Revision <= 0 {
 		return errors.New("the answer has no revision")
 	}
-	s.view = newView(s.config.Scheme, a)
+	s.view = newView(s.scheme, s.group, a)
 	s.note(false)
-	s.out.Set(s.view.set())
+	s.changed(&s.view, nil)
 	return nil
 }
 
@@ -156,57 +158,53 @@ func (s *session) watch(ctx context.Context) error {
 		Progress bool   `json:"progress_notify"`
 	}
 	res, err := s.gateway.post(ctx, "/v3/watch", map[string]create{"create_request": {
-		[]byte(s.config.Prefix), prefixEnd(s.config.Prefix), number(s.view.revision + 1), true,
+		[]byte(s.prefix), prefixEnd(s.prefix), number(s.view.revision + 1), true,
 	}})
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	lines := bufio.NewReaderSize(res.Body, 64<<10)
-	changed := false
+	changed := make(map[string]bool) // groups
 	for {
 		line, err := client.ReadLine(lines, answerBytes)
 		if err != nil {
 			return fmt.Errorf("the watch broke off: %w", client.Plain(ctx, err))
 		}
-		one, err := s.apply(line)
-		if err != nil {
+		if err := s.apply(line, changed); err != nil {
 			return err
 		}
 		s.note(true)
-		changed = changed || one
-		if waiting, _ := lines.Peek(lines.Buffered()); changed && bytes.IndexByte(waiting, '\n') < 0 {
-			s.out.Set(s.view.set())
-			changed = false
+		if waiting, _ := lines.Peek(lines.Buffered()); len(changed) > 0 && bytes.IndexByte(waiting, '\n') < 0 {
+			s.changed(&s.view, changed)
+			clear(changed)
 		}
 	}
 }
 
-// apply takes over one message of the watch.
-func (s *session) apply(line []byte) (changed bool, err error) {
+// apply takes over one message of the watch, and notes the groups that it changes.
+func (s *session) apply(line []byte, changed map[string]bool) error {
 	var m watchMessage
 	if json.Unmarshal(line, &m) != nil {
-		return false, errors.New("the watch does not say what etcd's gateway says")
+		return errors.New("the watch does not say what etcd's gateway says")
 	}
 	r := &m.Result
 	switch {
 	case len(m.Error) > 0:
-		return false, fmt.Errorf("the server ended the watch: %s", m.Error[:min(len(m.Error), 200)])
+		return fmt.Errorf("the server ended the watch: %s", m.Error[:min(len(m.Error), 200)])
 	case r.Header.Cluster != "" && r.Header.Cluster != s.view.cluster:
-		return false, client.Again
+		return client.Again
 	case r.Canceled && (r.Compact > 0 || tokenText(r.Reason)):
-		return false, client.Again
+		return client.Again
 	case r.Canceled:
-		return false, fmt.Errorf("the server ended the watch: %s", r.Reason[:min(len(r.Reason), 200)])
+		return fmt.Errorf("the server ended the watch: %s", r.Reason[:min(len(r.Reason), 200)])
 	}
 	for _, e := range r.Events {
-		if e.Type == "DELETE" {
-			changed = s.view.remove(e.KV) || changed
-		} else {
-			changed = s.view.put(e.KV) || changed
+		if e.Type == "DELETE" && s.view.remove(e.KV) || e.Type != "DELETE" && s.view.put(e.KV) {
+			changed[s.view.group(string(e.KV.Key))] = true
 		}
 	}
-	return changed, nil
+	return nil
 }
 
 // pulse asks from time to time whether the server is there and the watch keeps up, and
@@ -214,7 +212,7 @@ func (s *session) apply(line []byte) (changed bool, err error) {
 // for ever if the server lost its data (it waits for a revision that was long ago).
 func (s *session) pulse(ctx context.Context) error {
 	end := s.started.Add(sessionTime + rand.N(sessionTime))
-	in := rangeRequest{Key: []byte(s.config.Prefix), End: prefixEnd(s.config.Prefix), KeysOnly: true, Limit: 1}
+	in := rangeRequest{Key: []byte(s.prefix), End: prefixEnd(s.prefix), KeysOnly: true, Limit: 1}
 	wait, doubts := pulseEvery, 0
 	for client.Sleep(ctx, wait) {
 		s.mu.Lock()

@@ -26,6 +26,9 @@ var (
 
 	// ErrSilent is what Plain makes of a deadline that has passed.
 	ErrSilent = errors.New("no answer in time")
+
+	// ErrLong is an answer that is longer than it may be.
+	ErrLong = errors.New("the answer is too long")
 )
 
 // Sleep waits for d and reports whether ctx is still alive.

@@ -127,7 +127,7 @@ func Read(ctx context.Context, res *http.Response, most int) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("the answer broke off: %w", Plain(ctx, err))
 	case len(data) > most:
-		return nil, fmt.Errorf("the answer is longer than %d MiB", most>>20)
+		return nil, fmt.Errorf("%w: more than %d MiB", ErrLong, most>>20)
 	}
 	return data, nil
 }
