@@ -93,7 +93,7 @@ func (c *cluster) begin(ctx context.Context, to server, push func(serviceJSON)) 
 }
 
 func (s *session) introduce(ctx context.Context) error {
-	if err := s.call(ctx, "", "ServerCheckRequest", struct{}{}, nil); err != nil {
+	if err := s.call(ctx, "ServerCheckRequest", nil, struct{}{}, nil); err != nil {
 		return err
 	}
 	err := s.send("ConnectionSetupRequest", map[string]any{
@@ -122,25 +122,35 @@ func (s *session) introduce(ctx context.Context) error {
 
 // check asks for a sign of life.
 func (s *session) check(ctx context.Context) error {
-	return s.ask(ctx, "HealthCheckRequest", struct{}{}, nil)
+	return s.ask(ctx, "HealthCheckRequest", subject{}, struct{}{}, nil)
 }
 
-// ask is call with the token of the login, which is made anew once if it is not accepted.
-func (s *session) ask(ctx context.Context, kind string, in, out any) error {
+// ask is call with the signature for what it is about, and with the token of the login,
+// which is made anew once if it is not accepted.
+func (s *session) ask(ctx context.Context, kind string, about subject, in, out any) error {
 	for try := 0; ; try++ {
 		token, err := s.cluster.web.token(ctx, s.server)
 		if err != nil {
 			return err
 		}
-		err = s.call(ctx, token, kind, in, out)
+		headers := s.cluster.config.signature(about)
+		if token != "" {
+			if headers == nil {
+				headers = make(map[string]string)
+			}
+			headers["accessToken"] = token
+		}
+		err = s.call(ctx, kind, headers, in, out)
 		remote, ok := errors.AsType[*remoteError](err)
 		if !ok || remote.code != codeForbidden {
 			return err
 		}
-		if token == "" {
-			return fmt.Errorf("%w: it asks for a user and a password", err)
-		}
-		if try > 0 {
+		switch {
+		case token == "" && s.cluster.config.AccessKey != "":
+			return fmt.Errorf("%w: the access key may not do this, or the secret key is wrong", err)
+		case token == "":
+			return fmt.Errorf("%w: it asks for a user and a password, or for an access key", err)
+		case try > 0:
 			return fmt.Errorf("%w: the user may not do this", err)
 		}
 		s.cluster.web.forget()
@@ -171,7 +181,7 @@ func (s *session) subscribe(ctx context.Context, to subject, on bool) ([]hostJSO
 	var out struct {
 		Service serviceJSON `json:"serviceInfo"`
 	}
-	err := s.ask(ctx, "SubscribeServiceRequest", in, &out)
+	err := s.ask(ctx, "SubscribeServiceRequest", to, in, &out)
 	if err != nil || !on {
 		return nil, err
 	}
@@ -189,7 +199,7 @@ func (s *session) query(ctx context.Context, of subject) ([]hostJSON, error) {
 	var out struct {
 		Service serviceJSON `json:"serviceInfo"`
 	}
-	if err := s.ask(ctx, "ServiceQueryRequest", in, &out); err != nil {
+	if err := s.ask(ctx, "ServiceQueryRequest", of, in, &out); err != nil {
 		return nil, err
 	}
 	return out.Service.instances()

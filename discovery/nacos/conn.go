@@ -121,14 +121,14 @@ func (n *conn) request(ctx context.Context, method string, content io.Reader) *h
 }
 
 // call sends a request and reads the answer into out, if that is not nil.
-func (n *conn) call(ctx context.Context, token, kind string, in, out any) error {
+func (n *conn) call(ctx context.Context, kind string, headers map[string]string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
-	p := payload{kind: kind, token: token, clientIP: n.clientIP, body: body}
+	p := payload{kind: kind, headers: headers, clientIP: n.clientIP, body: body}
 	resp, err := n.client.RoundTrip(n.request(ctx, "/Request/request", bytes.NewReader(p.frame())))
 	if err != nil {
 		return client.Plain(ctx, err)

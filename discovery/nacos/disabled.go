@@ -129,6 +129,7 @@ func (w *web) knows(ctx context.Context, s server, of subject, h hostJSON) (bool
 		"namespaceId": {w.config.Namespace}, "groupName": {of.group}, "serviceName": {of.service},
 		"ip": {h.IP}, "port": {strconv.Itoa(h.Port)}, "cluster": {h.Cluster}, "clusterName": {h.Cluster},
 	}
+	w.config.sign(query, of)
 	for _, path := range []string{"/v1/ns/instance", "/v3/admin/ns/instance"} {
 		res, data, err := w.do(ctx, http.MethodGet, s.http+path+"?"+query.Encode(), nil)
 		switch {

@@ -3,6 +3,9 @@ package nacos
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +41,7 @@ type fake struct {
 	losePush bool
 	answers  time.Duration // how long an answer takes that has been made
 	tokens   map[string]bool
+	secret   string // of the access key "key"; "": requests need not be signed
 	logins   int
 	ttl      int
 	version3 bool
@@ -270,7 +275,7 @@ func (f *fake) grpc(w http.ResponseWriter, r *http.Request) {
 		f.t.Errorf("request: %v", err)
 		return
 	}
-	answer := f.call(r.Context().Value(connKey{}).(int), p, tokenOf(message[5:]))
+	answer := f.call(r.Context().Value(connKey{}).(int), p, headersOf(message[5:]))
 	f.mu.Lock()
 	late := f.answers
 	f.mu.Unlock()
@@ -282,8 +287,9 @@ func (f *fake) grpc(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Grpc-Status", "0")
 }
 
-// tokenOf reads the header accessToken of a message.
-func tokenOf(message []byte) (token string) {
+// headersOf reads the headers of a message.
+func headersOf(message []byte) map[string]string {
+	out := make(map[string]string)
 	fields(message, func(number uint64, meta []byte) error {
 		if number != 2 {
 			return nil
@@ -296,17 +302,31 @@ func tokenOf(message []byte) (token string) {
 			return fields(entry, func(number uint64, value []byte) error {
 				if number == 1 {
 					name = string(value)
-				} else if name == "accessToken" {
-					token = string(value)
+				} else {
+					out[name] = string(value)
 				}
 				return nil
 			})
 		})
 	})
-	return token
+	return out
 }
 
-func (f *fake) call(conn int, p payload, token string) payload {
+// signed reports whether a request about a service has the signature that it must have, by
+// what get finds. Called with mu held.
+func (f *fake) signed(s subject, get func(string) string) bool {
+	if f.secret == "" {
+		return true
+	}
+	at, what, _ := strings.Cut(get("data"), "@@")
+	ms, _ := strconv.ParseInt(at, 10, 64)
+	mac := hmac.New(sha1.New, []byte(f.secret))
+	mac.Write([]byte(get("data")))
+	return get("ak") == "key" && what == s.group+"@@"+s.service && time.Since(time.UnixMilli(ms)).Abs() < 10*time.Second &&
+		get("signature") == base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func (f *fake) call(conn int, p payload, headers map[string]string) payload {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.kinds = append(f.kinds, p.kind)
@@ -320,7 +340,7 @@ func (f *fake) call(conn int, p payload, token string) payload {
 	if c == nil {
 		return failed(301, "Connection is unregistered.")
 	}
-	if f.tokens != nil && !f.tokens[token] {
+	if f.tokens != nil && !f.tokens[headers["accessToken"]] {
 		return failed(403, "token invalid!")
 	}
 	var in struct {
@@ -334,6 +354,9 @@ func (f *fake) call(conn int, p payload, token string) payload {
 		f.t.Errorf("%s: %v", p.kind, err)
 	}
 	s := subject{in.GroupName, in.ServiceName}
+	if s.service != "" && !f.signed(s, func(name string) string { return headers[name] }) {
+		return failed(403, "no right")
+	}
 	out := map[string]any{"resultCode": 200, "errorCode": 0, "success": true}
 	switch p.kind {
 	case "HealthCheckRequest":
@@ -429,6 +452,10 @@ func (f *fake) web(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	s := subject{q.Get("groupName"), q.Get("serviceName")}
+	if s.service != "" && !f.signed(s, q.Get) {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
 	switch {
 	case r.URL.Path == "/nacos/v1/auth/login" && !f.version3, r.URL.Path == "/nacos/v3/auth/user/login" && f.version3:
 		f.logins++

@@ -92,7 +92,7 @@ func TestWhatIsUsed(t *testing.T) {
 
 // The bytes are those that protocol buffers prescribe, written out by hand.
 func TestPayload(t *testing.T) {
-	p := payload{kind: "A", token: "tok", clientIP: "1.2", body: []byte("{}")}
+	p := payload{kind: "A", headers: map[string]string{"accessToken": "tok"}, clientIP: "1.2", body: []byte("{}")}
 	want := "\x00\x00\x00\x00\x24" + // not compressed, 36 bytes
 		"\x12\x1c" + "\x1a\x01A" + "\x3a\x12\x0a\x0baccessToken\x12\x03tok" + "\x42\x031.2" + // metadata
 		"\x1a\x04\x12\x02{}" // body

@@ -31,6 +31,9 @@ type Config struct {
 	// renewed before it expires.
 	User, Password string
 
+	// AccessKey and SecretKey sign requests, for servers that want that; both or neither.
+	AccessKey, SecretKey string
+
 	// TLS makes the gRPC connection encrypted; nil: it is not. It is used for https servers
 	// too; nil: the system's roots.
 	TLS *tls.Config

@@ -15,9 +15,9 @@ import (
 //
 // where the body's value is the JSON of what type names.
 type payload struct {
-	kind     string // the type
-	token    string // header accessToken; sent only
-	clientIP string // sent only
+	kind     string            // the type
+	headers  map[string]string // sent only
+	clientIP string            // sent only
 	body     []byte
 }
 
@@ -38,9 +38,9 @@ func appendField(b []byte, number int, value []byte) []byte {
 // its length.
 func (p payload) frame() []byte {
 	meta := appendField(nil, 3, []byte(p.kind))
-	if p.token != "" {
-		entry := appendField(nil, 1, []byte("accessToken"))
-		meta = appendField(meta, 7, appendField(entry, 2, []byte(p.token)))
+	for name, value := range p.headers {
+		entry := appendField(nil, 1, []byte(name))
+		meta = appendField(meta, 7, appendField(entry, 2, []byte(value)))
 	}
 	if p.clientIP != "" {
 		meta = appendField(meta, 8, []byte(p.clientIP))

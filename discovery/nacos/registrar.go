@@ -150,7 +150,7 @@ func (a *announcement) send(ctx context.Context, s *session, kind string) error 
 		Kind     string       `json:"type"`
 		Instance instanceJSON `json:"instance"`
 	}{a.cluster.request(a.subject), kind, a.instance}
-	return s.ask(ctx, "InstanceRequest", in, nil)
+	return s.ask(ctx, "InstanceRequest", a.subject, in, nil)
 }
 
 // remove takes the instance out. Where that fails, the end of the connection does it.

@@ -117,6 +117,7 @@ func (w *web) list(ctx context.Context, s server, of subject, clusters []string)
 		"namespaceId": {w.config.Namespace}, "groupName": {of.group}, "serviceName": {of.service},
 		"healthyOnly": {"false"},
 	}
+	w.config.sign(query, of)
 	const v1, v3 = "/v1/ns/instance/list", "/v3/client/ns/instance/list"
 	for _, path := range []string{v1, v3} {
 		if path == v3 {
