@@ -93,6 +93,9 @@ func (v *validator) registries(path string, s *Source) {
 		v.servers(at, n.Servers, nil, serverForm{example: "127.0.0.1:8848", url: true, bare: true, path: true})
 		v.pair(Key(at, "tls"), n.TLS)
 		v.login(at, n.Username, n.Password)
+		if (n.AccessKey == "") != (n.SecretKey == "") {
+			v.add(Key(at, "access_key"), n.AccessKey, "", "access_key and secret_key belong together")
+		}
 	}
 	if e := s.Eureka; e != nil {
 		at := Key(path, "eureka")

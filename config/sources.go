@@ -72,18 +72,25 @@ type ConsulSource struct {
 	// Server is the URL of an agent, best of that beside the proxy; Servers are several,
 	// tried in turn. At most one of them is given. Neither: http://127.0.0.1:8500, or https
 	// if TLS is given.
-	Server     string     `yaml:"server" doc:"URL of the agent; empty: http://127.0.0.1:8500" example:"http://127.0.0.1:8500"`
-	Servers    []string   `yaml:"servers" doc:"URLs of several agents, tried in turn, instead of server"`
-	Service    string     `yaml:"service" doc:"name of the service in the catalog" required:"true"`
-	Tag        string     `yaml:"tag" doc:"only instances that have it"`
-	Tags       []string   `yaml:"tags" doc:"only instances that have all of them, instead of tag"`
-	Datacenter string     `yaml:"datacenter" doc:"empty: the agent's own"`
-	Namespace  string     `yaml:"namespace" doc:"of Consul Enterprise; empty: the token's, or default"`
-	Partition  string     `yaml:"partition" doc:"of Consul Enterprise; empty: the agent's own"`
-	Token      string     `yaml:"token" doc:"ACL token, as in ${file:/run/secrets/consul}; empty: the anonymous one"`
-	TLS        *SourceTLS `yaml:"tls" doc:"how https agents are verified"`
-	Scheme     string     `yaml:"scheme" doc:"of instances whose metadata name none: http or https" enum:"http,https" default:"http"`
-	ZoneKey    string     `yaml:"zone_key" doc:"metadata of the service, or else of the node, that holds the zone" default:"zone"`
+	Server     string   `yaml:"server" doc:"URL of the agent; empty: http://127.0.0.1:8500" example:"http://127.0.0.1:8500"`
+	Servers    []string `yaml:"servers" doc:"URLs of several agents, tried in turn, instead of server"`
+	Service    string   `yaml:"service" doc:"name of the service in the catalog" required:"true"`
+	Tag        string   `yaml:"tag" doc:"only instances that have it"`
+	Tags       []string `yaml:"tags" doc:"only instances that have all of them, instead of tag"`
+	Datacenter string   `yaml:"datacenter" doc:"empty: the agent's own"`
+	Namespace  string   `yaml:"namespace" doc:"of Consul Enterprise; empty: the token's, or default"`
+	Partition  string   `yaml:"partition" doc:"of Consul Enterprise; empty: the agent's own"`
+	// Stale and Cached take load off the servers: an answer may then be behind, by ten
+	// seconds at most.
+	Stale  bool `yaml:"stale" doc:"any server may answer, not the leader alone: behind it by a moment"`
+	Cached bool `yaml:"cached" doc:"the agent may answer from its copy, which all its clients share"`
+	// Wait is that of one query. An agent that hangs is noticed sooner: it is asked every
+	// few seconds whether it is there.
+	Wait    time.Duration `yaml:"wait" doc:"how long a query waits for news" default:"5m" min:"1s" max:"10m"`
+	Token   string        `yaml:"token" doc:"ACL token, as in ${file:/run/secrets/consul}; empty: the anonymous one"`
+	TLS     *SourceTLS    `yaml:"tls" doc:"how https agents are verified"`
+	Scheme  string        `yaml:"scheme" doc:"of instances whose metadata name none: http or https" enum:"http,https" default:"http"`
+	ZoneKey string        `yaml:"zone_key" doc:"metadata of the service, or else of the node, that holds the zone" default:"zone"`
 }
 
 // NacosSource receives the healthy, enabled instances of a service by push. Sources with
@@ -91,12 +98,15 @@ type ConsulSource struct {
 type NacosSource struct {
 	Servers []string `yaml:"servers" doc:"host:port of the servers' HTTP interface, or URLs" required:"true" example:"127.0.0.1:8848"`
 	// Namespace is the namespace's id, which for all but public differs from its name.
-	Namespace string     `yaml:"namespace" doc:"id of the namespace" default:"public"`
-	Group     string     `yaml:"group" doc:"group of the service" default:"DEFAULT_GROUP"`
-	Service   string     `yaml:"service" doc:"name of the service" required:"true"`
-	Clusters  []string   `yaml:"clusters" doc:"only instances of these clusters; empty: of all"`
-	Username  string     `yaml:"username" doc:"of a server with authentication; empty: no login"`
-	Password  string     `yaml:"password" doc:"as in ${file:/run/secrets/nacos}"`
+	Namespace string   `yaml:"namespace" doc:"id of the namespace" default:"public"`
+	Group     string   `yaml:"group" doc:"group of the service" default:"DEFAULT_GROUP"`
+	Service   string   `yaml:"service" doc:"name of the service" required:"true"`
+	Clusters  []string `yaml:"clusters" doc:"only instances of these clusters; empty: of all"`
+	Username  string   `yaml:"username" doc:"of a server with authentication; empty: no login"`
+	Password  string   `yaml:"password" doc:"as in ${file:/run/secrets/nacos}"`
+	// AccessKey and SecretKey sign every request about a service.
+	AccessKey string     `yaml:"access_key" doc:"of servers that want requests signed; empty: they are not"`
+	SecretKey string     `yaml:"secret_key" doc:"as in ${file:/run/secrets/nacos-key}"`
 	TLS       *SourceTLS `yaml:"tls" doc:"encrypts the gRPC connection too; absent: it is plain"`
 	// PortOffset is how far a server's gRPC port is above its HTTP port.
 	PortOffset int    `yaml:"port_offset" doc:"from a server's HTTP port to its gRPC port" default:"1000" min:"-65534" max:"65534"`

@@ -27,7 +27,7 @@ func Consul(c config.ConsulSource) (consul.Config, error) {
 	secure, err := TLS(c.TLS)
 	return consul.Config{
 		Servers: c.URLs(), Service: c.Service, Tags: c.AllTags(), Datacenter: c.Datacenter, Namespace: c.Namespace,
-		Partition: c.Partition, Token: c.Token, TLS: secure, Scheme: c.Scheme, ZoneMeta: c.ZoneKey,
+		Partition: c.Partition, Stale: c.Stale, Cached: c.Cached, Wait: c.Wait, Token: c.Token, TLS: secure, Scheme: c.Scheme, ZoneMeta: c.ZoneKey,
 	}, err
 }
 
@@ -35,8 +35,8 @@ func Consul(c config.ConsulSource) (consul.Config, error) {
 func Nacos(c config.NacosSource) (nacos.Config, error) {
 	secure, err := TLS(c.TLS)
 	return nacos.Config{
-		Servers: c.Servers, Namespace: c.Namespace, User: c.Username, Password: c.Password, TLS: secure,
-		PortOffset: c.PortOffset, ZoneKey: c.ZoneKey,
+		Servers: c.Servers, Namespace: c.Namespace, User: c.Username, Password: c.Password,
+		AccessKey: c.AccessKey, SecretKey: c.SecretKey, TLS: secure, PortOffset: c.PortOffset, ZoneKey: c.ZoneKey,
 	}, err
 }
 

@@ -33,6 +33,8 @@ func filled[T any](t *testing.T) (out T) {
 			f.Set(reflect.ValueOf([]string{name}))
 		case reflect.Int, reflect.Int64:
 			f.SetInt(int64(i + 1))
+		case reflect.Bool:
+			f.SetBool(true)
 		case reflect.Pointer:
 			f.Set(reflect.ValueOf(&config.SourceTLS{ServerName: name}))
 		default:
@@ -56,7 +58,7 @@ func TestEverySettingArrives(t *testing.T) {
 		c.TLS = nil
 		equal(t, c, consul.Config{
 			Servers: []string{[]string{"Server", "Servers"}[i]}, Tags: []string{[]string{"Tag", "Tags"}[i]}, Service: "Service",
-			Datacenter: "Datacenter", Namespace: "Namespace", Partition: "Partition", Token: "Token", Scheme: "Scheme", ZoneMeta: "ZoneKey",
+			Datacenter: "Datacenter", Namespace: "Namespace", Partition: "Partition", Stale: true, Cached: true, Wait: in.Wait, Token: "Token", Scheme: "Scheme", ZoneMeta: "ZoneKey",
 		})
 	}
 
@@ -65,7 +67,7 @@ func TestEverySettingArrives(t *testing.T) {
 	checkTLS(t, n.TLS, err)
 	n.TLS = nil
 	equal(t, n, nacos.Config{Servers: []string{"Servers"}, Namespace: "Namespace", User: "Username", Password: "Password",
-		PortOffset: nin.PortOffset, ZoneKey: "ZoneKey"})
+		AccessKey: "AccessKey", SecretKey: "SecretKey", PortOffset: nin.PortOffset, ZoneKey: "ZoneKey"})
 
 	uin := filled[config.EurekaSource](t)
 	u, err := Eureka(uin)
