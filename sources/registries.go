@@ -20,28 +20,55 @@ import (
 	"github.com/poise-lb/poise/internal/registry"
 )
 
-// Etcd is the kind of Source.Etcd.
+// Etcd is the kind of Source.Etcd. Its sources share a watch where their prefixes lie side
+// by side.
 func Etcd() config.SourceKind {
+	registries := new(shared[*etcd.Registry])
 	return &kind{
 		name:  "etcd",
 		files: func(c *config.Source) []string { return authorities(c.Etcd.TLS) },
-		open: func(c *config.Source, _ map[string]filewatch.Sum, _ *slog.Logger) (discovery.Source, error) {
-			settings, err := registry.Etcd(*c.Etcd)
-			return etcd.New(settings), err
+		open: func(c *config.Source, known map[string]filewatch.Sum, _ *slog.Logger) (discovery.Source, error) {
+			return ofEtcd(registries, *c.Etcd, known)
 		},
 	}
 }
 
-// Consul is the kind of Source.Consul.
+func ofEtcd(from *shared[*etcd.Registry], c config.EtcdSource, known map[string]filewatch.Sum) (*borrower[*etcd.Registry], error) {
+	settings, err := registry.Etcd(c)
+	if err != nil {
+		return nil, err
+	}
+	c.Prefix = "" // what is left is what must agree
+	return &borrower[*etcd.Registry]{
+		from: from, key: key(c, known),
+		open:   func() *etcd.Registry { return etcd.NewRegistry(settings) },
+		source: func(r *etcd.Registry) discovery.Source { return r.Source(settings.Prefix) },
+	}, nil
+}
+
+// Consul is the kind of Source.Consul. Its sources share what watches over their agents.
 func Consul() config.SourceKind {
+	registries := new(shared[*consul.Registry])
 	return &kind{
 		name:  "consul",
 		files: func(c *config.Source) []string { return authorities(c.Consul.TLS) },
-		open: func(c *config.Source, _ map[string]filewatch.Sum, _ *slog.Logger) (discovery.Source, error) {
-			settings, err := registry.Consul(*c.Consul)
-			return consul.New(settings), err
+		open: func(c *config.Source, known map[string]filewatch.Sum, _ *slog.Logger) (discovery.Source, error) {
+			return ofConsul(registries, *c.Consul, known)
 		},
 	}
+}
+
+func ofConsul(from *shared[*consul.Registry], c config.ConsulSource, known map[string]filewatch.Sum) (*borrower[*consul.Registry], error) {
+	settings, err := registry.Consul(c)
+	if err != nil {
+		return nil, err
+	}
+	c.Service, c.Tag, c.Tags = "", "", nil
+	return &borrower[*consul.Registry]{
+		from: from, key: key(c, known),
+		open:   func() *consul.Registry { return consul.NewRegistry(settings) },
+		source: func(r *consul.Registry) discovery.Source { return r.Source(settings.Service, settings.Tags) },
+	}, nil
 }
 
 // Nacos is the kind of Source.Nacos. Its sources share a connection.
