@@ -22,6 +22,7 @@ import (
 
 var (
 	// Again ends a turn because everything must be read again. It is not a failure.
+	//lint:ignore ST1012 as io.EOF, it says how something ended
 	Again = errors.New("everything must be read again")
 
 	// ErrSilent is what Plain makes of a deadline that has passed.
