@@ -3,7 +3,6 @@ package sources
 // The registries, each a kind of its own: what a program does not call is not linked.
 
 import (
-	"cmp"
 	"encoding/json"
 	"log/slog"
 
@@ -141,8 +140,13 @@ func Zookeeper() config.SourceKind {
 	}
 }
 
-// Kubernetes is the kind of Source.Kubernetes.
+// Kubernetes is the kind of Source.Kubernetes. Its sources share a connection to each API
+// server, and a watch of each namespace.
 func Kubernetes() config.SourceKind {
+	return kubernetesKind(new(shared[*kubernetes.Registry]))
+}
+
+func kubernetesKind(registries *shared[*kubernetes.Registry]) *kind {
 	return &kind{
 		name: "kubernetes",
 		files: func(c *config.Source) []string {
@@ -152,13 +156,13 @@ func Kubernetes() config.SourceKind {
 			}
 			return files
 		},
-		open: func(c *config.Source, _ map[string]filewatch.Sum, _ *slog.Logger) (discovery.Source, error) {
-			return ofKubernetes(*c.Kubernetes)
+		open: func(c *config.Source, known map[string]filewatch.Sum, _ *slog.Logger) (discovery.Source, error) {
+			return ofKubernetes(registries, *c.Kubernetes, known)
 		},
 	}
 }
 
-func ofKubernetes(c config.KubernetesSource) (discovery.Source, error) {
+func ofKubernetes(from *shared[*kubernetes.Registry], c config.KubernetesSource, known map[string]filewatch.Sum) (discovery.Source, error) {
 	settings := kubernetes.Config{Server: c.Server, Token: c.Token, TokenFile: c.TokenFile}
 	var err error
 	if c.Kubeconfig != "" {
@@ -168,9 +172,13 @@ func ofKubernetes(c config.KubernetesSource) (discovery.Source, error) {
 	} else if settings.TLS, err = registry.TLS(c.TLS); err != nil {
 		return nil, err
 	}
-	settings.Namespace = cmp.Or(c.Namespace, settings.Namespace)
-	settings.Service, settings.Port, settings.Scheme = c.Service, c.Port, c.Scheme
-	return kubernetes.New(settings), nil
+	service := kubernetes.ServiceConfig{Namespace: c.Namespace, Service: c.Service, Port: c.Port, Scheme: c.Scheme}
+	c.Namespace, c.Service, c.Port, c.Scheme = "", "", "", "" // what is left is what must agree
+	return &borrower[*kubernetes.Registry]{
+		from: from, key: key(c, known),
+		open:   func() *kubernetes.Registry { return kubernetes.NewRegistry(settings) },
+		source: func(r *kubernetes.Registry) discovery.Source { return r.Source(service) },
+	}, nil
 }
 
 // authorities is the file that says which authorities verify a server, if there is one.

@@ -9,9 +9,9 @@
 //	})
 //
 // Services of one registry share what there need be only one of: the connection to Nacos
-// and ZooKeeper, the copy of Eureka's registry. They share it by way of the kind, so two
-// proxies that are given the same value share, too; it lives as long as one of the sources
-// that use it runs.
+// and ZooKeeper, the copy of Eureka's registry, the watch of a namespace of Kubernetes. They
+// share it by way of the kind, so two proxies that are given the same value share, too; it
+// lives as long as one of the sources that use it runs.
 package sources
 
 import (

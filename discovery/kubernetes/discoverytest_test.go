@@ -22,7 +22,7 @@ func (c *contract) Set(specs []endpoint.Spec) {
 		host, _, _ := net.SplitHostPort(s.Address)
 		addresses = append(addresses, host)
 	}
-	c.set("web-1", object(80, addresses...))
+	c.set("web-1", sliceOf(80, addresses...))
 }
 
 func (c *contract) Reset() {

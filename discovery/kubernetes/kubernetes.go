@@ -1,7 +1,14 @@
-// Package kubernetes is the source that watches the EndpointSlices of a Service by the
-// API server's plain HTTP interface: list, then watch. README.md describes which
-// endpoints are taken, and what the account needs to be allowed.
+// Package kubernetes is the source that follows the EndpointSlices of Services by the API
+// server's plain HTTP interface: list, then watch. All Services of one namespace share one
+// watch, however many there are: a Registry has one connection to an API server and, for
+// each namespace, one goroutine that keeps an index of its slices by Service. A Source is a
+// subscriber of one Service in such an index.
 //
+//	Registry ── namespace "shop" ── Source "cart"
+//	        │                    └─ Source "users"
+//	        └── namespace "blog" ── Source "web"
+//
+// README.md describes which endpoints are taken, and what the account needs to be allowed.
 // There is no registrar: Kubernetes announces pods by itself.
 package kubernetes
 
@@ -10,15 +17,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"net/http"
 	"strconv"
-	"time"
+	"sync"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
-// Config says which API server to ask, and for what. With nothing but a service it works
-// within a pod, by the pod's service account.
+// Config says which API server to ask. The zero value works within a pod, by the pod's
+// service account.
 type Config struct {
 	// Server is the URL of the API server: https://host:port, and a path if there is a
 	// proxy before it. Empty: that of the cluster whose pod this is.
@@ -34,10 +42,21 @@ type Config struct {
 	// this machine.
 	Token, TokenFile string
 
-	// Namespace is that of the service. Empty: the pod's own, or elsewhere "default".
+	// Namespace is that of services that name none. Empty: the pod's own, or elsewhere
+	// "default".
 	Namespace string
 
-	// Service is the name of the Service. A source needs it.
+	// Account is the folder of the pod's service account; empty: where Kubernetes has it,
+	// /var/run/secrets/kubernetes.io/serviceaccount.
+	Account string
+}
+
+// ServiceConfig says which endpoints a source has. Service is needed.
+type ServiceConfig struct {
+	// Namespace is that of the Service. Empty: the Registry's.
+	Namespace string
+
+	// Service is the name of the Service.
 	Service string
 
 	// Port is the name of the port as the Service has it, or the number that pods listen
@@ -47,109 +66,123 @@ type Config struct {
 	// Scheme is that of the endpoints: "http" or "https". Empty: "https" for a port whose
 	// name or application protocol is https, else "http".
 	Scheme string
-
-	// Account is the folder of the pod's service account; empty: where Kubernetes has it,
-	// /var/run/secrets/kubernetes.io/serviceaccount.
-	Account string
 }
 
-const (
-	// The server is asked to end a watch after this time, and the next one goes on from
-	// there: a server that hangs, or a connection that is dead but does not know, is
-	// noticed when it is late. There is nothing else to notice it by, for a watch has
-	// nothing to say for minutes.
-	watchTime = 7 * time.Second
-	lateTime  = 3 * time.Second
-	listTime  = 4 * time.Second // for the whole list
+// A Registry is what the sources of one API server share. It holds a connection and
+// watches while at least one of its sources runs, and nothing otherwise. It is safe for
+// concurrent use. Make it with NewRegistry.
+type Registry struct {
+	config    Config
+	dial      dialFunc        // nil but in tests
+	protocols *http.Protocols // nil but in tests
 
-	// All is listed again after a random time from here to twice that, which bounds how
-	// long anything lasts that went wrong unseen.
-	relistAfter = 60 * time.Second
+	mu     sync.Mutex
+	api    *apiServer // nil while no source runs
+	spaces map[string]*namespace
+}
 
-	// Changes of several slices at once are one set, so that an address that moves from one
-	// to another does not leave.
-	gather = 10 * time.Millisecond
-)
+// NewRegistry returns a registry that is asked as c says. What is wrong with c is what the
+// sources' Run returns.
+func NewRegistry(c Config) *Registry {
+	return &Registry{config: c, spaces: make(map[string]*namespace)}
+}
 
-// A Source watches one Service. Make it with New. Its Run may be called again, but not
+// New returns a source that shares nothing.
+func New(c Config, s ServiceConfig) *Source { return NewRegistry(c).Source(s) }
+
+// Source returns the source of one Service. It may be called again for the same Service.
+func (r *Registry) Source(s ServiceConfig) *Source { return &Source{registry: r, config: s} }
+
+// A Source is the set of endpoints of one Service. Its Run may be called again, but not
 // concurrently.
 type Source struct {
-	config Config
-	dial   dialFunc // nil but in tests
+	registry *Registry
+	config   ServiceConfig
 }
 
-// New returns a source for c.Service.
-func New(c Config) *Source { return &Source{config: c} }
-
-// Run publishes the set when it is first known and whenever it has changed. When a
-// watch breaks it lists again; when that fails too, it says that the set may be stale, and
-// says that once. It returns an error only if the configuration can never work.
+// Run publishes the set when it is first known and whenever it has changed, and once per
+// outage that it may be stale. A Service that does not exist is an empty set. It returns an
+// error only if the configuration can never work.
 func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error {
 	if err := s.config.check(); err != nil {
 		return fmt.Errorf("kubernetes: %w", err)
 	}
-	c, err := newClient(s.config, s.dial)
+	n, err := s.registry.join(s.config.Namespace)
 	if err != nil {
 		return fmt.Errorf("kubernetes: %w", err)
 	}
-	defer c.close()
-	out := reporter{publish: publish}
-	retry := retry{quick: true}
+	defer s.registry.leave(n)
+	sub := n.subscribe(s.config.Service)
+	defer n.unsubscribe(sub)
+	out := client.Reporter{Publish: publish}
+	seen := 0
 	for {
-		n := session{client: c, config: s.config, out: &out}
-		err := n.run(ctx)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil
-		}
-		wait, stale := retry.after(n.listed, n.settled, err)
-		if !errors.Is(err, errAgain) {
-			c.renew()
-		}
-		if stale {
-			out.fail(fmt.Errorf("kubernetes: %w", err))
-		}
-		if !sleep(ctx, wait) {
-			return nil
+		case <-sub.changed:
+			p := n.read(sub)
+			// During an outage a set is published only if it is another one: the set of
+			// before may be stale, and that is what failure says.
+			if p.version != 0 && (p.failure == nil || p.version != seen) {
+				out.Set(set(p.slices, s.config, n.name))
+				seen = p.version
+			}
+			if p.failure != nil {
+				out.Fail(fmt.Errorf("kubernetes: %w", p.failure))
+			}
 		}
 	}
 }
 
-// A retry decides when to try again and when to tell.
-type retry struct {
-	failures int  // in a row, without a list between them
-	quick    bool // the next failure is tried again at once
-	backoff  discovery.Backoff
-}
-
-// after judges a session that had a list, or even a watch to its end, and then err. While
-// lists succeed the set is not stale, even if no watch does: then they are what is left,
-// as often as the back-off allows.
-func (r *retry) after(listed, settled bool, err error) (wait time.Duration, stale bool) {
-	r.backoff.First, r.backoff.Most = 200*time.Millisecond, 5*time.Second
-	if listed {
-		r.failures = 0
-	}
-	if settled {
-		r.quick = true
-		r.backoff.Reset()
-	}
-	if errors.Is(err, errAgain) {
-		if settled {
-			return 0, false
+// join returns the namespace of that name, which watches from the first user on; each call
+// is followed by one of leave. An empty name is the registry's own namespace.
+func (r *Registry) join(name string) (*namespace, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.api == nil {
+		c, err := newAPIServer(r.config, r.dial, r.protocols)
+		if err != nil {
+			return nil, err
 		}
-		return r.backoff.Next(), false
+		r.api = c
 	}
-	r.failures++
-	if r.quick { // what a restart looks like
-		r.quick = false
-		return rand.N(100 * time.Millisecond), r.failures > 1
+	if name == "" {
+		name = r.api.namespace
 	}
-	return r.backoff.Next(), r.failures > 1
+	n := r.spaces[name]
+	if n == nil {
+		n = newNamespace(name, r.api)
+		r.spaces[name] = n
+		go n.run() // ends in leave, which waits for it
+	}
+	n.users++
+	return n, nil
 }
 
-// check finds what can never work. Names are checked because they become parts of a path
-// and of a selector.
-func (c *Config) check() error {
+// leave takes a user away. The last of a namespace ends its watch, and the last of all
+// closes the connection; both have ended when leave returns.
+func (r *Registry) leave(n *namespace) {
+	r.mu.Lock()
+	var unused *apiServer
+	if n.users--; n.users == 0 {
+		delete(r.spaces, n.name)
+	}
+	last := n.users == 0
+	if len(r.spaces) == 0 {
+		unused, r.api = r.api, nil // a source that joins from here on connects anew
+	}
+	r.mu.Unlock()
+	if last {
+		n.stop()
+	}
+	if unused != nil {
+		unused.close()
+	}
+}
+
+// check finds what can never work. Names are checked because they become parts of a path.
+func (c *ServiceConfig) check() error {
 	switch {
 	case c.Service == "":
 		return errors.New("a source needs the name of its service")
@@ -175,16 +208,4 @@ func isName(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= 63
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
 }

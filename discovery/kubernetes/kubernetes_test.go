@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -90,9 +89,26 @@ func (r *run) quiet(d time.Duration) {
 // bubble plays a test in virtual time, with a server and a source.
 func bubble(t *testing.T, test func(t *testing.T, s *server, r *run)) {
 	t.Helper()
+	bubbleOf(t, false, test)
+}
+
+// bubbleOf is bubble with a server that knows only HTTP/1.1 if old is set.
+func bubbleOf(t *testing.T, old bool, test func(t *testing.T, s *server, r *run)) {
+	t.Helper()
+	prepared(t, func(s *server) {
+		if old {
+			s.old()
+		}
+	}, test)
+}
+
+// prepared is bubble with a server that is prepared before the source starts.
+func prepared(t *testing.T, prepare func(s *server), test func(t *testing.T, s *server, r *run)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
-		s.set("web-1", object(80, "10.0.0.1"))
+		prepare(s)
+		s.set("web-1", sliceOf(80, "10.0.0.1"))
 		r := start(t, s.source())
 		defer s.stop()
 		defer r.stop()
@@ -106,18 +122,18 @@ func TestChanges(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server, r *run) {
 		r.want("10.0.0.1:80", soon)
 		r.quiet(time.Second)
-		s.set("web-2", object(80, "10.0.0.2", "10.0.0.3"))
+		s.set("web-2", sliceOf(80, "10.0.0.2", "10.0.0.3"))
 		r.want("10.0.0.1:80 10.0.0.2:80 10.0.0.3:80", soon)
-		s.set("web-2", object(80, "10.0.0.3", "10.0.0.x"))
+		s.set("web-2", sliceOf(80, "10.0.0.3", "10.0.0.x"))
 		r.want("10.0.0.1:80 10.0.0.3:80 !web-2/1", soon)
-		s.set("web-2", object(80, "10.0.0.3"))
+		s.set("web-2", sliceOf(80, "10.0.0.3"))
 		r.want("10.0.0.1:80 10.0.0.3:80", soon)
 		r.quiet(20 * time.Second) // over several watches
 		s.delete("web-1")
 		r.want("10.0.0.3:80", soon)
 		// An endpoint that moves to another slice is never away.
-		s.set("web-2", object(80))
-		s.set("web-3", object(80, "10.0.0.3", "10.0.0.4"))
+		s.set("web-2", sliceOf(80))
+		s.set("web-3", sliceOf(80, "10.0.0.3", "10.0.0.4"))
 		r.want("10.0.0.3:80 10.0.0.4:80", soon)
 		s.delete("web-3")
 		r.want("", soon)
@@ -126,14 +142,29 @@ func TestChanges(t *testing.T) {
 	})
 }
 
-// TestQuietHours counts questions while nothing happens: watches follow each other, and
-// everything is listed again every minute or two.
+// TestQuietHours counts requests while nothing happens: watches follow each other, and
+// everything is listed again once or twice an hour.
 func TestQuietHours(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server, r *run) {
 		r.want("10.0.0.1:80", soon)
+		r.quiet(10 * time.Hour)
+		lists, watches := s.count()
+		if lists < 11 || lists > 21 || watches < 60 || watches > 140 {
+			t.Errorf("%d lists and %d watches", lists, watches)
+		}
+		if s.dials != 1 {
+			t.Errorf("%d connections", s.dials)
+		}
+	})
+}
+
+// TestQuietHoursOverHTTP1 has watches that are short, as they are the sign of life.
+func TestQuietHoursOverHTTP1(t *testing.T) {
+	bubbleOf(t, true, func(t *testing.T, s *server, r *run) {
+		r.want("10.0.0.1:80", soon)
 		r.quiet(time.Hour)
 		lists, watches := s.count()
-		if lists < 28 || lists > 62 || watches < 3000/8 || watches > 3700/7+lists {
+		if lists > 3 || watches < 3600/8 || watches > 3600/7+lists {
 			t.Errorf("%d lists and %d watches", lists, watches)
 		}
 	})
@@ -144,15 +175,15 @@ func TestExpiredRevision(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server, r *run) {
 		r.want("10.0.0.1:80", soon)
 		time.Sleep(time.Second)
-		s.set("other", object(80))
-		s.set("web-1", object(80, "10.0.0.2"))
+		s.set("other", sliceOf(80))
+		s.set("web-1", sliceOf(80, "10.0.0.2"))
 		r.want("10.0.0.2:80", soon)
 		s.mu.Lock()
 		s.revision += 10 // of other things, which the watch is not told
 		s.mu.Unlock()
 		s.compact()
 		time.Sleep(time.Second)
-		s.set("web-1", object(80, "10.0.0.3"))
+		s.set("web-1", sliceOf(80, "10.0.0.3"))
 		r.want("10.0.0.3:80", soon)
 		s.setFault(func(w http.ResponseWriter, _ *http.Request, watch bool) bool {
 			if watch {
@@ -162,7 +193,7 @@ func TestExpiredRevision(t *testing.T) {
 		})
 		r.quiet(30 * time.Second)
 		s.setFault(nil)
-		s.set("web-1", object(80, "10.0.0.4"))
+		s.set("web-1", sliceOf(80, "10.0.0.4"))
 		r.want("10.0.0.4:80", 6*time.Second)
 	})
 }
@@ -175,23 +206,28 @@ func TestRevisionFromTheFuture(t *testing.T) {
 		s.mu.Lock()
 		s.revision, s.log = 5, nil
 		s.mu.Unlock()
-		s.set("web-1", object(80, "10.0.0.2"))
+		s.set("web-1", sliceOf(80, "10.0.0.2"))
 		s.cut()
 		r.want("10.0.0.2:80", 4*time.Second)
 	})
 }
 
+// TestFrozen: a server that hangs is noticed in time, by pings or by the end of a watch.
 func TestFrozen(t *testing.T) {
-	bubble(t, func(t *testing.T, s *server, r *run) {
-		r.want("10.0.0.1:80", soon)
-		time.Sleep(3 * time.Second)
-		thaw := s.freeze()
-		r.want("error: kubernetes: no answer in time", 15*time.Second)
-		r.quiet(time.Minute) // told once
-		s.set("web-1", object(80, "10.0.0.2"))
-		thaw()
-		r.want("10.0.0.2:80", 10*time.Second)
-	})
+	for name, old := range map[string]bool{"HTTP/2": false, "HTTP/1.1": true} {
+		t.Run(name, func(t *testing.T) {
+			bubbleOf(t, old, func(t *testing.T, s *server, r *run) {
+				r.want("10.0.0.1:80", soon)
+				time.Sleep(3 * time.Second)
+				thaw := s.freeze()
+				r.want("error: kubernetes: no answer in time", 15*time.Second)
+				r.quiet(time.Minute) // told once
+				s.set("web-1", sliceOf(80, "10.0.0.2"))
+				thaw()
+				r.want("10.0.0.2:80", 10*time.Second)
+			})
+		})
+	}
 }
 
 // TestFrozenAfterAnOutage: a server that hangs before a watch has come to its end is noticed
@@ -217,7 +253,7 @@ func TestRestart(t *testing.T) {
 		r.want("10.0.0.1:80", soon)
 		time.Sleep(time.Second)
 		s.cut() // and nothing else: nobody is told
-		s.set("web-1", object(80, "10.0.0.2"))
+		s.set("web-1", sliceOf(80, "10.0.0.2"))
 		r.want("10.0.0.2:80", time.Second)
 		s.setDown(true)
 		r.want("error: kubernetes: connection refused", 2*time.Second)
@@ -240,7 +276,7 @@ func TestFaultyLists(t *testing.T) {
 		"no JSON":   {func(w http.ResponseWriter) { w.WriteHeader(502); fmt.Fprint(w, "<html>") }, "status 502: Bad Gateway"},
 		"a page":    {list("<html>"), "the answer is not a list"},
 		"an object": {list(`{"kind":"Status","metadata":{}}`), "the answer is not a list"},
-		"a part":    {list(`{"kind":"EndpointSliceList","metadata":{"resourceVersion":"9","continue":"x"},"items":[]}`), "the answer is only a part"},
+		"a part":    {list(`{"kind":"EndpointSliceList","metadata":{"resourceVersion":"9","continue":"x"},"items":[]}`), "the pages of the list have no end"},
 		"cut short": {func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, `{"kind":"EndpointSliceList","metadata":{"resourceVersion":"9"},"items":[`)
@@ -256,6 +292,7 @@ func TestFaultyLists(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, s *server, r *run) {
 				r.want("10.0.0.1:80", soon)
+				synctest.Wait() // the watch is open
 				s.setFault(func(w http.ResponseWriter, _ *http.Request, watch bool) bool {
 					test.answer(w)
 					return true
@@ -291,12 +328,13 @@ func TestFaultyWatches(t *testing.T) {
 					}
 					return watch
 				})
+				s.cut() // one that was open before
 				r.want("10.0.0.1:80", soon)
 				r.quiet(time.Minute)
 				if lists, _ := s.count(); lists < 12 || lists > 40 {
 					t.Errorf("%d lists in a minute", lists)
 				}
-				s.set("web-1", object(80, "10.0.0.2")) // lists are what is left
+				s.set("web-1", sliceOf(80, "10.0.0.2")) // lists are what is left
 				r.want("10.0.0.2:80", 6*time.Second)
 			})
 		})
@@ -305,10 +343,11 @@ func TestFaultyWatches(t *testing.T) {
 
 // TestUnknownEvents: kinds to come change nothing, but their revision counts.
 func TestUnknownEvents(t *testing.T) {
-	s := session{slices: map[string]slice{"a": {}}, revision: "1"}
-	changed, err := s.take(event{Type: "BOOKMARK", Object: []byte(`{"metadata":{"resourceVersion":"7"}}`)})
-	if changed || err != nil || s.revision != "7" || len(s.slices) != 1 {
-		t.Errorf("%v, %v, %+v", changed, err, s)
+	for _, kind := range []string{"BOOKMARK", "ARCHIVED"} {
+		e := event{Type: kind, Object: []byte(`{"metadata":{"resourceVersion":"7"}}`)}
+		if c, revision, err := e.change(); c != nil || revision != "7" || err != nil {
+			t.Errorf("%s: %v, %q, %v", kind, c, revision, err)
+		}
 	}
 }
 
@@ -323,10 +362,10 @@ func TestTokenFile(t *testing.T) {
 	write("first\n")
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
-		s.set("web-1", object(80, "10.0.0.1"))
+		s.set("web-1", sliceOf(80, "10.0.0.1"))
 		s.token = "first"
 		source := s.source()
-		source.config.TokenFile = path
+		source.registry.config.TokenFile = path
 		r := start(t, source)
 		defer s.stop()
 		defer r.stop()
@@ -334,10 +373,12 @@ func TestTokenFile(t *testing.T) {
 		s.mu.Lock()
 		s.token = "second"
 		s.mu.Unlock()
+		s.cut()
 		r.want("error: kubernetes: status 401: Unauthorized", 10*time.Second)
 		write("second")
 		r.want("10.0.0.1:80", 6*time.Second)
 		write("\n")
+		s.cut()
 		r.want("error: kubernetes: the token: "+path+" has none", 10*time.Second)
 	})
 }
@@ -394,48 +435,46 @@ func TestInPod(t *testing.T) {
 	host, port, _ := net.SplitHostPort(strings.TrimPrefix(s.URL, "https://"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", host)
 	t.Setenv("KUBERNETES_SERVICE_PORT", port)
-	once := func(c Config) (string, error) {
+	once := func(c Config, web string) (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		got := "nothing"
-		err := New(c).Run(ctx, func(u discovery.Update) { got = brief(u); cancel() })
+		err := New(c, ServiceConfig{Service: web}).Run(ctx, func(u discovery.Update) { got = brief(u); cancel() })
 		return got, err
 	}
-	if got, err := once(Config{Service: "web", Account: dir}); got != "" || err != nil {
+	if got, err := once(Config{Account: dir}, "web"); got != "" || err != nil {
 		t.Errorf("published %q, %v", got, err)
 	}
-	if got, _ := once(Config{Service: "web", Account: dir, TLS: &tls.Config{RootCAs: x509.NewCertPool()}}); !strings.Contains(got, "certificate") {
+	if got, _ := once(Config{Account: dir, TLS: &tls.Config{RootCAs: x509.NewCertPool()}}, "web"); !strings.Contains(got, "certificate") {
 		t.Errorf("published %q", got)
 	}
-	if _, err := once(Config{Service: "web", Account: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "roots") {
+	if _, err := once(Config{Account: t.TempDir()}, "web"); err == nil || !strings.Contains(err.Error(), "roots") {
 		t.Errorf("without an account: %v", err)
 	}
 }
 
 func TestImpossible(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	for name, c := range map[string]Config{
-		"no service":       {},
-		"a bad service":    {Server: "http://127.0.0.1:1", Service: "a,b"},
-		"a bad namespace":  {Server: "http://127.0.0.1:1", Service: "a", Namespace: "../b"},
-		"a bad scheme":     {Server: "http://127.0.0.1:1", Service: "a", Scheme: "ftp"},
-		"a bad port":       {Server: "http://127.0.0.1:1", Service: "a", Port: "70000"},
-		"no server":        {Service: "a"},
-		"no URL":           {Service: "a", Server: "127.0.0.1:1"},
-		"credentials":      {Service: "a", Server: "https://u:secret@h:1"},
-		"a query":          {Service: "a", Server: "https://h:1/?token=secret"},
-		"a token in clear": {Service: "a", Server: "http://192.0.2.1:1", Token: "secret"},
+	here := Config{Server: "http://127.0.0.1:1"}
+	for name, test := range map[string]struct {
+		c Config
+		s ServiceConfig
+	}{
+		"no service":       {here, ServiceConfig{}},
+		"a bad service":    {here, ServiceConfig{Service: "a,b"}},
+		"a bad namespace":  {here, ServiceConfig{Service: "a", Namespace: "../b"}},
+		"a bad default":    {Config{Server: here.Server, Namespace: "../b"}, ServiceConfig{Service: "a"}},
+		"a bad scheme":     {here, ServiceConfig{Service: "a", Scheme: "ftp"}},
+		"a bad port":       {here, ServiceConfig{Service: "a", Port: "70000"}},
+		"no server":        {Config{}, ServiceConfig{Service: "a"}},
+		"no URL":           {Config{Server: "127.0.0.1:1"}, ServiceConfig{Service: "a"}},
+		"credentials":      {Config{Server: "https://u:secret@h:1"}, ServiceConfig{Service: "a"}},
+		"a query":          {Config{Server: "https://h:1/?token=secret"}, ServiceConfig{Service: "a"}},
+		"a token in clear": {Config{Server: "http://192.0.2.1:1", Token: "secret"}, ServiceConfig{Service: "a"}},
 	} {
-		err := New(c).Run(t.Context(), func(discovery.Update) { t.Error("published") })
+		err := New(test.c, test.s).Run(t.Context(), func(discovery.Update) { t.Error("published") })
 		if err == nil || strings.Contains(err.Error(), "secret") || !strings.HasPrefix(err.Error(), "kubernetes: ") {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestStatus(t *testing.T) {
-	long := status{Code: 500, Message: strings.Repeat("ä", 500)}.Error()
-	if len(long) > messageBytes+20 || !errors.As(error(status{Code: 410}), new(status)) {
-		t.Error(long)
 	}
 }

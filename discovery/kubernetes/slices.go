@@ -1,38 +1,41 @@
 package kubernetes
 
+// What is kept of an EndpointSlice. The API server's form is some 400 bytes of JSON for
+// each endpoint, and a namespace may have far more slices than services here use, so the
+// index has a compact form: addresses as numbers, the names of zones and nodes once each,
+// and no endpoint that cannot become one of ours. README.md has the figures.
+
 import (
-	"cmp"
-	"fmt"
-	"net"
+	"hash/maphash"
 	"net/netip"
-	"slices"
 	"strconv"
-	"time"
+	"unique"
 
 	"github.com/poise-lb/poise/discovery"
-	"github.com/poise-lb/poise/endpoint"
 )
 
-// slice is what an EndpointSlice of discovery.k8s.io/v1 says, as far as it matters here.
-type slice struct {
+// object is what an EndpointSlice of discovery.k8s.io/v1 says, as far as it matters here.
+type object struct {
 	Metadata struct {
 		Name            string `json:"name"`
 		ResourceVersion string `json:"resourceVersion"`
+		Labels          struct {
+			Service string `json:"kubernetes.io/service-name"`
+		} `json:"labels"`
 	} `json:"metadata"`
-	AddressType string `json:"addressType"`
-	Endpoints   []pod  `json:"endpoints"`
-	Ports       []port `json:"ports"`
+	AddressType string           `json:"addressType"`
+	Endpoints   []objectEndpoint `json:"endpoints"`
+	Ports       []objectPort     `json:"ports"`
 }
 
-type port struct {
+type objectPort struct {
 	Name        string  `json:"name"`
 	Port        *int    `json:"port"` // null: all ports
 	Protocol    string  `json:"protocol"`
 	AppProtocol *string `json:"appProtocol"`
 }
 
-// A pod is one endpoint of a slice: nearly always a pod.
-type pod struct {
+type objectEndpoint struct {
 	Addresses  []string `json:"addresses"`
 	Conditions struct {
 		Ready       *bool `json:"ready"`   // null: yes
@@ -49,6 +52,126 @@ type pod struct {
 	} `json:"targetRef"`
 }
 
+// A slice is the compact form. It is immutable.
+type slice struct {
+	name, service string
+	family        string // "IPv4", "IPv6", or another one of no use
+	empty         bool   // it lists no endpoints, ready or not: then it has no ports either
+	pods          []pod
+	ports         []port // those of TCP
+	rejected      []discovery.Reject
+}
+
+// A port of a slice.
+type port struct {
+	name   string
+	number int32 // 0: the slice does not say it; anyPort: all ports
+	https  bool
+}
+
+const anyPort = -1
+
+// A pod is one endpoint of a slice, nearly always a pod, that is ready or terminating.
+type pod struct {
+	addr        netip.Addr
+	uid         uint64                // a hash of the pod's; 0: it has none
+	zone, node  unique.Handle[string] // there are few of each
+	name        string                // of the pod; empty: it is none
+	hostname    string
+	terminating bool
+	serving     bool
+}
+
+var uidSeed = maphash.MakeSeed()
+
+// compact returns what is kept of o.
+func compact(o *object) *slice {
+	out := &slice{
+		name: o.Metadata.Name, service: interned(o.Metadata.Labels.Service),
+		family: interned(o.AddressType), empty: len(o.Endpoints) == 0,
+	}
+	if out.family != "IPv4" && out.family != "IPv6" {
+		return out
+	}
+	for _, p := range o.Ports {
+		if p.Protocol == "TCP" || p.Protocol == "" {
+			out.ports = append(out.ports, p.compact())
+		}
+	}
+	used := 0
+	for i := range o.Endpoints {
+		if o.Endpoints[i].matters() {
+			used++
+		}
+	}
+	if used > 0 {
+		out.pods = make([]pod, 0, used) // not a byte more
+	}
+	for i := range o.Endpoints {
+		e := &o.Endpoints[i]
+		if !e.matters() {
+			continue
+		}
+		p, reason := e.compact()
+		if reason == "" {
+			out.pods = append(out.pods, p)
+			continue
+		}
+		id := out.name + "/" + strconv.Itoa(i)
+		if e.TargetRef != nil && e.TargetRef.Name != "" {
+			id = out.name + "/" + e.TargetRef.Name
+		}
+		out.rejected = append(out.rejected, discovery.Reject{ID: id, Reason: reason})
+	}
+	return out
+}
+
+func (p *objectPort) compact() port {
+	out := port{name: interned(p.Name), https: p.Name == "https"}
+	if a := p.AppProtocol; a != nil && (*a == "https" || *a == "kubernetes.io/wss") {
+		out.https = true
+	}
+	switch {
+	case p.Port == nil:
+		out.number = anyPort
+	case *p.Port >= 1 && *p.Port <= 65535:
+		out.number = int32(*p.Port)
+	}
+	return out
+}
+
+// compact returns what is kept of e, or why it cannot be used.
+func (e *objectEndpoint) compact() (p pod, reason string) {
+	if len(e.Addresses) == 0 {
+		return p, "it has no address"
+	}
+	// Further addresses are of the same pod, and are not used by kube-proxy either.
+	addr, err := netip.ParseAddr(e.Addresses[0])
+	if err != nil || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "" {
+		return p, "its address is none that can be reached"
+	}
+	p = pod{
+		addr: addr.Unmap(), zone: unique.Make(e.Zone), node: unique.Make(e.Node), hostname: e.Hostname,
+		terminating: e.terminating(), serving: e.serving(),
+	}
+	if t := e.TargetRef; t != nil {
+		if t.Kind == "Pod" {
+			p.name = t.Name
+		}
+		if t.UID != "" {
+			p.uid = maphash.String(uidSeed, t.UID)
+		}
+	}
+	return p, ""
+}
+
+// matters reports whether the endpoint can become one of ours: one that is neither ready
+// nor terminating is left out whatever else there is.
+func (e *objectEndpoint) matters() bool     { return e.terminating() || e.ready() }
+func (e *objectEndpoint) terminating() bool { return is(e.Conditions.Terminating, false) }
+func (e *objectEndpoint) ready() bool       { return is(e.Conditions.Ready, true) }
+func (e *objectEndpoint) serving() bool     { return is(e.Conditions.Serving, e.ready()) }
+
 func is(b *bool, otherwise bool) bool {
 	if b == nil {
 		return otherwise
@@ -56,198 +179,5 @@ func is(b *bool, otherwise bool) bool {
 	return *b
 }
 
-func (p *pod) terminating() bool { return is(p.Conditions.Terminating, false) }
-func (p *pod) ready() bool       { return is(p.Conditions.Ready, true) }
-func (p *pod) serving() bool     { return is(p.Conditions.Serving, p.ready()) }
-
-// A candidate is an endpoint that may become one of ours.
-type candidate struct {
-	spec   endpoint.Spec
-	uid    string // of the pod, if there is one
-	family string
-	last   bool // it is terminating and serves: only if there is no other
-}
-
-// set is the endpoints of all slices, in the order of their IDs, and what is wrong with
-// the others. Pods that are not ready are no fault, and left out. Pods on their way out say
-// so, and are out; but if there are no others, those that still serve are in use.
-func set(all map[string]slice, c Config, namespace string) ([]endpoint.Spec, []discovery.Reject) {
-	var found []candidate
-	var rejected []discovery.Reject
-	for name, s := range all {
-		more, bad := s.candidates(name, c, namespace)
-		found, rejected = append(found, more...), append(rejected, bad...)
-	}
-	leaving := !slices.ContainsFunc(found, func(f candidate) bool { return !f.spec.Out })
-	for i := range found {
-		if f := &found[i]; leaving && f.last {
-			f.spec.Out = false
-		}
-	}
-	// Of a pod with addresses of both families, one counts: otherwise it had two shares.
-	four := make(map[string]bool)
-	for _, f := range found {
-		if f.uid != "" && f.family == "IPv4" {
-			four[f.uid] = true
-		}
-	}
-	best := make(map[endpoint.ID]endpoint.Spec, len(found))
-	for _, f := range found {
-		if f.family == "IPv6" && four[f.uid] {
-			continue
-		}
-		// While a pod moves from one slice to another it may be in both, and the address of
-		// one that is leaving may be a new one's already.
-		old, ok := best[f.spec.ID]
-		if !ok || old.Out && !f.spec.Out || old.Out == f.spec.Out && f.spec.Metadata["slice"] < old.Metadata["slice"] {
-			best[f.spec.ID] = f.spec
-		}
-	}
-	specs := make([]endpoint.Spec, 0, len(best))
-	for _, s := range best {
-		delete(s.Metadata, "slice")
-		specs = append(specs, s)
-	}
-	slices.SortFunc(specs, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
-	slices.SortFunc(rejected, func(a, b discovery.Reject) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Reason, b.Reason))
-	})
-	return specs, rejected
-}
-
-// candidates are the endpoints of one slice that are ready, and those that are terminating.
-func (s *slice) candidates(name string, c Config, namespace string) (out []candidate, rejected []discovery.Reject) {
-	if s.AddressType != "IPv4" && s.AddressType != "IPv6" {
-		return nil, []discovery.Reject{{ID: name, Reason: fmt.Sprintf("its addresses are of type %q: they must be IP addresses", s.AddressType)}}
-	}
-	if len(s.Endpoints) == 0 {
-		return nil, nil // then it has no ports either
-	}
-	number, scheme, reason := s.port(c)
-	if reason != "" {
-		return nil, []discovery.Reject{{ID: name, Reason: reason}}
-	}
-	for i := range s.Endpoints {
-		p := &s.Endpoints[i]
-		if !p.terminating() && !p.ready() {
-			continue
-		}
-		id := name + "/" + strconv.Itoa(i)
-		if p.TargetRef != nil && p.TargetRef.Name != "" {
-			id = name + "/" + p.TargetRef.Name
-		}
-		if len(p.Addresses) == 0 {
-			rejected = append(rejected, discovery.Reject{ID: id, Reason: "it has no address"})
-			continue
-		}
-		// Further addresses are of the same pod, and nobody uses them.
-		addr, err := netip.ParseAddr(p.Addresses[0])
-		if err != nil || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "" {
-			rejected = append(rejected, discovery.Reject{ID: id, Reason: "its address is none that can be reached"})
-			continue
-		}
-		f := candidate{family: s.AddressType, last: p.terminating() && p.serving(), spec: endpoint.Spec{
-			Out:      p.terminating(),
-			ID:       endpoint.ID{Scheme: scheme, Address: net.JoinHostPort(addr.Unmap().String(), strconv.Itoa(number))},
-			Zone:     p.Zone,
-			Metadata: p.metadata(name),
-		}}
-		if scheme == "https" {
-			// What certificates within a cluster are made out to.
-			f.spec.Host = c.Service + "." + namespace + ".svc"
-		}
-		if p.TargetRef != nil {
-			f.uid = p.TargetRef.UID
-		}
-		out = append(out, f)
-	}
-	return out, rejected
-}
-
-// metadata is what is known of the pod, and for set the slice that it is in.
-func (p *pod) metadata(slice string) map[string]string {
-	out := map[string]string{"slice": slice}
-	if p.Node != "" {
-		out["node"] = p.Node
-	}
-	if p.Hostname != "" {
-		out["hostname"] = p.Hostname
-	}
-	if p.TargetRef != nil && p.TargetRef.Kind == "Pod" {
-		out["pod"] = p.TargetRef.Name
-	}
-	return out
-}
-
-// port chooses the port and the scheme, or says why it cannot.
-func (s *slice) port(c Config) (number int, scheme, reason string) {
-	wanted, _ := strconv.Atoi(c.Port)
-	var tcp []port
-	for _, p := range s.Ports {
-		if p.Protocol == "TCP" || p.Protocol == "" {
-			tcp = append(tcp, p)
-		}
-	}
-	i := -1
-	switch {
-	case wanted > 0:
-		i = slices.IndexFunc(tcp, func(p port) bool { return p.Port == nil || *p.Port == wanted })
-	case c.Port != "":
-		i = slices.IndexFunc(tcp, func(p port) bool { return p.Name == c.Port })
-	case len(tcp) == 1:
-		i = 0
-	default:
-		i = slices.IndexFunc(tcp, func(p port) bool { return p.Name == "http" })
-	}
-	switch {
-	case i < 0 && c.Port == "":
-		return 0, "", fmt.Sprintf("it has %d TCP ports and none is named http: the port must be given", len(tcp))
-	case i < 0:
-		return 0, "", fmt.Sprintf("it has no TCP port %s", strconv.Quote(c.Port))
-	}
-	p := tcp[i]
-	if p.Port != nil {
-		wanted = *p.Port
-	}
-	if wanted < 1 || wanted > 65535 {
-		return 0, "", "it does not say the number of the port"
-	}
-	scheme = "http"
-	if p.Name == "https" || p.AppProtocol != nil && (*p.AppProtocol == "https" || *p.AppProtocol == "kubernetes.io/wss") {
-		scheme = "https"
-	}
-	return wanted, cmp.Or(c.Scheme, scheme), ""
-}
-
-// tellEvery is how often an error is published that differs from the last one.
-const tellEvery = 30 * time.Second
-
-// A reporter publishes what is news. It belongs to the goroutine of Run.
-type reporter struct {
-	publish  func(discovery.Update)
-	specs    []endpoint.Spec
-	rejected []discovery.Reject
-	fresh    bool // specs is what was published last, rather than an error
-	failure  string
-	told     time.Time
-}
-
-// set publishes a set that is not what was published last. After an error it is news in
-// any case: it is no longer stale.
-func (r *reporter) set(specs []endpoint.Spec, rejected []discovery.Reject) {
-	if r.fresh && slices.EqualFunc(specs, r.specs, endpoint.Spec.Equal) && slices.Equal(rejected, r.rejected) {
-		return
-	}
-	r.specs, r.rejected, r.fresh, r.failure = specs, rejected, true, ""
-	r.publish(discovery.Update{Endpoints: specs, Rejected: rejected})
-}
-
-// fail publishes an error, unless it is what everybody knows.
-func (r *reporter) fail(err error) {
-	text := err.Error()
-	if text == r.failure || r.failure != "" && time.Since(r.told) < tellEvery {
-		return
-	}
-	r.fresh, r.failure, r.told = false, text, time.Now()
-	r.publish(discovery.Update{Err: err})
-}
+// interned is s, in memory that all equal strings share.
+func interned(s string) string { return unique.Make(s).Value() }

@@ -1,131 +1,143 @@
 package kubernetes
 
+// The goroutine of a namespace: a list, and the watches that follow it.
+//
+// A watch has nothing to say for minutes, so there must be another sign of life. By HTTP/2
+// that is a ping on the connection, and a watch lasts some minutes. A server or a proxy that
+// knows only HTTP/1.1 has its watches end after some seconds instead; the next goes on from
+// the same revision. So a server that hangs is noticed within the same time either way.
+//
+// What follows a watch depends on how it ended:
+//
+//	in its time            the next watch, from the last revision
+//	429 or 503             the same, after the time that the server asks for
+//	410, revision expired  a list
+//	anything else          a list: the server may be another one, with other data
+
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
-// errAgain ends a session because everything must be listed again. It is no failure.
-var errAgain = errors.New("the slices must be listed again")
+const (
+	watchTime  = 5 * time.Minute // and up to as much again, so that watches do not end together
+	watchShort = 7 * time.Second // over HTTP/1.1
+	lateTime   = 3 * time.Second // until a watch begins, and to its end after its time
 
-// A session is a list and the watches that follow it. It belongs to one goroutine.
-type session struct {
-	client *client
-	config Config
-	out    *reporter
+	// silenceMost is how long a watch that has had a bookmark may be silent. The server
+	// sends one about every minute, but does not promise it.
+	silenceMost = 3 * time.Minute
 
-	slices   map[string]slice // by name
-	revision string           // up to which the slices are known
-	listed   bool             // there was a list
-	settled  bool             // a watch lasted its time: all was well
+	// All is listed again after a random time from here to twice that, which bounds how
+	// long anything lasts that went wrong unseen.
+	relistAfter = 30 * time.Minute
+
+	// Changes of several slices at once are one step, so that an address that moves from
+	// one to another does not leave.
+	gather = 10 * time.Millisecond
+)
+
+// A watcher belongs to the goroutine of its namespace.
+type watcher struct {
+	space *namespace
+	api   *apiServer
+	retry retry
+
+	current     bool      // the index is that of revision, so a watch may follow
+	revision    string    // up to which the slices are known; empty: there was no list
+	relist      time.Time // when to list again
+	settled     bool      // a watch since the last list lasted for a while
+	doubt       bool      // the next list asks the storage
+	whole       bool      // and not in pages
+	multiplexed bool      // the server speaks HTTP/2
 }
 
-// run lists and watches until something goes wrong, or it is time to list again.
-func (s *session) run(ctx context.Context) error {
-	if err := s.list(ctx); err != nil {
-		return err
-	}
-	s.listed = true
-	s.publish()
-	end := time.Now().Add(relistAfter + rand.N(relistAfter))
-	for time.Now().Before(end) {
-		began := time.Now()
-		err := s.watch(ctx)
-		// One that falls silent was well before; that is not told sooner by waiting.
-		s.settled = s.settled || err == nil || time.Since(began) >= watchTime
-		if err != nil {
-			return err
+// run lists and watches until ctx is done.
+func (w *watcher) run(ctx context.Context) {
+	w.retry = retry{quick: true, backoff: discovery.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}}
+	for ctx.Err() == nil {
+		used := w.api.generation()
+		err := w.step(ctx)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		answered := overloaded(err)
+		// A watch that is refused again and again may be one that a proxy does not let
+		// through: then lists are what is left.
+		w.current = w.current && answered && w.retry.failures < 3
+		wait, stale := w.retry.after(w.settled, err)
+		if !answered && !errors.Is(err, client.Again) {
+			w.api.renew(used)
+		}
+		if stale {
+			w.space.fail(err)
+		}
+		if !client.Sleep(ctx, max(wait, client.RetryAfter(err))) {
+			return
 		}
 	}
-	return errAgain
 }
 
-func (s *session) publish() { s.out.set(set(s.slices, s.config, s.client.namespace)) }
-
-// list reads all slices, as the server has them now: without a revision it asks its
-// storage. An answer that breaks off is an error, never a part of the set.
-func (s *session) list(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	res, err := s.client.get(ctx, s.config.Service, url.Values{})
-	if err != nil {
+// step makes a list or a watch.
+func (w *watcher) step(ctx context.Context) error {
+	if w.current && time.Now().Before(w.relist) {
+		return w.watch(ctx)
+	}
+	w.current = false
+	if err := w.list(ctx); err != nil {
 		return err
 	}
-	defer res.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(res.Body, answerBytes+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("the list broke off: %w", plain(err))
-	case len(data) > answerBytes:
-		return fmt.Errorf("the list is longer than %d MiB", answerBytes>>20)
-	}
-	var l struct {
-		Kind     string `json:"kind"`
-		Metadata struct {
-			ResourceVersion string `json:"resourceVersion"`
-			Continue        string `json:"continue"`
-		} `json:"metadata"`
-		Items []slice `json:"items"`
-	}
-	if err := json.Unmarshal(data, &l); err != nil || l.Kind != "EndpointSliceList" || l.Metadata.ResourceVersion == "" {
-		return errors.New("the answer is not a list of EndpointSlices")
-	}
-	if l.Metadata.Continue != "" { // it was not asked to
-		return errors.New("the answer is only a part of the list")
-	}
-	s.revision = l.Metadata.ResourceVersion
-	s.slices = make(map[string]slice, len(l.Items))
-	for _, item := range l.Items {
-		s.slices[item.Metadata.Name] = item
-	}
+	w.current, w.settled = true, false
+	w.relist = time.Now().Add(relistAfter + rand.N(relistAfter))
+	w.retry.failures = 0
 	return nil
-}
-
-// An event is one line of a watch, or the error that ended it.
-type event struct {
-	Type   string          `json:"type"`
-	Object json.RawMessage `json:"object"`
-	err    error
 }
 
 // watch follows the changes since the last revision until the server ends the watch in
 // time, which gives nil.
-func (s *session) watch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, watchTime+lateTime)
+func (w *watcher) watch(ctx context.Context) error {
+	lasts := watchShort
+	if w.multiplexed {
+		lasts = watchTime + rand.N(watchTime)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lasts+lateTime)
 	defer cancel()
 	header := time.AfterFunc(lateTime, cancel) // a revision from the future has no answer at all
-	res, err := s.client.get(ctx, s.config.Service, url.Values{
+	res, err := w.api.get(ctx, w.space.name, url.Values{
 		"watch":               {"1"},
 		"allowWatchBookmarks": {"true"},
-		"resourceVersion":     {s.revision},
-		"timeoutSeconds":      {strconv.Itoa(int(watchTime / time.Second))},
+		"resourceVersion":     {w.revision},
+		"timeoutSeconds":      {strconv.Itoa(int(lasts / time.Second))},
 	})
 	if !header.Stop() && err != nil {
+		w.doubt = true
 		return errors.New("the watch does not begin")
 	}
 	if err != nil {
-		var st status
-		if errors.As(err, &st) && st.gone() {
-			return errAgain
+		if isStatus(err, http.StatusGone) {
+			return client.Again
 		}
 		return err
 	}
+	w.space.fail(nil) // what changes is heard of from now on
 	began := time.Now()
 	events := make(chan event)
 	quit := make(chan struct{})
 	go func() { // it ends with the body
 		defer close(events)
-		read(res.Body, events, quit)
+		readEvents(ctx, res.Body, events, quit)
 	}()
 	defer func() {
 		close(quit)
@@ -134,123 +146,130 @@ func (s *session) watch(ctx context.Context) error {
 		for range events {
 		}
 	}()
-	err = s.follow(ctx, events)
-	if errors.Is(err, io.EOF) && time.Since(began) < watchTime/2 {
-		return errors.New("the watch was ended early") // by a server that stops, or by a proxy
-	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+	err = w.follow(ctx, events)
+	return w.ended(lasts, time.Since(began), err)
 }
 
-// follow takes events over and publishes them when there are no more for a moment.
-func (s *session) follow(ctx context.Context, events <-chan event) error {
-	timer := time.NewTimer(gather)
-	timer.Stop()
-	defer timer.Stop()
-	waiting := false
+// ended judges a watch that was to last so long and took so long, and ended with err.
+func (w *watcher) ended(lasts, took time.Duration, err error) error {
+	// One that falls silent was well before; that is not told sooner by waiting.
+	if took >= min(lasts/2, watchShort) {
+		w.settled = true
+		w.retry.settle()
+	}
+	switch {
+	case !errors.Is(err, io.EOF):
+		return err
+	case took >= lasts-lateTime:
+		return nil
+	case w.settled:
+		return client.Again // the next answer may be that of another server
+	}
+	return errors.New("the watch was ended early") // by a server that stops, or by a proxy
+}
+
+// follow takes events over, those of a moment in one step.
+func (w *watcher) follow(ctx context.Context, events <-chan event) error {
+	b := batch{watcher: w, timer: time.NewTimer(gather)}
+	b.timer.Stop()
+	defer b.timer.Stop()
+	silence := time.NewTimer(silenceMost)
+	silence.Stop()
+	defer silence.Stop()
+	marked := false // there was a bookmark
 	for {
 		select {
 		case e := <-events:
-			if e.err != nil {
-				if waiting {
-					s.publish()
-				}
-				return e.err
-			}
-			changed, err := s.take(e)
-			if err != nil {
+			if err := b.add(&e); err != nil {
+				b.flush()
 				return err
 			}
-			if changed && !waiting {
-				waiting = true
-				timer.Reset(gather)
+			if marked = marked || e.Type == "BOOKMARK"; marked {
+				silence.Reset(silenceMost)
 			}
-		case <-timer.C:
-			waiting = false
-			s.publish()
+		case <-b.timer.C:
+			b.flush()
+		case <-silence.C:
+			return client.Again
 		case <-ctx.Done():
 			return errors.New("the watch is silent")
 		}
 	}
 }
 
-// read sends the lines of a watch, and at the end why it ended.
-func read(body io.Reader, events chan<- event, quit <-chan struct{}) {
-	r := bufio.NewReaderSize(body, 32<<10)
-	send := func(e event) bool {
-		select {
-		case events <- e:
-			return e.err == nil
-		case <-quit:
-			return false
-		}
+// A batch is the changes of one moment, which are made in one step.
+type batch struct {
+	watcher  *watcher
+	changes  []change
+	revision string      // after changes
+	timer    *time.Timer // runs while there are changes
+}
+
+// add takes an event over, or returns why the watch cannot go on.
+func (b *batch) add(e *event) error {
+	if e.err != nil {
+		return e.err
 	}
-	for {
-		line, err := readLine(r)
-		if len(bytes.TrimSpace(line)) > 0 && (err == nil || err == io.EOF) {
-			var e event
-			if json.Unmarshal(line, &e) != nil {
-				e.err = errors.New("the watch broke off, or does not say what Kubernetes says")
-			}
-			if !send(e) {
-				return
-			}
-		}
-		if err != nil {
-			if err != io.EOF {
-				err = fmt.Errorf("the watch broke off: %w", plain(err))
-			}
-			send(event{err: err})
-			return
-		}
+	c, revision, err := e.change()
+	if err != nil {
+		return err
+	}
+	b.revision = revision
+	if c != nil {
+		b.changes = append(b.changes, *c)
+	}
+	switch len(b.changes) {
+	case 0:
+		b.flush() // there is nothing but the revision
+	case 1:
+		b.timer.Reset(gather)
+	}
+	return nil
+}
+
+// flush makes the changes. The revision counts only when they are made: the next watch
+// begins at it.
+func (b *batch) flush() {
+	if len(b.changes) > 0 {
+		b.watcher.space.apply(b.changes)
+		b.changes = nil
+	}
+	if b.revision != "" {
+		b.watcher.revision = b.revision
 	}
 }
 
-// readLine reads a line, or what there is of the last.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
-		if len(line) > answerBytes {
-			return nil, fmt.Errorf("an event is longer than %d MiB", answerBytes>>20)
-		}
-	}
+// A retry decides when to try again and when the index counts as stale.
+type retry struct {
+	failures int  // in a row, without a list between them
+	quick    bool // the next failure is tried again at once
+	backoff  discovery.Backoff
 }
 
-// take takes an event over, and reports whether it changed a slice.
-func (s *session) take(e event) (changed bool, err error) {
-	if e.Type == "ERROR" {
-		var st status
-		if json.Unmarshal(e.Object, &st) != nil {
-			return false, errors.New("the watch ended with an error that cannot be read")
+// settle begins anew: all was well for a while.
+func (r *retry) settle() {
+	r.quick = true
+	r.backoff.Reset()
+}
+
+// after returns how long to wait after err. While lists succeed the index is not stale, even
+// if no watch does: then they are what is left, as often as the back-off allows.
+func (r *retry) after(settled bool, err error) (wait time.Duration, stale bool) {
+	if errors.Is(err, client.Again) {
+		if settled {
+			return 0, false
 		}
-		if st.gone() {
-			return false, errAgain
-		}
-		if st.Code == 0 {
-			st.Code = http.StatusInternalServerError
-		}
-		return false, st
+		return r.backoff.Next(), false
 	}
-	var object slice
-	if err := json.Unmarshal(e.Object, &object); err != nil || object.Metadata.ResourceVersion == "" {
-		return false, errors.New("an event has an object that cannot be read")
+	r.failures++
+	if r.quick { // what a restart looks like
+		r.quick = false
+		return rand.N(100 * time.Millisecond), r.failures > 1
 	}
-	switch e.Type {
-	case "ADDED", "MODIFIED":
-		s.slices[object.Metadata.Name] = object
-		changed = true
-	case "DELETED": // or it has lost its label
-		delete(s.slices, object.Metadata.Name)
-		changed = true
-	}
-	// Of a BOOKMARK, and of types to come, the revision is all that counts.
-	s.revision = object.Metadata.ResourceVersion
-	return changed, nil
+	return r.backoff.Next(), r.failures > 1
+}
+
+// overloaded reports whether the server asks to be left alone for a moment.
+func overloaded(err error) bool {
+	return isStatus(err, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 }

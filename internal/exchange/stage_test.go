@@ -58,7 +58,7 @@ func (st *stage) serve(addresses ...string) {
 		st.t.Fatal(err)
 	}
 	st.table = &Table{
-		Tree: tree, Stall: time.Minute, Logger: quiet,
+		Tree: tree, Stall: time.Minute, Logger: slog.New(slog.DiscardHandler),
 		Routes: []Route{{
 			Timeout: time.Minute,
 			Cells:   record.NewCells[record.RouteCell](1),

@@ -44,6 +44,7 @@ func (w *world) services(t *testing.T) {
 	for _, r := range w.relays {
 		r.count()
 	}
+	before := w.watching(t)
 	began := time.Now()
 	p := w.run(t, "services:\n"+body.String()+"routes:\n"+routes.String())
 	for _, in := range cast[0] {
@@ -54,6 +55,13 @@ func (w *world) services(t *testing.T) {
 		conns += r.count()
 	}
 	w.row.all = fmt.Sprintf("all seen %.1f s after poise started, %d connections made", time.Since(began).Seconds(), conns)
+	if w.registry.watches != nil {
+		open := w.watching(t) - before
+		w.row.all += fmt.Sprintf(", %d watches open", open)
+		if open < 1 || open > w.registry.mostWatches {
+			t.Errorf("%d services have %d watches open at the server, want 1 to %d", services, open, w.registry.mostWatches)
+		}
+	}
 	fresh := w.many(t, cast[1])
 	for _, in := range cast[1] {
 		w.until(t, p.address, in, filled)
@@ -64,6 +72,19 @@ func (w *world) services(t *testing.T) {
 	fresh.Kill()
 	giveBack(cast[0])
 	giveBack(cast[1])
+}
+
+// watching is the number of watches at the server, as it says itself; 0 if it does not.
+func (w *world) watching(t *testing.T) int {
+	t.Helper()
+	if w.registry.watches == nil {
+		return 0
+	}
+	n, err := w.registry.watches(w.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // many starts a process of endpoints and waits until all are announced.

@@ -10,9 +10,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +38,7 @@ func kubernetes() *registry {
 			_, err := find("etcd34")
 			return err
 		},
+		watches: kubernetesWatches, mostWatches: 2,
 		run: kubernetesRun, put: kubernetesPut, drop: kubernetesDrop,
 		ready: func(s *server) error {
 			_, err := kubernetesCall(s.address(), s.token, "GET", "/readyz", nil)
@@ -119,6 +123,41 @@ func kubernetesCall(server, token, method, path string, in any) (int, error) {
 	}
 	return a.StatusCode, nil
 }
+
+// kubernetesWatches counts the watches of slices that are open, by the server's own metrics.
+// Those of all namespaces at once are the server's own.
+func kubernetesWatches(s *server) (int, error) {
+	q, err := http.NewRequest("GET", "https://"+s.address()+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	q.Header.Set("Authorization", "Bearer "+s.token)
+	a, err := trusting.Do(q)
+	if err != nil {
+		return 0, err
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(a.Body)
+	if err != nil {
+		return 0, err
+	}
+	all, n := watching.FindAllSubmatch(text, -1), 0
+	for _, m := range all {
+		if strings.Contains(string(m[1]), `resource="endpointslices"`) && strings.Contains(string(m[1]), `scope="namespace"`) {
+			open, err := strconv.ParseFloat(string(m[2]), 64)
+			if err != nil {
+				return 0, err
+			}
+			n += int(open)
+		}
+	}
+	if len(all) == 0 {
+		return 0, fmt.Errorf("status %d: no watches among the metrics", a.StatusCode)
+	}
+	return n, nil
+}
+
+var watching = regexp.MustCompile(`(?m)^apiserver_longrunning_requests\{(.*verb="WATCH".*)\} (\S+)$`)
 
 // kubernetesSlice has one endpoint: a slice has the same ports for all of its addresses.
 func kubernetesSlice(in discovery.Instance) (name string, slice any) {

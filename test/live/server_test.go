@@ -53,6 +53,10 @@ type registry struct {
 	// of; nil: none does that.
 	forgets func(s *server, in discovery.Instance) (bool, error)
 	client  func(s *server, service string) (rig.Command, error) // nil: there is no official one
+	// watches is the number of watches that clients have open at the server; nil: it does
+	// not say. A poise may have mostWatches.
+	watches     func(s *server) (int, error)
+	mostWatches int
 }
 
 // A server is one that runs. Its methods belong to the test's goroutine.

@@ -119,11 +119,10 @@ func TestClientCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Service = "web"
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var got []discovery.Update
-	kubernetes.New(c).Run(ctx, func(u discovery.Update) { got = append(got, u); cancel() })
+	kubernetes.New(c, kubernetes.ServiceConfig{Service: "web"}).Run(ctx, func(u discovery.Update) { got = append(got, u); cancel() })
 	if len(got) == 0 || got[0].Err != nil {
 		t.Errorf("%+v", got)
 	}

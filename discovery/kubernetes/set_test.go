@@ -4,20 +4,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // described is what set makes of slices, in one line.
-func described(t *testing.T, c Config, texts ...string) string {
+func described(t *testing.T, c ServiceConfig, texts ...string) string {
 	t.Helper()
-	all := make(map[string]slice)
+	var all []*slice
 	for i, text := range texts {
-		var s slice
-		if err := json.Unmarshal([]byte(text), &s); err != nil {
+		var o object
+		if err := json.Unmarshal([]byte(text), &o); err != nil {
 			t.Fatal(err)
 		}
-		all[fmt.Sprint("s", i)] = s
+		o.Metadata.Name = fmt.Sprint("s", i)
+		all = append(all, compact(&o))
 	}
 	c.Service = "web"
 	specs, rejected := set(all, c, "ns")
@@ -60,7 +62,7 @@ func podText(address, conditions string, more ...string) string {
 func TestSet(t *testing.T) {
 	a, b := podText("10.0.0.1", up, `,"zone":"z1"`), podText("10.0.0.2", up)
 	for name, test := range map[string]struct {
-		c      Config
+		c      ServiceConfig
 		slices []string
 		want   string
 	}{
@@ -86,16 +88,16 @@ func TestSet(t *testing.T) {
 		"only the first":     {slices: []string{text("IPv4", portA, `{"addresses":["10.0.0.1","10.0.0.9"]}`)}, want: "http://10.0.0.1:8080"},
 		"the port http":      {slices: []string{text("IPv4", `{"name":"admin","port":1},{"name":"http","port":2}`, b)}, want: "http://10.0.0.2:2"},
 		"which port":         {slices: []string{text("IPv4", `{"name":"x","port":1},{"name":"y","port":2}`, b)}, want: "!s0: it has 2 TCP ports and none is named http: the port must be given"},
-		"a port by name":     {c: Config{Port: "y"}, slices: []string{text("IPv4", `{"name":"x","port":1},{"name":"y","port":2}`, b)}, want: "http://10.0.0.2:2"},
-		"a port by number":   {c: Config{Port: "2"}, slices: []string{text("IPv4", `{"name":"x","port":1},{"name":"y","port":2}`, b)}, want: "http://10.0.0.2:2"},
-		"no such port":       {c: Config{Port: "z"}, slices: []string{text("IPv4", portA, b)}, want: `!s0: it has no TCP port "z"`},
-		"ports of versions":  {c: Config{Port: "y"}, slices: []string{text("IPv4", `{"name":"y","port":1}`, a), text("IPv4", `{"name":"y","port":2}`, b)}, want: "http://10.0.0.1:1@z1, http://10.0.0.2:2"},
+		"a port by name":     {c: ServiceConfig{Port: "y"}, slices: []string{text("IPv4", `{"name":"x","port":1},{"name":"y","port":2}`, b)}, want: "http://10.0.0.2:2"},
+		"a port by number":   {c: ServiceConfig{Port: "2"}, slices: []string{text("IPv4", `{"name":"x","port":1},{"name":"y","port":2}`, b)}, want: "http://10.0.0.2:2"},
+		"no such port":       {c: ServiceConfig{Port: "z"}, slices: []string{text("IPv4", portA, b)}, want: `!s0: it has no TCP port "z"`},
+		"ports of versions":  {c: ServiceConfig{Port: "y"}, slices: []string{text("IPv4", `{"name":"y","port":1}`, a), text("IPv4", `{"name":"y","port":2}`, b)}, want: "http://10.0.0.1:1@z1, http://10.0.0.2:2"},
 		"UDP":                {slices: []string{text("IPv4", `{"port":53,"protocol":"UDP"},`+portA, b)}, want: "http://10.0.0.2:8080"},
-		"all ports":          {c: Config{Port: "99"}, slices: []string{text("IPv4", `{"port":null}`, b)}, want: "http://10.0.0.2:99"},
+		"all ports":          {c: ServiceConfig{Port: "99"}, slices: []string{text("IPv4", `{"port":null}`, b)}, want: "http://10.0.0.2:99"},
 		"all ports, no port": {slices: []string{text("IPv4", `{"port":null}`, b)}, want: "!s0: it does not say the number of the port"},
 		"https by name":      {slices: []string{text("IPv4", `{"name":"https","port":443}`, b)}, want: "https://10.0.0.2:443 for web.ns.svc"},
 		"https by protocol":  {slices: []string{text("IPv4", `{"name":"x","port":443,"appProtocol":"https"}`, b)}, want: "https://10.0.0.2:443 for web.ns.svc"},
-		"http all the same":  {c: Config{Scheme: "http"}, slices: []string{text("IPv4", `{"name":"https","port":443}`, b)}, want: "http://10.0.0.2:443"},
+		"http all the same":  {c: ServiceConfig{Scheme: "http"}, slices: []string{text("IPv4", `{"name":"https","port":443}`, b)}, want: "http://10.0.0.2:443"},
 	} {
 		if got := described(t, test.c, test.slices...); got != test.want {
 			t.Errorf("%s:\n\t%s, want\n\t%s", name, got, test.want)
@@ -104,38 +106,40 @@ func TestSet(t *testing.T) {
 }
 
 func TestMetadata(t *testing.T) {
-	var s slice
-	if err := json.Unmarshal([]byte(text("IPv4", portA, podText("10.0.0.1", up, `,"nodeName":"n1","hostname":"h","targetRef":{"kind":"Pod","name":"web-1"}`))), &s); err != nil {
+	var o object
+	if err := json.Unmarshal([]byte(text("IPv4", portA, podText("10.0.0.1", up, `,"nodeName":"n1","hostname":"h","targetRef":{"kind":"Pod","name":"web-1"}`))), &o); err != nil {
 		t.Fatal(err)
 	}
-	specs, _ := set(map[string]slice{"s": s}, Config{}, "")
+	specs, _ := set([]*slice{compact(&o)}, ServiceConfig{}, "")
 	if got := fmt.Sprint(specs[0].Metadata); got != "map[hostname:h node:n1 pod:web-1]" {
 		t.Error(got)
 	}
 }
 
 // FuzzSet: whatever slices say, endpoints have addresses that can be reached, and the
-// result does not depend on the order of a map.
+// result does not depend on the order of slices.
 func FuzzSet(f *testing.F) {
 	f.Add(text("IPv4", portA, podText("10.0.0.1", up)), text("IPv6", portA, podText("2001:db8::1", away)), "")
 	f.Add(text("FQDN", portA, podText("x", out)), `{"endpoints":[{}],"ports":[{"port":-1}]}`, "http")
 	f.Add(`{"addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"]}],"ports":[{"port":null}]}`, "{}", "80")
 	f.Fuzz(func(t *testing.T, one, two, port string) {
-		all := make(map[string]slice)
-		for name, text := range map[string]string{"a": one, "b": two} {
-			var s slice
-			if json.Unmarshal([]byte(text), &s) == nil {
-				all[name] = s
+		var all []*slice
+		for i, text := range []string{one, two} {
+			var o object
+			if json.Unmarshal([]byte(text), &o) == nil {
+				o.Metadata.Name = string(rune('a' + i))
+				all = append(all, compact(&o))
 			}
 		}
-		specs, rejected := set(all, Config{Service: "web", Port: port}, "ns")
+		specs, rejected := set(all, ServiceConfig{Service: "web", Port: port}, "ns")
 		for _, s := range specs {
 			if ap, err := netip.ParseAddrPort(s.Address); err != nil || ap.Port() == 0 {
 				t.Errorf("%+v", s)
 			}
 		}
 		for range 5 {
-			again, others := set(all, Config{Service: "web", Port: port}, "ns")
+			slices.Reverse(all)
+			again, others := set(all, ServiceConfig{Service: "web", Port: port}, "ns")
 			if fmt.Sprint(again) != fmt.Sprint(specs) || fmt.Sprint(others) != fmt.Sprint(rejected) {
 				t.Fatalf("%v, %v and then %v, %v", specs, rejected, again, others)
 			}
