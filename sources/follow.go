@@ -1,9 +1,10 @@
 package sources
 
 // Clients of registries read some files once: the authorities that verify the server, a
-// kubeconfig. When one changes, the source is made anew and replaces the one that runs. The service keeps its last set meanwhile. (Certificates of the client and token
-// files are read again by the clients themselves; passwords that stand in files are part
-// of the configuration, which is applied again.)
+// kubeconfig and the files that it names. When one changes, the source is made anew and
+// replaces the one that runs. The service keeps its last set meanwhile. (Certificates of the
+// client and token files are read again by the clients themselves; passwords that stand in
+// files are part of the configuration, which is applied again.)
 
 import (
 	"context"
@@ -16,10 +17,12 @@ import (
 
 // followed is a source that is made anew when the content of one of its files changes.
 type followed struct {
-	path  string // in the configuration, for the log
-	files []string
+	path  string          // in the configuration, for the log
+	files func() []string // they may be others when one of them has changed
 	make  func(known map[string]filewatch.Sum) (discovery.Source, error)
 	log   *slog.Logger
+
+	watcher *filewatch.Watcher
 
 	mu     sync.Mutex // held for some instructions
 	known  map[string]filewatch.Sum
@@ -28,13 +31,15 @@ type followed struct {
 }
 
 // follow makes a source of files, and makes it anew when they change.
-func follow(path string, files []string, log *slog.Logger, build func(map[string]filewatch.Sum) (discovery.Source, error)) (discovery.Source, error) {
-	known := filewatch.Sums(files...) // first: what changes later is seen
+func follow(path string, files func() []string, log *slog.Logger, build func(map[string]filewatch.Sum) (discovery.Source, error)) (discovery.Source, error) {
+	known := filewatch.Sums(files()...) // first: what changes later is seen
 	src, err := build(known)
-	if err != nil || len(files) == 0 {
+	if err != nil || len(known) == 0 {
 		return src, err
 	}
-	return &followed{path: path, files: files, make: build, log: log, known: known, source: src}, nil
+	f := &followed{path: path, files: files, make: build, log: log, known: known, source: src}
+	f.watcher = filewatch.New(true, f.renew)
+	return f, nil
 }
 
 // Run runs the source, and the one after it, until ctx is done or one has returned by
@@ -44,11 +49,10 @@ func (f *followed) Run(ctx context.Context, publish func(discovery.Update)) erro
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
-	w := filewatch.New(true, f.renew)
 	f.mu.Lock()
-	w.Follow(f.known)
+	f.watcher.Follow(f.known)
 	f.mu.Unlock()
-	watching.Go(func() { w.Run(ctx) })
+	watching.Go(func() { f.watcher.Run(ctx) })
 	for {
 		src, inner := f.begin(ctx)
 		err := src.Run(inner, publish)
@@ -73,7 +77,8 @@ func (f *followed) begin(ctx context.Context) (discovery.Source, context.Context
 // renew makes the source anew, because a file has changed. If the file is of no use the
 // running source stays.
 func (f *followed) renew() {
-	known := filewatch.Sums(f.files...)
+	known := filewatch.Sums(f.files()...)
+	f.watcher.Follow(known) // also of what cannot be used: a file that is missing may come
 	src, err := f.make(known)
 	if err != nil {
 		f.log.Error("a file of a source has changed and cannot be used, what was read before stays", "source", f.path, "error", err)

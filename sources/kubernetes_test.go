@@ -3,17 +3,23 @@ package sources
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/kubernetes"
+	"github.com/poise-lb/poise/internal/testcert"
 )
 
 // TestServicesShareTheirWatch: the services of one API server ask for one list and one
@@ -89,4 +95,64 @@ func TestServicesShareTheirWatch(t *testing.T) {
 	if n := len(live.live); n != 0 {
 		t.Errorf("%d registries are left", n)
 	}
+}
+
+// TestFilesOfKubeconfigAreFollowed: the authorities that a kubeconfig names in a file of
+// their own are followed, also when the kubeconfig names others, which are not there yet.
+func TestFilesOfKubeconfigAreFollowed(t *testing.T) {
+	serve := func(address string) *httptest.Server {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("watch") != "" {
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				return
+			}
+			fmt.Fprintf(w, `{"kind":"EndpointSliceList","metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"web-x","resourceVersion":"7",`+
+				`"labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4","ports":[{"port":80}],"endpoints":[{"addresses":[%q]}]}]}`, address)
+		}))
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		return s
+	}
+	first, second := serve("10.0.0.1"), serve("10.0.0.2")
+	good := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: first.Certificate().Raw})
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config")
+	put := func(s *httptest.Server, ca string) {
+		testcert.Replace(t, path, fmt.Appendf(nil, `{current-context: c, clusters: [{name: k, cluster: {server: %q, certificate-authority: %s}}], contexts: [{name: c, context: {cluster: k}}]}`, s.URL, ca))
+	}
+	testcert.Replace(t, filepath.Join(dir, "a.pem"), testcert.New(t, testcert.Template{}).Cert)
+	put(first, "a.pem")
+	src, err := Kubernetes().Open("services.web.source", config.Source{Kubernetes: &config.KubernetesSource{Kubeconfig: path, Service: "web"}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	got := make(chan discovery.Update, 1000)
+	running.Go(func() { src.Run(ctx, func(u discovery.Update) { got <- u }) })
+	want := func(set string) {
+		t.Helper()
+		for limit := time.After(20 * time.Second); ; {
+			select {
+			case u := <-got:
+				if u.Err == nil && urls(u.Endpoints) == set {
+					return
+				}
+			case <-limit:
+				t.Fatalf("there is no set %s", set)
+			}
+		}
+	}
+	if u := <-got; u.Err == nil {
+		t.Fatal("a server of an unknown authority was believed")
+	}
+	testcert.Replace(t, filepath.Join(dir, "a.pem"), good)
+	want("http://10.0.0.1:80")
+	put(second, "b.pem")
+	testcert.Replace(t, filepath.Join(dir, "b.pem"), good)
+	want("http://10.0.0.2:80")
 }

@@ -152,7 +152,7 @@ func kubernetesKind(registries *shared[*kubernetes.Registry]) *kind {
 		files: func(c *config.Source) []string {
 			files := authorities(c.Kubernetes.TLS)
 			if c.Kubernetes.Kubeconfig != "" {
-				files = append(files, c.Kubernetes.Kubeconfig)
+				files = append(files, kubeconfig.Files(c.Kubernetes.Kubeconfig, c.Kubernetes.Context)...)
 			}
 			return files
 		},

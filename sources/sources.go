@@ -48,9 +48,11 @@ func (k *kind) Kind() string { return k.name }
 
 // Open implements config.SourceKind. The source is made anew when its files change.
 func (k *kind) Open(path string, c config.Source, log *slog.Logger) (discovery.Source, error) {
-	var files []string
-	if k.files != nil {
-		files = k.files(&c)
+	files := func() []string {
+		if k.files == nil {
+			return nil
+		}
+		return k.files(&c)
 	}
 	return follow(path, files, log, func(known map[string]filewatch.Sum) (discovery.Source, error) {
 		src, err := k.open(&c, known, log)

@@ -51,11 +51,14 @@ type apiServer struct {
 	dial      dialFunc
 	protocols *http.Protocols
 
-	mu        sync.Mutex
-	transport *http.Transport
-	made      int                     // how many transports there were
-	retired   map[int]*http.Transport // those of before that may have connections, by number
-	conns     map[*conn]struct{}      // nil: the client is closed
+	credentials Credentials // nil: there are none that expire
+
+	mu         sync.Mutex
+	credential *Credential // of credentials; nil: none was needed yet
+	transport  *http.Transport
+	made       int                     // how many transports there were
+	retired    map[int]*http.Transport // those of before that may have connections, by number
+	conns      map[*conn]struct{}      // nil: the client is closed
 }
 
 // A conn is a connection that the client can close in whatever state it is.
@@ -79,7 +82,7 @@ func newAPIServer(c Config, dial dialFunc, protocols *http.Protocols) (*apiServe
 	}
 	out := &apiServer{
 		namespace: c.Namespace, token: c.Token, tokenFile: c.TokenFile, tls: c.TLS,
-		dial: dial, protocols: protocols, conns: make(map[*conn]struct{}), retired: make(map[int]*http.Transport),
+		credentials: c.Credentials, dial: dial, protocols: protocols, conns: make(map[*conn]struct{}), retired: make(map[int]*http.Transport),
 	}
 	text := c.Server
 	account := cmp.Or(c.Account, accountDir)
@@ -108,7 +111,7 @@ func newAPIServer(c Config, dial dialFunc, protocols *http.Protocols) (*apiServe
 		return nil, err
 	}
 	u := list[0]
-	if u.Scheme == "http" && (out.token != "" || out.tokenFile != "") && !loopback(u.Hostname()) {
+	if u.Scheme == "http" && (out.token != "" || out.tokenFile != "" || out.credentials != nil) && !loopback(u.Hostname()) {
 		return nil, errors.New("a token is not sent over plain http: the server must be an https:// URL")
 	}
 	out.server = u
@@ -170,6 +173,12 @@ func (c *apiServer) replace(used int) (old []*http.Transport, err error) {
 			return nil, errors.New("the roots of the pod's account cannot be read: " + c.caFile)
 		}
 		config = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	if c.credentials != nil {
+		if config == nil {
+			config = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		config.GetClientCertificate = c.certificate
 	}
 	old = c.retire()
 	c.made++
@@ -271,6 +280,11 @@ func (c *apiServer) get(ctx context.Context, namespace string, query url.Values)
 
 // bearer is the token as of now.
 func (c *apiServer) bearer() (string, error) {
+	if c.credentials != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.credential.Token, nil
+	}
 	if c.tokenFile == "" {
 		return c.token, nil
 	}

@@ -42,6 +42,10 @@ type Config struct {
 	// this machine.
 	Token, TokenFile string
 
+	// Credentials give a token or a certificate that expires; nil: there are none. They go
+	// before Token, TokenFile and the certificate of TLS.
+	Credentials Credentials
+
 	// Namespace is that of services that name none. Empty: the pod's own, or elsewhere
 	// "default".
 	Namespace string

@@ -90,8 +90,25 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// step makes a list or a watch.
+// step makes a list or a watch. If the server refuses the credential it is made again with
+// another one, if there is one.
 func (w *watcher) step(ctx context.Context) error {
+	used, err := w.api.authenticate(ctx)
+	if err != nil {
+		return err
+	}
+	err = w.turn(ctx)
+	if used == nil || !isStatus(err, http.StatusUnauthorized) || !w.api.credentials.Refused(ctx, used) {
+		return err
+	}
+	if _, err := w.api.authenticate(ctx); err != nil {
+		return err
+	}
+	return w.turn(ctx)
+}
+
+// turn makes a list or a watch.
+func (w *watcher) turn(ctx context.Context) error {
 	if w.current && time.Now().Before(w.relist) {
 		return w.watch(ctx)
 	}

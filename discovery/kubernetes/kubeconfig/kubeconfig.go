@@ -3,6 +3,7 @@
 package kubeconfig
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -46,6 +47,11 @@ type cluster struct {
 	Insecure bool   `yaml:"insecure-skip-tls-verify"`
 	Name     string `yaml:"tls-server-name"`
 	Proxy    string `yaml:"proxy-url"`
+
+	Extensions []struct {
+		Name      string `yaml:"name"`
+		Extension any    `yaml:"extension"`
+	} `yaml:"extensions"`
 }
 
 type user struct {
@@ -56,9 +62,10 @@ type user struct {
 	KeyFile   string `yaml:"client-key"`
 	KeyData   string `yaml:"client-key-data"`
 	Username  string `yaml:"username"`
-	Exec      any    `yaml:"exec"`
 	Provider  any    `yaml:"auth-provider"`
 	As        string `yaml:"as"`
+
+	Exec *execConfig `yaml:"exec"`
 }
 
 // Load reads a file and returns the server, credentials and namespace of one of its
@@ -67,8 +74,10 @@ type user struct {
 // Paths in the file are relative to it. The client's certificate, if it is in files, is
 // read again for every connection.
 //
-// Users that have their credentials from a program ("exec", "auth-provider"), a user name
-// and password, proxies and impersonation are refused.
+// A user may have its credentials from a program ("exec"): see exec.go. It is run when a
+// source needs them, not by Load, and only if path names the file: a program of a file that
+// was merely found is refused. So are users with an "auth-provider", with a user name and a
+// password, proxies and impersonation.
 func Load(path, context string) (kubernetes.Config, error) {
 	c, err := load(path, context)
 	if err != nil {
@@ -77,8 +86,24 @@ func Load(path, context string) (kubernetes.Config, error) {
 	return c, nil
 }
 
+// Files are the files whose content Load reads once, so that a change of one makes another
+// Config: the kubeconfig, and that of the authorities that its cluster names. If path cannot
+// be read, it is path alone.
+func Files(path, context string) []string {
+	out := []string{path}
+	f, err := read(path)
+	if err != nil {
+		return out
+	}
+	if s, err := f.find(path, context); err == nil && s.cluster.CAFile != "" && s.cluster.CAData == "" {
+		out = append(out, relative(filepath.Dir(path), s.cluster.CAFile))
+	}
+	return out
+}
+
 func load(path, context string) (kubernetes.Config, error) {
 	var none kubernetes.Config
+	named := path != ""
 	path, err := find(path)
 	if err != nil {
 		return none, err
@@ -87,47 +112,62 @@ func load(path, context string) (kubernetes.Config, error) {
 	if err != nil {
 		return none, err
 	}
+	s, err := f.find(path, context)
+	if err != nil {
+		return none, err
+	}
+	if s.user.Exec != nil && !named && !s.user.static() {
+		return none, fmt.Errorf("%s: the user's credentials come from a program: to have it run, give the path of the file", path)
+	}
+	out := kubernetes.Config{Namespace: cmp.Or(s.namespace, "default")}
+	if err := fill(&out, s.cluster, s.user, filepath.Dir(path)); err != nil {
+		return none, fmt.Errorf("%s: %w", path, err)
+	}
+	return out, nil
+}
+
+// A selection is what a context names.
+type selection struct {
+	namespace string
+	cluster   *cluster
+	user      *user // without anything if the context names none
+}
+
+// find returns what a context names; an empty name is the current context's.
+func (f *file) find(path, context string) (selection, error) {
 	if context == "" {
 		context = f.Current
+	}
+	if context == "" {
+		return selection{}, fmt.Errorf("%s has no current context", path)
 	}
 	for _, c := range f.Contexts {
 		if c.Name != context {
 			continue
 		}
-		out := kubernetes.Config{Namespace: c.Context.Namespace}
-		if out.Namespace == "" {
-			out.Namespace = "default"
-		}
-		var cl *cluster
+		out := selection{namespace: c.Context.Namespace}
 		for i := range f.Clusters {
 			if f.Clusters[i].Name == c.Context.Cluster {
-				cl = &f.Clusters[i].Cluster
+				out.cluster = &f.Clusters[i].Cluster
 			}
 		}
-		if cl == nil {
-			return none, fmt.Errorf("%s: the context %q names a cluster that is not there", path, context)
+		if out.cluster == nil {
+			return out, fmt.Errorf("%s: the context %q names a cluster that is not there", path, context)
 		}
-		var u *user
 		for i := range f.Users {
 			if f.Users[i].Name == c.Context.User {
-				u = &f.Users[i].User
+				out.user = &f.Users[i].User
 			}
 		}
-		if u == nil {
-			if c.Context.User != "" {
-				return none, fmt.Errorf("%s: the context %q names a user who is not there", path, context)
-			}
-			u = new(user)
+		if out.user == nil && c.Context.User != "" {
+			return out, fmt.Errorf("%s: the context %q names a user who is not there", path, context)
 		}
-		if err := fill(&out, cl, u, filepath.Dir(path)); err != nil {
-			return none, fmt.Errorf("%s: %w", path, err)
+		if out.user == nil {
+			out.user = new(user)
 		}
 		return out, nil
 	}
-	if context == "" {
-		return none, fmt.Errorf("%s has no current context", path)
-	}
-	return none, fmt.Errorf("%s has no context %q", path, context)
+	return selection{}, fmt.Errorf("%s has no context %q", path, context)
 }
 
 func find(path string) (string, error) {
@@ -177,8 +217,8 @@ func fill(c *kubernetes.Config, cl *cluster, u *user, dir string) error {
 		return errors.New("the cluster has no server")
 	case cl.Proxy != "":
 		return errors.New("the cluster has a proxy-url: set HTTPS_PROXY instead")
-	case u.Exec != nil || u.Provider != nil:
-		return errors.New("the user's credentials come from a program: use a token or a certificate")
+	case u.Provider != nil:
+		return errors.New("the user has an auth-provider, which Kubernetes has given up: use exec, a token or a certificate")
 	case u.Username != "":
 		return errors.New("the user has a user name and a password, which Kubernetes has given up")
 	case u.As != "":
@@ -207,7 +247,19 @@ func fill(c *kubernetes.Config, cl *cluster, u *user, dir string) error {
 		config.GetClientCertificate = get
 	}
 	c.TLS = config
+	if u.Exec != nil && !u.static() {
+		p, err := newProgram(*u.Exec, cl, dir)
+		if err != nil {
+			return err
+		}
+		c.Credentials = p
+	}
 	return nil
+}
+
+// static reports whether the user has credentials without a program, which go before it.
+func (u *user) static() bool {
+	return u.Token != "" || u.TokenFile != "" || u.CertData != "" || u.CertFile != ""
 }
 
 func keyPair(u *user, dir string) (*tls.Certificate, error) {

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,28 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestFiles: what Load reads is followed, also where the file names further ones.
+func TestFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		config(server, "token: a"):                                                                       "",
+		config(server+", certificate-authority: a/ca.pem", "token: a"):                                   "a/ca.pem",
+		config(server+", certificate-authority: a/ca.pem, certificate-authority-data: eA==", "token: a"): "",
+		"users: secret\n": "",
+	} {
+		path := write(t, text)
+		files := []string{path}
+		if want != "" {
+			files = append(files, filepath.Join(filepath.Dir(path), want))
+		}
+		if got := Files(path, ""); !slices.Equal(got, files) {
+			t.Errorf("%q, want %q", got, files)
+		}
+	}
+	if got := Files("none", ""); !slices.Equal(got, []string{"none"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for name, test := range map[string]struct{ text, context, want string }{
 		"no context":      {config(server, ""), "none", `has no context "none"`},
@@ -73,8 +96,7 @@ func TestRefused(t *testing.T) {
 		"no user":         {config(server, ""), "stranger", "names a user who is not there"},
 		"no server":       {config("", ""), "", "the cluster has no server"},
 		"a proxy":         {config(server+", proxy-url: http://secret", ""), "", "HTTPS_PROXY"},
-		"a program":       {config(server, "exec: {command: secret}"), "", "come from a program"},
-		"a provider":      {config(server, "auth-provider: {name: secret}"), "", "come from a program"},
+		"a provider":      {config(server, "auth-provider: {name: secret}"), "", "auth-provider"},
 		"a password":      {config(server, "username: u, password: secret"), "", "has given up"},
 		"impersonation":   {config(server, "as: secret"), "", "impersonates"},
 		"no base64":       {config(server+`, certificate-authority-data: "secret!"`, ""), "", "is not base64"},
