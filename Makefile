@@ -46,7 +46,7 @@ unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	$(GO) test $(PACKAGES)
 	cd cmd/poise && $(GO) test ./...
 	@echo "== with invariants: buffers that were given back are poisoned"
-	$(GO) test -tags invariants ./internal/engine/loop ./internal/buffer ./internal/downstream/h1 ./test/loop ./test/script ./test/conformance ./test/differential
+	$(GO) test -tags invariants ./internal/engine/loop/... ./internal/buffer ./internal/downstream/h1 ./test/loop ./test/script ./test/conformance ./test/differential
 
 race: ## the same under the race detector
 	@echo "== race detector"

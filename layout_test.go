@@ -30,7 +30,7 @@ var ranks = map[string]int{
 	"internal/rewrite": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5,
 	"internal/upstream/h1": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
 	"internal/exchange": 7, "sources": 7,
-	"internal/core":             8,
+	"internal/core": 8, "internal/engine/loop/sched": 8,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10, "internal/front": 11,
 	".":                 12,
@@ -261,7 +261,8 @@ func TestNothingIsLeftUnfinished(t *testing.T) {
 // that cannot wait, and so go past the scheduler.
 var unsafeAllowed = []string{
 	"internal/engine/goroutine/peek_linux.go",
-	"internal/engine/loop/listen_linux.go", "internal/engine/loop/poller_linux.go", "internal/engine/loop/stream_linux.go",
+	"internal/engine/loop/accept_linux.go", "internal/engine/loop/address_linux.go", "internal/engine/loop/stream_linux.go",
+	"internal/engine/loop/sched/poller_linux.go",
 }
 
 // TestUnsafe: nowhere else, and no private function of another package is linked to.

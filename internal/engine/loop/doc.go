@@ -1,6 +1,8 @@
-// Package loop runs exchanges on event loops, one per processor: epoll tells which
-// sockets are ready, and the tasks that wait for them are coroutines, switched past the
-// scheduler. It exists on Linux; elsewhere the package is empty.
+// Package loop runs exchanges on event loops, one per processor: epoll tells which sockets
+// are ready, and the tasks that wait for them are coroutines, switched past Go's scheduler.
+// Package sched below it has the loops themselves: tasks, timers, waiting, messages. Here
+// are listeners, streams, splicing, and TLS. It exists on Linux; elsewhere the package is
+// empty.
 //
 // # What may happen on a loop
 //
@@ -17,7 +19,7 @@
 //     Signal may be Set from anywhere.
 //   - A task must not call runtime.LockOSThread. It may end by runtime.Goexit.
 //
-// Engine.Watch finds out who breaks the first two.
+// Engine.Watch finds the tasks that break the first two.
 //
 // # TLS
 //

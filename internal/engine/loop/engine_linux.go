@@ -1,17 +1,17 @@
 package loop
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop/sched"
 )
 
 // A Serve serves one client connection on the calling task, a task of rt, until it ends.
@@ -28,16 +28,10 @@ type Engine struct {
 	// first Serve.
 	Admission *admission.Control
 
-	epoch time.Time
-	first int // number of the first loop as a worker
+	group *sched.Group
 	loops []*loop
-	watch *watch         // nil: nobody watches
-	done  sync.WaitGroup // the loops
-	side  sync.WaitGroup // what tasks have done elsewhere, and logging
-	close sync.Once
 
-	helpers helpers
-	rooted  atomic.Bool // the system's roots of trust have been read
+	rooted atomic.Bool // the system's roots of trust have been read
 }
 
 // New starts n loops; zero or less: as many as there are processors to run Go. Close
@@ -51,21 +45,16 @@ func NewBeside(epoch time.Time, n, first int) (*Engine, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	e := &Engine{epoch: epoch, first: first, helpers: helpers{most: max(1, runtime.GOMAXPROCS(0)/2)}}
-	for i := range n {
-		l, err := newLoop(e, i)
-		if err != nil {
-			for _, l := range e.loops {
-				l.close()
-			}
+	e := &Engine{group: sched.NewGroup(epoch, first)}
+	e.group.Logger = func() *slog.Logger { return cmp.Or(e.Logger, slog.Default()) }
+	for range n {
+		l := &loop{engine: e}
+		if err := e.group.Add(&l.Loop); err != nil {
 			return nil, fmt.Errorf("event loop: %w", err)
 		}
 		e.loops = append(e.loops, l)
 	}
-	for _, l := range e.loops {
-		e.done.Add(1)
-		go l.main() // ends with Close
-	}
+	e.group.Run()
 	return e, nil
 }
 
@@ -74,58 +63,21 @@ func (e *Engine) Runtime(i int) engine.Runtime { return e.loops[i] }
 
 // Start runs f as a task of loop i and does not wait for it. After Close it fails with
 // engine.ErrStopping.
-func (e *Engine) Start(i int, f func()) error {
-	if !e.loops[i].mail.post(letterFunc(func(l *loop) { l.start(f, nil, nil) })) {
-		return engine.ErrStopping
-	}
-	return nil
-}
+func (e *Engine) Start(i int, f func()) error { return e.group.Start(i, f) }
+
+// A Block is a task that did not wait for too long: see Watch.
+type Block = sched.Block
+
+// Watch has report called, on a goroutine of its own, when a task keeps a loop for longer
+// than limit; once for each time. It costs too much for every day and belongs in tests.
+// It is called before the first Start or Serve, and ends with Close.
+func (e *Engine) Watch(limit time.Duration, report func(Block)) { e.group.Watch(limit, report) }
 
 // Close ends the engine. Everything that waits fails with engine.ErrStopping, then and
 // later; Close returns when every task has returned, so tasks have to heed that error.
 func (e *Engine) Close() {
-	e.close.Do(func() {
-		for _, l := range e.loops {
-			l.mail.post(letterFunc((*loop).stop))
-		}
-	})
-	e.done.Wait()
-	e.side.Wait()
-	e.watch.end()
-}
-
-// emptiest is the loop with the fewest clients.
-func (e *Engine) emptiest() *loop {
-	best := e.loops[0]
-	for _, l := range e.loops[1:] {
-		if l.clients.Load() < best.clients.Load() {
-			best = l
-		}
+	e.group.Close()
+	for _, l := range e.loops {
+		l.pipes.closeAll() // the loop has ended
 	}
-	return best
-}
-
-// place is the loop for a connection that l has accepted: l itself, or the emptiest if l
-// has more than 1.1 times its share. The kernel wakes the loops unevenly.
-func (e *Engine) place(l *loop) *loop {
-	if len(e.loops) == 1 {
-		return l
-	}
-	var total int64
-	for _, o := range e.loops {
-		total += int64(o.clients.Load())
-	}
-	if n := int64(len(e.loops)); 10*n*int64(l.clients.Load()) <= 11*total {
-		return l
-	}
-	return e.emptiest()
-}
-
-// say logs where it delays no loop.
-func (e *Engine) say(level slog.Level, text string, args ...any) {
-	logger := e.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	e.side.Go(func() { logger.Log(context.Background(), level, text, args...) })
 }

@@ -14,11 +14,6 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// shakesMost is how many messages of handshakes a loop works on between two looks at what
-// else has happened. One may cost 400 µs, and many clients may come at once: those who have
-// shaken hands are not to wait for them all.
-const shakesMost = 2
-
 // A TLS is how the connections of one listener are secured. One of them serves any number
 // of loops, and other engines by its Config.
 type TLS struct {
@@ -130,7 +125,7 @@ func (h *handshake) read(p []byte) (int, error) {
 		h.heard = append(h.heard, p[:n]...)
 	}
 	if n > 0 {
-		h.t.s.loop.admit()
+		h.t.s.loop.Heavy()
 	}
 	return n, err
 }
@@ -152,25 +147,6 @@ func (h *handshake) heardHello(hello *tls.ClientHelloInfo) error {
 	h.t.s.loop.buffers.give(h.heard)
 	h.record, h.heard = false, nil
 	return nil
-}
-
-// admit makes handshakes wait for each other.
-func (l *loop) admit() {
-	for l.shakes >= shakesMost {
-		l.shaking = append(l.shaking, l.current)
-		l.park()
-	}
-	l.shakes++
-}
-
-// admitMore lets go on those that have waited longest.
-func (l *loop) admitMore() {
-	l.shakes = 0
-	n := min(len(l.shaking), shakesMost)
-	for _, t := range l.shaking[:n] {
-		l.wake(t)
-	}
-	l.shaking = append(l.shaking[:0], l.shaking[n:]...)
 }
 
 var errRenegotiation = errors.New("loop: TLS renegotiation is not supported")
@@ -209,7 +185,7 @@ func (s *stream) release(heard []byte) (net.Conn, error) {
 	if s.flags&closed != 0 {
 		return nil, s.why
 	}
-	s.loop.poller.remove(int(s.fd))
+	s.loop.Ignore(int(s.fd))
 	s.leave()
 	f := os.NewFile(uintptr(s.fd), "")
 	defer f.Close()

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop/sched"
 )
 
 // TestDialTLSFails as the contract says, and leaves nothing behind.
@@ -170,7 +171,7 @@ func TestAHandshakeEndsWithTheEngine(t *testing.T) {
 	})
 	eventually(t, "both", func() bool {
 		alive := 0
-		r.play(func() { alive = r.e.loops[0].alive })
+		r.play(func() { alive = r.e.loops[0].Stats().Tasks })
 		return alive == 3
 	})
 	r.e.Close()
@@ -379,7 +380,7 @@ func TestHandedOverIsANetConn(t *testing.T) {
 		}
 		l.Close()
 		r.nothingLeft()
-		info, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", r.e.loops[0].poller.epoll))
+		info, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", r.e.loops[0].Stats().Epoll))
 		if n := strings.Count(string(info), "tfd:"); err != nil || n != 1 { // the bell
 			t.Errorf("%s: %d descriptors are still looked at, %v", network, n, err)
 		}
@@ -404,7 +405,7 @@ func TestAddressesInAHandshake(t *testing.T) {
 	chosen := r.server.Certificates[0]
 	terms := NewTLS(&tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		seen <- [2]net.Addr{hello.Conn.LocalAddr(), hello.Conn.RemoteAddr()}
-		if n := r.e.loops[0].shakes; n < 1 || n > shakesMost {
+		if n := r.e.loops[0].Stats().Heavy; n < 1 || n > sched.HeavyMost {
 			t.Errorf("this is message %d of a handshake between two looks", n)
 		}
 		return &chosen, nil
@@ -603,7 +604,8 @@ func TestSlowKeysDelayNobody(t *testing.T) {
 		below := dial(t, l)
 		go func() { done <- tls.Client(below, r.client).Handshake() }()
 	}
-	most := int32(r.e.helpers.most)
+	_, bound := r.e.group.Computing()
+	most := int32(bound)
 	eventually(t, "signatures", func() bool { return key.now.Load() == most })
 	r.play(func() { // the loop still runs tasks
 		for range 5 {
@@ -621,10 +623,9 @@ func TestSlowKeysDelayNobody(t *testing.T) {
 	if n := key.most.Load(); n != most {
 		t.Errorf("%d signatures at once, not %d", n, most)
 	}
-	eventually(t, "the end of helpers", func() bool {
-		r.e.helpers.mu.Lock()
-		defer r.e.helpers.mu.Unlock()
-		return r.e.helpers.busy == 0
+	eventually(t, "the end of goroutines that sign", func() bool {
+		now, _ := r.e.group.Computing()
+		return now == 0
 	})
 }
 
@@ -684,36 +685,10 @@ func TestAKeyThatPanics(t *testing.T) {
 	r.nothingLeft()
 }
 
-// TestHandshakesTakeTurns: between two looks at what has happened only some are worked on,
-// in the order in which they came.
-func TestHandshakesTakeTurns(t *testing.T) {
-	r := newRig(t, "ecdsa")
-	l := r.e.loops[0]
-	r.play(func() {
-		var order []int
-		var joins []engine.Join
-		const many = 5*shakesMost + 1
-		for i := range many {
-			joins = append(joins, r.rt.Fork(func() {
-				l.admit()
-				order = append(order, i)
-			}))
-		}
-		for last, turns := 0, 0; len(order) < many; turns++ {
-			if len(order)-last > shakesMost {
-				t.Errorf("%d in one turn", len(order)-last)
-			}
-			if turns > 2*many {
-				t.Fatal("they do not go on")
-			}
-			last = len(order)
-			l.pause()
-		}
-		for _, j := range joins {
-			j.Wait()
-		}
-		if !slices.IsSorted(order) {
-			t.Errorf("order %v", order)
-		}
-	})
+// TestSignaturesAreRefusedWhenTooManyWait: the handshake ends as one for which this machine
+// has no room.
+func TestSignaturesAreRefusedWhenTooManyWait(t *testing.T) {
+	if !errors.Is(errSignatures, engine.ErrExhausted) {
+		t.Error("the endpoint would be blamed")
+	}
 }

@@ -21,7 +21,7 @@ func (s *stream) CloseWrite() error {
 func (s *stream) Close() error {
 	if s.flags&closed == 0 {
 		s.leave()
-		s.loop.leaving = append(s.loop.leaving, int(s.fd))
+		s.loop.CloseLater(int(s.fd))
 	}
 	return nil
 }
@@ -31,26 +31,33 @@ func (s *stream) leave() {
 	s.flags |= closed
 	s.fail(engine.ErrClosed)
 	l := s.loop
-	l.timers.remove(&s.timer)
-	l.slots.give(s.place)
+	l.StopTimer(&s.timer)
+	l.Forget(s.slot)
 	if s.flags&counted != 0 {
 		l.forget(s.guest)
-		l.admitHeld()
+		l.admitCrowded()
 	}
 	s.up = nil
 	s.wakeAll()
 }
 
-// bequeath makes another stream of what s stands for, and closes s.
-func (s *stream) bequeath() *stream {
-	heir := &stream{loop: s.loop, fd: s.fd, place: s.place, serial: s.serial, kind: s.kind, flags: s.flags, guest: s.guest}
-	s.loop.slots.at(s.place).source = heir
-	s.loop.timers.remove(&s.timer)
+// Stop implements sched.Source.
+func (s *stream) Stop() { s.Interrupt(engine.ErrStopping) }
+
+// End implements sched.Source: the loop has stopped, and no task has closed the stream.
+func (s *stream) End() { s.Close() }
+
+// handOver makes another stream of the connection of s, and closes s, which its owner may
+// go on to use and to close.
+func (s *stream) handOver() *stream {
+	next := &stream{loop: s.loop, fd: s.fd, slot: s.slot, kind: s.kind, flags: s.flags, guest: s.guest}
+	s.loop.Replace(s.slot, next)
+	s.loop.StopTimer(&s.timer)
 	s.flags = s.flags&^counted | closed
 	s.fail(engine.ErrClosed)
 	s.up = nil
 	s.wakeAll()
-	return heir
+	return next
 }
 
 // Abort resets a TCP connection; sockets of a machine's own cannot be.

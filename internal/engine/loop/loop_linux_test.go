@@ -428,30 +428,3 @@ func TestStartFromEverywhere(t *testing.T) {
 	group.Wait()
 	eventually(t, "all tasks", func() bool { return ran.Load() == goroutines*each })
 }
-
-// TestTheClockRunsWhileTheLoopWaits: for whoever is no task.
-func TestTheClockRunsWhileTheLoopWaits(t *testing.T) {
-	e := startEngine(t, 1)
-	rt := e.Runtime(0)
-	play(t, e, 0, func() {})
-	eventually(t, "an idle loop", func() bool { return e.loops[0].clock.Load() == 0 })
-	first, began := rt.Now(), time.Now()
-	time.Sleep(20 * time.Millisecond)
-	if passed := rt.Now() - first; passed < 20*time.Millisecond || passed > time.Since(began)+time.Second {
-		t.Errorf("%v passed in 20ms", passed)
-	}
-}
-
-// BenchmarkSwitch is a task that lets others run, and is resumed.
-func BenchmarkSwitch(b *testing.B) {
-	e := startEngine(b, 1)
-	done := make(chan struct{})
-	b.ReportAllocs()
-	e.Start(0, func() {
-		defer close(done)
-		for b.Loop() {
-			e.loops[0].pause()
-		}
-	})
-	<-done
-}

@@ -27,12 +27,11 @@ func (l *loop) register(fd int, k kind, events uint32) (*stream, error) {
 	if events&unix.EPOLLOUT != 0 {
 		s.flags = asksOut
 	}
-	s.place, s.serial = l.slots.take(s)
-	if err := l.poller.add(fd, events, s.place, s.serial); err != nil {
-		l.slots.give(s.place)
+	var err error
+	if s.slot, err = l.Register(fd, events, s); err != nil {
 		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
-	if l.stopping {
+	if l.Stopping() {
 		s.why = engine.ErrStopping
 	}
 	return s, nil
@@ -55,11 +54,11 @@ func (l *loop) Dial(d *engine.Dial) (engine.Stream, error) {
 }
 
 func (l *loop) dial(d *engine.Dial) (*stream, error) {
-	l.spend()
+	l.Spend()
 	switch {
-	case l.stopping:
+	case l.Stopping():
 		return nil, engine.ErrStopping
-	case d.By != 0 && d.By <= l.now:
+	case d.By != 0 && d.By <= l.Instant():
 		return nil, engine.ErrTimeout
 	case d.Network == "unix":
 		return l.dialUnix(d)
@@ -114,7 +113,7 @@ func (s *stream) connected(by time.Duration) error {
 		switch {
 		case s.why != nil:
 			return s.why
-		case by != 0 && by <= s.loop.now:
+		case by != 0 && by <= s.loop.Instant():
 			return engine.ErrTimeout
 		}
 		s.writeBy = by
@@ -150,11 +149,11 @@ func (l *loop) dialUnix(d *engine.Dial) (*stream, error) {
 			closeFD(fd)
 			return nil, os.NewSyscallError("connect", err)
 		}
-		until := l.now + pause
+		until := l.Instant() + pause
 		if d.By != 0 {
 			until = min(until, d.By)
 		}
-		if err = l.Sleep(until); err == nil && d.By != 0 && d.By <= l.now {
+		if err = l.Sleep(until); err == nil && d.By != 0 && d.By <= l.Instant() {
 			err = engine.ErrTimeout
 		}
 		if err != nil {
@@ -246,6 +245,3 @@ func duplicate(c syscall.Conn) (fd int, err error) {
 	}
 	return fd, os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
 }
-
-// closeFD closes fd. On Linux the descriptor is gone whatever close says.
-func closeFD(fd int) { unix.Close(fd) }

@@ -10,10 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/poise-lb/poise/internal/engine"
 )
@@ -137,74 +134,13 @@ func (d decrypter) Decrypt(rand io.Reader, text []byte, opts crypto.DecrypterOpt
 	return plain, cmp.Or(full, err)
 }
 
-// queueMost bounds the computations that wait for a helper. More would not be done in time
-// for their handshakes: a helper signs with 2,048 bits of RSA 700 times a second.
-const queueMost = 1024
-
-// errSignatures ends a handshake that would have to wait behind too many others.
-var errSignatures = fmt.Errorf("loop: too many handshakes wait for a signature: %w", engine.ErrExhausted)
-
-// compute runs f, which computes for long, on one of the engine's few helpers. It fails,
-// and does not run f, when too many wait already.
+// compute has f, which computes for long, run on a goroutine.
 func (l *loop) compute(f func()) error {
-	c := &call{task: l.current}
-	if !l.engine.helpers.give(l.engine, func() {
-		defer l.mail.post(c)
-		defer func() { c.cause = recover() }()
-		f()
-	}) {
+	if l.Compute(f) != nil {
 		return errSignatures
 	}
-	l.await(c)
 	return nil
 }
 
-// helpers are goroutines that compute for loops. There are only so many at once, since
-// the loops want the same processors, and none when there is nothing to do.
-type helpers struct {
-	most int // leaves half of the processors to the loops
-
-	mu    sync.Mutex // held for a moment only
-	queue []func()
-	busy  int
-
-	refused atomic.Uint64 // computations that found the queue full
-}
-
-// give reports whether f will run.
-func (h *helpers) give(e *Engine, f func()) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.queue) >= queueMost {
-		h.refused.Add(1)
-		return false
-	}
-	h.queue = append(h.queue, f)
-	if h.busy < h.most {
-		h.busy++
-		e.side.Go(h.work)
-	}
-	return true
-}
-
-// work ends when there is nothing more to do. Between two jobs the loops have a turn.
-func (h *helpers) work() {
-	for f := h.next(); f != nil; f = h.next() {
-		f()
-		runtime.Gosched()
-	}
-}
-
-func (h *helpers) next() func() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.queue) == 0 {
-		h.queue = nil
-		h.busy--
-		return nil
-	}
-	f := h.queue[0]
-	h.queue[0] = nil
-	h.queue = h.queue[1:]
-	return f
-}
+// errSignatures ends a handshake that would have to wait behind too many others.
+var errSignatures = fmt.Errorf("loop: too many handshakes wait for a signature: %w", engine.ErrExhausted)

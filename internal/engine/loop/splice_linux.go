@@ -110,8 +110,6 @@ type passage struct {
 	moved           engine.Moved
 }
 
-var _ engine.Splicer = (*loop)(nil)
-
 // Splice moves bytes by way of a pipe. Two streams of this package on one loop can have
 // that; after urgent data, which a pipe cannot pass, they cannot.
 func (l *loop) Splice(dst, src engine.Stream, n int64, stall, by time.Duration) engine.Moved {
@@ -141,11 +139,11 @@ func (p *passage) fill() bool {
 	s := p.src
 	p.boundRead()
 	for {
-		p.loop.spend()
+		p.loop.Spend()
 		switch {
 		case p.interrupted():
 			return false
-		case s.readBy != 0 && s.readBy <= p.loop.now:
+		case s.readBy != 0 && s.readBy <= p.loop.Instant():
 			p.moved.ReadErr = engine.ErrTimeout
 			return false
 		case s.flags&readable == 0:
@@ -164,7 +162,7 @@ func (p *passage) fill() bool {
 			p.held = n
 			p.left -= int64(n)
 			p.moved.Taken += int64(n)
-			p.loop.budget -= n / spliceUnit
+			p.loop.Charge(n / spliceUnit)
 			return true
 		case errno == unix.EAGAIN && s.flags&sticky == 0:
 			s.flags &^= readable
@@ -184,11 +182,11 @@ func (p *passage) drain() bool {
 	s := p.dst
 	p.boundWrite()
 	for p.held > 0 {
-		p.loop.spend()
+		p.loop.Spend()
 		switch {
 		case p.interrupted():
 			return false
-		case s.writeBy != 0 && s.writeBy <= p.loop.now:
+		case s.writeBy != 0 && s.writeBy <= p.loop.Instant():
 			p.moved.WriteErr = engine.ErrTimeout
 			return false
 		case s.flags&full != 0:
@@ -201,7 +199,7 @@ func (p *passage) drain() bool {
 		case errno == 0 && n > 0:
 			p.held -= n
 			p.moved.Given += int64(n)
-			p.loop.budget -= n / spliceUnit
+			p.loop.Charge(n / spliceUnit)
 			p.boundWrite()
 		case errno == 0:
 			err = io.ErrNoProgress
@@ -232,9 +230,9 @@ func (p *passage) wait(s *stream, by time.Duration) {
 	if invariants.Enabled && (p.src.reader != nil || p.src.ready != nil || p.dst.writer != nil) {
 		panic("loop: two tasks use one side of a stream")
 	}
-	p.src.reader, p.dst.writer = p.loop.current, p.loop.current
+	p.src.reader, p.dst.writer = p.loop.Current(), p.loop.Current()
 	s.arm(by)
-	p.loop.park()
+	p.loop.Park()
 	p.src.reader, p.dst.writer = nil, nil
 }
 
@@ -244,7 +242,7 @@ func (p *passage) boundRead() {
 		return
 	}
 	p.readBy = p.by
-	if at := p.loop.now + p.stall; p.stall != 0 && (p.by == 0 || at < p.by) {
+	if at := p.loop.Instant() + p.stall; p.stall != 0 && (p.by == 0 || at < p.by) {
 		p.readBy = at
 	}
 	p.src.SetReadDeadline(p.readBy)
@@ -257,7 +255,7 @@ func (p *passage) boundWrite() {
 	}
 	p.writeBy = 0
 	if p.stall != 0 {
-		p.writeBy = p.loop.now + p.stall
+		p.writeBy = p.loop.Instant() + p.stall
 	}
 	p.dst.SetWriteDeadline(p.writeBy)
 }

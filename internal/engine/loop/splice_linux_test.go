@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop/sched"
 	"golang.org/x/sys/unix"
 )
 
@@ -566,13 +567,13 @@ func TestSpliceLetsOthersRun(t *testing.T) {
 		other := c.rt.Fork(func() {
 			for !done {
 				turns++
-				c.rt.pause()
+				c.rt.Pause()
 			}
 		})
 		c.moved(c.rt.Splice(c.to, c.from, size, patience, 0), size)
 		done = true
 		other.Wait()
-		if least := size / spliceUnit / burst; turns < least {
+		if least := size / spliceUnit / sched.Burst; turns < least {
 			c.Errorf("another task had %d turns, want %d", turns, least)
 		}
 		if err := errors.Join(c.wait(c.fromOther), c.wait(c.toOther)); err != nil {

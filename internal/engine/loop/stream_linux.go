@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop/sched"
 	"github.com/poise-lb/poise/internal/invariants"
 	"golang.org/x/sys/unix"
 )
@@ -24,37 +25,36 @@ const (
 	local
 )
 
-// flags are what a stream has been told by the kernel and by its tasks.
+// flags are what the kernel and its tasks have said about a stream.
 type flags uint16
 
 const (
-	readable flags = 1 << iota // a read would make progress, for all we know
+	readable flags = 1 << iota // a read would make progress, as far as is known
 	full                       // a write would not
 	asksOut                    // EPOLLOUT is asked for
-	sticky                     // the peer ended, or urgent data came: a short read says nothing
+	sticky                     // the peer ended, or urgent data came: after a short read there may be more
 	gone                       // the peer ended its side: FIN, reset or an error
 	closed
 	counted // in loop.clients
-	reset   // a write was told that the peer reset the connection: reads are not any more
+	reset   // a write failed since the peer reset the connection: reads get no such error any more
 	broken  // the connection has failed: a reset or an error, and no mere FIN
 	patient // up waits for broken, not for gone
 )
 
 // A stream is a non-blocking descriptor. It belongs to the tasks of its loop.
 type stream struct {
-	loop   *loop
-	fd     int32
-	place  uint32 // in loop.slots
-	serial uint32
-	kind   kind
-	flags  flags
-	turn   uint32 // of the loop, when a read last found that nothing is left
+	loop  *loop
+	fd    int32
+	slot  sched.Slot // among the loop's sources
+	kind  kind
+	flags flags
+	turn  uint32 // of the loop, when a read last found that nothing is left
 
-	why            error // set by Interrupt and Close: nothing is read or written any more
-	reader, writer *task // that wait
+	why            error       // set by Interrupt and Close: nothing is read or written any more
+	reader, writer *sched.Task // that wait
 	readBy         time.Duration
 	writeBy        time.Duration
-	timer          timer              // armed for a deadline, or sooner: see arm
+	timer          sched.Timer        // armed for a deadline, or sooner: see arm
 	up             engine.Interrupter // watches this stream; nil: none
 	ready          func()             // of WhenReady
 	tls            *secure            // what is spoken over it; nil: nothing
@@ -62,10 +62,8 @@ type stream struct {
 	guest *admission.Guest // of a client, where connections are counted by address
 }
 
-var _ engine.Stream = (*stream)(nil)
-
-// event notes what happened and wakes who waits for it.
-func (s *stream) event(events uint32) {
+// Event notes what happened and wakes the tasks that wait for it.
+func (s *stream) Event(events uint32) {
 	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.flags |= sticky | gone
 		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
@@ -85,7 +83,7 @@ func (s *stream) event(events uint32) {
 	}
 	if events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.flags &^= full
-		s.loop.wake(s.writer)
+		s.loop.Wake(s.writer)
 		if s.writer == nil && s.tls != nil {
 			s.tls.push()
 		}
@@ -94,25 +92,23 @@ func (s *stream) event(events uint32) {
 
 // wakeReader wakes the task that waits to read, or starts the one that was put off.
 func (s *stream) wakeReader() {
-	s.loop.wake(s.reader)
+	s.loop.Wake(s.reader)
 	if f := s.ready; f != nil {
 		s.ready = nil
-		s.loop.start(f, nil, s)
+		s.loop.StartFor(s, f)
 	}
 }
 
-// arm sets the timer so that a wait until at ends in time. A timer that is set for sooner
-// is left: when it comes it is moved to what counts then. So deadlines that are moved on
-// for every request cost a comparison.
+// arm sets the timer so that a wait until at ends in time; zero: it need not.
 func (s *stream) arm(at time.Duration) {
-	if at != 0 && (s.timer.place == 0 || at < s.timer.at) {
-		s.timer.owner = s
-		s.loop.timers.set(&s.timer, at)
+	if at != 0 {
+		s.timer.Owner = s
+		s.loop.SetTimerBy(&s.timer, at)
 	}
 }
 
-// expire wakes whose deadline has come and arms the timer for the others.
-func (s *stream) expire(now time.Duration) {
+// Expire wakes the tasks whose deadline has come and arms the timer for the others.
+func (s *stream) Expire(now time.Duration) {
 	if s.readBy != 0 && (s.reader != nil || s.ready != nil) {
 		if s.readBy <= now {
 			s.wakeReader()
@@ -122,7 +118,7 @@ func (s *stream) expire(now time.Duration) {
 	}
 	if s.writeBy != 0 && s.writer != nil {
 		if s.writeBy <= now {
-			s.loop.wake(s.writer)
+			s.loop.Wake(s.writer)
 		} else {
 			s.arm(s.writeBy)
 		}
@@ -132,12 +128,12 @@ func (s *stream) expire(now time.Duration) {
 // Await parks the calling task until Read would make progress.
 func (s *stream) Await() error {
 	l := s.loop
-	l.spend()
+	l.Spend()
 	for {
 		switch {
 		case s.why != nil:
 			return s.why
-		case s.readBy != 0 && s.readBy <= l.now:
+		case s.readBy != 0 && s.readBy <= l.Instant():
 			return engine.ErrTimeout
 		case s.flags&readable != 0:
 			return nil
@@ -145,19 +141,19 @@ func (s *stream) Await() error {
 		if invariants.Enabled && (s.reader != nil || s.ready != nil) {
 			panic("loop: two tasks read one stream")
 		}
-		s.reader = l.current
+		s.reader = l.Current()
 		s.arm(s.readBy)
-		l.park()
+		l.Park()
 		s.reader = nil
 	}
 }
 
-// WhenReady returns at once, and starts f as a task when Await would return, so that who
-// waits for long does not even hold a coroutine. Until then the stream is not read. f is
-// called in any case: after a deadline, an Interrupt or a Close the stream tells it.
+// WhenReady returns at once, and starts f as a task when Await would return, so that a
+// connection that waits for long does not even hold a coroutine. Until then the stream is not
+// read. f is called in any case: after a deadline, an Interrupt or a Close a Read fails.
 func (s *stream) WhenReady(f func()) {
 	s.ready = f
-	if s.why != nil || s.flags&readable != 0 || s.readBy != 0 && s.readBy <= s.loop.now {
+	if s.why != nil || s.flags&readable != 0 || s.readBy != 0 && s.readBy <= s.loop.Instant() {
 		s.wakeReader()
 		return
 	}
@@ -195,7 +191,7 @@ func (s *stream) take(p []byte) (int, error) {
 		case errno == 0:
 			if n < len(p) && s.flags&sticky == 0 && s.kind == tcp {
 				s.flags &^= readable
-				s.turn = s.loop.turns
+				s.turn = s.loop.Turn()
 			}
 			return n, nil
 		case errno == unix.EAGAIN:
@@ -209,7 +205,7 @@ func (s *stream) take(p []byte) (int, error) {
 	return 0, errWait
 }
 
-// fail keeps an error that the kernel tells only once.
+// fail keeps an error that the kernel reports only once.
 func (s *stream) fail(err error) {
 	if s.why == nil {
 		s.why = err
@@ -220,11 +216,11 @@ func (s *stream) fail(err error) {
 func (s *stream) Write(p []byte) (written int, err error) {
 	l := s.loop
 	for {
-		l.spend()
+		l.Spend()
 		switch {
 		case s.why != nil:
 			return written, s.why
-		case s.writeBy != 0 && s.writeBy <= l.now:
+		case s.writeBy != 0 && s.writeBy <= l.Instant():
 			return written, engine.ErrTimeout
 		case written == len(p):
 			return written, nil
@@ -250,8 +246,8 @@ func (s *stream) Write(p []byte) (written int, err error) {
 	}
 }
 
-// sendFailed is the error of a system call that writes. The kernel tells a reset once: what
-// a read finds then looks like the peer's end, and must not be taken for it.
+// sendFailed is the error of a system call that writes. The kernel reports a reset once:
+// what a read finds then looks like the peer's end, and must not be taken for it.
 func (s *stream) sendFailed(call string, errno syscall.Errno) error {
 	if errno == unix.ECONNRESET {
 		s.flags |= reset
@@ -260,9 +256,9 @@ func (s *stream) sendFailed(call string, errno syscall.Errno) error {
 }
 
 func (s *stream) awaitRoom() {
-	s.writer = s.loop.current
+	s.writer = s.loop.Current()
 	s.arm(s.writeBy)
-	s.loop.park()
+	s.loop.Park()
 	s.writer = nil
 }
 
@@ -272,7 +268,7 @@ func (s *stream) askOut() error {
 	if s.flags&asksOut != 0 {
 		return nil
 	}
-	err := s.loop.poller.change(int(s.fd), eventsInOut, s.place, s.serial)
+	err := s.loop.Change(int(s.fd), eventsInOut, s.slot)
 	if err == nil {
 		s.flags |= asksOut
 	}
@@ -316,7 +312,7 @@ func (s *stream) Quiet() bool {
 // doubt has the next look ask the kernel if no events were fetched since the last read:
 // what has come meanwhile is not known.
 func (s *stream) doubt() {
-	if s.turn == s.loop.turns {
+	if s.turn == s.loop.Turn() {
 		s.flags |= readable
 	}
 }
@@ -336,11 +332,11 @@ func (s *stream) Interrupt(err error) {
 
 func (s *stream) wakeAll() {
 	s.wakeReader()
-	s.loop.wake(s.writer)
+	s.loop.Wake(s.writer)
 }
 
 // receive and send never wait, whatever the descriptor's flags say, and so need not tell
-// the scheduler. The pointers are used during the call only.
+// Go's scheduler. The pointers are used during the call only.
 
 func receive(fd int32, p []byte, flags uintptr) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags|unix.MSG_DONTWAIT, 0, 0)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop/sched"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,7 +52,7 @@ func TestWhenReadyHoldsNoTask(t *testing.T) {
 		t.Errorf("%d served, not %d", n, 3*clients)
 	}
 	var alive, spare int
-	play(t, e, 0, func() { alive, spare = e.loops[0].alive, len(e.loops[0].spare) })
+	play(t, e, 0, func() { s := e.loops[0].Stats(); alive, spare = s.Tasks, s.Spare })
 	if alive != 1 || spare > 100 {
 		t.Errorf("%d tasks live and %d coroutines are kept for %d idle connections", alive, spare, clients)
 	}
@@ -209,7 +210,7 @@ func TestATaskThatNeedNotWaitLetsOthersRun(t *testing.T) {
 		other := rt.Fork(func() {
 			for !done {
 				turns++
-				e.loops[0].pause()
+				e.loops[0].Pause()
 			}
 		})
 		for n := 0; n < total; n++ {
@@ -220,7 +221,7 @@ func TestATaskThatNeedNotWaitLetsOthersRun(t *testing.T) {
 		}
 		done = true
 		other.Wait()
-		if turns < total/burst/2 {
+		if turns < total/sched.Burst/2 {
 			t.Errorf("another task had %d turns during %d reads", turns, total)
 		}
 	})
@@ -352,7 +353,7 @@ func TestSoak(t *testing.T) {
 	eventually(t, "the end of descriptors", func() bool { return descriptors(t) <= open })
 	for i, l := range e.loops {
 		var alive, taken int
-		play(t, e, i, func() { alive, taken = l.alive, l.slots.taken() })
+		play(t, e, i, func() { s := l.Stats(); alive, taken = s.Tasks, s.Sources })
 		if alive != 1 || taken != 1 || l.clients.Load() != 0 {
 			t.Errorf("loop %d: %d tasks, %d slots, %d clients", i, alive-1, taken-1, l.clients.Load())
 		}

@@ -35,9 +35,9 @@ type secure struct {
 	s    *stream
 	conn *tls.Conn
 
-	out  []byte // encrypted and not yet taken by the kernel; nil: nothing
-	sent int    // of out
-	fell error  // of the kernel while it was given out
+	out     []byte // encrypted and not yet taken by the kernel; nil: nothing
+	sent    int    // of out
+	sendErr error  // of sending out; nil: none
 
 	end     error   // why nothing more can be read
 	peeked  bool    // one holds a byte that nobody has read
@@ -63,12 +63,12 @@ func (t *secure) ConnectionState() tls.ConnectionState { return t.conn.Connectio
 // says so much is known only after it was decrypted: one byte is read ahead.
 func (t *secure) Await() error {
 	s := t.s
-	s.loop.spend()
+	s.loop.Spend()
 	for {
 		switch {
 		case s.why != nil:
 			return s.why
-		case s.readBy != 0 && s.readBy <= s.loop.now:
+		case s.readBy != 0 && s.readBy <= s.loop.Instant():
 			return engine.ErrTimeout
 		case t.peek():
 			return nil
@@ -117,11 +117,11 @@ func (t *secure) Read(p []byte) (int, error) {
 		return 0, s.why
 	}
 	for {
-		s.loop.spend()
+		s.loop.Spend()
 		switch {
 		case s.why != nil:
 			return 0, s.why
-		case s.readBy != 0 && s.readBy <= s.loop.now:
+		case s.readBy != 0 && s.readBy <= s.loop.Instant():
 			return 0, engine.ErrTimeout
 		case t.peeked:
 			t.peeked = false
@@ -159,23 +159,23 @@ func (t *secure) Write(p []byte) (int, error) {
 func (t *secure) write(p []byte) (written int, err error) {
 	s := t.s
 	for {
-		s.loop.spend()
+		s.loop.Spend()
 		t.push()
 		switch {
 		case s.why != nil:
 			return written, s.why
-		case t.fell != nil:
-			return written, t.fell
+		case t.sendErr != nil:
+			return written, t.sendErr
 		case written == len(p) && t.out == nil:
 			return written, nil
-		case s.writeBy != 0 && s.writeBy <= s.loop.now:
+		case s.writeBy != 0 && s.writeBy <= s.loop.Instant():
 			return written, engine.ErrTimeout
 		case t.out != nil:
 			s.awaitRoom()
 			continue
 		}
 		n, err := t.conn.Write(p[written:min(len(p), written+sealMost)])
-		s.loop.budget -= n / sealUnit
+		s.loop.Charge(n / sealUnit)
 		written += n
 		if err != nil {
 			t.push()
@@ -187,19 +187,19 @@ func (t *secure) write(p []byte) (written int, err error) {
 // push gives the kernel what it takes at once of what is encrypted.
 func (t *secure) push() {
 	s := t.s
-	for t.sent < len(t.out) && t.fell == nil && s.flags&(full|closed) == 0 {
+	for t.sent < len(t.out) && t.sendErr == nil && s.flags&(full|closed) == 0 {
 		n, errno := send(s.fd, t.out[t.sent:])
 		switch errno {
 		case 0:
 			t.sent += n
 		case unix.EAGAIN:
-			t.fell = s.askOut()
+			t.sendErr = s.askOut()
 		case unix.EINTR:
 		default:
-			t.fell = s.sendFailed("send", errno)
+			t.sendErr = s.sendFailed("send", errno)
 		}
 	}
-	if t.out != nil && (t.sent == len(t.out) || t.fell != nil) {
+	if t.out != nil && (t.sent == len(t.out) || t.sendErr != nil) {
 		t.drop()
 	}
 }
@@ -215,7 +215,7 @@ func (t *secure) drop() {
 func (t *secure) Quiet() bool {
 	s := t.s
 	s.doubt()
-	return s.why == nil && s.flags&gone == 0 && t.fell == nil && !t.peek() && !t.within()
+	return s.why == nil && s.flags&gone == 0 && t.sendErr == nil && !t.peek() && !t.within()
 }
 
 // WhenReady starts f when Await would return. What comes below may be less than that: it
@@ -223,9 +223,9 @@ func (t *secure) Quiet() bool {
 func (t *secure) WhenReady(f func()) {
 	t.ready = f
 	s := t.s
-	if s.why != nil || s.readBy != 0 && s.readBy <= s.loop.now || t.peek() {
+	if s.why != nil || s.readBy != 0 && s.readBy <= s.loop.Instant() || t.peek() {
 		t.ready = nil
-		s.loop.start(f, nil, s)
+		s.loop.StartFor(s, f)
 		return
 	}
 	if t.again == nil {
@@ -236,7 +236,7 @@ func (t *secure) WhenReady(f func()) {
 
 func (t *secure) look() {
 	s := t.s
-	if s.why == nil && (s.readBy == 0 || s.readBy > s.loop.now) && !t.peek() {
+	if s.why == nil && (s.readBy == 0 || s.readBy > s.loop.Instant()) && !t.peek() {
 		s.WhenReady(t.again)
 		return
 	}
@@ -257,11 +257,11 @@ func (t *secure) CloseWrite() error {
 	}
 	err := t.conn.CloseWrite()
 	t.push()
-	return errors.Join(err, t.fell)
+	return errors.Join(err, t.sendErr)
 }
 
-// farewell is how long what is encrypted may take to leave after Close.
-const farewell = 5 * time.Second
+// lingerTime is how long it may take after Close to send what is encrypted.
+const lingerTime = 5 * time.Second
 
 // Close says that nothing follows, and does not wait: if the kernel does not take that at
 // once, a task does. After a Write that is cut off it would be a lie.
@@ -274,17 +274,17 @@ func (t *secure) Close() error {
 		t.conn.CloseWrite()
 		t.push()
 	}
-	if t.writing || t.out == nil || s.why != nil || s.loop.stopping {
+	if t.writing || t.out == nil || s.why != nil || s.loop.Stopping() {
 		t.drop()
 		return s.Close()
 	}
-	heir, out := s.bequeath(), t.out[t.sent:]
-	t.out = nil // it leaves with the task
-	s.loop.start(func() {
-		heir.SetWriteDeadline(heir.loop.now + farewell)
-		heir.Write(out)
-		heir.Close()
-	}, nil, heir)
+	rest, out := s.handOver(), t.out[t.sent:]
+	t.out = nil // the task has it
+	s.loop.StartFor(rest, func() {
+		rest.SetWriteDeadline(rest.loop.Instant() + lingerTime)
+		rest.Write(out)
+		rest.Close()
+	})
 	return nil
 }
 

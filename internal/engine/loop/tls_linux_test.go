@@ -17,6 +17,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
+	"github.com/poise-lb/poise/internal/engine/loop/sched"
 	"golang.org/x/sys/unix"
 )
 
@@ -323,11 +324,11 @@ func TestMuchIsManyTurns(t *testing.T) {
 	r.play(func() {
 		s, _ := r.acceptTLS()
 		defer s.Close()
-		l.pause()
-		before := l.budget
+		l.Pause()
+		before := l.Stats().Budget
 		s.Write(make([]byte, 4*sealUnit))
-		if spent := before - l.budget; spent < 4 {
-			t.Errorf("%d bytes cost %d of a burst of %d", 4*sealUnit, spent, burst)
+		if spent := before - l.Stats().Budget; spent < 4 {
+			t.Errorf("%d bytes cost %d of a burst of %d", 4*sealUnit, spent, sched.Burst)
 		}
 	})
 }
@@ -529,7 +530,7 @@ func TestFarewellEnds(t *testing.T) {
 	})
 	began := time.Now()
 	r.e.Close()
-	if passed := time.Since(began); passed > farewell/2 {
+	if passed := time.Since(began); passed > lingerTime/2 {
 		t.Errorf("the engine took %v to stop", passed)
 	}
 }
@@ -574,7 +575,7 @@ func (r *rig) nothingLeft() {
 	l := r.e.loops[0]
 	eventually(r, "the end of all streams", func() bool {
 		var alive, taken int
-		r.play(func() { alive, taken = l.alive, l.slots.taken() })
+		r.play(func() { s := l.Stats(); alive, taken = s.Tasks, s.Sources })
 		return alive == 1 && taken == 1
 	})
 	if n := l.clients.Load(); n != 0 {
@@ -623,7 +624,7 @@ func TestIdleTLSHoldsNothing(t *testing.T) {
 		t.Errorf("%d served, not %d", n, 3*clients)
 	}
 	r.play(func() {
-		if n := r.e.loops[0].alive; n != 1 {
+		if n := r.e.loops[0].Stats().Tasks; n != 1 {
 			t.Errorf("%d tasks for idle connections", n-1)
 		}
 		for range clients {
@@ -705,7 +706,7 @@ func TestTLSSoak(t *testing.T) {
 	for i, l := range e.loops {
 		eventually(t, "the end of everything", func() bool {
 			var alive, taken int
-			play(t, e, i, func() { alive, taken = l.alive, l.slots.taken() })
+			play(t, e, i, func() { s := l.Stats(); alive, taken = s.Tasks, s.Sources })
 			return alive == 1 && taken == 1 && l.clients.Load() == 0
 		})
 	}

@@ -1,4 +1,4 @@
-package loop
+package sched
 
 import (
 	"slices"
@@ -8,41 +8,41 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// A signal is one slot. Set says so in a letter, since it may come from anywhere.
+// A signal is one slot. Set posts a message, since any goroutine may call it.
 type signal struct {
-	loop    *loop
+	loop    *Loop
 	set     atomic.Bool
-	posted  atomic.Bool // a letter is on its way
-	waiting []*task
+	posted  atomic.Bool // the message is on its way
+	waiting []*Task
 }
 
 // NewSignal returns an unset Signal, whose Wait is called by tasks of this loop only.
-func (l *loop) NewSignal() engine.Signal { return &signal{loop: l} }
+func (l *Loop) NewSignal() engine.Signal { return &signal{loop: l} }
 
 func (g *signal) Set() {
 	g.set.Store(true)
 	if !g.posted.Swap(true) {
-		g.loop.mail.post(g)
+		g.loop.Post(g)
 	}
 }
 
-// open wakes all who wait: the first to run takes the slot.
-func (g *signal) open(l *loop) {
+// Receive implements Message. It wakes all tasks that wait: the first to run takes the slot.
+func (g *signal) Receive() {
 	g.posted.Store(false)
 	for _, t := range g.waiting {
-		l.wake(t)
+		g.loop.Wake(t)
 	}
 }
 
 func (g *signal) Wait(by time.Duration) bool {
 	l := g.loop
-	l.spend()
+	l.Spend()
 	for {
 		if g.set.Swap(false) {
 			return true
 		}
 		if l.stopping {
-			l.pause()
+			l.Pause()
 			return false
 		}
 		if by != 0 && by <= l.now {

@@ -1,4 +1,4 @@
-package loop
+package sched
 
 import (
 	"os"
@@ -15,24 +15,33 @@ const (
 	// than longMin.
 	shortMax = 500 * time.Microsecond
 	longMin  = time.Millisecond
-	// Goroutines that had much to do are expected to have more, for politeMin. If they have
-	// soon after that, it is twice as long, up to politeMax: a yield may take long by chance.
-	politeMin = 4 * time.Millisecond
-	politeMax = 100 * time.Millisecond
+	// Goroutines that had much to do are expected to have more, for crowdedMin. If they have
+	// soon after that, it is twice as long, up to crowdedMax: a yield may take long by chance.
+	crowdedMin = 4 * time.Millisecond
+	crowdedMax = 100 * time.Millisecond
 	// muchWork is how many times as long a yield takes then as the shortest ones do.
 	muchWork = 10
 	// waitMax is how long a loop waits that has no timer set.
 	waitMax = time.Hour
 )
 
-// A gate is where a loop lets goroutines pass.
+// The gate is how a loop waits, and shares its processor with goroutines.
 //
-// A goroutine that waits in the kernel keeps its processor, and for a program whose
-// processors are all kept Go looks at the sockets of other goroutines every 10 ms. The same
-// goes for runtime.Gosched: it comes back before Go's poller is asked. So a loop waits in
-// Go's poller, as others do, and yields by way of it. That costs some system calls more
-// than to wait in the kernel, and makes adding sockets dear. A loop that is busy does
-// without as long as its yields show that goroutines have nothing to do.
+// A goroutine that waits in the kernel (epoll_wait) keeps its processor. If all processors
+// are kept like that, Go looks at the sockets of other goroutines only every 10 ms.
+// runtime.Gosched does not help: it returns before Go's poller is asked. So there are two
+// ways to wait:
+//
+//   - An idle loop waits in Go's poller, as any goroutine that reads a socket does. Its epoll
+//     instance is watched by a second one (outer), and that is a file that Go's poller
+//     watches. This costs three system calls for a wait instead of one, and 5 µs for each
+//     socket that is added to the inner instance. The gate is open then.
+//   - A busy loop naps in the kernel, and the gate is closed: the outer instance does not
+//     watch the inner one. Every turnMax it yields by a detour through Go's poller: it reads
+//     an eventfd that it has just written to.
+//
+// Which of them is right follows from measurements: a loop is busy when its waits are short,
+// and it does not nap while yields take so long that goroutines must have had much to do.
 type gate struct {
 	epoll int // the loop's
 	outer int // another one, which Go's poller watches, and which watches the loop's if open
@@ -41,19 +50,19 @@ type gate struct {
 	raw   syscall.RawConn // file's
 	until time.Time       // file's deadline; zero: none
 
-	bell    *os.File // an eventfd that Go's poller watches
-	bellRaw syscall.RawConn
-	rang    bool
+	yieldFile *os.File // an eventfd that Go's poller watches
+	yieldRaw  syscall.RawConn
+	written   bool // to yieldFile, in the present yield
 
-	ring func(fd uintptr) bool
-	look func(fd uintptr) bool
+	passYield func(fd uintptr) bool // what yield gives to yieldRaw; made once
+	look      func(fd uintptr) bool // what wait gives to raw
 
-	busy   bool          // waits are short
-	mean   time.Duration // of them, mostly of the latest
-	least  time.Duration // that a yield takes, nearly
-	polite time.Duration // until then goroutines are expected to have much to do
+	busy  bool          // waits are short
+	mean  time.Duration // of them, mostly of the latest
+	least time.Duration // that a yield takes, nearly
 
-	politeFor time.Duration // how long that was
+	crowdedUntil time.Duration // until then goroutines are expected to have much to do
+	crowdedFor   time.Duration // how long that was
 
 	fault func(op int) error // of tests: the error of epoll_ctl; nil: none
 }
@@ -62,20 +71,20 @@ type gate struct {
 func (g *gate) init(epoll int, look func() bool) (err error) {
 	g.epoll, g.outer = epoll, -1
 	g.look = func(uintptr) bool { return look() }
-	g.ring = func(fd uintptr) bool {
-		if g.rang {
+	g.passYield = func(fd uintptr) bool {
+		if g.written {
 			return true
 		}
-		g.rang = true
-		one := bellRings
+		g.written = true
+		one := wakeUp
 		_, err := unix.Write(int(fd), one[:])
 		return err != nil // nil: again when Go's poller has noticed; else it never would
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	eventfd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return err
 	}
-	if g.bell, g.bellRaw, err = watched(bell, "eventfd"); err != nil {
+	if g.yieldFile, g.yieldRaw, err = watched(eventfd, "eventfd"); err != nil {
 		return err
 	}
 	if g.outer, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
@@ -105,11 +114,12 @@ func watched(fd int, name string) (f *os.File, raw syscall.RawConn, err error) {
 }
 
 func (g *gate) close() {
-	g.bell.Close() // which a nil *os.File takes
+	g.yieldFile.Close() // which a nil *os.File takes
 	g.file.Close()
 }
 
-// set makes Go's poller see the loop's events, or not, and reports whether it is so now.
+// set opens or closes the gate, and reports whether it is so now: whether Go's poller sees
+// the loop's events.
 // The kernel may refuse to open: it has a limit for what is watched (ENOSPC) and memory runs
 // out (ENOMEM). Then the gate stays closed, and waiting in Go's poller would miss events.
 func (g *gate) set(open bool) bool {
@@ -121,8 +131,9 @@ func (g *gate) set(open bool) bool {
 		return g.open
 	}
 	g.open = false
-	// Who comes from Go's poller with work to do has left nobody there. This wakes a
-	// thread, if a processor is free, that ends up waiting there.
+	// The thread that runs this loop has come from Go's poller, and no other thread may be
+	// waiting there. This goroutine wakes one, if a processor is free, and since it has
+	// nothing to do that thread ends up waiting in Go's poller.
 	go func() {}()
 	g.control(unix.EPOLL_CTL_DEL) // cannot fail: it is there
 	return true
@@ -157,13 +168,12 @@ func (g *gate) alarm(at time.Time) {
 
 // yield lets goroutines run, those included whose sockets turn out to be ready.
 func (g *gate) yield() {
-	g.rang = false
-	g.bellRaw.Read(g.ring)
+	g.written = false
+	g.yieldRaw.Read(g.passYield)
 }
 
-// yield lets goroutines run, and takes from the time that this takes whether they have much
-// to do.
-func (l *loop) yield() {
+// yield lets goroutines run. How long that takes shows whether they have much to do.
+func (l *Loop) yield() {
 	g := &l.gate
 	began := l.tick()
 	g.yield()
@@ -180,21 +190,21 @@ func (l *loop) yield() {
 
 // expect notes that goroutines have much to do.
 func (g *gate) expect(now time.Duration) {
-	if now-g.polite < 4*g.politeFor {
-		g.politeFor = min(2*g.politeFor, politeMax)
+	if now-g.crowdedUntil < 4*g.crowdedFor {
+		g.crowdedFor = min(2*g.crowdedFor, crowdedMax)
 	} else {
-		g.politeFor = politeMin
+		g.crowdedFor = crowdedMin
 	}
-	g.polite = now + g.politeFor
+	g.crowdedUntil = now + g.crowdedFor
 }
 
 // sleep waits for events or, if timed, until then.
-func (l *loop) sleep(at time.Duration, timed bool) {
+func (l *Loop) sleep(at time.Duration, timed bool) {
 	if latest := l.now + waitMax; !timed || at > latest {
 		at = latest
 	}
 	g := &l.gate
-	busy := g.busy && l.now >= g.polite
+	busy := g.busy && l.now >= g.crowdedUntil
 	if busy {
 		g.set(false)
 	}
@@ -205,12 +215,12 @@ func (l *loop) sleep(at time.Duration, timed bool) {
 		l.slept(func() { l.poller.nap(at - l.now) })
 		return
 	}
-	l.slept(func() { g.wait(l.engine.epoch.Add(at)) })
+	l.slept(func() { g.wait(l.group.epoch.Add(at)) })
 	l.yielded = l.now
 }
 
 // slept waits, and takes note of how long that was.
-func (l *loop) slept(wait func()) {
+func (l *Loop) slept(wait func()) {
 	g, began := &l.gate, l.now
 	l.clock.Store(0)
 	wait()

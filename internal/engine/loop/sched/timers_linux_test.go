@@ -1,4 +1,4 @@
-package loop
+package sched
 
 import (
 	"math/rand/v2"
@@ -8,12 +8,12 @@ import (
 
 // alarm is the owner of a timer: it notes when it went off.
 type alarm struct {
-	timer timer
+	timer Timer
 	want  time.Duration // 0: not set
 	rang  bool
 }
 
-func (a *alarm) expire(now time.Duration) { a.rang = true }
+func (a *alarm) Expire(now time.Duration) { a.rang = true }
 
 // TestTimersAgreeWithAList: setting, moving and removing at random, against a list that is
 // searched from end to end.
@@ -24,7 +24,7 @@ func TestTimersAgreeWithAList(t *testing.T) {
 		alarms := make([]*alarm, 1+chance.IntN(60))
 		for i := range alarms {
 			alarms[i] = &alarm{}
-			alarms[i].timer.owner = alarms[i]
+			alarms[i].timer.Owner = alarms[i]
 		}
 		now := time.Duration(1)
 		for step := range 300 {
@@ -78,36 +78,39 @@ func check(t *testing.T, q *timers, alarms []*alarm) {
 	}
 }
 
-// TestSlotsForgetTheDead: an event that names who had the slot before reaches nobody.
+// TestSlotsForgetTheDead: an event for the last source of a slot does not reach the present
+// one.
 func TestSlotsForgetTheDead(t *testing.T) {
 	var s slots
 	var first, second heard
-	place, serial := s.take(&first)
-	s.dispatch(place, serial, 1)
-	s.give(place)
-	s.dispatch(place, serial, 2)
-	place2, serial2 := s.take(&second)
-	if place2 != place || serial2 == serial {
-		t.Fatalf("slot %d serial %d after slot %d serial %d", place2, serial2, place, serial)
+	one := s.take(&first)
+	s.dispatch(one, 1)
+	s.give(one)
+	s.dispatch(one, 2)
+	two := s.take(&second)
+	if two.place != one.place || two.serial == one.serial {
+		t.Fatalf("slot %v after slot %v", two, one)
 	}
-	s.dispatch(place, serial, 4)
-	s.dispatch(place2, serial2, 8)
+	s.dispatch(one, 4)
+	s.dispatch(two, 8)
 	if first != 1 || second != 8 {
-		t.Errorf("heard %d and %d", first, second)
+		t.Errorf("events %d and %d", first, second)
 	}
 }
 
 type heard uint32
 
-func (h *heard) event(events uint32) { *h |= heard(events) }
+func (h *heard) Event(events uint32) { *h |= heard(events) }
+func (h *heard) Stop()               {}
+func (h *heard) End()                {}
 
 func TestQueueKeepsOrder(t *testing.T) {
 	chance := rand.New(rand.NewPCG(1, 1))
 	var q queue
-	var want []*task
+	var want []*Task
 	for range 2000 {
 		for range chance.IntN(5) {
-			x := &task{}
+			x := &Task{}
 			q.push(x)
 			want = append(want, x)
 		}

@@ -1,22 +1,43 @@
-package loop
+package sched
 
-import (
-	"time"
-)
+import "time"
 
-// A timer belongs to a task or a stream. The zero value with an owner is not set.
-type timer struct {
+// A Timer belongs to a task or a source. The zero value with an Owner is not set.
+type Timer struct {
+	Owner Expirer
+
 	at    time.Duration
 	place int // 1 + index in timers.heap; 0: not set
-	owner interface{ expire(now time.Duration) }
 }
+
+// An Expirer learns that its timer has come, and is not set any more. Expire is called on
+// the loop, by no task.
+type Expirer interface{ Expire(now time.Duration) }
+
+// Set reports whether t is set.
+func (t *Timer) Set() bool { return t.place != 0 }
+
+// SetTimer sets or moves t.
+func (l *Loop) SetTimer(t *Timer, at time.Duration) { l.timers.set(t, at) }
+
+// SetTimerBy sets t so that it comes at that instant or sooner. A timer that is set for
+// sooner is left, and moved by its owner when it comes: so deadlines that are moved on for
+// every request cost a comparison.
+func (l *Loop) SetTimerBy(t *Timer, at time.Duration) {
+	if t.place == 0 || at < t.at {
+		l.timers.set(t, at)
+	}
+}
+
+// StopTimer unsets t, if it is set.
+func (l *Loop) StopTimer(t *Timer) { l.timers.remove(t) }
 
 // timers is a heap, the earliest first, in which every timer knows its place: deadlines
 // move more often than they come. The zero value is empty.
-type timers struct{ heap []*timer }
+type timers struct{ heap []*Timer }
 
 // set sets or moves t.
-func (q *timers) set(t *timer, at time.Duration) {
+func (q *timers) set(t *Timer, at time.Duration) {
 	t.at = at
 	if t.place == 0 {
 		q.heap = append(q.heap, t)
@@ -26,7 +47,7 @@ func (q *timers) set(t *timer, at time.Duration) {
 }
 
 // remove unsets t, if it is set.
-func (q *timers) remove(t *timer) {
+func (q *timers) remove(t *Timer) {
 	i := t.place - 1
 	if i < 0 {
 		return
@@ -46,7 +67,7 @@ func (q *timers) expire(now time.Duration) {
 	for len(q.heap) > 0 && q.heap[0].at <= now {
 		t := q.heap[0]
 		q.remove(t)
-		t.owner.expire(now)
+		t.Owner.Expire(now)
 	}
 }
 
@@ -58,7 +79,7 @@ func (q *timers) first() (at time.Duration, ok bool) {
 	return q.heap[0].at, true
 }
 
-func (q *timers) put(i int, t *timer) {
+func (q *timers) put(i int, t *Timer) {
 	q.heap[i] = t
 	t.place = i + 1
 }

@@ -1,4 +1,4 @@
-package loop
+package sched
 
 import (
 	"bytes"
@@ -16,7 +16,10 @@ type Block struct {
 	Stack  string        // where it is
 }
 
-// watch looks at the loops of an engine from outside.
+// How to find tasks that block a loop: a goroutine looks, four times in each limit, whether
+// a loop still runs the task that it ran before.
+
+// watch looks at the loops of a group from outside.
 type watch struct {
 	stop chan struct{}
 	done sync.WaitGroup
@@ -24,12 +27,12 @@ type watch struct {
 
 // Watch has report called, on a goroutine of its own, when a task keeps a loop for longer
 // than limit; once for each time. It costs too much for every day and belongs in tests.
-// It is called before the first Start, Adopt or Serve, and ends with Close.
-func (e *Engine) Watch(limit time.Duration, report func(Block)) {
+// It is called before the first task is started, and ends with Close.
+func (g *Group) Watch(limit time.Duration, report func(Block)) {
 	w := &watch{stop: make(chan struct{})}
-	e.watch = w
+	g.watch = w
 	w.done.Go(func() {
-		seen := make([]int64, len(e.loops))
+		seen := make([]int64, len(g.loops))
 		tick := time.NewTicker(limit / 4)
 		defer tick.Stop()
 		for {
@@ -38,8 +41,8 @@ func (e *Engine) Watch(limit time.Duration, report func(Block)) {
 				return
 			case <-tick.C:
 			}
-			for i, l := range e.loops {
-				e.look(l, limit, &seen[i], report)
+			for i, l := range g.loops {
+				g.look(l, limit, &seen[i], report)
 			}
 		}
 	})
@@ -59,10 +62,10 @@ func (w *watch) end() {
 
 // look reports the task that l runs if it has run for too long. The clock of a loop is
 // when it resumed that task, and so also tells one resumption from the next.
-func (e *Engine) look(l *loop, limit time.Duration, seen *int64, report func(Block)) {
+func (g *Group) look(l *Loop, limit time.Duration, seen *int64, report func(Block)) {
 	since := l.clock.Load()
 	t := l.running.Load()
-	long := time.Since(e.epoch) - time.Duration(since)
+	long := time.Since(g.epoch) - time.Duration(since)
 	if since == 0 || t == nil || since == *seen || long < limit {
 		return
 	}

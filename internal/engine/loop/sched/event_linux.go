@@ -1,4 +1,4 @@
-package loop
+package sched
 
 import (
 	"time"
@@ -25,13 +25,13 @@ const wokenMost = 64
 
 // An event is an engine.Event of a loop.
 type event struct {
-	loop        *loop
+	loop        *Loop
 	set         bool  // no task has taken it; then none waits
-	first, last *task // that wait, linked by task.behind; nil: none
+	first, last *Task // that wait, linked by task.behind; nil: none
 }
 
 // NewEvent returns an unset Event.
-func (l *loop) NewEvent() engine.Event { return &event{loop: l} }
+func (l *Loop) NewEvent() engine.Event { return &event{loop: l} }
 
 // Set may also be called by an event of a socket, which no task is running for.
 func (e *event) Set() {
@@ -51,13 +51,13 @@ func (e *event) Reset() { e.set = false }
 // Wait parks the calling task until a Set is handed to it.
 func (e *event) Wait(by time.Duration) error {
 	l := e.loop
-	l.spend()
+	l.Spend()
 	switch {
 	case e.set:
 		e.set = false
 		return nil
 	case l.stopping:
-		l.pause() // a task that waits again and again, in spite of the error, blocks no other
+		l.Pause() // a task that waits again and again, in spite of the error, blocks no other
 		return engine.ErrStopping
 	case by != 0 && by <= l.now:
 		return engine.ErrTimeout
@@ -81,7 +81,7 @@ func (e *event) Wait(by time.Duration) error {
 }
 
 // link puts t at the end of the list.
-func (e *event) link(t *task) {
+func (e *event) link(t *Task) {
 	if e.last == nil {
 		e.first = t
 	} else {
@@ -91,8 +91,8 @@ func (e *event) link(t *task) {
 }
 
 // remove takes t, which is in the list, out of it.
-func (e *event) remove(t *task) {
-	var before *task
+func (e *event) remove(t *Task) {
+	var before *Task
 	for x := e.first; x != t; x = x.behind {
 		before = x
 	}
@@ -100,7 +100,7 @@ func (e *event) remove(t *task) {
 }
 
 // unlink takes t out of the list; before is the one in front of it, nil: t is the first.
-func (e *event) unlink(before, t *task) {
+func (e *event) unlink(before, t *Task) {
 	if before == nil {
 		e.first = t.behind
 	} else {
@@ -114,19 +114,19 @@ func (e *event) unlink(before, t *task) {
 
 // A lock is an engine.Lock of a loop. Without the tag invariants its methods are empty.
 type lock struct {
-	loop *loop
+	loop *Loop
 	held bool
 }
 
 // NewLock returns a Lock that is not held.
-func (l *loop) NewLock() engine.Lock { return &lock{loop: l} }
+func (l *Loop) NewLock() engine.Lock { return &lock{loop: l} }
 
 func (k *lock) Lock() {
 	if !invariants.Enabled {
 		return
 	}
 	if k.held {
-		panic("loop: a lock is taken that is held")
+		panic("sched: a lock is taken that is held")
 	}
 	k.held = true
 	if t := k.loop.current; t != nil {
@@ -147,6 +147,6 @@ func (k *lock) Unlock() {
 
 func (k *lock) MustHold() {
 	if invariants.Enabled && !k.held {
-		panic("loop: a lock is not held")
+		panic("sched: a lock is not held")
 	}
 }

@@ -1,0 +1,128 @@
+package loop
+
+import (
+	"net/netip"
+
+	"github.com/poise-lb/poise/internal/admission"
+)
+
+// What becomes of a connection that one loop has accepted: some loop serves it, mostly the
+// same one.
+
+// emptiest is the loop with the fewest clients.
+func (e *Engine) emptiest() *loop {
+	best := e.loops[0]
+	for _, l := range e.loops[1:] {
+		if l.clients.Load() < best.clients.Load() {
+			best = l
+		}
+	}
+	return best
+}
+
+// place is the loop for a connection that l has accepted: l itself, or the emptiest if l
+// has more than 1.1 times its share. The kernel wakes the loops unevenly.
+func (e *Engine) place(l *loop) *loop {
+	if len(e.loops) == 1 {
+		return l
+	}
+	var total int64
+	for _, o := range e.loops {
+		total += int64(o.clients.Load())
+	}
+	if n := int64(len(e.loops)); 10*n*int64(l.clients.Load()) <= 11*total {
+		return l
+	}
+	return e.emptiest()
+}
+
+// forget takes a client that has left, or did not come, off the counts.
+func (l *loop) forget(guest *admission.Guest) {
+	l.clients.Add(-1)
+	l.engine.Admission.Leave(guest)
+}
+
+// arrived hands a connection over to the loop that is to have it, unless its client has too
+// many already.
+func (x *listener) arrived(fd int) {
+	e := x.loop.engine
+	var remote netip.AddrPort
+	if x.owner.kind == tcp {
+		remote = addrPort(&x.addr)
+	}
+	guest, welcome := e.Admission.Welcome(remote.Addr())
+	if !welcome {
+		e.Admission.Leave(nil)
+		closeFD(fd)
+		return
+	}
+	a := x.loop.arrival()
+	to := e.place(x.loop)
+	a.loop, a.fd, a.kind, a.remote, a.serve, a.guest = to, fd, x.owner.kind, remote, x.owner.serve, guest
+	to.clients.Add(1)
+	if to == x.loop {
+		a.Receive()
+	} else if !to.Post(a) {
+		to.forget(guest)
+		closeFD(fd)
+	}
+}
+
+// An arrival is a connection on its way to the loop that serves it, where it is counted
+// already. It is the message to that loop.
+type arrival struct {
+	loop   *loop
+	fd     int
+	kind   kind
+	remote netip.AddrPort
+	serve  Serve
+	guest  *admission.Guest // nil: not counted by address
+	stream *stream
+	run    func() // made once
+}
+
+// arrivalsMax bounds the arrivals that are kept to be used again: as many as are accepted in
+// a row.
+const arrivalsMax = acceptMost
+
+// arrival is one to be filled in: connections come by the thousand.
+func (l *loop) arrival() *arrival {
+	if n := len(l.arrivals); n > 0 {
+		a := l.arrivals[n-1]
+		l.arrivals = l.arrivals[:n-1]
+		return a
+	}
+	return newArrival()
+}
+
+func newArrival() *arrival {
+	a := &arrival{}
+	a.run = a.arrive
+	return a
+}
+
+// Receive implements sched.Message: it starts the task that serves the connection.
+func (a *arrival) Receive() {
+	l := a.loop
+	s, err := l.register(a.fd, a.kind, eventsIn)
+	if err != nil {
+		closeFD(a.fd)
+		l.forget(a.guest)
+		a.guest = nil
+		return
+	}
+	s.flags |= counted
+	s.guest, a.guest = a.guest, nil
+	a.stream = s
+	l.StartFor(s, a.run)
+}
+
+// arrive is the task. The arrival can be used again from then on, by the loop it came to.
+func (a *arrival) arrive() {
+	s, serve, remote := a.stream, a.serve, a.remote
+	a.stream, a.serve, a.remote = nil, nil, netip.AddrPort{}
+	if l := s.loop; len(l.arrivals) < arrivalsMax {
+		l.arrivals = append(l.arrivals, a)
+	}
+	serve(s.loop, s, remote)
+}
