@@ -123,7 +123,7 @@ func TestObserversOnEveryEngine(t *testing.T) {
 	for _, engine := range Engines() {
 		t.Run(engine, func(t *testing.T) { onSockets(t, engine, serveOne) })
 	}
-	t.Run("std", func(t *testing.T) { onSockets(t, engineGoroutine, mountOne) })
+	t.Run("std", func(t *testing.T) { onSockets(t, "goroutine", mountOne) })
 	t.Run("virtual", onVirtual)
 }
 
@@ -138,7 +138,7 @@ func onSockets(t *testing.T, engine string, serve func(t *testing.T, p *Proxy) (
 	}
 	ledgers := [2]*ledger{{}, {}}
 	for _, l := range ledgers {
-		p.core.Observe("ledger", l)
+		p.server.Core().Observe("ledger", l)
 	}
 	at, end := serve(t, p)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"testing"
 	"time"
 
