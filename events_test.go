@@ -48,7 +48,9 @@ func count[D event.Detail](events []event.Event, ok func(D) bool) (n int) {
 	return n
 }
 
-func ejected(d event.EndpointChanged) bool { return d.To == health.Ejected && d.Cause == health.Attempts }
+func ejected(d event.EndpointChanged) bool {
+	return d.To == health.Ejected && d.Cause == health.Attempts
+}
 
 // observed is a proxy on some engine, with two observers.
 type observed struct {
