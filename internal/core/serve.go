@@ -238,7 +238,7 @@ func (c *connection) startNext(s *session) bool {
 		r.done()
 		return false
 	}
-	c.rt.Fork(r.task)
+	c.rt.Start(r.task)
 	return !s.conn.Last()
 }
 
