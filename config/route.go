@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/poise-lb/poise/internal/filter"
 )
 
 // Route leads the requests it matches to a service: exactly one of Service and Discover is
@@ -18,7 +20,10 @@ type Route struct {
 	Match   Match   `yaml:"match" doc:"which requests; absent: all"`
 	Rewrite Rewrite `yaml:"rewrite" doc:"changes to path and host before forwarding"`
 	Headers Headers `yaml:"headers" doc:"changes to header fields"`
-	Service string  `yaml:"service" doc:"name of the service; or else discover"`
+	// Filters are further filters of the route, for programs of this module: their type is
+	// internal. Go only.
+	Filters []filter.Filter `yaml:"-"`
+	Service string          `yaml:"service" doc:"name of the service; or else discover"`
 	// Discover is the name of an entry of Config.Discover. The segment {service} of the
 	// path is then the name of the service.
 	Discover string `yaml:"discover" doc:"name of the entry of discover; the path has a segment {service}, which is the name of the service"`

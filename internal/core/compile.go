@@ -15,6 +15,7 @@ import (
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filewatch"
+	"github.com/poise-lb/poise/internal/filter"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/rewrite"
@@ -51,6 +52,7 @@ func patience(d time.Duration) time.Duration {
 
 type routePlan struct {
 	rules   *rewrite.Rules
+	filters *filter.Chain // nil: none
 	timeout time.Duration
 	whole   bool // the timeout was given, so it bounds the whole exchange
 	stall   time.Duration
@@ -137,10 +139,12 @@ func (p *plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 		pattern := route.Pattern{Host: r.Match.Host, Path: r.Match.Path, Methods: r.Match.Methods}
 		rules, err := rewrite.Compile(r.Rewrite, r.Headers)
 		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
+		filters, err := filter.Compile(r.Filters)
+		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
 		problems = append(problems, patternProblem(i, pattern.Check())...)
 		patterns = append(patterns, pattern)
 		p.routes = append(p.routes, routePlan{
-			rules: rules, timeout: patience(cmp.Or(r.Timeout, headTimeout)), whole: r.Timeout > 0,
+			rules: rules, filters: filters, timeout: patience(cmp.Or(r.Timeout, headTimeout)), whole: r.Timeout > 0,
 			stall: patience(r.Stall), lenient: r.Paths == "lenient",
 			segment: slices.Index(strings.Split(r.Match.Path, "/"), "{service}") - 1,
 		})

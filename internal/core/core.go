@@ -226,6 +226,7 @@ func (p *Proxy) apply(c config.Config) error {
 			Cells:   cells[i],
 			Service: heads[r.Service],
 			Rules:   plan.routes[i].rules,
+			Filters: plan.routes[i].filters,
 			Timeout: plan.routes[i].timeout,
 			Whole:   plan.routes[i].whole,
 			Stall:   plan.routes[i].stall,

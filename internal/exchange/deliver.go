@@ -20,6 +20,9 @@ func (a *attempt) deliver() *Error {
 	stream := isEventStream(r)
 	message.DropHopByHop(r.Fields)
 	x.route.Rules.Response(r)
+	if x.route.Filters != nil {
+		x.filterResponse(r)
+	}
 	if a.upload.task == nil {
 		x.client.Skip()
 	}

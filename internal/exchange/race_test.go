@@ -40,7 +40,7 @@ func (st *stage) compete(rt engine.Runtime, v *visitor) *Exchange {
 	if err := x.match(); err != nil {
 		st.t.Fatal(err)
 	}
-	x.rewrite()
+	x.prepare()
 	if !x.mayRace() {
 		st.t.Error("a GET may not race")
 	}
@@ -227,7 +227,7 @@ func TestRacesWhereTasksAreGoroutines(t *testing.T) {
 				if err := x.match(); err != nil {
 					t.Error(err)
 				}
-				x.rewrite()
+				x.prepare()
 				if x.race(a, b); v.status != 200 || v.body.String() != "ok" {
 					t.Errorf("status %d, %q", v.status, v.body.String())
 				}

@@ -49,6 +49,7 @@ func (x *Exchange) respond(r *message.Reply) error {
 	if r.Status != 204 && r.Status != 304 {
 		h.Body, h.Length = message.Length, int64(len(r.Body))
 	}
+	x.filterReply(h)
 	if err := x.client.Head(h); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type Exchange struct {
 	tries    int                // all attempts
 	pauses   int                // before the same endpoints were tried again
 	admitted bool               // counted by table.Admission
+	filters  *filtering         // nil: no route of this exchange has had filters
 	content  content
 	own      attempt // the attempt under way; its buffers are worth keeping, too
 	forward  forward
@@ -69,7 +70,10 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client downstrea
 		x.fail(err)
 		return
 	}
-	x.rewrite()
+	if r := x.prepare(); r != nil {
+		x.answer(r)
+		return
+	}
 	if x.next = x.first(); x.next == nil {
 		x.fail(x.unavailable())
 		return
@@ -143,10 +147,9 @@ func (x *Exchange) match() *Error {
 	return x.enter()
 }
 
-// rewrite makes of the request what the endpoint is to see.
-func (x *Exchange) rewrite() {
+// rewrite computes the request's key and applies the rules of the route.
+func (x *Exchange) rewrite(clientIP []byte) {
 	q := &x.Request
-	clientIP := x.forward.fields(q, x.peer, x.table)
 	if k := x.service.Key; k != nil {
 		if v, ok := k.Of(q, x.forward.norm, clientIP); ok {
 			x.choice.Key = policy.Hash(v)
@@ -187,6 +190,7 @@ func (x *Exchange) pick() *endpoint.Endpoint {
 // service.
 func (x *Exchange) record() {
 	x.leave()
+	x.endFilters()
 	if x.admitted {
 		x.table.Admission.End()
 	}
@@ -215,7 +219,18 @@ func (x *Exchange) rescue() {
 	if p == nil {
 		return
 	}
-	text, stack, log := fmt.Sprint(p), string(debug.Stack()), x.table.Logger
-	x.rt.Do(func() { log.Error("panic in an exchange", "panic", text, "stack", stack) }) // a log may block
+	x.logPanic(p, x.runningFilter())
+	x.unfilter()
 	x.fail(errPanic)
+}
+
+// logPanic says that p was recovered, and from which filter; "": from none. It is called by
+// the function that has recovered it, for the stack.
+func (x *Exchange) logPanic(p any, name string) {
+	text, stack, log := fmt.Sprint(p), string(debug.Stack()), x.table.Logger
+	var more []any
+	if name != "" {
+		more = []any{"filter", name}
+	}
+	x.rt.Do(func() { log.Error("panic in an exchange", append(more, "panic", text, "stack", stack)...) }) // a log may block
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/affinity"
+	"github.com/poise-lb/poise/internal/filter"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/rewrite"
 	"github.com/poise-lb/poise/internal/route"
@@ -42,6 +43,7 @@ type Route struct {
 	Directory Directory                       // has the service that the path names; nil: it is Service
 	Segment   int                             // of the path that names it, from 0
 	Rules     *rewrite.Rules
+	Filters   *filter.Chain // nil: none
 	Timeout   time.Duration // until the response head
 	Whole     bool          // Timeout bounds the whole exchange, content included
 	Stall     time.Duration // of the endpoint within content; zero: Table.Stall, event streams any

@@ -23,6 +23,9 @@ func (a *attempt) tunnel() *Error {
 	x.client.Unwatch(a.call)
 	message.DropHopByHop(r.Fields)
 	x.route.Rules.Response(r)
+	if x.route.Filters != nil {
+		x.filterResponse(r)
+	}
 	x.keepNames()
 	client, early, err := x.client.Upgrade(r)
 	if err != nil {

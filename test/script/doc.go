@@ -16,6 +16,18 @@
 // files poise.yaml, in which ${name} is the URL of an endpoint of that name, any others
 // that "apply" uses, and script.
 //
+// The file filters gives routes filters (package internal/filter), one a line, as "0 wait 10ms"
+// does the first route:
+//
+//	deny           answer 401 to requests without "Token: let-me-in"; X-Guarded on each response
+//	wait DURATION  wait; X-Waited on the request
+//	count          X-Request-Bytes on the response, X-Response-Bytes in its trailers
+//	upper [TEXT]   content of both directions in capitals, and TEXT behind it
+//	limit N        413 to content of more than N bytes
+//	mark           X-Mark on the request, X-Marks on the response: how often it was called
+//	panic          panic in the part that the request's field Panic names: request, response,
+//	               request-content, response-content
+//
 // # Statements
 //
 //	METHOD TARGET [options] -> STATUS [options]    one request on a connection of its own

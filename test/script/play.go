@@ -103,7 +103,11 @@ func (p *play) config(name string) (config.Config, error) {
 	data := reference.ReplaceAllStringFunc(f.data, func(ref string) string {
 		return "http://" + p.endpoints[ref[2:len(ref)-1]].address
 	})
-	return p.parse(name, []byte(data))
+	c, err := p.parse(name, []byte(data))
+	if f, ok := p.archive.get("filters"); ok && err == nil {
+		err = addFilters(&c, f.data)
+	}
+	return c, err
 }
 
 // strike closes all that is left, clients first: then nothing keeps the proxy.
