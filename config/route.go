@@ -22,7 +22,7 @@ type Route struct {
 	Headers Headers `yaml:"headers" doc:"changes to header fields"`
 	// Filters are further filters of the route, for programs of this module: their type is
 	// internal. Go only.
-	Filters []filter.Filter `yaml:"-"`
+	Filters []filter.Filter `yaml:"-" json:"-"`
 	Service string          `yaml:"service" doc:"name of the service; or else discover"`
 	// Discover is the name of an entry of Config.Discover. The segment {service} of the
 	// path is then the name of the service.

@@ -91,7 +91,7 @@ func (c *toyConn) Await(bool) (ready bool, err error) {
 			return true, nil
 		}
 	}
-	if c.in != nil && len(c.in) >= 4 { // of a frame that is incomplete: wait for more
+	if len(c.in) >= 4 { // of a frame that is incomplete: wait for more
 		return c.more()
 	}
 	return false, nil

@@ -158,8 +158,8 @@ func (c *Conn) Cut() {
 }
 
 // Close ends the connection, unless the client is still sending: then it ends the sending
-// side only, and returns true. The owner is to read over what comes, see Drain, and to close
-// the stream afterwards. The buffers are given back in any case.
+// side only, and returns true. The caller is to read what comes, see downstream.Linger, and to
+// close the stream afterwards. The buffers are given back in any case.
 func (c *Conn) Close() (lingers bool) {
 	lingers = c.sent && !c.ContentRead() && c.stream.CloseWrite() == nil
 	if !lingers {
