@@ -51,7 +51,6 @@ type connection struct {
 var (
 	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }}
 	sessions  = sync.Pool{New: func() any { return new(session) }}
-	requests  sync.Pool // of *request: see newRequest
 )
 
 // A session is what a connection needs while it is served: of a sequential protocol from the
@@ -194,69 +193,6 @@ func (p *Proxy) run(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer
 func refused(err error) bool {
 	var bad *http1.Error
 	return errors.As(err, &bad)
-}
-
-// concurrent is a connection of a concurrent protocol as drain sees it.
-type concurrent struct{ *connection }
-
-func (c concurrent) Interrupt(err error) { c.stream.Interrupt(err) }
-func (c concurrent) Quiet() bool         { return c.stream.Quiet() }
-
-// Drain has the Conn announce that the connection ends, if it can.
-func (c concurrent) Drain() {
-	if s := c.open.Load(); s != nil {
-		if d, ok := s.conn.(downstream.Drainer); ok {
-			d.Drain()
-		}
-	}
-}
-
-// request is an exchange of a concurrent connection, with the task that runs it.
-type request struct {
-	x      exchange.Exchange
-	conn   *connection
-	client downstream.Client
-	err    error // of Next
-	task   func()
-}
-
-func newRequest() *request {
-	if r, ok := requests.Get().(*request); ok {
-		return r
-	}
-	r := new(request)
-	r.task = r.run // made once
-	return r
-}
-
-// startNext starts a task for the request that has begun.
-func (c *connection) startNext(s *session) bool {
-	r := newRequest()
-	r.conn = c
-	r.client, r.err = s.conn.Next(&r.x.Request)
-	if r.err != nil && !refused(r.err) {
-		r.done()
-		return false
-	}
-	c.rt.Start(r.task)
-	return !s.conn.Last()
-}
-
-func (r *request) run() {
-	defer r.done() // also when something panics
-	c := r.conn
-	c.proxy.run(c.rt, &r.x, &c.open.Load().peer, r.client, r.err)
-}
-
-// done ends the exchange. The connection's task may wait for the last one.
-func (r *request) done() {
-	c := r.conn
-	idle := c.open.Load().idle
-	r.conn, r.client, r.err = nil, downstream.Client{}, nil
-	requests.Put(r)
-	c.since.Store(int64(c.rt.Now()))
-	c.end()
-	idle.Set()
 }
 
 // finish ends the connection once no exchange runs any more.
