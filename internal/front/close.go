@@ -75,7 +75,7 @@ func (srv *Server) Close(ctx context.Context) error {
 func (srv *Server) hurry(err error) {
 	srv.closing.broken(err)
 	srv.core.Hurry()
-	srv.unshake()
+	srv.stopHandshakes()
 }
 
 // left says what has not ended yet.
@@ -168,7 +168,7 @@ func (srv *Server) stopAccepting() {
 	for _, l := range all {
 		srv.within(func() { l.Close() })
 	}
-	srv.unshake()
+	srv.stopHandshakes()
 }
 
 // within runs f and waits for it as long as a step may take; it reports whether f returned.
@@ -227,7 +227,7 @@ func (srv *Server) closeQueue(ctx context.Context) {
 func (srv *Server) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), logFor)
 	defer cancel()
-	srv.unshake()
+	srv.stopHandshakes()
 	srv.access.Close(ctx)
 	srv.rt.Close()
 	if srv.queue != nil {

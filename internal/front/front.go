@@ -48,12 +48,12 @@ type Server struct {
 	sources sources.Set
 	files   *followed
 
-	serving sync.WaitGroup  // connections and listeners
-	loops   *loops          // nil: goroutines only
-	h2      *nethttp.Server // for connections that have agreed on HTTP/2
-	guests  sync.Map        // of those connections: *admission.Guest by net.Conn
-	shaking context.Context
-	unshake context.CancelFunc // breaks off TLS handshakes
+	serving        sync.WaitGroup  // connections and listeners
+	loops          *loops          // nil: goroutines only
+	h2             *nethttp.Server // for connections that have agreed on HTTP/2
+	guests         sync.Map        // of those connections: *admission.Guest by net.Conn
+	handshakes     context.Context // of TLS handshakes under way
+	stopHandshakes context.CancelFunc
 
 	done      chan struct{} // closed when nothing is accepted any more
 	mu        sync.Mutex    // held for some instructions
@@ -69,7 +69,7 @@ func New(c config.Config) (*Server, error) {
 	}
 	srv := &Server{rt: goroutine.New(), done: make(chan struct{}), listeners: make(map[net.Listener]struct{})}
 	srv.closing.init()
-	srv.shaking, srv.unshake = context.WithCancel(context.Background())
+	srv.handshakes, srv.stopHandshakes = context.WithCancel(context.Background())
 	srv.openLog(c.Logger)
 	log := srv.log
 	srv.rt.Log = log
@@ -93,7 +93,7 @@ func New(c config.Config) (*Server, error) {
 	srv.files.start()
 	srv.handler = nethttp.Handler{Core: srv.core, Runtime: srv.rt}
 	srv.h2 = nethttp.NewServer(&nethttp.Handler{Core: srv.core, Runtime: srv.rt, Ours: true}, srv.core.ClientSettings, log)
-	srv.h2.Ended = srv.leftH2
+	srv.h2.Ended = srv.h2Ended
 	srv.serving.Go(srv.h2.Run)
 	return srv, nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/poise-lb/poise/internal/admission"
 )
 
-// leftH2 is called when a connection has ended that was handed to net/http.
-func (srv *Server) leftH2(conn net.Conn) {
+// h2Ended is called by net/http's side when a connection that it was given has ended.
+func (srv *Server) h2Ended(conn net.Conn) {
 	if guest, ok := srv.guests.LoadAndDelete(conn); ok {
 		srv.core.Admission().Leave(guest.(*admission.Guest))
 	}
@@ -27,7 +27,7 @@ func (srv *Server) takeOver(conn net.Conn) {
 		return
 	}
 	a := srv.core.Admission()
-	guest, ok := a.Welcome(remoteOf(conn).Addr()) // the loop has taken it off its counts
+	guest, ok := a.Welcome(remoteOf(conn).Addr()) // the loop does not count it any more
 	if !ok {
 		conn.Close()
 		return
@@ -36,8 +36,8 @@ func (srv *Server) takeOver(conn net.Conn) {
 	srv.serving.Go(func() { srv.serveConn(conn, guest) })
 }
 
-func (srv *Server) shakeHands(t *tls.Conn) error {
-	ctx, cancel := context.WithTimeout(srv.shaking, srv.core.Config().Timeouts.Head)
+func (srv *Server) handshake(t *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(srv.handshakes, srv.core.Config().Timeouts.Head)
 	defer cancel()
 	return t.HandshakeContext(ctx)
 }

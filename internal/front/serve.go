@@ -53,11 +53,12 @@ func (srv *Server) Serve(l net.Listener) error {
 	}
 }
 
-// enterEvery is how often it is looked whether there is room for a connection that waits.
+// enterEvery is how often an accepted connection that waits for room tries again.
 const enterEvery = 10 * time.Millisecond
 
-// enter waits until there may be another client connection. If ok is false the connection
-// was closed: its client has too many, or l or the Proxy is closed.
+// enter waits until the limits allow another client connection. guest is what it counts as
+// with its client's others, for Admission.Leave. If ok is false enter has closed conn: its
+// client has too many connections, or l or the Server is closed.
 func (srv *Server) enter(l net.Listener, conn net.Conn) (guest *admission.Guest, ok bool) {
 	a := srv.core.Admission()
 	for !a.Enter() {
@@ -78,6 +79,8 @@ func (srv *Server) enter(l net.Listener, conn net.Conn) (guest *admission.Guest,
 	return guest, ok
 }
 
+// remoteOf is the client's address, the zero value for unix sockets. An IPv4 address in IPv6
+// form becomes plain IPv4.
 func remoteOf(conn net.Conn) netip.AddrPort {
 	a, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -87,7 +90,8 @@ func remoteOf(conn net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
-// serveConn serves one connection until it ends. It has entered, as guest.
+// serveConn serves one connection until it ends or net/http has taken it over. enter has
+// counted it as guest.
 func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
 	handed := false
 	defer func() {
@@ -98,13 +102,13 @@ func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
 	who := core.Peer{Remote: remoteOf(conn)}
 	if t, ok := conn.(*tls.Conn); ok {
 		who.TLS = true
-		if err := srv.shakeHands(t); err != nil {
+		if err := srv.handshake(t); err != nil {
 			srv.log.Debug("TLS handshake failed", "client", conn.RemoteAddr().String(), "error", err)
 			conn.Close()
 			return
 		}
 		if t.ConnectionState().NegotiatedProtocol == "h2" {
-			srv.guests.Store(conn, guest) // until leftH2
+			srv.guests.Store(conn, guest) // until h2Ended
 			if handed = srv.h2.Serve(conn); !handed {
 				srv.guests.Delete(conn)
 			}
@@ -114,6 +118,7 @@ func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
 	srv.core.ServeStream(srv.rt, srv.rt.Stream(conn), who)
 }
 
+// track counts a listener as served, and reports false after Close.
 func (srv *Server) track(l net.Listener) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -139,7 +144,8 @@ func (srv *Server) isClosed() bool {
 	return srv.closed
 }
 
-// closed reports whether l was closed, as far as that can be seen.
+// closed reports whether l was closed. Of a listener without a descriptor that cannot be
+// seen, and it is false.
 func closed(l net.Listener) bool {
 	if t, ok := l.(*tlsListener); ok {
 		l = t.plain

@@ -9,9 +9,9 @@ import (
 	"github.com/poise-lb/poise/internal/filewatch"
 )
 
-// TLS reads the files; nil is nil. The authorities are read now; internal/sources makes a
-// source anew when their file changes. The certificate of the client is tried now and read again for every connection, because it is replaced before
-// it expires.
+// TLS reads the files; nil is nil. The authorities are read now; package sources makes
+// a source anew when their file changes. The certificate of the client is tried now and
+// read again for every connection, because it is replaced before it expires.
 func TLS(c *config.SourceTLS) (*tls.Config, error) {
 	if c == nil {
 		return nil, nil
