@@ -8,6 +8,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	// What the programs are built of: a result is cached only as long as it has not changed.
+	_ "github.com/poise-lb/poise"
+	_ "github.com/poise-lb/poise/sources"
 )
 
 // ratioMax is what a program with a static list may be of one of httputil.ReverseProxy.
