@@ -83,7 +83,7 @@ cost: deps ## CPU per request beside httputil.ReverseProxy
 before: deps ## CPU per request beside an older build: make before BEFORE=/path/to/poise
 	$(GO) test -count=1 -v -timeout 20m ./test/bench -run TestBefore -args -before $(BEFORE)
 
-bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (25 minutes); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
+bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (half an hour); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
 	@echo "== beside the peers, which are installed first"
 	$(GO) test -count=1 -v -timeout 60m ./test/peers -run TestPeers -args -bench
 

@@ -21,6 +21,7 @@ type outcome struct {
 	took   time.Duration
 	status int    // 0: there was no answer
 	from   string // the endpoint that answered
+	reason string // why the proxy answered by itself; Poise says it
 	why    string // of no answer
 }
 
@@ -115,7 +116,7 @@ func (l *load) ask(o *outcome) error {
 		l.idle = append(l.idle, c)
 		l.mu.Unlock()
 	}
-	o.status, o.from = r.StatusCode, string(body)
+	o.status, o.from, o.reason = r.StatusCode, string(body), r.Header.Get("Poise-Reason")
 	return err
 }
 

@@ -20,7 +20,9 @@ var haproxy = peer{
 		}
 		return k.version(`version (\S+)`, path, "-v")
 	},
-	start:   func(t *testing.T, _ *kit, s setup) *rig.Process { return startHAProxy(t, s, false) },
+	start: func(t *testing.T, _ *kit, s setup) *rig.Process {
+		return startHAProxy(t, rig.Command{Path: rig.Program(t, "haproxy")}, s, false)
+	},
 	remarks: "one thread; `http-reuse always`; many routes by a map with `map_beg`",
 }
 
@@ -28,12 +30,34 @@ var haproxy = peer{
 var haproxySplice = peer{
 	name:    "HAProxy, splice",
 	install: haproxy.install,
-	start:   func(t *testing.T, _ *kit, s setup) *rig.Process { return startHAProxy(t, s, true) },
+	start: func(t *testing.T, _ *kit, s setup) *rig.Process {
+		return startHAProxy(t, rig.Command{Path: rig.Program(t, "haproxy")}, s, true)
+	},
 	remarks: "the same with `option splice-request` and `splice-response`",
 	only:    true,
 }
 
-func startHAProxy(t *testing.T, s setup, splice bool) *rig.Process {
+var haproxyUnstable = peer{
+	name:    "HAProxy, " + unstableSuite,
+	install: func(k *kit) (string, error) { return k.newerVersion("haproxy", `version (\S+)`, "-v") },
+	start: func(t *testing.T, k *kit, s setup) *rig.Process {
+		return startHAProxy(t, k.mustUnpacked(t, "haproxy"), s, false)
+	},
+	remarks: "the same configuration; the version of Debian's unstable suite",
+}
+
+var haproxyUnstableSplice = peer{
+	name:    "HAProxy, " + unstableSuite + ", splice",
+	install: haproxyUnstable.install,
+	start: func(t *testing.T, k *kit, s setup) *rig.Process {
+		return startHAProxy(t, k.mustUnpacked(t, "haproxy"), s, true)
+	},
+	remarks: "the same with `option splice-request` and `splice-response`",
+	only:    true,
+}
+
+// startHAProxy starts the program that c runs.
+func startHAProxy(t *testing.T, c rig.Command, s setup, splice bool) *rig.Process {
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
     nbthread 1
@@ -83,7 +107,8 @@ func startHAProxy(t *testing.T, s setup, splice bool) *rig.Process {
 	for i, e := range s.Endpoints {
 		fmt.Fprintf(&b, "    server s%d %s pool-max-conn -1\n", i, e)
 	}
-	c := rig.Command{Path: rig.Program(t, "haproxy"), Core: proxyCore, Args: []string{"-db", "-f", file(t, "haproxy.cfg", b.String())}}
+	c.Core = proxyCore
+	c.Args = append(c.Args, "-db", "-f", file(t, "haproxy.cfg", b.String()))
 	if s.Log != "" {
 		out, err := os.Create(s.Log)
 		if err != nil {

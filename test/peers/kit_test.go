@@ -21,6 +21,9 @@ type kit struct {
 	cache string // programs that are no packages of the system
 	poise string // the built command
 	floor string // the compiled floor
+
+	newer   string // see unstable
+	noNewer error
 }
 
 // installTime bounds the installation of one peer. Caddy is compiled.

@@ -19,11 +19,23 @@ var nginx = peer{
 		}
 		return k.version(`nginx/(\S+)`, path, "-v")
 	},
-	start:   startNginx,
+	start: func(t *testing.T, _ *kit, s setup) *rig.Process {
+		return startNginx(t, rig.Command{Path: rig.Program(t, "nginx")}, s)
+	},
 	remarks: "one process; keep-alive to the endpoints; large bodies are not written to files, and requests are not buffered",
 }
 
-func startNginx(t *testing.T, _ *kit, s setup) *rig.Process {
+var nginxUnstable = peer{
+	name:    "nginx, " + unstableSuite,
+	install: func(k *kit) (string, error) { return k.newerVersion("nginx", `nginx/(\S+)`, "-v") },
+	start: func(t *testing.T, k *kit, s setup) *rig.Process {
+		return startNginx(t, k.mustUnpacked(t, "nginx"), s)
+	},
+	remarks: "the same configuration; the version of Debian's unstable suite",
+}
+
+// startNginx starts the program that c runs.
+func startNginx(t *testing.T, c rig.Command, s setup) *rig.Process {
 	dir := t.TempDir()
 	var b strings.Builder
 	fmt.Fprintf(&b, `daemon off;
@@ -77,6 +89,7 @@ proxy_set_header X-Forwarded-Host $http_host;
 		return fmt.Sprintf("location /r%d/ { proxy_pass http://endpoints; }\n", i)
 	}))
 	b.WriteString("}\n}\n")
-	return rig.Start(t, rig.Command{Path: rig.Program(t, "nginx"), Core: proxyCore,
-		Args: []string{"-e", "stderr", "-p", dir, "-c", file(t, "nginx.conf", b.String())}})
+	c.Core = proxyCore
+	c.Args = append(c.Args, "-e", "stderr", "-p", dir, "-c", file(t, "nginx.conf", b.String()))
+	return rig.Start(t, c)
 }

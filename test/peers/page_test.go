@@ -85,6 +85,7 @@ func page(r results, notes string) string {
 	b.WriteString(introduction)
 	b.WriteString("## Targets\n\nOf Poise on its event loops, at most; the digits within one scenario come from one run, in turns.\n\n" +
 		targetTable(r) + "\nThat a proxied request allocates nothing is not measured here but tested: [test/bench](../test/bench/doc.go), [test/loop](../test/loop/doc.go).\n\n")
+	b.WriteString("## Against the best of the others\n\nOf nginx, HAProxy, Envoy, Caddy and httputil.ReverseProxy, whichever has the least, in whichever version. Above 1, the other is better.\n\n" + bestTable(r) + "\n")
 	b.WriteString("## Notes\n\n" + notesBegin + notes + notesEnd + "\n\n")
 	for _, s := range scenarios {
 		o, ok := r.Scenarios[s.name]
@@ -113,7 +114,7 @@ const introduction = `# Benchmarks
 
 Poise beside other proxies: one machine, one core for the proxy, the same load, the same endpoints, in turns. Tables and picture are written by
 
-` + "```bash\nmake bench                                  # installs the peers; 25 minutes\nBENCH_ONLY=h1,tls BENCH_ROUNDS=2 make bench # some of it\n```" + `
+` + "```bash\nmake bench                                  # installs the peers; half an hour\nBENCH_ONLY=h1,tls BENCH_ROUNDS=2 make bench # some of it\n```" + `
 
 ![CPU per request, latency and memory of Poise and its peers](benchmarks.svg)
 
@@ -126,6 +127,7 @@ const method = `## Method
 * **CPU per request** is the processor time of the proxy's process in user and system mode, by the kernel's own accounting, divided by the requests that were answered: at both ends of what counts the clients let all answers come in. Noise only ever adds, so the least of all rounds counts. Digits of two runs differ by up to 15 %; compare within one table.
 * **requests/s** is the most of all rounds, and bounded by the clients' core if the column *core*, the share of its core that the proxy used, is below 95 %. Then it says little about the proxy.
 * **p50 and p99** are the median over the rounds. Latency counts from the instant at which a request was due, so that a proxy gains nothing by holding requests up. Where connections never pause, latency is that of a queue: only the section Latency is about latency. *Client late* there is the p99 of what the client itself was late by, which is in the others' figures: above a tenth of them, the machine was busy.
+* **In two versions.** nginx and HAProxy are measured as the system's release has them, and as Debian's unstable suite (*sid*) has them on the day. The latter are unpacked, not installed, and run with the C library and OpenSSL of that suite, which are a part of the difference. Targets are of the better one.
 * **The same for all.** Two endpoints unless said otherwise. All keep their connections to endpoints, and add X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Real-IP. TLS is 1.3 with TLS_AES_128_GCM_SHA256 and X25519. Everything else is as each does it by default, or in the table below; every line of configuration is in [test/peers](../test/peers/doc.go).
 
 `

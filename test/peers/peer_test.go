@@ -28,7 +28,7 @@ type peer struct {
 // the command does not know is left out as a peer that is not installed is.
 var peers = []peer{
 	poise("loop"), poise("goroutine"), poiseLibrary,
-	nginx, haproxy, haproxySplice, envoy, caddy, reverse, floor,
+	nginx, nginxUnstable, haproxy, haproxySplice, haproxyUnstable, haproxyUnstableSplice, envoy, caddy, reverse, floor,
 }
 
 // A setup is what a proxy is started for. Every peer turns it into its own configuration.

@@ -27,7 +27,7 @@ var panels = []panel{
 }
 
 // drawn are the peers of the picture; the floor is a line.
-var drawn = []string{"Poise, loop", "Poise, goroutine", "nginx", "HAProxy", "HAProxy, splice", "Envoy", "Caddy", "httputil.ReverseProxy"}
+var drawn = []string{"Poise, loop", "Poise, goroutine", "nginx", "nginx, sid", "HAProxy", "HAProxy, splice", "HAProxy, sid", "HAProxy, sid, splice", "Envoy", "Caddy", "httputil.ReverseProxy"}
 
 // Measures of the picture.
 const (

@@ -127,7 +127,7 @@ var scenarios = []scenario{
 		variants: []variant{{load: fresh(closed(usual))}},
 	},
 	{
-		name: "body", title: "Bodies", view: viewCost, named: []string{"HAProxy, splice", "floor"},
+		name: "body", title: "Bodies", view: viewCost, named: []string{"HAProxy, splice", "HAProxy, sid, splice", "floor"},
 		about: "Content of 16 KiB and 1 MiB, of known length, to the client (down) and from it (up), on 16 connections that never pause.",
 		variants: []variant{
 			{name: "16 KiB down", setup: setup{Bodies: true}, load: closed(16, sized(16<<10))},

@@ -112,13 +112,28 @@ func TestFigures(t *testing.T) {
 func TestTargetsAreJudged(t *testing.T) {
 	table := targetTable(example())
 	for _, want := range []string{
-		"| HTTP/1.1: CPU per request of nginx's | 0.95 × | 0.90 × | met |",
-		"| idle connection: bytes | 600 | 700 | **missed** |",
-		"| TLS: of HAProxy's | 0.80 × | – | not measured |",
+		"| HTTP/1.1: CPU per request of nginx's | 0.95 × | 0.90 × | nginx | met |",
+		"| idle connection: bytes | 600 | 700 |  | **missed** |",
+		"| TLS: of HAProxy's | 0.80 × | – |  | not measured |",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %s in\n%s", want, table)
 		}
+	}
+}
+
+// TestTheBestIsComparedWith: of two versions of nginx, and of all others.
+func TestTheBestIsComparedWith(t *testing.T) {
+	r := example()
+	newer := r.Scenarios["h1"].Turns[""]["nginx"][0]
+	newer.CPU = newer.CPU * 3 / 4 // 15 µs
+	o := r.Scenarios["h1"]
+	o.add("", "nginx, sid", newer)
+	if want, table := "| HTTP/1.1: CPU per request of nginx's | 0.95 × | 1.20 × | nginx, sid | **missed** |", targetTable(r); !strings.Contains(table, want) {
+		t.Errorf("no %s in\n%s", want, table)
+	}
+	if want, table := "| HTTP/1.1, connections kept, CPU µs | 18.0 | 15.0 | 1.20 × | nginx, sid |", bestTable(r); !strings.Contains(table, want) {
+		t.Errorf("no %s in\n%s", want, table)
 	}
 }
 
@@ -173,6 +188,9 @@ func TestEverybodyNamedIsThere(t *testing.T) {
 	known := func(name string) bool {
 		return name == "" || slices.ContainsFunc(peers, func(p peer) bool { return p.name == name })
 	}
+	all := func(names []string) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return !known(name) })
+	}
 	exists := func(name, way string) bool {
 		return slices.ContainsFunc(scenarios, func(s scenario) bool {
 			return s.name == name && slices.ContainsFunc(s.variants, func(v variant) bool { return v.name == way })
@@ -186,7 +204,7 @@ func TestEverybodyNamedIsThere(t *testing.T) {
 		}
 	}
 	for _, g := range targets {
-		if !exists(g.scenario, g.variant) || g.base != "" && !exists(g.scenario, g.base) || !known(g.of) || !known(g.beside) {
+		if !exists(g.scenario, g.variant) || g.base != "" && !exists(g.scenario, g.base) || !known(g.of) || !all(g.beside) {
 			t.Errorf("target %s is of something that is not there", g.text)
 		}
 	}
