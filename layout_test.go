@@ -23,7 +23,7 @@ var ranks = map[string]int{
 	"internal/limits": 0, "internal/reason": 0, "internal/admission": 0, "internal/filewatch": 0, "internal/nearest": 0, "internal/tags": 0, "internal/invariants": 0,
 	"internal/message": 1, "internal/engine": 1, "internal/asynclog": 1, "endpoint": 1,
 	"policy": 2, "discovery": 2, "internal/buffer": 2, "internal/filter": 2,
-	"config": 3, "health": 3, "discovery/snapshot": 3, "discovery/internal/client": 3,
+	"config": 3, "health": 3, "discovery/snapshot": 3, "discovery/internal/client": 3, "discovery/internal/fakes": 3,
 	"discovery/file": 4, "discovery/dns": 4, "discovery/etcd": 4, "discovery/consul": 4, "discovery/nacos": 4, "discovery/eureka": 4, "discovery/zookeeper": 4, "discovery/kubernetes": 4,
 	"discovery/kubernetes/kubeconfig": 5, "internal/registry": 5,
 	"internal/http1": 4, "internal/affinity": 4, "internal/record": 4, "internal/event": 4, "internal/certs": 4, "internal/route": 4,

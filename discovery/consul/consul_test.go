@@ -19,79 +19,24 @@ import (
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/internal/client"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // backMost is the most that a client.Loop waits between two tries.
 const backMost = 2 * time.Second
 
-// A heard is what a source has published so far.
-type heard struct {
-	mu      sync.Mutex
-	updates []discovery.Update
-	at      []time.Time
-}
-
-func (h *heard) publish(u discovery.Update) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.updates, h.at = append(h.updates, u), append(h.at, time.Now())
-}
-
-// all returns what was published since the last take.
-func (h *heard) all() ([]discovery.Update, []time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.updates), slices.Clone(h.at)
-}
-
-// take returns what was published since the last take, as text.
-func (h *heard) take() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var out []string
-	for _, u := range h.updates {
-		out = append(out, describe(u))
-	}
-	h.updates, h.at = nil, nil
-	return strings.Join(out, "; ")
-}
-
-func describe(u discovery.Update) string {
-	if u.Err != nil {
-		return "error"
-	}
-	out := []string{"set"}
-	for _, s := range u.Endpoints {
-		one := strings.TrimPrefix(s.URL(), "http://")
-		if s.Weight != 0 {
-			one += fmt.Sprint("*", s.Weight)
-		}
-		if s.Zone != "" {
-			one += "@" + s.Zone
-		}
-		if s.Out {
-			one += "!"
-		}
-		out = append(out, one)
-	}
-	for _, r := range u.Rejected {
-		out = append(out, "-"+r.ID)
-	}
-	return strings.Join(out, " ")
-}
-
 // play runs a source beside fakes named a, b, ... in virtual time. The source must end
 // when its context does, with all its goroutines, or the bubble says so.
-func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
+func play(t *testing.T, c Config, count int, script func(h *fakes.Heard, f []*fake)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		all, dial := network(t, fakes, &c)
+		all, dial := network(t, count, &c)
 		s := newRegistry(c, dial).Source(c.Service, c.Tags)
-		h := new(heard)
+		h := new(fakes.Heard)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() {
-			if err := s.Run(ctx, h.publish); err != nil {
+			if err := s.Run(ctx, h.Publish); err != nil {
 				t.Error(err)
 			}
 		})
@@ -102,10 +47,10 @@ func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
 }
 
 // network makes fakes and names them in c.
-func network(t *testing.T, fakes int, c *Config) ([]*fake, client.DialFunc) {
+func network(t *testing.T, count int, c *Config) ([]*fake, client.DialFunc) {
 	names := make(map[string]*fake)
 	var all []*fake
-	for i := range fakes {
+	for i := range count {
 		f := newFake(t)
 		name := string(rune('a'+i)) + ":8500"
 		all, names[name] = append(all, f), f
@@ -113,21 +58,13 @@ func network(t *testing.T, fakes int, c *Config) ([]*fake, client.DialFunc) {
 	}
 	c.Service = "web"
 	return all, func(ctx context.Context, network, address string) (net.Conn, error) {
-		return names[address].listen.dial(ctx, network, address)
-	}
-}
-
-func expect(t *testing.T, h *heard, when, want string) {
-	t.Helper()
-	synctest.Wait()
-	if got := h.take(); got != want {
-		t.Errorf("%s: published %q, want %q", when, got, want)
+		return names[address].listen.Dial(ctx, network, address)
 	}
 }
 
 func TestWatch(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
-		expect(t, h, "nothing", "set")
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
+		h.Expect(t, "nothing", "set")
 		for _, one := range []struct {
 			id, address string
 			weight      int
@@ -154,14 +91,14 @@ func TestWatch(t *testing.T) {
 			f[0].set(one.id, one.address, one.weight, one.meta)
 			time.Sleep(spaceMost)
 			if one.meta["secure"] == "true" { // the same endpoint, with other metadata
-				h.take()
+				h.Take()
 				continue
 			}
-			expect(t, h, fmt.Sprint(one), one.want)
+			h.Expect(t, fmt.Sprint(one), one.want)
 		}
 		before := f[0].count("v1/health/service")
 		time.Sleep(10 * time.Minute)
-		expect(t, h, "ten quiet minutes", "")
+		h.Expect(t, "ten quiet minutes", "")
 		if n := f[0].count("v1/health/service") - before; n < 2 || n > 4 { // two each time, as there is nothing
 			t.Errorf("%d queries in ten minutes", n)
 		}
@@ -172,50 +109,50 @@ func TestWatch(t *testing.T) {
 }
 
 func TestChecks(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].set("1", "10.0.0.1:80", 1, nil)
 		time.Sleep(time.Second)
-		h.take()
+		h.Take()
 		f[0].do(func() { f[0].services["1"].passing = false })
 		time.Sleep(spaceMost)
-		expect(t, h, "critical", "set")
+		h.Expect(t, "critical", "set")
 		f[0].do(func() {
 			f[0].services["1"].passing = true
 			f[0].services["1"].meta = map[string]string{"zone": "of the node"}
 		})
 		time.Sleep(spaceMost)
-		expect(t, h, "passing", "set 10.0.0.1:80*1@of the node")
+		h.Expect(t, "passing", "set 10.0.0.1:80*1@of the node")
 	})
 }
 
 // What is in maintenance is out, whatever else its checks say, and what a check says is
 // left out, as it may be wrong.
 func TestMaintenanceIsSaidAndChecksConclude(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		for i := range 3 {
 			f[0].set(fmt.Sprint(i+1), fmt.Sprintf("10.0.0.%d:80", i+1), 1, nil)
 		}
 		f[0].set("4", "10.0.0.4:80", 8000, nil)
 		time.Sleep(2 * spaceMost)
-		h.take()
+		h.Take()
 		change := func(id string, passing bool, maintenance string) {
 			f[0].do(func() { f[0].services[id].passing, f[0].services[id].maintenance = passing, maintenance })
 			time.Sleep(spaceMost)
 		}
 		change("1", true, "_service_maintenance:1")
-		expect(t, h, "the service", "set 10.0.0.1:80*1! 10.0.0.2:80*1 10.0.0.3:80*1 10.0.0.4:80*8000")
+		h.Expect(t, "the service", "set 10.0.0.1:80*1! 10.0.0.2:80*1 10.0.0.3:80*1 10.0.0.4:80*8000")
 		change("2", false, "_node_maintenance")
-		expect(t, h, "its node", "set 10.0.0.1:80*1! 10.0.0.2:80*1! 10.0.0.3:80*1 10.0.0.4:80*8000")
+		h.Expect(t, "its node", "set 10.0.0.1:80*1! 10.0.0.2:80*1! 10.0.0.3:80*1 10.0.0.4:80*8000")
 		change("3", false, "")
-		expect(t, h, "a check", "set 10.0.0.1:80*1! 10.0.0.2:80*1! 10.0.0.4:80*8000")
+		h.Expect(t, "a check", "set 10.0.0.1:80*1! 10.0.0.2:80*1! 10.0.0.4:80*8000")
 		change("1", true, "")
-		expect(t, h, "back", "set 10.0.0.1:80*1 10.0.0.2:80*1! 10.0.0.4:80*8000")
+		h.Expect(t, "back", "set 10.0.0.1:80*1 10.0.0.2:80*1! 10.0.0.4:80*8000")
 	})
 }
 
 func TestWhatIsAsked(t *testing.T) {
 	c := Config{Tags: []string{"v1", "x y"}, Datacenter: "dc2", Namespace: "ns1", Partition: "p1", Token: "secret"}
-	play(t, c, 1, func(h *heard, f []*fake) {
+	play(t, c, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].do(func() { f[0].token = "secret" })
 		time.Sleep(10 * time.Second)
 		f[0].mu.Lock()
@@ -236,10 +173,10 @@ func TestOneQuestionForAllServices(t *testing.T) {
 		f, dial := network(t, 1, &c)
 		r := newRegistry(c, dial)
 		ctx, cancel := context.WithCancel(t.Context())
-		heards := make([]heard, 20)
+		heards := make([]fakes.Heard, 20)
 		var running sync.WaitGroup
 		for i := range heards {
-			running.Go(func() { r.Source(fmt.Sprint("s", i), nil).Run(ctx, heards[i].publish) })
+			running.Go(func() { r.Source(fmt.Sprint("s", i), nil).Run(ctx, heards[i].Publish) })
 		}
 		time.Sleep(time.Hour)
 		if n := f[0].count("v1/status/leader"); n < 850 || n > 910 {
@@ -249,17 +186,17 @@ func TestOneQuestionForAllServices(t *testing.T) {
 			t.Errorf("%d queries in an hour", n)
 		}
 		for i := range heards {
-			expect(t, &heards[i], "nothing", "set")
+			heards[i].Expect(t, "nothing", "set")
 		}
 		f[0].do(func() { f[0].frozen = true; f[0].index-- })
 		time.Sleep(15 * time.Second)
 		for i := range heards {
-			expect(t, &heards[i], "frozen", "error")
+			heards[i].Expect(t, "frozen", "error")
 		}
 		f[0].do(func() { f[0].frozen = false })
 		time.Sleep(backMost + time.Second)
 		for i := range heards {
-			expect(t, &heards[i], "back", "set")
+			heards[i].Expect(t, "back", "set")
 		}
 		cancel()
 		running.Wait()
@@ -272,10 +209,10 @@ func TestOneQuestionForAllServices(t *testing.T) {
 // TestLeader: a query that waits is asked again when there is another leader, or none,
 // because the server that has it may be cut off.
 func TestLeader(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].set("1", "10.0.0.1:80", 1, nil)
 		time.Sleep(time.Minute)
-		h.take()
+		h.Take()
 		for _, leader := range []string{"other", "", "third"} {
 			before := f[0].count("v1/health/service")
 			f[0].do(func() { f[0].leader = leader; f[0].index-- }) // no news
@@ -283,7 +220,7 @@ func TestLeader(t *testing.T) {
 			if n := f[0].count("v1/health/service") - before; n != 2 && leader != "third" {
 				t.Errorf("leader %q: %d queries, want one and the one that waits", leader, n)
 			}
-			expect(t, h, leader, "")
+			h.Expect(t, leader, "")
 		}
 	})
 }
@@ -291,19 +228,19 @@ func TestLeader(t *testing.T) {
 // TestOldAnswers: what Stale and Cached allow has a bound.
 func TestOldAnswers(t *testing.T) {
 	for name, value := range map[string]string{"X-Consul-LastContact": "11000", "Age": "11"} {
-		play(t, Config{Stale: true, Cached: true}, 1, func(h *heard, f []*fake) {
+		play(t, Config{Stale: true, Cached: true}, 1, func(h *fakes.Heard, f []*fake) {
 			f[0].set("1", "10.0.0.1:80", 1, nil)
 			f[0].do(func() { f[0].extra = http.Header{name: {value[:1]}} })
 			time.Sleep(time.Minute)
-			h.take()
+			h.Take()
 			f[0].do(func() { f[0].extra = http.Header{name: {value}} })
 			time.Sleep(time.Second)
 			f[0].do(func() {})
 			time.Sleep(time.Minute)
-			expect(t, h, name, "error")
+			h.Expect(t, name, "error")
 			f[0].do(func() { f[0].extra = nil })
 			time.Sleep(backMost)
-			expect(t, h, "without", "set 10.0.0.1:80*1")
+			h.Expect(t, "without", "set 10.0.0.1:80*1")
 			if q := f[0].asked.URL.Query(); !q.Has("stale") || !q.Has("cached") {
 				t.Errorf("asked %v", f[0].asked.URL)
 			}
@@ -313,7 +250,7 @@ func TestOldAnswers(t *testing.T) {
 
 // TestRetryAfter: an agent that is overloaded is left alone for as long as it says.
 func TestRetryAfter(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].do(func() {
 			f[0].broken, f[0].status = "busy", http.StatusTooManyRequests
 			f[0].extra = http.Header{"Retry-After": {"30"}}
@@ -326,94 +263,94 @@ func TestRetryAfter(t *testing.T) {
 		}
 		f[0].do(func() { f[0].broken, f[0].extra = "", nil })
 		time.Sleep(33 * time.Second)
-		expect(t, h, "well again", "error; set")
+		h.Expect(t, "well again", "error; set")
 	})
 }
 
 func TestWrongToken(t *testing.T) {
-	play(t, Config{Token: "correct horse"}, 1, func(h *heard, f []*fake) {
+	play(t, Config{Token: "correct horse"}, 1, func(h *fakes.Heard, f []*fake) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		updates, _ := h.all()
+		updates, _ := h.All()
 		if len(updates) != 1 || updates[0].Err == nil || !strings.Contains(updates[0].Err.Error(), "ACL not found") || strings.Contains(updates[0].Err.Error(), "horse") {
 			t.Errorf("published %v", updates)
 		}
-		h.take()
+		h.Take()
 		f[0].do(func() { f[0].token = "correct horse" })
 		time.Sleep(backMost)
-		expect(t, h, "the right one", "set")
+		h.Expect(t, "the right one", "set")
 	})
 }
 
 // A token that has lost its rights sees no instances; they are there, all the same.
 func TestTokenThatMayNotRead(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].set("1", "10.0.0.1:80", 1, nil)
 		time.Sleep(time.Minute)
-		h.take()
+		h.Take()
 		f[0].do(func() { f[0].hidden = true })
 		time.Sleep(10 * time.Minute)
-		expect(t, h, "hidden", "error")
+		h.Expect(t, "hidden", "error")
 		f[0].do(func() { f[0].hidden = false })
 		time.Sleep(backMost)
-		expect(t, h, "seen", "set 10.0.0.1:80*1")
+		h.Expect(t, "seen", "set 10.0.0.1:80*1")
 	})
 }
 
 func TestRestart(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].set("1", "10.0.0.1:80", 1, nil)
 		time.Sleep(time.Minute)
-		h.take()
-		f[0].listen.cut(false)
+		h.Take()
+		f[0].listen.Cut(false)
 		time.Sleep(time.Second)
-		expect(t, h, "a connection broke", "")
-		f[0].listen.cut(true)
+		h.Expect(t, "a connection broke", "")
+		f[0].listen.Cut(true)
 		f[0].set("2", "10.0.0.2:80", 1, nil)
 		time.Sleep(10 * time.Second)
-		f[0].listen.cut(false)
+		f[0].listen.Cut(false)
 		time.Sleep(backMost)
-		expect(t, h, "ten seconds away", "error; set 10.0.0.1:80*1 10.0.0.2:80*1")
+		h.Expect(t, "ten seconds away", "error; set 10.0.0.1:80*1 10.0.0.2:80*1")
 		f[0].do(func() { f[0].index = 1000 })
 		time.Sleep(time.Second)
 		f[0].reset() // connections stay, as with a new leader without data
 		time.Sleep(2 * waitTime)
-		expect(t, h, "the index went back", "set")
+		h.Expect(t, "the index went back", "set")
 		f[0].set("3", "10.0.0.3:80", 1, nil)
 		time.Sleep(spaceMost)
-		expect(t, h, "and goes on", "set 10.0.0.3:80*1")
-		f[0].listen.cut(true)
+		h.Expect(t, "and goes on", "set 10.0.0.3:80*1")
+		f[0].listen.Cut(true)
 		time.Sleep(time.Hour)
-		expect(t, h, "an hour away: one error", "error")
-		f[0].listen.cut(false)
+		h.Expect(t, "an hour away: one error", "error")
+		f[0].listen.Cut(false)
 		time.Sleep(backMost)
-		expect(t, h, "back", "set 10.0.0.3:80*1")
+		h.Expect(t, "back", "set 10.0.0.3:80*1")
 	})
 }
 
 func TestFrozenAgent(t *testing.T) {
 	for servers := 1; servers <= 3; servers++ {
 		for range 5 {
-			play(t, Config{}, servers, func(h *heard, f []*fake) {
+			play(t, Config{}, servers, func(h *fakes.Heard, f []*fake) {
 				f[0].set("1", "10.0.0.1:80", 1, nil)
 				time.Sleep(time.Duration(60000+rand.N(9000)) * time.Millisecond)
-				h.take()
+				h.Take()
 				frozen := time.Now()
 				for _, one := range f {
 					one.do(func() { one.frozen = true; one.index-- }) // no news
 				}
 				time.Sleep(20 * time.Second)
 				synctest.Wait()
-				updates, at := h.all()
+				updates, at := h.All()
 				if len(at) == 0 || updates[0].Err == nil || at[0].Sub(frozen) > 15*time.Second {
 					t.Fatalf("%d agents: not noticed within 15 s: %v, %v", servers, updates, frozen)
 				}
 				time.Sleep(time.Hour)
 				synctest.Wait()
-				if updates, _ = h.all(); len(updates) > 1 && servers == 1 || len(updates) > 130 {
+				if updates, _ = h.All(); len(updates) > 1 && servers == 1 || len(updates) > 130 {
 					t.Errorf("%d agents: %d errors in an hour", servers, len(updates))
 				}
-				h.take()
+				h.Take()
 				for i, one := range f {
 					one.do(func() { one.frozen = false })
 					if i > 0 {
@@ -421,31 +358,31 @@ func TestFrozenAgent(t *testing.T) {
 					}
 				}
 				time.Sleep(backMost)
-				expect(t, h, "back", "set 10.0.0.1:80*1")
+				h.Expect(t, "back", "set 10.0.0.1:80*1")
 			})
 		}
 	}
 }
 
 func TestOneAgentOfTwoIsEnough(t *testing.T) {
-	play(t, Config{}, 2, func(h *heard, f []*fake) {
+	play(t, Config{}, 2, func(h *fakes.Heard, f []*fake) {
 		for _, one := range f {
 			one.set("1", "10.0.0.1:80", 1, nil)
 		}
 		time.Sleep(time.Minute)
-		h.take()
-		f[0].listen.cut(true)
+		h.Take()
+		f[0].listen.Cut(true)
 		time.Sleep(time.Minute)
 		f[1].set("2", "10.0.0.2:80", 1, nil)
 		time.Sleep(spaceMost)
-		expect(t, h, "the first went away", "set 10.0.0.1:80*1 10.0.0.2:80*1")
+		h.Expect(t, "the first went away", "set 10.0.0.1:80*1 10.0.0.2:80*1")
 		f[0].set("2", "10.0.0.2:80", 1, nil)
-		f[0].listen.cut(false)
+		f[0].listen.Cut(false)
 		f[1].do(func() { f[1].frozen = true })
 		time.Sleep(15 * time.Second)
 		f[0].set("3", "10.0.0.3:80", 1, nil)
 		time.Sleep(spaceMost)
-		expect(t, h, "the second froze", "set 10.0.0.1:80*1 10.0.0.2:80*1 10.0.0.3:80*1")
+		h.Expect(t, "the second froze", "set 10.0.0.1:80*1 10.0.0.2:80*1 10.0.0.3:80*1")
 	})
 }
 
@@ -453,7 +390,7 @@ func TestOneAgentOfTwoIsEnough(t *testing.T) {
 // none of it may become a loop that burns both sides.
 func TestHastyAgent(t *testing.T) {
 	for _, index := range []string{"", "0", "7"} {
-		play(t, Config{}, 1, func(h *heard, f []*fake) {
+		play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 			f[0].do(func() { f[0].hasty, f[0].indexes = true, index })
 			time.Sleep(10 * time.Minute)
 			if n := f[0].count("v1/health/service"); n > 2500 {
@@ -461,7 +398,7 @@ func TestHastyAgent(t *testing.T) {
 			}
 			f[0].set("1", "10.0.0.1:80", 1, nil)
 			time.Sleep(spaceMost)
-			expect(t, h, "a change", "set; set 10.0.0.1:80*1")
+			h.Expect(t, "a change", "set; set 10.0.0.1:80*1")
 		})
 	}
 }
@@ -474,16 +411,16 @@ func TestAnswersThatAreNone(t *testing.T) {
 		{200, "<html>"}, {200, `[{"Node":`}, {200, `{}`}, {200, "[]"}, {200, `[{"Service":{"Port":"x"}}]`}, {500, "rpc error: No cluster leader"},
 		{429, "Your IP is issuing too many concurrent connections"}, {301, "elsewhere"}, {500, ""},
 	} {
-		play(t, Config{}, 1, func(h *heard, f []*fake) {
+		play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 			f[0].set("1", "10.0.0.1:80", 1, nil)
 			time.Sleep(time.Minute)
-			h.take()
+			h.Take()
 			f[0].do(func() { f[0].broken, f[0].status = one.answer+" ", one.status })
 			time.Sleep(2 * time.Minute)
-			expect(t, h, one.answer, "error")
+			h.Expect(t, one.answer, "error")
 			f[0].do(func() { f[0].broken = "" })
 			time.Sleep(backMost)
-			expect(t, h, "after "+one.answer, "set 10.0.0.1:80*1")
+			h.Expect(t, "after "+one.answer, "set 10.0.0.1:80*1")
 		})
 	}
 }
@@ -504,7 +441,7 @@ func TestConfigThatCannotWork(t *testing.T) {
 // was published with what has ever been the content, and the last with what it is.
 func TestSetIsThatOfTheAgent(t *testing.T) {
 	for seed := range uint64(60) {
-		play(t, Config{}, 1+int(seed%2), func(h *heard, f []*fake) {
+		play(t, Config{}, 1+int(seed%2), func(h *fakes.Heard, f []*fake) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			was := map[string]bool{"set": true}
 			for range 60 {
@@ -513,9 +450,9 @@ func TestSetIsThatOfTheAgent(t *testing.T) {
 				for _, one := range f {
 					switch fault {
 					case 0:
-						one.listen.cut(false)
+						one.listen.Cut(false)
 					case 1:
-						one.listen.cut(r.IntN(2) == 0)
+						one.listen.Cut(r.IntN(2) == 0)
 					case 2:
 						one.do(func() { one.frozen = !one.frozen })
 					case 3:
@@ -524,7 +461,7 @@ func TestSetIsThatOfTheAgent(t *testing.T) {
 						one.do(func() { one.broken = strings.Repeat("x", r.IntN(2)) })
 					case 5:
 						one.reset()
-						one.listen.cut(false)
+						one.listen.Cut(false)
 					case 6, 7:
 						one.set(id, "", 0, nil)
 					default:
@@ -538,14 +475,14 @@ func TestSetIsThatOfTheAgent(t *testing.T) {
 			}
 			for _, one := range f {
 				one.do(func() { one.frozen, one.hasty, one.broken = false, false, "" })
-				one.listen.cut(false)
+				one.listen.Cut(false)
 			}
 			time.Sleep(2 * waitTime)
 			synctest.Wait()
 			last := ""
-			updates, _ := h.all()
+			updates, _ := h.All()
 			for _, u := range updates {
-				if last = describe(u); u.Err == nil && !was[last] {
+				if last = fakes.Describe(u); u.Err == nil && !was[last] {
 					t.Fatalf("seed %d: %q was never the content", seed, last)
 				}
 			}
@@ -570,24 +507,24 @@ func content(f *fake) string {
 
 // TestNothingIsLeftOf500Connections measures what reconnecting leaves behind.
 func TestNothingIsLeftOf500Connections(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].set("1", "10.0.0.1:80", 1, nil)
 		measure := func(n int) (goroutines int, heap uint64) {
 			for range n {
-				f[0].listen.cut(false)
+				f[0].listen.Cut(false)
 				time.Sleep(3 * time.Second)
 			}
 			synctest.Wait()
-			h.take()
+			h.Take()
 			runtime.GC()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			return runtime.NumGoroutine(), m.HeapAlloc
 		}
 		goroutines, heap := measure(50)
-		made := f[0].listen.count()
+		made := f[0].listen.Count()
 		after, heapAfter := measure(500)
-		if n := f[0].listen.count() - made; n < 500 {
+		if n := f[0].listen.Count() - made; n < 500 {
 			t.Fatalf("only %d connections were made", n)
 		}
 		if after > goroutines+5 {
@@ -646,13 +583,13 @@ func TestRegistrar(t *testing.T) {
 		step("removed by others", 4*time.Second, true, "well")
 		f.reset()
 		step("without data", 4*time.Second, true, "well")
-		f.listen.cut(true)
+		f.listen.Cut(true)
 		step("gone for a moment", 5*time.Second, true, "")
-		f.listen.cut(false)
+		f.listen.Cut(false)
 		step("back in time", 3*time.Second, true, "")
-		f.listen.cut(true)
+		f.listen.Cut(true)
 		step("gone", time.Minute, false, "error")
-		f.listen.cut(false)
+		f.listen.Cut(false)
 		step("back", 3*time.Second, true, "well")
 		cancel()
 		running.Wait()
@@ -676,9 +613,9 @@ func TestRegistrarLeaves(t *testing.T) {
 			var running sync.WaitGroup
 			running.Go(func() { r.Run(ctx, discovery.Instance{Service: "web", Address: "10.0.0.1:80"}, func(error) {}) })
 			synctest.Wait()
-			fakes[0].listen.cut(true)
+			fakes[0].listen.Cut(true)
 			time.Sleep(10 * time.Second)
-			fakes[0].listen.cut(false)
+			fakes[0].listen.Cut(false)
 			if fakes[1].passing("web-10.0.0.1:80") == nil {
 				t.Error("it did not turn to the second agent")
 			}

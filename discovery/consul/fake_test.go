@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,13 +15,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // A fake is as much of a Consul agent as is used here. Its answers have the shape of
 // those recorded from Consul 1.16.3. It listens in memory, so that it lives in a bubble
 // of synctest, where hours take no time.
 type fake struct {
-	listen *memory
+	listen *fakes.Listener
 	server *http.Server
 
 	mu       sync.Mutex
@@ -55,7 +56,7 @@ type service struct {
 }
 
 func newFake(t *testing.T) *fake {
-	f := &fake{leader: "10.0.0.1:8300", listen: newMemory(), calls: make(map[string]int)}
+	f := &fake{leader: "10.0.0.1:8300", listen: fakes.NewListener(), calls: make(map[string]int)}
 	f.reset()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/health/service/{name}", f.health)
@@ -271,65 +272,4 @@ func (f *fake) passing(id string) *service {
 		return s
 	}
 	return nil
-}
-
-// A memory is a network of one address.
-type memory struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-
-	mu   sync.Mutex
-	down bool // connections are refused
-	open []net.Conn
-	made int
-}
-
-func newMemory() *memory { return &memory{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.conns:
-		return c, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Close() error   { m.once.Do(func() { close(m.done) }); return nil }
-func (m *memory) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.down {
-		return nil, errors.New("connection refused")
-	}
-	client, server := net.Pipe()
-	select {
-	case m.conns <- server:
-		m.made++
-		m.open = append(m.open, client, server)
-		return client, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// count is how many connections there have been.
-func (m *memory) count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.made
-}
-
-// cut breaks every connection, and refuses new ones until it is up again.
-func (m *memory) cut(down bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.down = down
-	for _, c := range m.open {
-		c.Close()
-	}
-	m.open = nil
 }

@@ -37,9 +37,9 @@ func (c contract) Set(specs []endpoint.Spec) {
 	})
 }
 
-func (c contract) Down()     { c.listen.cut(true) }
-func (c contract) Up()       { c.listen.cut(false) }
-func (c contract) Reset()    { c.listen.cut(false) }
+func (c contract) Down()     { c.listen.Cut(true) }
+func (c contract) Up()       { c.listen.Cut(false) }
+func (c contract) Reset()    { c.listen.Cut(false) }
 func (c contract) Freeze()   { c.do(func() { c.frozen = true }) }
 func (c contract) Unfreeze() { c.do(func() { c.frozen = false }) }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/internal/client"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // backMost is the most that a client.Loop waits between two tries.
@@ -23,72 +24,19 @@ const backMost = 2 * time.Second
 
 const prefix = "/services/web/"
 
-// A heard is what a source has published so far.
-type heard struct {
-	mu      sync.Mutex
-	updates []discovery.Update
-	at      []time.Time
-}
-
-func (h *heard) publish(u discovery.Update) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.updates, h.at = append(h.updates, u), append(h.at, time.Now())
-}
-
-// all returns what was published since the last take.
-func (h *heard) all() ([]discovery.Update, []time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.updates), slices.Clone(h.at)
-}
-
-// take returns what was published since the last take, as text.
-func (h *heard) take() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var out []string
-	for _, u := range h.updates {
-		out = append(out, describe(u))
-	}
-	h.updates, h.at = nil, nil
-	return strings.Join(out, "; ")
-}
-
-func describe(u discovery.Update) string {
-	if u.Err != nil {
-		return "error"
-	}
-	out := []string{"set"}
-	for _, s := range u.Endpoints {
-		one := strings.TrimPrefix(s.URL(), "http://")
-		if s.Weight != 0 {
-			one += fmt.Sprint("*", s.Weight)
-		}
-		if s.Zone != "" {
-			one += "@" + s.Zone
-		}
-		out = append(out, one)
-	}
-	for _, r := range u.Rejected {
-		out = append(out, "-"+strings.TrimPrefix(r.ID, prefix))
-	}
-	return strings.Join(out, " ")
-}
-
 // play runs a source beside fakes named a, b, ... in virtual time. The source must end
 // when its context does, with all its goroutines, or the bubble says so.
-func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
+func play(t *testing.T, c Config, count int, script func(h *fakes.Heard, f []*fake)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		all, dial := network(t, fakes, &c)
+		all, dial := network(t, count, &c)
 		s := New(c)
 		s.registry.dial = dial
-		h := new(heard)
+		h := new(fakes.Heard)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() {
-			if err := s.Run(ctx, h.publish); err != nil {
+			if err := s.Run(ctx, h.Publish); err != nil {
 				t.Error(err)
 			}
 		})
@@ -99,10 +47,10 @@ func play(t *testing.T, c Config, fakes int, script func(h *heard, f []*fake)) {
 }
 
 // network makes fakes and names them in c.
-func network(t *testing.T, fakes int, c *Config) ([]*fake, client.DialFunc) {
+func network(t *testing.T, count int, c *Config) ([]*fake, client.DialFunc) {
 	names := make(map[string]*fake)
 	var all []*fake
-	for i := range fakes {
+	for i := range count {
 		f := newFake(t)
 		name := string(rune('a'+i)) + ":2379"
 		all, names[name] = append(all, f), f
@@ -110,21 +58,13 @@ func network(t *testing.T, fakes int, c *Config) ([]*fake, client.DialFunc) {
 	}
 	c.Prefix = prefix
 	return all, func(ctx context.Context, network, address string) (net.Conn, error) {
-		return names[address].listen.dial(ctx, network, address)
-	}
-}
-
-func expect(t *testing.T, h *heard, when, want string) {
-	t.Helper()
-	synctest.Wait()
-	if got := h.take(); got != want {
-		t.Errorf("%s: published %q, want %q", when, got, want)
+		return names[address].listen.Dial(ctx, network, address)
 	}
 }
 
 func TestWatch(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
-		expect(t, h, "nothing", "set")
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
+		h.Expect(t, "nothing", "set")
 		for _, one := range []struct{ key, value, want string }{
 			{"1", "http://10.0.0.1:80", "set 10.0.0.1:80"},
 			{"2", `{"url":"http://10.0.0.2:80","weight":3,"zone":"z"}`, "set 10.0.0.1:80 10.0.0.2:80*3@z"},
@@ -144,12 +84,12 @@ func TestWatch(t *testing.T) {
 			} else {
 				f[0].set(prefix+one.key, one.value)
 			}
-			expect(t, h, one.key+"="+one.value, one.want)
+			h.Expect(t, one.key+"="+one.value, one.want)
 		}
 		f[0].set("/services/wec", "10.9.9.9:80")
 		f[0].set("/services/web", "10.9.9.9:80")
 		time.Sleep(10 * time.Minute)
-		expect(t, h, "ten quiet minutes", "")
+		h.Expect(t, "ten quiet minutes", "")
 		if lists := f[0].count("/v3/watch"); lists < 10 || lists > 21 {
 			t.Errorf("%d watches in ten minutes, want one every 30 to 60 s", lists)
 		}
@@ -157,14 +97,14 @@ func TestWatch(t *testing.T) {
 }
 
 func TestManyChangesAtOnceAreFewSets(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
-		expect(t, h, "nothing", "set")
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
+		h.Expect(t, "nothing", "set")
 		const n = 1000
 		for i := range n {
 			f[0].set(fmt.Sprint(prefix, i), fmt.Sprintf("10.0.%d.%d:80", i/250, i%250))
 		}
 		synctest.Wait()
-		updates, _ := h.all()
+		updates, _ := h.All()
 		sets := len(updates)
 		if last := updates[sets-1]; len(last.Endpoints) != n {
 			t.Errorf("the last set has %d endpoints, want %d", len(last.Endpoints), n)
@@ -176,56 +116,56 @@ func TestManyChangesAtOnceAreFewSets(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].set(prefix+"1", "10.0.0.1:80")
 		time.Sleep(time.Minute)
-		h.take()
-		f[0].listen.cut(false)
+		h.Take()
+		f[0].listen.Cut(false)
 		time.Sleep(time.Second)
-		expect(t, h, "a connection broke", "")
-		f[0].listen.cut(true)
+		h.Expect(t, "a connection broke", "")
+		f[0].listen.Cut(true)
 		f[0].set(prefix+"2", "10.0.0.2:80")
 		time.Sleep(10 * time.Second)
-		f[0].listen.cut(false)
+		f[0].listen.Cut(false)
 		time.Sleep(backMost)
-		expect(t, h, "ten seconds away", "error; set 10.0.0.1:80 10.0.0.2:80")
+		h.Expect(t, "ten seconds away", "error; set 10.0.0.1:80 10.0.0.2:80")
 		time.Sleep(time.Minute)
 		f[0].reset()
-		f[0].listen.cut(false)
+		f[0].listen.Cut(false)
 		time.Sleep(time.Second)
-		expect(t, h, "came back without data", "set")
+		h.Expect(t, "came back without data", "set")
 		time.Sleep(time.Minute)
-		f[0].listen.cut(true)
+		f[0].listen.Cut(true)
 		time.Sleep(time.Hour)
-		expect(t, h, "an hour away: one error", "error")
-		f[0].listen.cut(false)
+		h.Expect(t, "an hour away: one error", "error")
+		f[0].listen.Cut(false)
 		time.Sleep(backMost)
-		expect(t, h, "back", "set")
+		h.Expect(t, "back", "set")
 	})
 }
 
 func TestFrozenServer(t *testing.T) {
 	for servers := 1; servers <= 3; servers++ {
-		play(t, Config{}, servers, func(h *heard, f []*fake) {
+		play(t, Config{}, servers, func(h *fakes.Heard, f []*fake) {
 			f[0].set(prefix+"1", "10.0.0.1:80")
 			time.Sleep(time.Duration(60000+rand.N(9000)) * time.Millisecond)
-			h.take()
+			h.Take()
 			frozen := time.Now()
 			for _, one := range f {
 				one.do(func() { one.frozen = true })
 			}
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
-			updates, at := h.all()
+			updates, at := h.All()
 			if len(at) == 0 || updates[0].Err == nil || at[0].Sub(frozen) > 15*time.Second {
 				t.Fatalf("%d servers: not noticed within 15 s: %v", servers, updates)
 			}
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if updates, _ = h.all(); len(updates) > 1 && servers == 1 || len(updates) > 130 {
+			if updates, _ = h.All(); len(updates) > 1 && servers == 1 || len(updates) > 130 {
 				t.Errorf("%d servers: %d errors in an hour", servers, len(updates))
 			}
-			h.take()
+			h.Take()
 			for i, one := range f {
 				one.do(func() {
 					if one.frozen = false; i > 0 {
@@ -234,44 +174,44 @@ func TestFrozenServer(t *testing.T) {
 				})
 			}
 			time.Sleep(backMost)
-			expect(t, h, "back", "set 10.0.0.1:80")
+			h.Expect(t, "back", "set 10.0.0.1:80")
 		})
 	}
 }
 
 func TestOneServerOfTwoIsEnough(t *testing.T) {
-	play(t, Config{}, 2, func(h *heard, f []*fake) {
+	play(t, Config{}, 2, func(h *fakes.Heard, f []*fake) {
 		for _, one := range f {
 			one.set(prefix+"1", "10.0.0.1:80")
 		}
 		time.Sleep(time.Minute)
-		h.take()
-		f[0].listen.cut(true)
+		h.Take()
+		f[0].listen.Cut(true)
 		time.Sleep(time.Minute)
 		f[1].set(prefix+"2", "10.0.0.2:80")
-		expect(t, h, "the first went away", "set 10.0.0.1:80 10.0.0.2:80")
+		h.Expect(t, "the first went away", "set 10.0.0.1:80 10.0.0.2:80")
 		f[0].set(prefix+"2", "10.0.0.2:80")
-		f[0].listen.cut(false)
+		f[0].listen.Cut(false)
 		f[1].do(func() { f[1].frozen = true })
 		time.Sleep(15 * time.Second)
 		f[0].set(prefix+"3", "10.0.0.3:80")
-		expect(t, h, "the second froze", "set 10.0.0.1:80 10.0.0.2:80 10.0.0.3:80")
+		h.Expect(t, "the second froze", "set 10.0.0.1:80 10.0.0.2:80 10.0.0.3:80")
 	})
 }
 
 // A watch that waits for a revision which is far away says nothing, on a connection
 // that is fine. So does one behind a proxy that has lost its other side.
 func TestSilentWatch(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		for i := range 20 {
 			f[0].set(fmt.Sprint(prefix, i), "10.0.0.1:80")
 		}
 		time.Sleep(10 * time.Second)
-		h.take()
+		h.Take()
 		f[0].reset() // connections stay
 		f[0].set(prefix+"new", "10.0.0.2:80")
 		time.Sleep(6 * time.Second)
-		expect(t, h, "lost its data", "set 10.0.0.2:80")
+		h.Expect(t, "lost its data", "set 10.0.0.2:80")
 		for i, change := range []func(){
 			func() { f[0].write(prefix+"3", "10.0.0.3:80", 0) },
 			func() { f[0].write(prefix+"3", "10.0.0.4:80", 0) },
@@ -279,30 +219,30 @@ func TestSilentWatch(t *testing.T) {
 		} {
 			f[0].do(func() { f[0].mute = true; change() })
 			time.Sleep(8 * time.Second)
-			expect(t, h, "a change that the watch does not tell",
+			h.Expect(t, "a change that the watch does not tell",
 				[]string{"set 10.0.0.2:80 10.0.0.3:80", "set 10.0.0.2:80 10.0.0.4:80", "set 10.0.0.2:80"}[i])
 			f[0].do(func() { f[0].mute = false })
 		}
 		f[0].do(func() { f[0].cluster = "1"; f[0].revision += 100; delete(f[0].keys, prefix+"new") })
 		time.Sleep(6 * time.Second)
-		expect(t, h, "another cluster", "set")
+		h.Expect(t, "another cluster", "set")
 	})
 }
 
 func TestCompacted(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
-		expect(t, h, "nothing", "set")
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
+		h.Expect(t, "nothing", "set")
 		f[0].do(func() { f[0].compact = 1 << 40 }) // whatever is asked for has gone
-		f[0].listen.cut(false)
+		f[0].listen.Cut(false)
 		time.Sleep(time.Minute)
-		expect(t, h, "compacted", "")
+		h.Expect(t, "compacted", "")
 		if n := f[0].count("/v3/kv/range"); n > 100 {
 			t.Errorf("%d lists in a minute", n)
 		}
 		f[0].do(func() { f[0].compact = 0 })
 		time.Sleep(backMost)
 		f[0].set(prefix+"1", "10.0.0.1:80")
-		expect(t, h, "well again", "set 10.0.0.1:80")
+		h.Expect(t, "well again", "set 10.0.0.1:80")
 	})
 }
 
@@ -311,46 +251,46 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"<html>", `{"header":`, `{}`, `null`, `[]`, `{"header":{"revision":"x"}}`, `{"header":{"revision":"-1"}}`,
 		`{"header":{"revision":"9"},"kvs":[{"key":"%%%"}]}`, `{"error":"odd","code":2}`,
 	} {
-		play(t, Config{}, 1, func(h *heard, f []*fake) {
+		play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 			f[0].set(prefix+"1", "10.0.0.1:80")
 			time.Sleep(time.Minute)
-			h.take()
+			h.Take()
 			f[0].do(func() { f[0].broken = answer })
 			time.Sleep(2 * time.Minute)
-			expect(t, h, answer, "error")
+			h.Expect(t, answer, "error")
 			f[0].do(func() { f[0].broken = "" })
 			time.Sleep(backMost)
-			expect(t, h, "after "+answer, "set 10.0.0.1:80")
+			h.Expect(t, "after "+answer, "set 10.0.0.1:80")
 		})
 	}
 }
 
 func TestLogin(t *testing.T) {
-	play(t, Config{Username: "user", Password: "correct horse"}, 1, func(h *heard, f []*fake) {
+	play(t, Config{Username: "user", Password: "correct horse"}, 1, func(h *fakes.Heard, f []*fake) {
 		time.Sleep(time.Minute)
-		expect(t, h, "a server without authentication", "set")
+		h.Expect(t, "a server without authentication", "set")
 		f[0].do(func() { f[0].password = "correct horse" })
 		time.Sleep(time.Minute)
 		f[0].set(prefix+"1", "10.0.0.1:80")
-		expect(t, h, "authentication was switched on", "set 10.0.0.1:80")
+		h.Expect(t, "authentication was switched on", "set 10.0.0.1:80")
 		f[0].do(func() { clear(f[0].tokens) })
 		time.Sleep(time.Minute)
 		f[0].set(prefix+"2", "10.0.0.2:80")
-		expect(t, h, "the token has expired", "set 10.0.0.1:80 10.0.0.2:80")
+		h.Expect(t, "the token has expired", "set 10.0.0.1:80 10.0.0.2:80")
 		f[0].do(func() { clear(f[0].tokens); f[0].password = "another" })
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		updates, _ := h.all()
+		updates, _ := h.All()
 		if len(updates) != 1 || updates[0].Err == nil {
 			t.Fatalf("a wrong password: %v", updates)
 		}
 		if text := updates[0].Err.Error(); !strings.Contains(text, "login") || strings.Contains(text, "horse") {
 			t.Errorf("a wrong password: %v", text)
 		}
-		h.take()
+		h.Take()
 		f[0].do(func() { f[0].password = "correct horse" })
 		time.Sleep(backMost)
-		expect(t, h, "the right one", "set 10.0.0.1:80 10.0.0.2:80")
+		h.Expect(t, "the right one", "set 10.0.0.1:80 10.0.0.2:80")
 	})
 }
 
@@ -370,7 +310,7 @@ func TestConfigThatCannotWork(t *testing.T) {
 // published in the end, and the absence of sets that never were, with the store.
 func TestSetIsThatOfTheServer(t *testing.T) {
 	for seed := range uint64(60) {
-		play(t, Config{}, 1+int(seed%2), func(h *heard, f []*fake) {
+		play(t, Config{}, 1+int(seed%2), func(h *fakes.Heard, f []*fake) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			was := map[string]bool{"set": true}
 			for range 60 {
@@ -379,9 +319,9 @@ func TestSetIsThatOfTheServer(t *testing.T) {
 				for _, one := range f {
 					switch fault {
 					case 0:
-						one.listen.cut(false)
+						one.listen.Cut(false)
 					case 1:
-						one.listen.cut(r.IntN(2) == 0)
+						one.listen.Cut(r.IntN(2) == 0)
 					case 2:
 						one.do(func() { one.frozen = !one.frozen })
 					case 3:
@@ -390,7 +330,7 @@ func TestSetIsThatOfTheServer(t *testing.T) {
 						one.do(func() { one.compact = one.revision })
 					case 5:
 						one.reset()
-						one.listen.cut(false) // a restart, after which a watch cannot go on
+						one.listen.Cut(false) // a restart, after which a watch cannot go on
 					case 6, 7:
 						one.delete(key)
 					default:
@@ -404,14 +344,14 @@ func TestSetIsThatOfTheServer(t *testing.T) {
 			}
 			for _, one := range f {
 				one.do(func() { one.frozen, one.mute, one.compact = false, false, 0 })
-				one.listen.cut(false)
+				one.listen.Cut(false)
 			}
 			time.Sleep(15 * time.Second)
 			synctest.Wait()
 			last := ""
-			updates, _ := h.all()
+			updates, _ := h.All()
 			for _, u := range updates {
-				if last = describe(u); u.Err == nil && !was[last] {
+				if last = fakes.Describe(u); u.Err == nil && !was[last] {
 					t.Fatalf("seed %d: %q was never the content", seed, last)
 				}
 			}
@@ -436,24 +376,24 @@ func content(f *fake) string {
 
 // TestNothingIsLeftOf500Connections measures what reconnecting leaves behind.
 func TestNothingIsLeftOf500Connections(t *testing.T) {
-	play(t, Config{}, 1, func(h *heard, f []*fake) {
+	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
 		f[0].set(prefix+"1", "10.0.0.1:80")
 		measure := func(n int) (goroutines int, heap uint64) {
 			for range n {
-				f[0].listen.cut(false)
+				f[0].listen.Cut(false)
 				time.Sleep(3 * time.Second)
 			}
 			synctest.Wait()
-			h.take()
+			h.Take()
 			runtime.GC()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			return runtime.NumGoroutine(), m.HeapAlloc
 		}
 		goroutines, heap := measure(50)
-		made := f[0].listen.count()
+		made := f[0].listen.Count()
 		after, heapAfter := measure(500)
-		if n := f[0].listen.count() - made; n < 500 {
+		if n := f[0].listen.Count() - made; n < 500 {
 			t.Fatalf("only %d connections were made", n)
 		}
 		if after > goroutines+5 {
@@ -514,13 +454,13 @@ func TestRegistrar(t *testing.T) {
 		step("the lease has ended", 4*time.Second, ours, "well")
 		f.reset()
 		step("without data", 4*time.Second, ours, "well")
-		f.listen.cut(true)
+		f.listen.Cut(true)
 		step("gone for a moment", 5*time.Second, ours, "")
-		f.listen.cut(false)
+		f.listen.Cut(false)
 		step("back in time", 3*time.Second, ours, "")
-		f.listen.cut(true)
+		f.listen.Cut(true)
 		step("gone", time.Minute, "", "error")
-		f.listen.cut(false)
+		f.listen.Cut(false)
 		step("back", 3*time.Second, ours, "well")
 		f.set(key, "changed") // and not put under the lease before the end
 		cancel()

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -18,6 +16,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery/internal/client"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // A fake is as much of etcd's JSON gateway as is used here. Its answers have the shape of
@@ -25,7 +24,7 @@ import (
 // synctest, where hours take no time.
 type fake struct {
 	t      *testing.T
-	listen *memory
+	listen *fakes.Listener
 	server *http.Server
 
 	mu       sync.Mutex
@@ -59,7 +58,7 @@ type lease struct {
 }
 
 func newFake(t *testing.T) *fake {
-	f := &fake{t: t, listen: newMemory()}
+	f := &fake{t: t, listen: fakes.NewListener()}
 	f.reset()
 	mux := http.NewServeMux()
 	for path, handle := range map[string]func(in map[string]any) (any, *client.StatusError){
@@ -409,65 +408,4 @@ func (f *fake) watch(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(500 * time.Millisecond): // a lease may have ended
 		}
 	}
-}
-
-// A memory is a network of one address.
-type memory struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-
-	mu   sync.Mutex
-	down bool // connections are refused
-	open []net.Conn
-	made int
-}
-
-func newMemory() *memory { return &memory{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.conns:
-		return c, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Close() error   { m.once.Do(func() { close(m.done) }); return nil }
-func (m *memory) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.down {
-		return nil, errors.New("connection refused")
-	}
-	client, server := net.Pipe()
-	select {
-	case m.conns <- server:
-		m.made++
-		m.open = append(m.open, client, server)
-		return client, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// count is how many connections there have been.
-func (m *memory) count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.made
-}
-
-// cut breaks every connection, and refuses new ones until it is up again.
-func (m *memory) cut(down bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.down = down
-	for _, c := range m.open {
-		c.Close()
-	}
-	m.open = nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/discoverytest"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -17,7 +18,7 @@ import (
 type contract struct {
 	*fake
 	t    *testing.T
-	n    *network
+	n    *fakes.Network
 	stop func()
 }
 
@@ -71,9 +72,9 @@ func TestContract(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Config{
 		Virtual: true, Atomic: true, Weights: true, Outs: true,
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
-			c := &contract{fake: newFake(), t: t, n: newNetwork()}
+			c := &contract{fake: newFake(), t: t, n: fakes.NewNetwork()}
 			c.Up()
-			return New(Config{Servers: []string{base}, dial: c.n.dial}, "web"), c
+			return New(Config{Servers: []string{base}, dial: c.n.Dial}, "web"), c
 		},
 	})
 }

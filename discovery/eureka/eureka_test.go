@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // A log is what a source published.
@@ -83,16 +84,16 @@ func pass(d time.Duration) {
 const base = "http://one:8761/eureka"
 
 // scene is a fake at one:8761 in a bubble of virtual time.
-func scene(t *testing.T, f func(t *testing.T, n *network, e *fake, c Config)) {
+func scene(t *testing.T, f func(t *testing.T, n *fakes.Network, e *fake, c Config)) {
 	synctest.Test(t, func(t *testing.T) {
-		n, e := newNetwork(), newFake()
+		n, e := fakes.NewNetwork(), newFake()
 		e.serve(t, n, "one:8761")
-		f(t, n, e, Config{Servers: []string{base}, dial: n.dial})
+		f(t, n, e, Config{Servers: []string{base}, dial: n.Dial})
 	})
 }
 
 func TestChangesArriveWithTheNextPoll(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		l, _ := start(t, New(c, "web"))
 		pass(time.Second)
 		l.expect(t, "[]")
@@ -120,7 +121,7 @@ func TestChangesArriveWithTheNextPoll(t *testing.T) {
 }
 
 func TestOnlyTheFirstPollIsFull(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		l, _ := start(t, New(c, "web"))
 		for i := range 40 { // three minutes
 			e.put(instance("WEB", fmt.Sprint(i), "10.0.0.1", 80+i, nil))
@@ -143,7 +144,7 @@ func TestOnlyTheFirstPollIsFull(t *testing.T) {
 
 // A wrong checksum must cost one full fetch per poll, and no loop; the result is right.
 func TestChecksumThatDiffers(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		e.put(instance("WEB", "w1", "10.0.0.1", 80, nil))
 		l, _ := start(t, New(c, "web"))
 		pass(time.Second)
@@ -165,7 +166,7 @@ func TestChecksumThatDiffers(t *testing.T) {
 
 // After a gap the checksum proves nothing: here it is the same.
 func TestGapIsFetchedInFull(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		e.put(instance("WEB", "w1", "10.0.0.1", 80, nil))
 		l, _ := start(t, New(c, "web"))
 		pass(time.Second)
@@ -180,7 +181,7 @@ func TestGapIsFetchedInFull(t *testing.T) {
 }
 
 func TestChangeListsSwitchedOff(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		e.set(func() { e.noDelta = true })
 		l, _ := start(t, New(c, "web"))
 		pass(7 * time.Second)
@@ -214,7 +215,7 @@ func TestOutages(t *testing.T) {
 	}
 	for name, fault := range cases {
 		t.Run(name, func(t *testing.T) {
-			scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+			scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 				e.put(instance("WEB", "w1", "10.0.0.1", 80, nil))
 				l, _ := start(t, New(c, "web"))
 				pass(time.Second)
@@ -243,7 +244,7 @@ func TestOutages(t *testing.T) {
 }
 
 func TestServerThatHangsIsNoticed(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		l, _ := start(t, New(c, "web"))
 		pass(time.Second)
 		l.expect(t, "[]")
@@ -259,7 +260,7 @@ func TestServerThatHangsIsNoticed(t *testing.T) {
 }
 
 func TestOtherServerIsAsked(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		other := newFake()
 		other.serve(t, n, "two:8761")
 		other.put(instance("WEB", "w2", "10.0.0.2", 80, nil))
@@ -280,7 +281,7 @@ func TestOtherServerIsAsked(t *testing.T) {
 }
 
 func TestSourcesShareThePolls(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		r := NewRegistry(c)
 		var logs []*log
 		var stops []func()
@@ -318,7 +319,7 @@ func TestSourcesShareThePolls(t *testing.T) {
 
 // A source that begins in an outage gets the last copy, and is told that it may be stale.
 func TestSourceThatBeginsInAnOutage(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		e.put(instance("WEB", "w1", "10.0.0.1", 80, nil))
 		r := NewRegistry(c)
 		start(t, r.Source("other"))
@@ -333,13 +334,13 @@ func TestSourceThatBeginsInAnOutage(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	const secret = "s3cr3t/%&"
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		req, _ := http.NewRequest("GET", "http://x", nil)
 		req.SetBasicAuth("me", secret)
 		e.set(func() { e.auth = req.Header.Get("Authorization") })
 		for _, c := range []Config{
-			{Servers: []string{"http://me:s3cr3t%2F%25&@one:8761/eureka"}, dial: n.dial},
-			{Servers: []string{base}, User: "me", Password: secret, dial: n.dial},
+			{Servers: []string{"http://me:s3cr3t%2F%25&@one:8761/eureka"}, dial: n.Dial},
+			{Servers: []string{base}, User: "me", Password: secret, dial: n.Dial},
 		} {
 			l, stop := start(t, New(c, "web"))
 			pass(time.Second)
@@ -356,7 +357,7 @@ func TestCredentials(t *testing.T) {
 		} {
 			l := new(log)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			err := New(Config{Servers: servers, dial: n.dial}, "web").Run(ctx, l.publish)
+			err := New(Config{Servers: servers, dial: n.Dial}, "web").Run(ctx, l.publish)
 			cancel()
 			said := fmt.Sprint(err, l.take())
 			if strings.Contains(said, "s3cr3t") || strings.Contains(said, "me:") {
@@ -382,7 +383,7 @@ func TestConfigurationThatCannotWork(t *testing.T) {
 func TestRandomHistories(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+			scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 				rnd := rand.New(rand.NewPCG(seed, 1))
 				l, _ := start(t, New(c, "web"))
 				for range 200 {
@@ -425,7 +426,7 @@ func TestRandomHistories(t *testing.T) {
 
 // 500 outages leave as many goroutines as one, and no memory.
 func TestOutagesLeaveNothing(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		for i := range 20 {
 			e.put(instance("WEB", fmt.Sprint(i), "10.0.0.1", 1000+i, map[string]string{"zone": strings.Repeat("z", 100)}))
 		}

@@ -1,13 +1,10 @@
 package eureka
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,59 +13,8 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
-
-// A network is in memory, so that time may be virtual.
-type network struct {
-	mu    sync.Mutex
-	hosts map[string]*listener
-}
-
-type listener struct {
-	addr   string
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func newNetwork() *network { return &network{hosts: make(map[string]*listener)} }
-
-func (n *network) listen(addr string) *listener {
-	l := &listener{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.hosts[addr] = l
-	return l
-}
-
-func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	n.mu.Lock()
-	l := n.hosts[addr]
-	n.mu.Unlock()
-	if l == nil {
-		return nil, errors.New("connection refused")
-	}
-	here, there := net.Pipe()
-	select {
-	case l.conns <- there:
-		return here, nil
-	case <-l.closed:
-		return nil, errors.New("connection refused")
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *listener) Close() error   { close(l.closed); return nil }
-func (l *listener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // A fake is a server that answers as a real one does: shapes and rules are those of
 // Spring Cloud Netflix 4.3.1.
@@ -99,21 +45,16 @@ func newFake() *fake {
 }
 
 // serve runs f at addr until the test ends or the result is called.
-func (f *fake) serve(t *testing.T, n *network, addr string) (stop func()) {
+func (f *fake) serve(t *testing.T, n *fakes.Network, addr string) (stop func()) {
 	t.Helper()
 	s := &http.Server{Handler: f}
-	l := n.listen(addr)
+	l := n.Listen(addr)
 	done := make(chan struct{})
 	go func() { s.Serve(l); close(done) }()
 	stop = sync.OnceFunc(func() {
 		s.Close()
 		<-done
 		f.serving.wait()
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.hosts[addr] == l {
-			delete(n.hosts, addr)
-		}
 	})
 	t.Cleanup(stop)
 	return stop

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // A journal is what a registrar reported.
@@ -59,7 +60,7 @@ var web = discovery.Instance{
 }
 
 func TestAnnounced(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		l, _ := start(t, New(c, "web"))
 		j, stop := announce(t, c, web)
 		pass(6 * time.Second)
@@ -91,7 +92,7 @@ func TestAnnounced(t *testing.T) {
 }
 
 func TestAnnouncedAgainAfterAnOutage(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		j, _ := announce(t, c, web)
 		pass(time.Second)
 		j.expect(t, "announced")
@@ -110,7 +111,7 @@ func TestAnnouncedAgainAfterAnOutage(t *testing.T) {
 }
 
 func TestRemovalIsBounded(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		j, stop := announce(t, c, web)
 		pass(time.Second)
 		j.expect(t, "announced")
@@ -127,7 +128,7 @@ func TestRemovalIsBounded(t *testing.T) {
 
 // A request that came to nothing may have arrived.
 func TestInstanceThatMayHaveArrivedIsRemoved(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		e.set(func() { e.status = 500 })
 		_, stop := announce(t, c, web)
 		pass(time.Second)
@@ -157,7 +158,7 @@ func TestInstancesThatCannotBeAnnounced(t *testing.T) {
 }
 
 func TestSecureInstance(t *testing.T) {
-	scene(t, func(t *testing.T, n *network, e *fake, c Config) {
+	scene(t, func(t *testing.T, n *fakes.Network, e *fake, c Config) {
 		in := web
 		in.Scheme, in.ID, in.Address = "https", "odd id/é", "[::1]:8443"
 		announce(t, c, in)

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // disable changes whether an instance is enabled, as an operator does.
@@ -20,7 +22,7 @@ func (f *fake) disable(address string, off bool) {
 func TestDisabledInstancesAreOut(t *testing.T) {
 	for mode := range 3 {
 		synctest.Test(t, func(t *testing.T) {
-			n := newNetwork()
+			n := fakes.NewNetwork()
 			f := newFake(t, n)
 			switch mode {
 			case 1:
@@ -31,7 +33,7 @@ func TestDisabledInstancesAreOut(t *testing.T) {
 			for i := range 3 {
 				f.put(webSubject, host(fmt.Sprint("10.0.0.", i+1), 80, ""))
 			}
-			l, stop := start(t, New(Config{Servers: []string{"one:8848"}, Every: time.Second, dial: n.dial}, webConfig))
+			l, stop := start(t, New(Config{Servers: []string{"one:8848"}, Every: time.Second, dial: n.Dial}, webConfig))
 			defer stop()
 			time.Sleep(5 * time.Second) // the time of grace is over
 			expect := func(out string) {
@@ -72,12 +74,12 @@ func TestDisabledInstancesAreOut(t *testing.T) {
 // changes come no later for that.
 func TestDisabledWithoutTheHTTPInterface(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
+		n := fakes.NewNetwork()
 		f := newFake(t, n)
 		for i := range 3 {
 			f.put(webSubject, host(fmt.Sprint("10.0.0.", i+1), 80, ""))
 		}
-		l, stop := start(t, New(Config{Servers: []string{"one:8848"}, dial: n.dial}, webConfig))
+		l, stop := start(t, New(Config{Servers: []string{"one:8848"}, dial: n.Dial}, webConfig))
 		defer stop()
 		time.Sleep(5 * time.Second)
 		l.take()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/discoverytest"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -63,9 +64,9 @@ func TestContract(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Config{
 		Virtual: true, Atomic: true, Weights: true, Outs: true,
 		New: func(t *testing.T) (discovery.Source, discoverytest.Registry) {
-			n := newNetwork()
+			n := fakes.NewNetwork()
 			f := newFake(t, n)
-			return New(Config{Servers: []string{"one:8848"}, dial: n.dial}, webConfig), contract{f}
+			return New(Config{Servers: []string{"one:8848"}, dial: n.Dial}, webConfig), contract{f}
 		},
 	})
 }

@@ -20,12 +20,13 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // A fake is a server that answers as real ones (2.3.2 and 3.1.0) do.
 type fake struct {
 	t *testing.T
-	n *network
+	n *fakes.Network
 
 	mu       sync.Mutex
 	services map[subject]map[string]map[string]any // address to instance
@@ -61,7 +62,7 @@ const fakePushDelay = 500 * time.Millisecond
 
 type connKey struct{}
 
-func newFake(t *testing.T, n *network) *fake {
+func newFake(t *testing.T, n *fakes.Network) *fake {
 	f := &fake{t: t, n: n, services: make(map[subject]map[string]map[string]any), clients: make(map[int]*fakeClient),
 		history: map[string]bool{"": true}, ttl: 18000}
 	f.startGRPC()
@@ -71,18 +72,13 @@ func newFake(t *testing.T, n *network) *fake {
 }
 
 func (f *fake) serve(addr string, s *http.Server) func() {
-	l := f.n.listen(addr)
+	l := f.n.Listen(addr)
 	done := make(chan struct{})
 	go func() { s.Serve(l); close(done) }()
 	return sync.OnceFunc(func() {
 		s.Close()
 		<-done
 		f.handlers.wait()
-		f.n.mu.Lock()
-		defer f.n.mu.Unlock()
-		if f.n.hosts[addr] == l {
-			delete(f.n.hosts, addr)
-		}
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/fakes"
 )
 
 // A log is what a source published.
@@ -91,8 +92,8 @@ func pass(d time.Duration) {
 // scene is a fake at one:8848 and one:9848 in a bubble of virtual time.
 func scene(t *testing.T, f func(t *testing.T, e *fake, c Config)) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		f(t, newFake(t, n), Config{Servers: []string{"one:8848"}, dial: n.dial})
+		n := fakes.NewNetwork()
+		f(t, newFake(t, n), Config{Servers: []string{"one:8848"}, dial: n.Dial})
 	})
 }
 
@@ -299,7 +300,7 @@ func TestLogin(t *testing.T) {
 func TestLoginThatIsAnsweredWithNonsense(t *testing.T) {
 	scene(t, func(t *testing.T, e *fake, c Config) {
 		e.stopHTTP()
-		l := e.n.listen("one:8848")
+		l := e.n.Listen("one:8848")
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -530,7 +531,7 @@ func TestReconnectionsLeaveNothing(t *testing.T) {
 
 // The same over TCP and TLS, in real time.
 func TestTLS(t *testing.T) {
-	e := newFake(t, newNetwork())
+	e := newFake(t, fakes.NewNetwork())
 	e.put(webSubject, host("10.0.0.1", 80, "a"))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(e.grpc))
 	server.EnableHTTP2 = true

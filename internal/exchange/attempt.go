@@ -19,8 +19,8 @@ import (
 // another attempt, the endpoints that were tried, the client.
 //
 // An attempt has two parts. ask opens a call, sends the request and waits for the
-// response head; nothing of it reaches the client but interim responses. answer looks at the
-// head and delivers the response. So attempts can ask side by side while one alone answers.
+// response head; nothing of it reaches the client but interim responses. finish looks at the
+// head and delivers the response. So attempts can ask side by side while one alone delivers.
 //
 // The zero value is ready for begin, and may be used again after run.
 type attempt struct {
@@ -77,7 +77,7 @@ func (a *attempt) run() {
 	defer a.end() // also when something panics
 	fault := a.ask()
 	if fault == nil {
-		fault = a.answer()
+		fault = a.finish()
 	}
 	a.fault = fault
 }
@@ -162,8 +162,8 @@ func (a *attempt) speak() *Error {
 	return nil
 }
 
-// answer delivers the response whose head has come, unless another endpoint is to be asked.
-func (a *attempt) answer() *Error {
+// finish delivers the response whose head has come, unless another endpoint is to be asked.
+func (a *attempt) finish() *Error {
 	if challenged(&a.response) {
 		a.bind()
 	}

@@ -13,7 +13,7 @@ import (
 // The first one whose response head comes wins, and the exchange's own task delivers that
 // response; the other one is interrupted, and says nothing about its endpoint.
 //
-//	own task:   begin, begin, wait ............ answer, join
+//	own task:   begin, begin, wait ............ finish, join
 //	attempt 1:  open, send, await ........ overtaken, hang up, settle
 //	attempt 2:  open, send, await, wins
 //
@@ -75,7 +75,7 @@ func (x *Exchange) race(first, second *endpoint.Endpoint) *attempt {
 		x.client.Watch(w.call)
 		defer w.end()
 		w.fault = errPanic // until it is known
-		w.fault = w.answer()
+		w.fault = w.finish()
 	}
 	return own
 }

@@ -28,7 +28,26 @@ type stage struct {
 	rt    engine.Runtime
 	svc   *service.Service
 	pools map[string]upstream.Pool // by address; the others have h1 pools
+	known map[string]*endpoint.Endpoint
 	table *Table
+}
+
+// inOrder is the policy of a stage: the first endpoint that was not tried.
+type inOrder struct{}
+
+func (inOrder) Build(_, usable []*endpoint.Endpoint, _ policy.Picker) policy.Picker {
+	return first(usable)
+}
+
+type first []*endpoint.Endpoint
+
+func (f first) Pick(a *policy.Attempt) *endpoint.Endpoint {
+	for _, e := range f {
+		if !a.Tried.Has(e) {
+			return e
+		}
+	}
+	return nil
 }
 
 func newStage(t *testing.T, seed uint64) *stage {
@@ -38,9 +57,12 @@ func newStage(t *testing.T, seed uint64) *stage {
 
 // serve makes the service with endpoints at these addresses, tried in this order.
 func (st *stage) serve(addresses ...string) {
+	st.known = make(map[string]*endpoint.Endpoint)
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	st.svc = service.New("web", st.rt, service.Settings{
-		Policy: policy.RoundRobin(),
+		Policy: inOrder{},
 		Attach: func(e *endpoint.Endpoint) any {
+			st.known[e.ID().Address] = e
 			if p := st.pools[e.ID().Address]; p != nil {
 				return p
 			}
@@ -59,7 +81,7 @@ func (st *stage) serve(addresses ...string) {
 		st.t.Fatal(err)
 	}
 	st.table = &Table{
-		Tree: tree, Stall: time.Minute, Logger: slog.New(slog.DiscardHandler),
+		Tree: tree, Stall: time.Minute, Logger: quiet,
 		Routes: []Route{{
 			Timeout: time.Minute,
 			Cells:   record.NewCells[record.RouteCell](1),
@@ -69,16 +91,7 @@ func (st *stage) serve(addresses ...string) {
 }
 
 // endpoint is the endpoint at address.
-func (st *stage) endpoint(address string) *endpoint.Endpoint {
-	for range 100 {
-		a := policy.Attempt{Seq: st.svc.Seq()}
-		if e := st.svc.Pick(&a); e != nil && e.ID().Address == address {
-			return e
-		}
-	}
-	st.t.Fatalf("no endpoint %s", address)
-	return nil
-}
+func (st *stage) endpoint(address string) *endpoint.Endpoint { return st.known[address] }
 
 // run plays f as a task until all tasks have ended.
 func (st *stage) run(f func()) {
@@ -107,6 +120,7 @@ type visitor struct {
 	status            int
 	reason            string
 	body              bytes.Buffer
+	trailers          []message.Field
 	ended, cut        bool
 }
 
@@ -129,13 +143,17 @@ func (v *visitor) Skip()                       {}
 func (v *visitor) StopContent()                {}
 func (v *visitor) Write(p []byte) error        { v.body.Write(p); return nil }
 func (v *visitor) Flush() error                { return nil }
-func (v *visitor) End([]message.Field) error   { v.ended = true; return nil }
 func (v *visitor) Sent() bool                  { return v.status != 0 }
 func (v *visitor) Cut()                        { v.cut = true }
 func (v *visitor) Protocol() string            { return "a test" }
 func (v *visitor) CloseAfter()                 {}
 func (v *visitor) Watch(up engine.Interrupter) { v.watched = up }
 func (v *visitor) Unwatch(engine.Interrupter)  { v.watched = nil }
+
+func (v *visitor) End(t []message.Field) error {
+	v.ended, v.trailers = true, t
+	return nil
+}
 
 func (v *visitor) Head(r *message.Response) error {
 	v.status = r.Status
@@ -159,7 +177,7 @@ type site struct {
 	delay    time.Duration // before the response head
 	body     string
 	accepted int
-	received int // bytes
+	received bytes.Buffer
 	ended    int // connections
 }
 
@@ -185,7 +203,7 @@ func (s *site) serve(rt engine.Runtime, c engine.Stream) {
 		if err != nil {
 			return
 		}
-		s.received += m
+		s.received.Write(buf[n : n+m])
 		if n += m; !bytes.Contains(buf[:n], []byte("\r\n\r\n")) {
 			continue
 		}

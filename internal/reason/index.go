@@ -15,7 +15,7 @@ var all = [...]string{
 	ChunkLineTooLong, ConnectNotSupported, HeadTooLarge, NoHost, ObsFold, SeveralContentLengths,
 	SeveralHosts, TargetTooLong, TooManyConnectionOptions, TooManyEmptyLines, TooManyFields,
 	TrailersTooLarge, TransferEncodingInHTTP10, UnknownMethod, UnknownTransferCoding,
-	VersionNotSupported,
+	VersionNotSupported, EndpointRefused, Overtaken,
 }
 
 // Count is how many reasons there are.

@@ -116,7 +116,7 @@ func TestALockAcrossAWaitIsFound(t *testing.T) {
 		"a task waits while it holds a lock": func(k engine.Lock) { k.Lock(); l.Sleep(l.now + 1) },
 		"a lock is taken that is held":       func(k engine.Lock) { k.Lock(); k.Lock() },
 		//lint:ignore SA2001 the lock is given back so that MustHold fails
-		"a lock is not held":                 func(k engine.Lock) { k.Lock(); k.Unlock(); k.MustHold() },
+		"a lock is not held": func(k engine.Lock) { k.Lock(); k.Unlock(); k.MustHold() },
 	} {
 		play(t, e, 0, func() {
 			defer func() {
