@@ -52,9 +52,11 @@ func users(c *Config, change func(*Service)) {
 	c.Services["users"] = s
 }
 
+// many is a list of one.
+func many(v string) []string { return []string{v} }
+
 // TestValidateFinds breaks one thing at a time: it must be found where it is, alone.
 func TestValidateFinds(t *testing.T) {
-	many := func(v string) []string { return []string{v} }
 	for _, test := range []struct {
 		path, message, near string
 		spoil               func(*Config)
