@@ -85,14 +85,15 @@ type Announcement struct {
 	// Until is when the registry forgets the instance unless it hears of it: failures
 	// before it are not reported. Zero: at once.
 	Until  time.Time
+	well   bool // success was reported last
 	outage outage
 }
 
-// Succeed reports that the instance is announced, if it is anew or if a failure was
+// Succeed reports that the instance is announced, if it is anew or if that is not what was
 // reported last.
 func (a *Announcement) Succeed(anew bool) {
-	if anew || a.outage.text != "" {
-		a.outage = outage{}
+	if anew || !a.well {
+		a.well, a.outage = true, outage{}
 		a.Report(nil)
 	}
 }
@@ -100,6 +101,7 @@ func (a *Announcement) Succeed(anew bool) {
 // Fail reports a reason, unless this outage's reason is known.
 func (a *Announcement) Fail(err error) {
 	if !time.Now().Before(a.Until) && a.outage.note(err) {
+		a.well = false
 		a.Report(err)
 	}
 }

@@ -77,6 +77,16 @@ func TestAnnouncement(t *testing.T) {
 		if want := "[<nil> lost <nil> <nil>]"; fmt.Sprint(got) != want {
 			t.Errorf("%v, want %v", got, want)
 		}
+
+		// The answer to the first announcement was lost, and the next sign of life shows that
+		// it had arrived.
+		got = nil
+		a = Announcement{Report: a.Report}
+		a.Succeed(false)
+		a.Succeed(false)
+		if want := "[<nil>]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, want %v", got, want)
+		}
 	})
 }
 
