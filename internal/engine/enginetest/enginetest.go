@@ -131,7 +131,7 @@ func within(t *testing.T, f func()) {
 	}
 }
 
-// testClose: nothing is left of an engine, and whoever sleeps on it is told.
+// testClose: nothing is left of an engine, and a task that sleeps gets an error.
 func testClose(t *testing.T, start func(t *testing.T) *Driver) {
 	before := runtime.NumGoroutine()
 	d := start(t)
@@ -245,12 +245,12 @@ func (k *kit) eventually(what string, ok func() bool) {
 // much is more than a connection holds.
 func (k *kit) much() int { return cmp.Or(k.driver.Holds, 32<<20) }
 
-// awaiting is a Stream that is read as whoever holds no buffer does.
+// awaiting is a Stream that is read as by a task that holds no buffer.
 type awaiting struct{ s engine.Stream }
 
 func (a awaiting) Read(p []byte) (int, error) { return read(a.s, p) }
 
-// read waits as whoever holds no buffer does, and reads.
+// read waits as a task that holds no buffer does, and reads.
 func read(s engine.Stream, p []byte) (int, error) {
 	if err := s.Await(); err != nil {
 		return 0, err

@@ -170,7 +170,7 @@ func backPressure(k *kit) {
 	echo.Wait()
 }
 
-// busyStream: a stream that always has bytes keeps nobody else from running.
+// busyStream: a stream that always has bytes keeps no other task from running.
 func busyStream(k *kit) {
 	s, peer := k.pair()
 	flood := k.rt.Fork(func() {
@@ -341,7 +341,7 @@ func abortResets(k *kit) {
 	}
 }
 
-// resetIsNoEnd: the kernel tells a reset once, and it may be a write that is told. What a
+// resetIsNoEnd: the kernel reports a reset once, and it may be to a write. What a
 // read finds afterwards must not look like the end of what the peer had to say.
 func resetIsNoEnd(k *kit) {
 	if !k.net.Resets() {

@@ -151,7 +151,7 @@ func forkPanics(k *kit) {
 	}
 }
 
-// skipsPanics: a virtual world reports panics to whoever runs it.
+// skipsPanics: a virtual world reports panics to the caller of Run.
 func (k *kit) skipsPanics() bool { return !k.driver.Foreign }
 
 func forkGoexit(k *kit) {

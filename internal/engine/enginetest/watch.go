@@ -54,7 +54,7 @@ func watchNotices(k *kit) {
 	}
 }
 
-// watchNoticesBefore: the client left before anybody watched it. It has been read up to
+// watchNoticesBefore: the client left before it was watched. It has been read up to
 // the first byte behind, as a request that was followed by a FIN is.
 func watchNoticesBefore(k *kit) {
 	for name, leave := range departures(k) {

@@ -77,7 +77,7 @@ func (rt *Runtime) Sleep(until time.Duration) error {
 	}
 }
 
-// Do just calls f: a goroutine that blocks delays nobody.
+// Do just calls f: a goroutine that blocks delays no other.
 func (rt *Runtime) Do(f func()) { f() }
 
 type join struct {

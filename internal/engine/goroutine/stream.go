@@ -22,7 +22,7 @@ type stream struct {
 	raw   syscall.RawConn // of plain; nil if it has no descriptor
 
 	broken  atomic.Pointer[error] // set by Interrupt and Close
-	reset   atomic.Bool           // a write was told that the peer reset the connection
+	reset   atomic.Bool           // a write failed since the peer reset the connection
 	read    deadline
 	write   deadline
 	watched watched
@@ -66,7 +66,7 @@ func (s *stream) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		if err == io.EOF && s.reset.Load() {
-			err = errReset // the kernel tells a reset once, and then this
+			err = errReset // the kernel reports a reset once, and then this
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, s.why(err)
@@ -131,7 +131,7 @@ func (s *stream) SetReadDeadline(at time.Duration) {
 
 // SetWriteDeadline moves the timer only when it would run too early, and then half the
 // bound further: a write that ends before its time breaks a TLS connection, one that
-// ends somewhat late harms nobody.
+// ends somewhat late does no harm.
 func (s *stream) SetWriteDeadline(at time.Duration) {
 	d := &s.write
 	d.mu.Lock()

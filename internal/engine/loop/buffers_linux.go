@@ -10,7 +10,7 @@ const (
 	bufferBytes = 4 << 10
 )
 
-// buffers are those of a loop, for what is not sent yet. Who is idle has none.
+// buffers are those of a loop, for bytes that are not sent yet. An idle connection has none.
 type buffers struct{ spare [][]byte }
 
 // take returns an empty buffer.

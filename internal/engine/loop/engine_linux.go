@@ -21,7 +21,7 @@ type Serve func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort)
 // An Engine is a set of loops. Its methods may be called from any goroutine; Serve,
 // Close and Listener.Close wait, and so not from a task.
 type Engine struct {
-	// Logger is told of panics and of accepting that fails. Nil: slog.Default(). It is set
+	// Logger logs panics, and that accepting fails. Nil: slog.Default(). It is set
 	// before the first Start or Serve.
 	Logger *slog.Logger
 	// Admission is asked before a connection is accepted. Nil: all are. It is set before the

@@ -14,6 +14,11 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
+// A handshake is done by the task that serves the connection, inside of crypto/tls, and
+// waits there like any read or write. Its heavy steps take turns with those of others. A
+// client's first message may say that the connection is for another engine: then the bytes
+// that were read go there with it.
+
 // A TLS is how the connections of one listener are secured. One of them serves any number
 // of loops, and other engines by its Config.
 type TLS struct {
@@ -53,7 +58,7 @@ func (x *TLS) Config() *tls.Config { return x.config }
 //
 // Either the connection is a Stream under TLS from then on, which owns s; or it is for
 // elsewhere, s is closed, and the net.Conn begins with the client's first message as if
-// nobody had read it; or there is an error, and s is to be closed by the caller.
+// it had not been read; or there is an error, and s is to be closed by the caller.
 func (x *TLS) Secure(s engine.Stream, by time.Duration) (Secured, net.Conn, error) {
 	plain, ok := s.(*stream)
 	if !ok {
@@ -83,19 +88,19 @@ type handshake struct {
 }
 
 // secure performs a handshake over s, whose deadlines are none then. While it is under way
-// nobody else uses the connection, so tasks may wait inside of crypto/tls. The context has
+// no other task uses the connection, so tasks may wait inside of crypto/tls. The context has
 // no Done: to cancel is to interrupt s.
 func (s *stream) secure(h *handshake, by time.Duration, start func(*wire) *tls.Conn) (*secure, error) {
 	t := &secure{s: s, shake: h}
 	h.t = t
 	t.conn = start((*wire)(t))
-	s.tls = t
+	s.above = t
 	s.SetReadDeadline(by)
 	s.SetWriteDeadline(by)
 	err := t.conn.HandshakeContext(context.Background())
 	t.shake = nil
 	if errors.Is(err, errElsewhere) {
-		t.drop() // the alert that crypto/tls says to it
+		t.drop() // the alert that crypto/tls would send
 	}
 	if err == nil {
 		err = h.flush()
@@ -103,7 +108,7 @@ func (s *stream) secure(h *handshake, by time.Duration, start func(*wire) *tls.C
 	if err != nil {
 		t.push()
 		t.drop()
-		s.tls = nil
+		s.above = nil
 		return nil, err
 	}
 	s.SetReadDeadline(0)
@@ -139,7 +144,7 @@ func (h *handshake) flush() error {
 	return err
 }
 
-// heardHello is told of a client's first message.
+// heardHello is called with a client's first message.
 func (h *handshake) heardHello(hello *tls.ClientHelloInfo) error {
 	if h.server.elsewhere != nil && h.server.elsewhere(hello) {
 		return errElsewhere

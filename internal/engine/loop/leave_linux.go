@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How streams end, and how one learns that its peer has left.
+// How streams end, and what happens when a client leaves that a task watches.
 
 // CloseWrite sends FIN; the read side stays open.
 func (s *stream) CloseWrite() error {
@@ -68,41 +68,14 @@ func (s *stream) Abort() {
 	s.Close()
 }
 
-// Watch has events of client interrupt up; one stream at a time watches a client.
-func (l *loop) Watch(client engine.Stream, up engine.Interrupter) {
-	if c := below(client); c != nil {
-		c.flags &^= patient
-		c.watch(up, gone)
-	}
-}
-
-// WatchReset leaves a FIN alone, unless TLS is spoken: a client of that says that it ends
-// before it sends one.
-func (l *loop) WatchReset(client engine.Stream, up engine.Interrupter) {
-	c, plain := client.(*stream)
-	if !plain {
-		l.Watch(client, up)
-		return
-	}
-	c.flags |= patient
-	c.watch(up, broken)
-}
-
 // watch has up interrupted, at once if one of the flags left says so already.
 func (s *stream) watch(up engine.Interrupter, left flags) {
 	switch {
-	case s.flags&left != 0: // also where a read was told first
+	case s.flags&left != 0: // also where a read got the error first
 		up.Interrupt(engine.ErrClientGone)
 	case s.why != nil:
 		up.Interrupt(s.why)
 	default:
 		s.up = up
-	}
-}
-
-// Unwatch ends Watch.
-func (l *loop) Unwatch(client engine.Stream, up engine.Interrupter) {
-	if c := below(client); c != nil && c.up == up {
-		c.up = nil
 	}
 }

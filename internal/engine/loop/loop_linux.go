@@ -34,12 +34,10 @@ type loop struct {
 }
 
 var (
-	_ engine.Runtime = (*loop)(nil)
-	_ engine.Splicer = (*loop)(nil)
-	_ sched.Source   = (*stream)(nil)
-	_ sched.Source   = (*listener)(nil)
-	_ engine.Stream  = (*stream)(nil)
-	_ engine.Rester  = (*stream)(nil)
+	_ sched.Source  = (*stream)(nil)
+	_ sched.Source  = (*listener)(nil)
+	_ engine.Stream = (*stream)(nil)
+	_ engine.Rester = (*stream)(nil)
 )
 
 // closeFD closes fd. On Linux the descriptor is gone whatever close says.

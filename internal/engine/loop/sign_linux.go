@@ -15,6 +15,9 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
+// Keys that take long sign on goroutines: the client waits for the signature, and the loop
+// does not.
+
 // signElsewhere is a copy of c whose certificates, when a loop asks for them, do not sign
 // on that loop.
 func signElsewhere(c *tls.Config) *tls.Config {
@@ -31,8 +34,7 @@ func signElsewhere(c *tls.Config) *tls.Config {
 	return out
 }
 
-// choose is how crypto/tls chooses among the certificates of c; it does not say so to
-// anybody.
+// choose is how crypto/tls chooses among the certificates of c; it has no function for that.
 func choose(c *tls.Config, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.GetCertificate != nil && (len(c.Certificates) == 0 || hello.ServerName != "") {
 		if chosen, err := c.GetCertificate(hello); chosen != nil || err != nil {
@@ -100,8 +102,8 @@ func (l *loop) withSigner(c *tls.Certificate) *tls.Certificate {
 	return &slow
 }
 
-// quick reports whether key signs in some ten microseconds. Of a key we know nothing
-// about, that may be a device, or somebody on the network.
+// quick reports whether key signs in some ten microseconds. A key of a type that is not
+// known may be a device, or a server.
 func quick(key crypto.PrivateKey) bool {
 	switch key := key.(type) {
 	case *ecdsa.PrivateKey:

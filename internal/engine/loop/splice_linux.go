@@ -14,16 +14,19 @@ import (
 const (
 	// pipeBytes is the size of a pipe, and so the most that is moved at once.
 	pipeBytes = 256 << 10
-	// pipeMin is the least a pipe must hold: users who have many get only small ones.
+	// pipeMin is the least a pipe must hold: a user of the system who has many gets only small ones.
 	pipeMin = 64 << 10
 	// pipesMax bounds the pipes of a loop that are in use. A client that is slow keeps one
-	// for as long as it takes; who finds none copies.
+	// for as long as it takes; where there is none left, content is copied.
 	pipesMax = 128
 	// pipesSpare bounds those that are kept for later.
 	pipesSpare = 16
 	// spliceUnit is how much counts like one of the reads and writes of a burst.
 	spliceUnit = 8 << 10
 )
+
+// Splicing moves content from socket to socket through a pipe in the kernel: neither end is
+// copied to this program. A pipe that is not empty after a failure is closed.
 
 // A pipe is both ends of one. The zero value is none.
 type pipe struct {
@@ -88,7 +91,7 @@ func (p pipe) close() {
 	closeFD(p.out)
 }
 
-// closeAll closes those that nobody uses.
+// closeAll closes those that are not in use.
 func (p *pipes) closeAll() {
 	for _, spare := range p.spare {
 		spare.close()
@@ -110,15 +113,9 @@ type passage struct {
 	moved           engine.Moved
 }
 
-// Splice moves bytes by way of a pipe. Two streams of this package on one loop can have
-// that; after urgent data, which a pipe cannot pass, they cannot.
-func (l *loop) Splice(dst, src engine.Stream, n int64, stall, by time.Duration) engine.Moved {
-	to, toOK := dst.(*stream)
-	from, fromOK := src.(*stream)
-	if !toOK || !fromOK || to.loop != l || from.loop != l || to.tls != nil || from.tls != nil {
-		return engine.Moved{}
-	}
-	p := passage{loop: l, dst: to, src: from, left: n, stall: stall, by: by, readBy: from.readBy, writeBy: to.writeBy}
+// splice is Splice of two plain streams of this loop.
+func (l *loop) splice(dst, src *stream, n int64, stall, by time.Duration) engine.Moved {
+	p := passage{loop: l, dst: dst, src: src, left: n, stall: stall, by: by, readBy: src.readBy, writeBy: dst.writeBy}
 	for p.left > 0 && p.fill() && p.drain() {
 	}
 	p.release()
@@ -168,7 +165,7 @@ func (p *passage) fill() bool {
 			s.flags &^= readable
 		case errno == unix.EINTR:
 		case errno == 0, errno == unix.EAGAIN, errno == unix.EINVAL:
-			return false // the end of src, urgent data, or a socket that cannot: Read tells
+			return false // the end of src, urgent data, or a socket that cannot: a Read says which
 		default:
 			s.fail(os.NewSyscallError("splice", errno))
 			p.moved.ReadErr = s.why
@@ -224,8 +221,8 @@ func (p *passage) interrupted() bool {
 	return p.moved.ReadErr != nil || p.moved.WriteErr != nil
 }
 
-// wait parks until there is news of either stream: what the task does not wait for may be
-// interrupted.
+// wait parks until something happens to either stream: also the one that the task does not
+// wait for may be interrupted.
 func (p *passage) wait(s *stream, by time.Duration) {
 	if invariants.Enabled && (p.src.reader != nil || p.src.ready != nil || p.dst.writer != nil) {
 		panic("loop: two tasks use one side of a stream")
@@ -236,7 +233,7 @@ func (p *passage) wait(s *stream, by time.Duration) {
 	p.src.reader, p.dst.writer = nil, nil
 }
 
-// boundRead moves the deadline of src on, unless somebody else has set it.
+// boundRead moves the deadline of src on, unless another task has set it.
 func (p *passage) boundRead() {
 	if p.src.readBy != p.readBy {
 		return

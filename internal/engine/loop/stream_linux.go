@@ -14,6 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A stream remembers what events have said, since epoll reports them once (EPOLLET): after
+// "readable" a task may read until the kernel has no more, and only then waits. For example:
+//
+//	event IN            -> readable; the task that waits in Await is woken
+//	Read of 4096 gives 4096 -> still readable, for there may be more: no system call says so
+//	Read of 4096 gives 100  -> the socket is empty: not readable, the next Read waits at once
+//	event IN|RDHUP      -> readable and sticky: data and FIN came as one event, no other will
+//	                       come, so a short read does not mean that the socket is empty
+//
+// Writes are tried without asking. A stream asks for EPOLLOUT when the kernel first refuses.
+
 // writeMost bounds what is given to the kernel at once: copying is time too.
 const writeMost = 256 << 10
 
@@ -57,10 +68,13 @@ type stream struct {
 	timer          sched.Timer        // armed for a deadline, or sooner: see arm
 	up             engine.Interrupter // watches this stream; nil: none
 	ready          func()             // of WhenReady
-	tls            *secure            // what is spoken over it; nil: nothing
+	above          pusher             // TLS over this stream; nil: it is plain
 
 	guest *admission.Guest // of a client, where connections are counted by address
 }
+
+// A pusher has bytes to send that no task waits for.
+type pusher interface{ push() }
 
 // Event notes what happened and wakes the tasks that wait for it.
 func (s *stream) Event(events uint32) {
@@ -84,8 +98,8 @@ func (s *stream) Event(events uint32) {
 	if events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.flags &^= full
 		s.loop.Wake(s.writer)
-		if s.writer == nil && s.tls != nil {
-			s.tls.push()
+		if s.writer == nil && s.above != nil {
+			s.above.push()
 		}
 	}
 }

@@ -9,6 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A Stream under TLS, after its handshake: what waits is the task, at the stream below, and
+// never a call into crypto/tls. Reading decrypts what has come and goes on to wait if that
+// was only part of a record. Writing encrypts into a buffer, and the buffer is sent.
+
 const (
 	// sealMost is how much is encrypted before the kernel is given what came of it.
 	sealMost = 64 << 10
@@ -40,7 +44,7 @@ type secure struct {
 	sendErr error  // of sending out; nil: none
 
 	end     error   // why nothing more can be read
-	peeked  bool    // one holds a byte that nobody has read
+	peeked  bool    // one holds a byte that was not read yet
 	maybe   bool    // crypto/tls may hold bytes: it does not say so
 	records int     // that have come since it held none
 	writing bool    // a Write is under way
@@ -292,15 +296,4 @@ func (t *secure) Close() error {
 func (t *secure) Abort() {
 	t.drop()
 	t.s.Abort()
-}
-
-// below is the stream on which s is spoken, which may be s; nil: another driver's.
-func below(s engine.Stream) *stream {
-	switch s := s.(type) {
-	case *stream:
-		return s
-	case *secure:
-		return s.s
-	}
-	return nil
 }

@@ -9,7 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errWait is what crypto/tls is told when nothing has come. That it is temporary makes
+// How crypto/tls is kept from waiting: it reads and writes by a net.Conn that does neither.
+
+// errWait is what crypto/tls gets when nothing has come. That it is temporary makes
 // crypto/tls keep the part of a record that it has.
 var errWait error = waitError{}
 
@@ -93,7 +95,7 @@ func address(a unix.Sockaddr, err error) net.Addr {
 }
 
 // The deadlines of crypto/tls are not ours: it sets them around an alert, which does not
-// wait. Nor does it close: who serves the connection does.
+// wait. Nor does it close: the task that serves the connection does.
 
 func (w *wire) SetDeadline(time.Time) error      { return nil }
 func (w *wire) SetReadDeadline(time.Time) error  { return nil }

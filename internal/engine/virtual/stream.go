@@ -173,7 +173,7 @@ func (s *Stream) CloseWrite() error {
 }
 
 // Close sends FIN, or a reset behind what was written if there are bytes it did not
-// read: their sender has to learn that nobody will.
+// read: their sender has to learn that they will not be.
 func (s *Stream) Close() error {
 	if s.closed {
 		return nil

@@ -61,7 +61,7 @@ func (w *watch) end() {
 }
 
 // look reports the task that l runs if it has run for too long. The clock of a loop is
-// when it resumed that task, and so also tells one resumption from the next.
+// when it resumed that task, and so also distinguishes one resumption from the next.
 func (g *Group) look(l *Loop, limit time.Duration, seen *int64, report func(Block)) {
 	since := l.clock.Load()
 	t := l.running.Load()

@@ -13,7 +13,7 @@
 //	resume the tasks that are ready, each until it waits again
 //	resume up to 64 tasks that those have woken by an Event
 //
-// A task waits in a loop of its own: it looks at what it waits for, says who is to wake it
+// A task waits in a loop of its own: it looks at what it waits for, notes for whom it waits
 // (a Source remembers Loop.Current, a Timer wakes its owner), and parks. A task that is
 // woken looks again, since it may have been woken for another reason.
 //

@@ -12,6 +12,10 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
+// Tasks are coroutines of package iter: resuming one costs about 100 ns, and no other thread
+// is involved. A coroutine whose task has ended is kept for the next task. Tasks end by
+// returning, by a panic or by Goexit; they are never ended from outside.
+
 // spareMax bounds the coroutines that are kept for later; a stack is some kilobytes.
 const spareMax = 512
 

@@ -2,6 +2,10 @@ package sched
 
 import "time"
 
+// Deadlines move for every request and hardly ever come. So they are moved lazily: a timer
+// stays where it is while it would come too early, and its owner sets it again when it does.
+// SetTimerBy and Task.parkUntil work like this; SetTimer moves a timer at once.
+
 // A Timer belongs to a task or a source. The zero value with an Owner is not set.
 type Timer struct {
 	Owner Expirer
@@ -62,7 +66,7 @@ func (q *timers) remove(t *Timer) {
 	}
 }
 
-// expire unsets the timers that have come and tells their owners.
+// expire unsets the timers that have come and calls their owners.
 func (q *timers) expire(now time.Duration) {
 	for len(q.heap) > 0 && q.heap[0].at <= now {
 		t := q.heap[0]

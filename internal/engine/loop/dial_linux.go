@@ -14,8 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// How sockets are made: by connecting, or out of a descriptor that was accepted.
+
 // Keep-alive probes, as package net sets them: a peer that vanished without a word is
-// noticed after some minutes, even where nobody has set a deadline.
+// noticed after some minutes, even where there is no deadline.
 const (
 	keepAliveSeconds = 15
 	keepAliveProbes  = 9
@@ -37,22 +39,7 @@ func (l *loop) register(fd int, k kind, events uint32) (*stream, error) {
 	return s, nil
 }
 
-// Dial connects to an address and, if asked, performs the TLS handshake.
-func (l *loop) Dial(d *engine.Dial) (engine.Stream, error) {
-	s, err := l.dial(d)
-	if err != nil {
-		return nil, dialError(d, err)
-	}
-	if d.TLS == nil {
-		return s, nil
-	}
-	t, err := l.secureTo(s, d.TLS, d.By)
-	if err != nil {
-		return nil, dialError(d, err)
-	}
-	return t, nil
-}
-
+// dial connects, without TLS.
 func (l *loop) dial(d *engine.Dial) (*stream, error) {
 	l.Spend()
 	switch {
