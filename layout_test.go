@@ -30,7 +30,7 @@ var ranks = map[string]int{
 	"internal/rewrite": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5,
 	"internal/upstream/h1": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
 	"internal/exchange": 7, "sources": 7,
-	"internal/core": 8, "internal/engine/loop/sched": 8,
+	"internal/compile": 8, "internal/engine/loop/sched": 8, "internal/core": 9,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10, "internal/front": 11,
 	".":                 12,
@@ -40,7 +40,7 @@ var ranks = map[string]int{
 // neutral packages run on every engine. They may not start, wait or dial by themselves.
 var neutral = []string{
 	"internal/exchange", "internal/filter", "internal/upstream", "internal/upstream/h1", "internal/buffer", "internal/http1", "internal/downstream", "internal/downstream/h1", "internal/route", "internal/rewrite",
-	"internal/record", "internal/event", "internal/service", "internal/core",
+	"internal/record", "internal/event", "internal/service", "internal/compile", "internal/core",
 }
 
 var neutralImports = map[string]string{

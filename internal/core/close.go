@@ -94,20 +94,20 @@ func (p *Proxy) Left() (names []string) {
 func (p *Proxy) Connections() int { return p.clients.count() }
 
 // rest are the services that have not ended yet, in an order that repeats.
-func (p *Proxy) rest() []*running {
+func (p *Proxy) rest() []*liveService {
 	p.mu.Lock()
-	all := make([]*running, 0, len(p.live))
+	all := make([]*liveService, 0, len(p.live))
 	for r := range p.live {
 		all = append(all, r)
 	}
 	p.mu.Unlock()
-	slices.SortFunc(all, func(a, b *running) int { return cmp.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(all, func(a, b *liveService) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all
 }
 
 // begin takes r, which has just been started, into what Close ends. It reports false if
 // Close has already taken stock: then the caller ends it.
-func (p *Proxy) begin(r *running) bool {
+func (p *Proxy) begin(r *liveService) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over.Load() {
@@ -119,7 +119,7 @@ func (p *Proxy) begin(r *running) bool {
 
 // end ends a service by a task of its own, because its source, its policy or a probe may
 // take their time. The second call does nothing.
-func (p *Proxy) end(r *running) {
+func (p *Proxy) end(r *liveService) {
 	p.mu.Lock()
 	ending, there := p.live[r]
 	if there {
@@ -137,7 +137,7 @@ func (p *Proxy) end(r *running) {
 }
 
 // left notes that r has ended; how, if it panicked, is said.
-func (p *Proxy) left(r *running) {
+func (p *Proxy) left(r *liveService) {
 	if v := recover(); v != nil {
 		p.opts.Logger.Error("panic while a service ended", "service", r.Name(), "panic", v)
 	}

@@ -4,11 +4,9 @@
 package core
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,8 +14,8 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
-	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/admission"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/event"
@@ -63,10 +61,7 @@ type Workers interface {
 }
 
 // A Feed is where a service's endpoints come from: a set that never changes, or a source.
-type Feed struct {
-	Static []endpoint.Spec
-	Source discovery.Source // nil: Static is all
-}
+type Feed = compile.Feed
 
 // A Proxy serves exchanges under a configuration that can be replaced while it runs. Its
 // methods may be called from any task of its runtime.
@@ -96,17 +91,17 @@ type Proxy struct {
 	state      atomic.Pointer[state]
 
 	mu      sync.Mutex // guards what follows; held for some instructions
-	retired []*running
-	live    map[*running]bool // all that have begun and not ended yet; true: they are being ended
-	wake    engine.Signal     // the housekeeper's
-	gone    engine.Signal     // something that Close waits for has ended
+	retired []*liveService
+	live    map[*liveService]bool // all that have begun and not ended yet; true: they are being ended
+	wake    engine.Signal         // the housekeeper's
+	gone    engine.Signal         // something that Close waits for has ended
 	keeper  engine.Join
 	kept    atomic.Bool // the housekeeper has ended
 }
 
 // state is what the configuration in force has made. It is replaced, never modified.
 type state struct {
-	services    map[string]*running
+	services    map[string]*liveService
 	directories map[string]*directory // of services that requests name
 }
 
@@ -117,9 +112,9 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 		o.Logger = slog.Default()
 	}
 	if o.Feed == nil {
-		o.Feed = staticFeed
+		o.Feed = compile.Static
 	}
-	p := &Proxy{rt: rt, opts: o, live: make(map[*running]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
+	p := &Proxy{rt: rt, opts: o, live: make(map[*liveService]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
 	p.state.Store(&state{})
 	p.events = event.NewBus(rt)
 	p.events.Observe("log", event.Log(o.Logger))
@@ -136,159 +131,6 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	}
 	p.keeper = rt.Fork(p.keep)
 	return p, nil
-}
-
-// staticFeed reads the list in the configuration.
-func staticFeed(path string, s config.Service) (Feed, error) {
-	var f Feed
-	for i, e := range s.Endpoints {
-		spec, host, err := e.Parse()
-		at := config.Index(path+".endpoints", i)
-		if err != nil {
-			return f, config.NewErrors(config.Problem{Path: at, Value: e.URL, Message: err.Error()})
-		}
-		if host != "" {
-			return f, config.NewErrors(config.Problem{Path: at, Value: e.URL, Message: "host names are not resolved here: use an address"})
-		}
-		f.Static = append(f.Static, spec)
-	}
-	return f, nil
-}
-
-// Apply replaces the configuration. Exchanges under way end under the one they began
-// with; the state of endpoints, and connections to them, live on. If c has mistakes
-// nothing changes. After Close it returns engine.ErrStopping.
-func (p *Proxy) Apply(c config.Config) error {
-	p.applying.Lock()
-	defer p.applying.Unlock()
-	return p.reload(c)
-}
-
-// Reread applies the configuration in force again, because a file that it names has
-// another content. If that is of no use nothing changes and the error says why.
-func (p *Proxy) Reread() error {
-	p.applying.Lock()
-	defer p.applying.Unlock()
-	return p.reload(*p.config.Load())
-}
-
-// reload is Apply with applying held; it publishes how that went.
-func (p *Proxy) reload(c config.Config) error {
-	err := p.apply(c)
-	switch {
-	case err == nil:
-		p.generation++
-		now := p.config.Load()
-		p.events.Publish("", event.ConfigApplied{Generation: p.generation, Services: len(now.Services), Routes: len(now.Routes)})
-	case !errors.Is(err, engine.ErrStopping):
-		p.events.Publish("", event.ConfigRefused{Err: err})
-	}
-	return err
-}
-
-// apply puts a configuration in force. Called with applying held.
-func (p *Proxy) apply(c config.Config) error {
-	if p.stopping.Load() {
-		return engine.ErrStopping
-	}
-	plan, err := compile(c, p.opts.Feed)
-	if err != nil {
-		return err
-	}
-	table := plan.table
-	table.Logger, table.Unmatched = p.opts.Logger, p.routes.Unmatched()
-	table.Admission, table.InFlight = p.admission, plan.config.Limits.InFlight
-	if p.opts.Sink != nil {
-		table.Sink = p.opts.Sink(plan.config.AccessLog)
-	}
-	next := make(map[string]*running, len(plan.services))
-	heads := make(map[string]*exchange.Service, len(plan.services))
-	for _, name := range slices.Sorted(maps.Keys(plan.services)) { // in order: a run can be repeated
-		sp := plan.services[name]
-		r := p.state.Load().services[name]
-		if r == nil {
-			r = p.revive(name, nil, nil)
-		}
-		if r == nil {
-			r = p.start(name, sp)
-		} else {
-			r.configure(p, sp)
-		}
-		next[name] = r
-		heads[name] = &exchange.Service{Service: r.Service, Name: name, Key: sp.key, Retry: sp.retry}
-	}
-	directories := p.direct(plan)
-	cells := p.routes.Name(routeNames(plan.config.Routes), p.rt.Now())
-	for i, r := range plan.config.Routes {
-		one := exchange.Route{
-			Index:   i,
-			Name:    r.Name,
-			Cells:   cells[i],
-			Service: heads[r.Service],
-			Rules:   plan.routes[i].rules,
-			Filters: plan.routes[i].filters,
-			Timeout: plan.routes[i].timeout,
-			Whole:   plan.routes[i].whole,
-			Stall:   plan.routes[i].stall,
-			Lenient: plan.routes[i].lenient,
-		}
-		if r.Discover != "" {
-			one.Directory, one.Segment = directories[r.Discover], plan.routes[i].segment
-		}
-		table.Routes = append(table.Routes, one)
-	}
-	p.table.Store(&table)
-	p.config.Store(&plan.config)
-	p.wire.Store(wireSettings(&plan.config))
-	p.admit(&plan.config.Limits, table.Trusted)
-	p.replace(&state{next, directories})
-	if p.opts.Files != nil {
-		p.opts.Files(plan.files())
-	}
-	if p.stopping.Load() { // a Close that came meanwhile has ended, or will end, what was started
-		return engine.ErrStopping
-	}
-	return nil
-}
-
-// admit puts limits of connections in force.
-func (p *Proxy) admit(l *config.Limits, trusted []netip.Prefix) {
-	p.admission.Configure(admission.Limits{Connections: l.Connections, PerClient: l.ConnectionsPerClient, Exempt: trusted})
-	if most := p.admission.Capped(); most > 0 {
-		p.opts.Logger.Warn("limits.connections is more than the open files of this process allow (ulimit -n)",
-			"limits.connections", l.Connections, "in force", most, "open files", p.opts.Descriptors)
-	}
-}
-
-// direct returns the directories of a plan: those that are there already, configured, and
-// new ones. Called with applying held.
-func (p *Proxy) direct(plan *plan) map[string]*directory {
-	next := make(map[string]*directory, len(plan.discover))
-	for _, name := range slices.Sorted(maps.Keys(plan.discover)) {
-		d := p.state.Load().directories[name]
-		if d == nil {
-			d = newDirectory(p, name)
-		}
-		d.configure(plan.discover[name])
-		next[name] = d
-	}
-	return next
-}
-
-// replace puts next in force, and retires what it does not name any more. Called with
-// applying held.
-func (p *Proxy) replace(next *state) {
-	old := p.state.Swap(next)
-	for _, name := range slices.Sorted(maps.Keys(old.services)) {
-		if next.services[name] == nil {
-			p.retire(old.services[name])
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(old.directories)) {
-		if next.directories[name] == nil {
-			old.directories[name].close()
-		}
-	}
 }
 
 // Observe has o told of every event from now on, by a task of its own, until stop is called
@@ -315,15 +157,6 @@ func (p *Proxy) Totals() record.Totals { return p.routes.Totals() }
 // configuration has not named for some minutes. Any goroutine may call it.
 func (p *Proxy) RouteCounts() []record.RouteSums { return p.routes.Sums() }
 
-// routeNames are the identities of routes, by index.
-func routeNames(routes []config.Route) []string {
-	names := make([]string, len(routes))
-	for i := range routes {
-		names[i] = routes[i].Identity()
-	}
-	return names
-}
-
 // AwaitReady waits, at most until by, until every endpoint that is probed has had its
 // first verdict, and reports whether that is so.
 func (p *Proxy) AwaitReady(by time.Duration) bool {
@@ -335,9 +168,9 @@ func (p *Proxy) AwaitReady(by time.Duration) bool {
 }
 
 // running are the services that the configuration names.
-func (p *Proxy) running() []*running {
+func (p *Proxy) running() []*liveService {
 	services := p.state.Load().services
-	out := make([]*running, 0, len(services))
+	out := make([]*liveService, 0, len(services))
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		out = append(out, services[name])
 	}
@@ -345,10 +178,10 @@ func (p *Proxy) running() []*running {
 }
 
 // discovered are the services that requests have named.
-func (p *Proxy) discovered() (out []*running) {
+func (p *Proxy) discovered() (out []*liveService) {
 	for _, d := range p.allDirectories() {
 		for _, e := range d.sorted() {
-			out = append(out, e.running)
+			out = append(out, e.liveService)
 		}
 	}
 	return out

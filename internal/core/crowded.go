@@ -139,10 +139,10 @@ func (p *Proxy) Shed(worker int) bool {
 }
 
 // alive are all services that have not ended, in no order.
-func (p *Proxy) alive() []*running {
+func (p *Proxy) alive() []*liveService {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]*running, 0, len(p.live))
+	all := make([]*liveService, 0, len(p.live))
 	for r := range p.live {
 		all = append(all, r)
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/internal/downstream"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/exchange"
 )
 
@@ -32,7 +32,7 @@ type directory struct {
 	publishing sync.Mutex                             // held while known is replaced; no exchange takes it
 
 	mu      sync.Mutex // guards what follows; held for some instructions
-	plan    *directoryPlan
+	plan    *compile.DirectoryPlan
 	closed  bool
 	live    map[string]*discovered
 	changes []change // of live that known has not seen
@@ -48,56 +48,14 @@ type change struct {
 
 // discovered is one of the services.
 type discovered struct {
-	*running
+	*liveService
 	name string
-	plan *directoryPlan // what it was last configured by; guarded by the directory's mu
+	plan *compile.DirectoryPlan // what it was last configured by; guarded by the directory's mu
 
 	head atomic.Pointer[exchange.Service]
 	_    [64]byte // uses is written by every exchange
 	uses exchange.Uses
 	_    [48]byte
-}
-
-// directoryPlan is an entry of discover made concrete.
-type directoryPlan struct {
-	config    config.Discover
-	at        string               // in the configuration
-	bounds    *downstream.Settings // the parts that endpoints are held to, too
-	snapshots string
-	feed      feeder
-	template  *servicePlan // of any name: what differs is where the endpoints come from
-}
-
-// service is the plan of one of the services, but for its source.
-func (d *directoryPlan) service(name string) *servicePlan {
-	sp := *d.template
-	sp.config = d.config.Service(name)
-	connections := *sp.connections // TLS sessions are each service's own
-	connections.TLS = connections.TLS.Clone()
-	connections.TLS.ClientSessionCache = newSessions()
-	sp.connections = &connections
-	return &sp
-}
-
-// source completes a plan of service. It may read files, and so has no place in an exchange.
-func (d *directoryPlan) source(sp *servicePlan) (err error) {
-	sp.feed, err = d.feed(d.at, sp.config)
-	return err
-}
-
-// compileDirectory checks the entry by what it would make of some name, and keeps what all
-// names have in common.
-func compileDirectory(name string, c *config.Config, feed feeder) (*directoryPlan, error) {
-	d := &directoryPlan{
-		config: c.Discover[name], at: config.Key("discover", name), bounds: wireSettings(c),
-		snapshots: c.Snapshot, feed: feed,
-	}
-	var err error
-	if d.template, err = compileService(d.at, d.config.Service("service"), d.bounds, feed); err != nil {
-		return nil, err
-	}
-	d.template.snapshots = d.snapshots
-	return d, nil
 }
 
 func newDirectory(p *Proxy, name string) *directory {
@@ -127,9 +85,9 @@ func (d *directory) find(name string, now time.Duration) (*exchange.Service, *ex
 	switch {
 	case d.closed || d.proxy.stopping.Load():
 		return nil, exchange.ErrStopping
-	case !d.plan.config.Allows(name):
+	case !d.plan.Config.Allows(name):
 		return nil, exchange.ErrUnknownService
-	case !d.pace.take(now, d.plan.config.StartRate) || !d.room():
+	case !d.pace.take(now, d.plan.Config.StartRate) || !d.room():
 		return nil, exchange.ErrTooManyServices
 	}
 	e := d.begin(name)
@@ -143,12 +101,12 @@ func (d *directory) find(name string, now time.Duration) (*exchange.Service, *ex
 // ago. Its source starts by a task of its own. Called with mu held.
 func (d *directory) begin(name string) *discovered {
 	p := d.proxy
-	sp := d.plan.service(name)
+	sp := d.plan.Service(name)
 	e := &discovered{name: name, plan: d.plan}
 	full := d.name + "/" + name
-	if e.running = p.revive(full, d, d.plan); e.running == nil {
-		e.running = p.launch(full, sp)
-		e.running.directory = d
+	if e.liveService = p.revive(full, d, d.plan); e.liveService == nil {
+		e.liveService = p.launch(full, sp)
+		e.liveService.directory = d
 	}
 	e.adopt(sp)
 	if plan := d.plan; !e.fed.Load() {
@@ -159,8 +117,8 @@ func (d *directory) begin(name string) *discovered {
 
 // open starts the source of a service. If there can be none the service is forgotten, so
 // that a later request tries again; those that wait for it get 503.
-func (d *directory) open(e *discovered, plan *directoryPlan, sp *servicePlan) {
-	if err := plan.source(sp); err != nil {
+func (d *directory) open(e *discovered, plan *compile.DirectoryPlan, sp *compile.ServicePlan) {
+	if err := plan.Source(sp); err != nil {
 		e.Stale(err)
 		d.expel(e)
 		d.proxy.opts.Logger.Error("service not watched", "discover", d.name, "service", e.name, "error", err)
@@ -170,60 +128,8 @@ func (d *directory) open(e *discovered, plan *directoryPlan, sp *servicePlan) {
 }
 
 // adopt makes what exchanges know of the service.
-func (e *discovered) adopt(sp *servicePlan) {
-	e.head.Store(&exchange.Service{Service: e.Service, Name: e.Name(), Key: sp.key, Retry: sp.retry, Uses: &e.uses})
-}
-
-// scanMost bounds the services among which one is chosen to make room.
-const scanMost = 1000
-
-// room makes room for one more service and reports whether there is some. Those that the
-// registry does not know go first, then the ones not used for longest: a flood of made-up
-// names costs the others little. Services that are still being stopped count as far as
-// they are more than a tenth, so that the flood cannot start sources faster than they end.
-// Called with mu held.
-func (d *directory) room() bool {
-	most := d.plan.config.Max
-	if d.proxy.leaving(d) > max(16, most/10) {
-		return false
-	}
-	if len(d.live) < most {
-		return true
-	}
-	var first *discovered
-	seen := 0
-	for _, e := range d.live {
-		if e.uses.Idle() && (first == nil || worth(e, first) < 0) {
-			first = e
-		}
-		if seen++; seen == scanMost {
-			break
-		}
-	}
-	if first == nil || !first.uses.Forget() {
-		return false
-	}
-	d.drop(first)
-	return true
-}
-
-// worth orders services by how much it would cost to forget them.
-func worth(a, b *discovered) int {
-	switch known := b.Known(); {
-	case a.Known() == known:
-		return cmp.Or(cmp.Compare(a.uses.Last(), b.uses.Last()), cmp.Compare(a.name, b.name))
-	case known:
-		return -1
-	}
-	return 1
-}
-
-// drop retires a service. Called with mu held.
-func (d *directory) drop(e *discovered) {
-	delete(d.live, e.name)
-	e.running.plan = e.plan
-	d.proxy.retire(e.running)
-	d.note(change{e: e, gone: true})
+func (e *discovered) adopt(sp *compile.ServicePlan) {
+	e.head.Store(&exchange.Service{Service: e.Service, Name: e.Name(), Key: sp.Key, Retry: sp.Retry, Uses: &e.uses})
 }
 
 // note has known follow a change of live soon. Called with mu held.
@@ -264,7 +170,7 @@ func (d *directory) forget(now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range all {
-		idle := d.plan.config.ForgetAfter
+		idle := d.plan.Config.ForgetAfter
 		if !e.Known() {
 			idle = min(idle, unknownFor)
 		}
@@ -283,20 +189,20 @@ func (d *directory) sorted() []*discovered {
 // configure takes a new configuration of the same entry. Services that start meanwhile
 // have it already; nobody can forget one that is being configured. Those whose names are
 // not allowed any more are retired.
-func (d *directory) configure(plan *directoryPlan) {
+func (d *directory) configure(plan *compile.DirectoryPlan) {
 	d.mu.Lock()
 	d.plan = plan
 	d.mu.Unlock()
 	for _, e := range d.sorted() {
-		if !plan.config.Allows(e.name) {
+		if !plan.Config.Allows(e.name) {
 			d.expel(e)
 			continue
 		}
 		if !e.uses.Enter(e.uses.Last()) {
 			continue
 		}
-		sp := plan.service(e.name)
-		if err := plan.source(sp); err != nil { // not by the name: that was checked, and so was the entry
+		sp := plan.Service(e.name)
+		if err := plan.Source(sp); err != nil { // not by the name: that was checked, and so was the entry
 			d.proxy.opts.Logger.Error("service keeps its configuration", "service", e.Name(), "error", err)
 		} else {
 			e.configure(d.proxy, sp)
@@ -327,23 +233,6 @@ func (d *directory) close() {
 	for _, e := range d.sorted() {
 		d.expel(e)
 	}
-}
-
-// A pace bounds how often something begins: rate times a second, and burst seconds' worth
-// at once. The zero value has not begun anything.
-type pace struct{ due time.Duration }
-
-// burst is for how many seconds a pace may be used up at once.
-const burst = 10
-
-// take reports whether one more may begin now.
-func (p *pace) take(now time.Duration, rate int) bool {
-	p.due = max(p.due, now)
-	if p.due-now > burst*time.Second-time.Second/time.Duration(rate) {
-		return false
-	}
-	p.due += time.Second / time.Duration(rate)
-	return true
 }
 
 var _ exchange.Directory = (*directory)(nil)

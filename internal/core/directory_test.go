@@ -18,6 +18,7 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/engine/virtual"
@@ -46,7 +47,7 @@ type watching struct {
 
 func (r *registry) feed(at string, s config.Service) (Feed, error) {
 	if s.Source == nil {
-		return staticFeed(at, s)
+		return compile.Static(at, s)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -3,6 +3,8 @@ package core
 import (
 	"slices"
 	"time"
+
+	"github.com/poise-lb/poise/internal/compile"
 )
 
 // retireAfter is how long a service that is not named any more is kept as it was, for
@@ -10,7 +12,7 @@ import (
 const retireAfter = 5 * time.Second
 
 // retire lets a service go: after retireAfter, or soon if it never had an endpoint.
-func (p *Proxy) retire(r *running) {
+func (p *Proxy) retire(r *liveService) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r.retiredAt = p.rt.Now()
@@ -22,7 +24,7 @@ func (p *Proxy) retire(r *running) {
 
 // revive takes back the service of that name if it was retired a moment ago, with what
 // is known of its endpoints; if a directory had it, only as the plan wants it.
-func (p *Proxy) revive(name string, of *directory, plan *directoryPlan) *running {
+func (p *Proxy) revive(name string, of *directory, plan *compile.DirectoryPlan) *liveService {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, r := range p.retired {
@@ -53,9 +55,9 @@ func (p *Proxy) leaving(of *directory) (n int) {
 
 // dismiss has retired services drain their endpoints, and then stops them.
 func (p *Proxy) dismiss(now time.Duration) {
-	var empty, done []*running
+	var empty, done []*liveService
 	p.mu.Lock()
-	p.retired = slices.DeleteFunc(p.retired, func(r *running) bool {
+	p.retired = slices.DeleteFunc(p.retired, func(r *liveService) bool {
 		switch {
 		case !r.emptied && now-r.retiredAt >= retireAfter:
 			r.emptied = true

@@ -10,6 +10,7 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery/snapshot"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/service"
@@ -17,17 +18,17 @@ import (
 	"github.com/poise-lb/poise/internal/upstream/h1"
 )
 
-// running is a service at work: its keeper's task, its source, and the connections to its
+// A liveService is a service at work: its keeper's task, its source, and the connections to its
 // endpoints.
-type running struct {
+type liveService struct {
 	*service.Service
 	keeper engine.Join
 	config config.Service
 	ca     filewatch.Sum // of the file config.TLS.CA as it is in use
 	folder string        // where the source's last set is kept; empty: nowhere
 
-	directory *directory     // that started it; nil: it stands in the configuration
-	plan      *directoryPlan // what it was last configured by; guarded by Proxy.mu once retired
+	directory *directory             // that started it; nil: it stands in the configuration
+	plan      *compile.DirectoryPlan // what it was last configured by; guarded by Proxy.mu once retired
 
 	retiredAt time.Duration // guarded by Proxy.mu
 	emptied   bool          // its endpoints were told to go; likewise
@@ -43,15 +44,15 @@ type running struct {
 }
 
 // start starts a service and its source.
-func (p *Proxy) start(name string, sp *servicePlan) *running {
+func (p *Proxy) start(name string, sp *compile.ServicePlan) *liveService {
 	r := p.launch(name, sp)
 	r.feedOnce(p, sp)
 	return r
 }
 
 // launch starts a service without a source. It does not wait.
-func (p *Proxy) launch(name string, sp *servicePlan) *running {
-	r := &running{config: sp.config, ca: sp.ca, connections: sp.connections}
+func (p *Proxy) launch(name string, sp *compile.ServicePlan) *liveService {
+	r := &liveService{config: sp.Config, ca: sp.CA, connections: sp.Connections}
 	r.Service = service.New(name, p.rt, r.settings(p, sp), p.events)
 	r.keeper = p.rt.Fork(r.Run)
 	if !p.begin(r) { // Close came first
@@ -62,7 +63,7 @@ func (p *Proxy) launch(name string, sp *servicePlan) *running {
 }
 
 // feedOnce starts the source, unless configure has done so.
-func (r *running) feedOnce(p *Proxy, sp *servicePlan) {
+func (r *liveService) feedOnce(p *Proxy, sp *compile.ServicePlan) {
 	r.feeding.Lock()
 	defer r.feeding.Unlock()
 	if !r.fed.Load() {
@@ -71,10 +72,10 @@ func (r *running) feedOnce(p *Proxy, sp *servicePlan) {
 }
 
 // settings completes those of the plan with what works on r's connections.
-func (r *running) settings(p *Proxy, sp *servicePlan) service.Settings {
-	s := sp.settings
+func (r *liveService) settings(p *Proxy, sp *compile.ServicePlan) service.Settings {
+	s := sp.Settings
 	s.Workers = p.Count()
-	if probe := sp.probe; probe != nil {
+	if probe := sp.Probe; probe != nil {
 		s.Probe = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
 			return probe.Do(rt, service.Of(e).Attached.(*h1.Pool), e, by)
 		}
@@ -88,7 +89,7 @@ func (r *running) settings(p *Proxy, sp *servicePlan) service.Settings {
 	return s
 }
 
-func (r *running) attach(p *Proxy, e *endpoint.Endpoint) *h1.Pool {
+func (r *liveService) attach(p *Proxy, e *endpoint.Endpoint) *h1.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pool := h1.NewPool(e, r.connections, p)
@@ -96,7 +97,7 @@ func (r *running) attach(p *Proxy, e *endpoint.Endpoint) *h1.Pool {
 	return pool
 }
 
-func (r *running) discard(e *endpoint.Endpoint) {
+func (r *liveService) discard(e *endpoint.Endpoint) {
 	pool := service.Of(e).Attached.(*h1.Pool)
 	r.mu.Lock()
 	r.pools = slices.DeleteFunc(r.pools, func(p *h1.Pool) bool { return p == pool })
@@ -104,33 +105,33 @@ func (r *running) discard(e *endpoint.Endpoint) {
 	pool.Close()
 }
 
-func (r *running) all() []*h1.Pool {
+func (r *liveService) all() []*h1.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.pools)
 }
 
-func (r *running) sweep(now time.Duration) {
+func (r *liveService) sweep(now time.Duration) {
 	for _, pool := range r.all() {
 		pool.Sweep(now)
 	}
 }
 
 // configure takes a new configuration of the same service.
-func (r *running) configure(p *Proxy, sp *servicePlan) {
-	if reflect.DeepEqual(r.config.TLS, sp.config.TLS) && r.ca == sp.ca {
-		sp.connections.TLS = r.connections.TLS // so that connections stay in use
+func (r *liveService) configure(p *Proxy, sp *compile.ServicePlan) {
+	if reflect.DeepEqual(r.config.TLS, sp.Config.TLS) && r.ca == sp.CA {
+		sp.Connections.TLS = r.connections.TLS // so that connections stay in use
 	}
-	r.ca = sp.ca
+	r.ca = sp.CA
 	r.mu.Lock()
-	r.connections = sp.connections
+	r.connections = sp.Connections
 	r.mu.Unlock()
 	for _, pool := range r.all() {
-		pool.Configure(sp.connections)
+		pool.Configure(sp.Connections)
 	}
 	r.feeding.Lock()
-	same := r.fed.Load() && r.folder == sp.snapshots && sameSource(r.config.Source, sp.config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.config.Endpoints)
-	r.config = sp.config
+	same := r.fed.Load() && r.folder == sp.Snapshots && compile.SameSource(r.config.Source, sp.Config.Source) && reflect.DeepEqual(r.config.Endpoints, sp.Config.Endpoints)
+	r.config = sp.Config
 	if !same {
 		r.halt()
 		r.Renew()
@@ -141,14 +142,14 @@ func (r *running) configure(p *Proxy, sp *servicePlan) {
 }
 
 // feed has the service told its endpoints. Called with feeding held.
-func (r *running) feed(p *Proxy, sp *servicePlan) {
+func (r *liveService) feed(p *Proxy, sp *compile.ServicePlan) {
 	r.fed.Store(true)
-	r.folder = sp.snapshots
-	if sp.feed.Source == nil || p.opts.Start == nil {
-		r.Update(sp.feed.Static)
+	r.folder = sp.Snapshots
+	if sp.Feed.Source == nil || p.opts.Start == nil {
+		r.Update(sp.Feed.Static)
 		return
 	}
-	source := sp.feed.Source
+	source := sp.Feed.Source
 	if r.folder != "" {
 		source = snapshot.New(r.folder, r.Name(), source, func(err error) {
 			p.opts.Logger.Warn("snapshot", "service", r.Name(), "error", err)
@@ -167,7 +168,7 @@ func (r *running) feed(p *Proxy, sp *servicePlan) {
 }
 
 // halt stops the source, if one runs; another may take its place.
-func (r *running) halt() {
+func (r *liveService) halt() {
 	r.mu.Lock()
 	stop := r.stopIt
 	r.stopIt = nil
@@ -178,7 +179,7 @@ func (r *running) halt() {
 }
 
 // unfeed is halt for good.
-func (r *running) unfeed() {
+func (r *liveService) unfeed() {
 	r.mu.Lock()
 	r.unfed = true
 	r.mu.Unlock()
@@ -186,7 +187,7 @@ func (r *running) unfeed() {
 }
 
 // stop ends the service's tasks and closes the connections to its endpoints.
-func (r *running) stop() {
+func (r *liveService) stop() {
 	r.Stop()
 	r.keeper.Wait()
 	for _, pool := range r.all() {

@@ -1,4 +1,4 @@
-package core
+package compile
 
 // Apply keeps a source running when the new configuration says the same as the old one.
 // What a configuration says is compared by value, except for an embedder's own values:
@@ -13,8 +13,8 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 )
 
-// sameSource reports whether two configurations name the same source. nil equals nil only.
-func sameSource(a, b *config.Source) bool {
+// SameSource reports whether two configurations name the same source. nil equals nil only.
+func SameSource(a, b *config.Source) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
@@ -23,7 +23,7 @@ func sameSource(a, b *config.Source) bool {
 }
 
 func samePart(a, b config.SourcePart) bool {
-	return a.Shadow == b.Shadow && sameSource(&a.Source, &b.Source)
+	return a.Shadow == b.Shadow && SameSource(&a.Source, &b.Source)
 }
 
 // plainSource is s without its parts and the embedder's value: pointers to structs of

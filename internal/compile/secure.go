@@ -1,4 +1,4 @@
-package core
+package compile
 
 // How https endpoints are verified. The authorities stand in files, which may be replaced:
 // what was read is compared by its content, so that a configuration that has not changed
@@ -15,26 +15,26 @@ import (
 // caBytesMax bounds a file of authorities.
 const caBytesMax = 16 << 20
 
-// files are the files of authorities that were read.
-func (p *plan) files() map[string]filewatch.Sum {
+// Files are the files of authorities that were read.
+func (p *Plan) Files() map[string]filewatch.Sum {
 	out := make(map[string]filewatch.Sum)
-	note := func(sp *servicePlan) {
-		if t := sp.config.TLS; t != nil && t.CA != "" {
-			out[t.CA] = sp.ca
+	note := func(sp *ServicePlan) {
+		if t := sp.Config.TLS; t != nil && t.CA != "" {
+			out[t.CA] = sp.CA
 		}
 	}
-	for _, sp := range p.services {
+	for _, sp := range p.Services {
 		note(sp)
 	}
-	for _, d := range p.discover {
+	for _, d := range p.Discover {
 		note(d.template)
 	}
 	return out
 }
 
-// compileTLS reads the authorities that p.config names.
-func (p *servicePlan) compileTLS(at string) (*tls.Config, error) {
-	c := p.config.TLS
+// compileTLS reads the authorities that p.Config names.
+func (p *ServicePlan) compileTLS(at string) (*tls.Config, error) {
+	c := p.Config.TLS
 	if c == nil {
 		return &tls.Config{ClientSessionCache: newSessions()}, nil
 	}
@@ -46,7 +46,7 @@ func (p *servicePlan) compileTLS(at string) (*tls.Config, error) {
 	if err != nil {
 		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: err.Error()})
 	}
-	p.ca = filewatch.SumOf(pem)
+	p.CA = filewatch.SumOf(pem)
 	t.RootCAs = x509.NewCertPool()
 	if !t.RootCAs.AppendCertsFromPEM(pem) {
 		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: c.CA + " holds no PEM certificate"})

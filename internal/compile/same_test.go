@@ -1,4 +1,4 @@
-package core
+package compile
 
 import (
 	"context"
@@ -67,12 +67,12 @@ func TestWhichCustomSourcesAreTheSame(t *testing.T) {
 		part := func(s discovery.Source) *config.Source {
 			return &config.Source{Merge: []config.SourcePart{{Source: config.Source{Custom: s}}, {Source: config.Source{File: &config.FileSource{Path: "x"}}}}}
 		}
-		if got := sameSource(part(test.a), part(test.b)); got != test.same {
+		if got := SameSource(part(test.a), part(test.b)); got != test.same {
 			t.Errorf("%s, as a part of a merge: %v", test.what, got)
 		}
 	}
 	file := func(path string) *config.Source { return &config.Source{File: &config.FileSource{Path: path}} }
-	if !sameSource(file("a"), file("a")) || sameSource(file("a"), file("b")) || sameSource(file("a"), nil) || !sameSource(nil, nil) {
+	if !SameSource(file("a"), file("a")) || SameSource(file("a"), file("b")) || SameSource(file("a"), nil) || !SameSource(nil, nil) {
 		t.Error("what a configuration says is compared by value")
 	}
 }

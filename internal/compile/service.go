@@ -1,0 +1,158 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/affinity"
+	"github.com/poise-lb/poise/internal/downstream"
+	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/filewatch"
+	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/policy"
+)
+
+// A ServicePlan is a service of the configuration made concrete: what package service, the
+// connections to its endpoints and exchanges are given. It is not modified once a service
+// runs by it.
+type ServicePlan struct {
+	Config      config.Service
+	Settings    service.Settings // without Probe, Connect, Prober, Attach and Discard
+	Connections *upstream.Settings
+	CA          filewatch.Sum   // of the file TLS.CA when it was read; zeros: none is named
+	Probe       *upstream.Probe // nil: none
+	Key         *affinity.Key   // nil: the policy needs none
+	Retry       exchange.Retry
+	Feed        Feed
+	Snapshots   string // folder; empty: none are kept
+}
+
+// compileService makes the plan of one service; at is its path in the configuration.
+func compileService(at string, s config.Service, t *downstream.Settings, feed Feeder) (*ServicePlan, error) {
+	p := &ServicePlan{Config: s}
+	var err error
+	if p.Settings.Policy, p.Key, err = compilePolicy(at, s.Policy); err != nil {
+		return nil, err
+	}
+	p.Settings.Custom = s.Policy.Custom != nil
+	if p.Retry, err = compileRetry(s.Retry); err != nil {
+		return nil, err
+	}
+	if p.Feed, err = feed(at, s); err != nil {
+		return nil, err
+	}
+	secure, err := p.compileTLS(at)
+	if err != nil {
+		return nil, err
+	}
+	p.Connections = &upstream.Settings{
+		ConnectTimeout: s.Connections.ConnectTimeout,
+		IdleTimeout:    s.Connections.IdleTimeout,
+		StallTimeout:   t.Stall,
+		Limits:         t.Limits,
+		MaxIdle:        s.Connections.MaxIdle,
+		Max:            s.Connections.Max,
+		TLS:            secure,
+	}
+	p.Settings.PanicThreshold = s.PanicThreshold
+	p.Settings.SlowStart = service.SlowStart{Window: s.SlowStart.Window, From: s.SlowStart.From}
+	p.Settings.Guard = service.Guard{MaxRemoval: s.Guard.MaxRemoval, Hold: s.Guard.Hold}
+	p.Settings.Breaker = health.Breaker{
+		Off:                 s.Breaker.Off,
+		ConsecutiveFailures: s.Breaker.ConsecutiveFailures,
+		FailureRate:         s.Breaker.FailureRate,
+		MinRequests:         s.Breaker.MinRequests,
+		OpenFor:             s.Breaker.OpenFor,
+		Trials:              s.Breaker.Trials,
+	}
+	return p, compileHealth(p, s.Health)
+}
+
+func compileHealth(p *ServicePlan, h *config.Health) error {
+	if h == nil {
+		return nil
+	}
+	method, path, err := h.Request()
+	if err != nil {
+		return err
+	}
+	expect, err := h.Statuses()
+	if err != nil {
+		return err
+	}
+	match, err := h.Matcher()
+	if err != nil {
+		return err
+	}
+	p.Probe = &upstream.Probe{
+		Port: h.Port, Method: method, Path: path, Host: h.Host, Match: match,
+		Expect: func(status int) bool {
+			return slices.ContainsFunc(expect, func(r config.StatusRange) bool { return r.Has(status) })
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		if strings.EqualFold(name, "host") {
+			p.Probe.Host = h.Headers[name]
+			continue
+		}
+		p.Probe.Fields = append(p.Probe.Fields, message.NewField(name, h.Headers[name]))
+	}
+	p.Settings.Check = &service.Check{
+		Interval:       h.Interval,
+		Timeout:        h.Timeout,
+		UnhealthyAfter: h.UnhealthyAfter,
+		HealthyAfter:   h.HealthyAfter,
+	}
+	p.Settings.ProbeID = fmt.Sprintf("%s %s host=%s port=%d expect=%v headers=%q match=%q",
+		method, path, h.Host, h.Port, expect, h.Headers, h.Match)
+	return nil
+}
+
+func compilePolicy(at string, c config.Policy) (policy.Policy, *affinity.Key, error) {
+	if c.Custom != nil {
+		key, err := compileKey(at, c.Key)
+		return c.Custom, key, err
+	}
+	switch c.Type {
+	case "round_robin":
+		return policy.RoundRobin(), nil, nil
+	case "weighted_round_robin":
+		return policy.WeightedRoundRobin(), nil, nil
+	case "least_connections":
+		return policy.LeastConnections(), nil, nil
+	case "random":
+		return policy.Random(), nil, nil
+	case "peak_ewma":
+		return policy.PeakEWMA(), nil, nil
+	case "consistent_hash":
+		key, err := compileKey(at, c.Key)
+		return policy.ConsistentHash(policy.HashConfig{Algorithm: c.Algorithm, BoundedLoad: c.BoundedLoad}), key, err
+	}
+	return policy.P2C(), nil, nil // Validate has refused other words
+}
+
+func compileKey(at, expr string) (*affinity.Key, error) {
+	if expr == "" {
+		return nil, nil
+	}
+	key, err := affinity.Parse(expr)
+	if err != nil {
+		return nil, config.NewErrors(config.Problem{Path: at + ".policy.key", Value: expr, Message: err.Error()})
+	}
+	return key, nil
+}
+
+func compileRetry(c config.Retry) (exchange.Retry, error) {
+	on, err := c.Conditions()
+	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout, SameAfter: max(c.SameAfter, 0)}
+	for _, s := range on.Statuses {
+		r.Statuses[s] = true
+	}
+	return r, err
+}
