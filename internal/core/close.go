@@ -16,7 +16,7 @@ import (
 const (
 	// breakFor is how long what was broken off, or asked to end after that, may take.
 	breakFor = 2 * time.Second
-	// endFor is how long services may take to end where nobody hurries: a probe under way
+	// endFor is how long services may take to end without Hurry: a probe under way
 	// ends first.
 	endFor = 10 * time.Second
 )
@@ -55,7 +55,7 @@ func (p *Proxy) Close() (drained bool) {
 		p.end(r)
 	}
 	p.awaitEnd()
-	p.events.Close(p.rt.Now() + breakFor) // last: an observer is told of all that happened
+	p.events.Close(p.rt.Now() + breakFor) // last, so that observers see every event
 	return drained
 }
 

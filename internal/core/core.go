@@ -28,7 +28,7 @@ import (
 // Options are what a Proxy needs besides its configuration. The zero value works.
 type Options struct {
 	Logger *slog.Logger // nil: slog.Default()
-	// Observers are told of every event from the first configuration on, beside the log. Each
+	// Observers get every event from the first configuration on, beside the log. Each
 	// has a task of its own; see package event.
 	Observers []event.Observer
 	// Sink is asked, with every configuration, where records go. Nil, or a nil answer: nowhere.
@@ -44,7 +44,7 @@ type Options struct {
 	// that endpoints are verified by. When one changes Reread is to be called. Nil: they are
 	// not followed.
 	Files func(known map[string]filewatch.Sum)
-	// Descriptors is how many the process may have open: see package admission. 0: nobody knows.
+	// Descriptors is how many the process may have open: see package admission. 0: it is not known.
 	Descriptors int
 	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: it is alone.
 	Workers Workers
@@ -133,7 +133,7 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	return p, nil
 }
 
-// Observe has o told of every event from now on, by a task of its own, until stop is called
+// Observe has o called with every event from now on, by a task of its own, until stop is called
 // or the Proxy is closed: see package event. name is the observer's in the log. It is called
 // by a task of the Proxy's runtime.
 func (p *Proxy) Observe(name string, o event.Observer) (stop func()) {
@@ -196,7 +196,7 @@ func (p *Proxy) allDirectories() (out []*directory) {
 }
 
 // keep is the housekeeper: once a second it closes connections that have been idle for
-// too long and stops services that nobody uses any more.
+// too long and stops services that are not in use any more.
 func (p *Proxy) keep() {
 	for !p.stopping.Load() {
 		p.wake.Wait(p.rt.Now() + time.Second)

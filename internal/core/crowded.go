@@ -27,20 +27,20 @@ const (
 	lookMost  = 64
 	evictMost = 16
 	shedMost  = 8
-	// crowdedSaid bounds how often that is published.
-	crowdedSaid = 10 * time.Second
+	// crowdedReport bounds how often that is published.
+	crowdedReport = 10 * time.Second
 )
 
 // crowd is when room was last made.
 type crowd struct {
-	making sync.Mutex   // taken by TryLock: one at a time is enough
-	last   atomic.Int64 // for clients
-	said   atomic.Int64
-	barren atomic.Int64 // when idle connections to endpoints were last looked for in vain
+	making   sync.Mutex   // taken by TryLock: one at a time is enough
+	last     atomic.Int64 // for clients
+	reported atomic.Int64
+	barren   atomic.Int64 // when idle connections to endpoints were last looked for in vain
 }
 
-// Admission bounds connections and requests. Whoever accepts a client connection for the
-// Proxy asks it.
+// Admission bounds connections and requests. The code that accepts client connections
+// for the Proxy asks it.
 func (p *Proxy) Admission() *admission.Control { return p.admission }
 
 // crowded makes room for a client connection that waits. It does not wait itself, and may
@@ -61,8 +61,8 @@ func (p *Proxy) crowded() {
 	}
 	counts := p.admission.Counts()
 	p.clients.evict(now-idleLeast, int(min(max(counts.Clients/64, 1), evictMost)))
-	if said := time.Duration(c.said.Load()); said == 0 || now-said > crowdedSaid {
-		c.said.Store(int64(now))
+	if last := time.Duration(c.reported.Load()); last == 0 || now-last > crowdedReport {
+		c.reported.Store(int64(now))
 		p.events.Publish("", event.ConnectionsFull{Open: counts.Clients, Limit: counts.Most})
 	}
 }

@@ -187,7 +187,7 @@ func (d *directory) sorted() []*discovered {
 }
 
 // configure takes a new configuration of the same entry. Services that start meanwhile
-// have it already; nobody can forget one that is being configured. Those whose names are
+// have it already; one that is being configured cannot be forgotten. Those whose names are
 // not allowed any more are retired.
 func (d *directory) configure(plan *compile.DirectoryPlan) {
 	d.mu.Lock()
@@ -225,7 +225,7 @@ func (d *directory) expel(e *discovered) {
 	d.publish()
 }
 
-// close ends the entry: its services are retired, whoever uses them.
+// close ends the entry: its services are retired, also those in use.
 func (d *directory) close() {
 	d.mu.Lock()
 	d.closed = true

@@ -31,7 +31,7 @@ type liveService struct {
 	plan      *compile.DirectoryPlan // what it was last configured by; guarded by Proxy.mu once retired
 
 	retiredAt time.Duration // guarded by Proxy.mu
-	emptied   bool          // its endpoints were told to go; likewise
+	emptied   bool          // its endpoints drain; likewise
 
 	feeding sync.Mutex  // held while a source takes the place of another, which may take its time
 	fed     atomic.Bool // a source was started once, or a static set given
@@ -141,7 +141,7 @@ func (r *liveService) configure(p *Proxy, sp *compile.ServicePlan) {
 	r.Configure(r.settings(p, sp)) // after feed: it makes a static set count at once
 }
 
-// feed has the service told its endpoints. Called with feeding held.
+// feed gives the service its endpoints. Called with feeding held.
 func (r *liveService) feed(p *Proxy, sp *compile.ServicePlan) {
 	r.fed.Store(true)
 	r.folder = sp.Snapshots

@@ -14,7 +14,7 @@ func (p *Proxy) Count() int {
 	return 1 + p.opts.Workers.Most()
 }
 
-// Run runs f as a task of worker i. The Proxy's own tasks delay nobody: for them f runs at
+// Run runs f as a task of worker i. The Proxy's own tasks may take their time: for them f runs at
 // once.
 func (p *Proxy) Run(i int, f func()) {
 	if i == 0 {

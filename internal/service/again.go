@@ -13,28 +13,15 @@ func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 	w := s.view.Load()
 	a.Load = s.load.n.Load()
 	tried := a.Tried
-	for range policy.AttemptsMax {
-		e := w.picker.Pick(a)
-		if e == nil {
-			break
-		}
-		if !e.Failed() && !tried.Has(e) && s.admit(w, e) {
-			a.Tried = tried
-			return e
-		}
-		a.Tried.Add(e)
+	well := func(e *endpoint.Endpoint) bool { return !e.Failed() && !tried.Has(e) && s.admit(w, e) }
+	e, _ := w.draw(a, w.picker.Pick(a), well)
+	if e == nil { // there may be more of the ill than Tried can hold
+		e = sweep(w.usable, a, well)
 	}
-	a.Tried = tried
-	for i := range w.usable { // the picker had more of the ill to offer than Tried can hold
-		e := w.usable[(a.Rand%uint64(len(w.usable))+uint64(i))%uint64(len(w.usable))]
-		if !e.Failed() && !tried.Has(e) && s.admit(w, e) {
-			return e
-		}
+	if e == nil && !only {
+		e = s.Pick(a)
 	}
-	if only {
-		return nil
-	}
-	return s.Pick(a)
+	return e
 }
 
 // Ejected reports whether e is out of rotation by the verdict of probes or of the breaker,

@@ -113,7 +113,7 @@ func BenchmarkUpdate(b *testing.B) {
 			all := specs(many(n)...)
 			st.Update(all)
 			for i := range b.N {
-				st.buildAt = 0
+				st.builds.next = 0
 				st.Update(all[:n-i%2])
 			}
 		})

@@ -10,7 +10,7 @@ import (
 
 // The counters of an endpoint hang on its identity: they outlive every Update that names it,
 // every Configure, and a while in which nothing names it, so that one that comes and goes is
-// one series for whoever reads them.
+// one series for readers.
 
 const (
 	// cellsKept is how long the counters of an endpoint that is gone are kept.

@@ -34,7 +34,7 @@ var errNoPicker = errors.New("policy: Build returned no picker")
 // held.
 func (s *Service) shape(next *view, p policy.Policy, custom bool, version uint64, now time.Duration) {
 	prev := next.built
-	if s.pickerOf != version {
+	if s.builds.pickerOf != version {
 		prev = nil // another policy's, perhaps
 	}
 	picker, err := safely(p, next.members, next.usable, prev)
@@ -43,10 +43,10 @@ func (s *Service) shape(next *view, p policy.Policy, custom bool, version uint64
 	s.noteBuild(err)
 	if err != nil {
 		next.astray = true
-		s.buildBy = now + buildAgain
+		s.builds.again = now + buildAgain
 		return
 	}
-	s.pickerOf, s.buildBy = version, 0
+	s.builds.pickerOf, s.builds.again = version, 0
 	next.built, next.picker, next.astray = picker, picker, false
 	if custom {
 		next.picker = &guarded{Picker: picker, service: s}
@@ -78,13 +78,13 @@ func (p *panicked) Error() string { return fmt.Sprintf("%s panicked: %v", p.in, 
 // noteBuild notes how a Build ended, and publishes changes only. Called with mu
 // held.
 func (s *Service) noteBuild(err error) {
-	switch was := s.buildErr; {
+	switch was := s.faults.build; {
 	case err == nil && was != nil:
 		s.publish(event.FaultEnded{})
 	case err != nil && (was == nil || was.Error() != err.Error()):
 		s.publish(fault(err))
 	}
-	s.buildErr = err
+	s.faults.build = err
 }
 
 // guarded is a picker whose panics are recovered. Pickers of this module do without: the
@@ -121,7 +121,7 @@ func (g *guarded) note(v any) {
 	err := &panicked{in: "policy: Pick", value: v, stack: debug.Stack()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pickErr, s.pickErrAt = err, now
+	s.faults.pick, s.faults.pickAt = err, now
 	s.publish(fault(err))
 }
 
@@ -130,11 +130,11 @@ func (g *guarded) note(v any) {
 func (s *Service) Fault() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.buildErr != nil {
-		return s.buildErr
+	if s.faults.build != nil {
+		return s.faults.build
 	}
-	if s.pickErr != nil && s.rt.Now()-s.pickErrAt < faultFor {
-		return s.pickErr
+	if s.faults.pick != nil && s.rt.Now()-s.faults.pickAt < faultFor {
+		return s.faults.pick
 	}
 	return nil
 }

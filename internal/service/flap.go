@@ -127,7 +127,7 @@ func (s *Service) undamp(now time.Duration) {
 	for _, m := range s.members {
 		if m.quietUntil > 0 && m.quietUntil <= now {
 			m.quietUntil = 0
-			s.dirty = true
+			s.todo.dirty = true
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 //   - their latest probe failed, or the next one does: that confirms the removal, of this
 //     one member, at once. Held members are probed every second, by a plain connection if
 //     the service has no check, and serve only while that passes: an address may already
-//     be somebody else's;
+//     belong to another program;
 //   - an update names them again.
 //
 // Every update is judged by itself, against all members, held ones included. So while a
@@ -72,7 +72,7 @@ func (s *Service) part(missing []*Member, u *update) (held []*Member) {
 		}
 		return n
 	}
-	hold := u.guarded && s.set.Guard.holds(notOut(missing), notOut(s.members), u.serving)
+	hold := u.guarded && s.conf.set.Guard.holds(notOut(missing), notOut(s.members), u.serving)
 	fresh := 0
 	for _, m := range missing {
 		if !hold || m.out || m.machine.Failing() {
@@ -80,7 +80,7 @@ func (s *Service) part(missing []*Member, u *update) (held []*Member) {
 			continue
 		}
 		if held = append(held, m); m.heldUntil == 0 {
-			m.heldUntil = u.now + s.set.Guard.Hold
+			m.heldUntil = u.now + s.conf.set.Guard.Hold
 			s.alarm(m, 0)
 			s.wantProber(m)
 			m.nudge()
@@ -88,7 +88,7 @@ func (s *Service) part(missing []*Member, u *update) (held []*Member) {
 		}
 	}
 	if fresh > 0 {
-		s.publish(event.RemovalHeld{Endpoints: fresh, Members: len(s.members), For: s.set.Guard.Hold})
+		s.publish(event.RemovalHeld{Endpoints: fresh, Members: len(s.members), For: s.conf.set.Guard.Hold})
 	}
 	return held
 }
@@ -108,7 +108,7 @@ func (s *Service) unhold(m *Member) (was bool) {
 func (s *Service) confirm(m *Member, now time.Duration, err error) {
 	s.remove(m, now)
 	m.confirmed = true
-	s.stray, s.urgent = true, true
+	s.todo.stray, s.todo.urgent = true, true
 	s.publish(event.RemovalConfirmed{Endpoint: m.endpoint.ID(), Err: err})
 	s.wake.Set()
 }
@@ -123,7 +123,7 @@ func (s *Service) release(now time.Duration) {
 		}
 	}
 	if gone > 0 {
-		s.stray = true
+		s.todo.stray = true
 		s.publish(event.RemovalExpired{Removed: gone, Members: len(s.members) - gone})
 	}
 }
@@ -140,10 +140,10 @@ func (s *Service) letGo(now time.Duration) {
 // prune takes those out of members that were removed without an update. Called with both
 // locks.
 func (s *Service) prune() {
-	if !s.stray {
+	if !s.todo.stray {
 		return
 	}
-	s.stray, s.shaped, s.dirty = false, true, true
+	s.todo.stray, s.todo.shaped, s.todo.dirty = false, true, true
 	s.members = slices.DeleteFunc(slices.Clone(s.members), func(m *Member) bool {
 		return m.machine.State() >= health.Draining
 	})

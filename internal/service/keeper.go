@@ -32,7 +32,7 @@ func (s *Service) Run() {
 	for _, m := range s.byID {
 		all = append(all, m)
 	}
-	discard := s.set.Discard
+	discard := s.conf.set.Discard
 	s.mu.Unlock()
 	s.work.Unlock()
 
@@ -78,7 +78,7 @@ func (s *Service) update(now time.Duration) (next time.Duration, gone []*endpoin
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.next(now), gone, s.set.Discard
+	return s.next(now), gone, s.conf.set.Discard
 }
 
 // mayBuild reports whether a build now would keep the distance to the last one, or is too
@@ -86,13 +86,13 @@ func (s *Service) update(now time.Duration) (next time.Duration, gone []*endpoin
 func (s *Service) mayBuild(now time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.built || s.urgent || now >= s.buildAt
+	return !s.builds.begun || s.todo.urgent || now >= s.builds.next
 }
 
 // buildIfDirty is build unless nothing happened. Called with work held.
 func (s *Service) buildIfDirty(now time.Duration) {
 	s.mu.Lock()
-	dirty := s.dirty || s.buildBy > 0 && now >= s.buildBy
+	dirty := s.todo.dirty || s.builds.again > 0 && now >= s.builds.again
 	s.mu.Unlock()
 	if dirty {
 		s.build(now)
@@ -104,27 +104,27 @@ func (s *Service) buildIfDirty(now time.Duration) {
 // work held.
 func (s *Service) rest(began time.Duration) {
 	took := s.rt.Now() - began
-	s.buildAt = began + min(max(buildShare*took, buildEvery), buildRest)
+	s.builds.next = began + min(max(buildShare*took, buildEvery), buildRest)
 }
 
 // next is the earliest instant at which the clock alone makes work. Called with both locks.
 func (s *Service) next(now time.Duration) time.Duration {
-	at := s.due
+	at := s.todo.due
 	earlier := func(t time.Duration) {
 		if at == 0 || t < at {
 			at = t
 		}
 	}
-	if s.built && (s.dirty || s.unread) {
-		earlier(s.buildAt)
+	if s.builds.begun && (s.todo.dirty || s.named.unread) {
+		earlier(s.builds.next)
 	}
-	if s.buildBy > 0 {
-		earlier(max(s.buildBy, s.buildAt))
+	if s.builds.again > 0 {
+		earlier(max(s.builds.again, s.builds.next))
 	}
 	if s.source.backAt > 0 {
 		earlier(s.source.backAt + backAfter)
 	}
-	if len(s.draining)+len(s.trying) > 0 {
+	if len(s.draining)+len(s.todo.trying) > 0 {
 		earlier(now + tick)
 	}
 	return at
@@ -136,8 +136,8 @@ func (s *Service) expire(now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recover(now)
-	if s.due > 0 && now >= s.due {
-		s.due = 0
+	if s.todo.due > 0 && now >= s.todo.due {
+		s.todo.due = 0
 		s.release(now)
 		s.undamp(now)
 		s.fast(now)
@@ -149,7 +149,7 @@ func (s *Service) expire(now time.Duration) {
 		}
 	}
 	s.prune()
-	s.trying = slices.DeleteFunc(s.trying, func(m *Member) bool {
+	s.todo.trying = slices.DeleteFunc(s.todo.trying, func(m *Member) bool {
 		if m.machine.State() != health.HalfOpen {
 			return true
 		}

@@ -34,11 +34,11 @@ type Member struct {
 	before    health.Machine // when it was removed, should the source take that back
 	removedAt time.Duration
 	checkGen  uint64        // the check that machine knows
-	counted   bool          // among Service.healthy
-	sound     bool          // among Service.sound
-	first     bool          // among Service.awaiting
+	counted   bool          // among tally.healthy
+	sound     bool          // among tally.sound
+	first     bool          // among tally.awaiting
 	covering  bool          // removed, but in use until its replacement has a verdict
-	confirmed bool          // removed, and a probe failed: nobody may use it
+	confirmed bool          // removed, and a probe failed: it must not be used
 	out       bool          // the source says that it takes no new requests
 	outAt     time.Duration // since when
 	probing   bool          // its prober runs, or is about to
@@ -122,22 +122,22 @@ func (m *Member) nudge() {
 // counts, the event, a build. Called with mu held; err is a failed probe's.
 func (s *Service) apply(m *Member, in health.Input, err error) {
 	doubtful, convicted := m.machine.Doubtful(), m.machine.Convicted()
-	change := m.machine.Apply(&s.health, in)
+	change := m.machine.Apply(&s.conf.health, in)
 	if change.Forget {
 		m.window.Reset()
 	}
 	if change.From != health.Healthy && change.To == health.Healthy && !m.first {
 		s.slow(m, in.Now)
 	}
-	healthy, sound, was := s.healthy, s.sound, m.sound
+	healthy, sound, was := s.tally.healthy, s.tally.sound, m.sound
 	s.mirror(m)
 	if !change.Moved() && doubtful == m.machine.Doubtful() && convicted == m.machine.Convicted() && was == m.sound {
 		return
 	}
-	s.dirty = true
-	mayHelp := m.counted || m.machine.State() == health.HalfOpen || m.machine.Doubtful() && s.set.PanicThreshold > 0
-	if mayHelp && len(s.view.Load().usable) == 0 || healthy > 0 && s.healthy == 0 || sound > 0 && s.sound == 0 {
-		s.urgent = true // requests are refused for want of it, or of panic mode
+	s.todo.dirty = true
+	mayHelp := m.counted || m.machine.State() == health.HalfOpen || m.machine.Doubtful() && s.conf.set.PanicThreshold > 0
+	if mayHelp && len(s.view.Load().usable) == 0 || healthy > 0 && s.tally.healthy == 0 || sound > 0 && s.tally.sound == 0 {
+		s.todo.urgent = true // requests are refused for want of it, or of panic mode
 	}
 	s.wake.Set()
 	if change.Moved() {
@@ -152,47 +152,47 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 
 // mirror brings what others read up to date with m's machine. Called with mu held.
 func (s *Service) mirror(m *Member) {
-	mode := modeOf(&m.machine, &s.health)
+	mode := modeOf(&m.machine, &s.conf.health)
 	if m.out {
 		mode = modeLeaving
 	} else if m.slowUntil > 0 && m.machine.State() == health.Healthy {
 		mode |= modeSlow
 	}
 	m.mode.Store(mode)
-	if usable := m.machine.Usable(&s.health) && !m.out; usable != m.endpoint.Usable() {
+	if usable := m.machine.Usable(&s.conf.health) && !m.out; usable != m.endpoint.Usable() {
 		m.endpoint.SetUsable(usable)
 	}
 	state := m.machine.State()
 	if healthy := state == health.Healthy && !m.out; healthy != m.counted {
 		m.counted = healthy
 		if healthy {
-			s.healthy++
+			s.tally.healthy++
 		} else {
-			s.healthy--
+			s.tally.healthy--
 		}
 	}
 	if sound := m.counted && !m.machine.Kept(); sound != m.sound {
 		m.sound = sound
-		s.tally(sound)
+		s.countSound(sound)
 	}
 	if m.first && (state != health.Probing || m.out) {
 		m.first = false
-		if s.awaiting--; s.awaiting == 0 {
-			s.urgent = true // ready as soon as a view says so
+		if s.tally.awaiting--; s.tally.awaiting == 0 {
+			s.todo.urgent = true // ready as soon as a view says so
 		}
 	}
 }
 
-// tally counts one sound member more or less. Whether there is one decides how often probes
+// countSound counts one sound member more or less. Whether there is one decides how often probes
 // are due. Called with mu held.
-func (s *Service) tally(more bool) {
-	before := s.sound
+func (s *Service) countSound(more bool) {
+	before := s.tally.sound
 	if more {
-		s.sound++
+		s.tally.sound++
 	} else {
-		s.sound--
+		s.tally.sound--
 	}
-	if before > 0 && s.sound > 0 || !s.health.Probed {
+	if before > 0 && s.tally.sound > 0 || !s.conf.health.Probed {
 		return
 	}
 	for _, m := range s.byID {
@@ -203,17 +203,17 @@ func (s *Service) tally(more bool) {
 // spare reports whether a healthy endpoint is left without m. Called with mu held.
 func (s *Service) spare(m *Member) bool {
 	if m.counted {
-		return s.healthy > 1
+		return s.tally.healthy > 1
 	}
-	return s.healthy > 0
+	return s.tally.healthy > 0
 }
 
 // alarm makes the keeper come back at the instants after now that m waits for. Called with
 // mu held.
 func (s *Service) alarm(m *Member, now time.Duration) {
 	for _, at := range [...]time.Duration{m.machine.Deadline(), m.heldUntil, m.quietUntil, m.slowUntil} {
-		if at > now && (s.due == 0 || at < s.due) {
-			s.due = at
+		if at > now && (s.todo.due == 0 || at < s.todo.due) {
+			s.todo.due = at
 		}
 	}
 }
@@ -222,6 +222,6 @@ func (s *Service) alarm(m *Member, now time.Duration) {
 func (s *Service) expect(m *Member) {
 	s.alarm(m, 0)
 	if m.machine.State() == health.HalfOpen {
-		s.trying = append(s.trying, m)
+		s.todo.trying = append(s.todo.trying, m)
 	}
 }

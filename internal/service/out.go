@@ -14,18 +14,18 @@ import (
 //
 // A member that is out stays a member, so that the keys of a hashing policy come home to it,
 // and attempts under way end as they would have. It is not probed: what runs there may be
-// shutting down, and a failed probe would be no news.
+// shutting down, and a failed probe would say nothing new.
 
-// say takes over whether the source says that m is out. Called with mu held.
-func (s *Service) say(m *Member, out bool, now time.Duration) {
+// setOut takes over whether the source says that m is out. Called with mu held.
+func (s *Service) setOut(m *Member, out bool, now time.Duration) {
 	if m.out == out {
 		return
 	}
 	m.out = out
-	s.shaped, s.dirty = true, true
+	s.todo.shaped, s.todo.dirty = true, true
 	if out {
 		m.outAt, m.quietUntil = now, 0
-		s.urgent = true
+		s.todo.urgent = true
 	} else {
 		s.resume(m, m.machine, now-m.outAt)
 		s.slow(m, now)
@@ -35,13 +35,13 @@ func (s *Service) say(m *Member, out bool, now time.Duration) {
 	m.nudge() // its prober may be without orders now
 }
 
-// resume has m go on where its machine stood before it was out of use, for so long. What was
+// resume has m go on where its machine stood before it was out or removed, for so long. What was
 // known then is as fresh as any other verdict if that is no longer than lies between two
 // probes. Called with mu held.
 func (s *Service) resume(m *Member, before health.Machine, unwatched time.Duration) {
 	m.machine = before.Resumed()
-	if s.health.Probed && unwatched > s.check.Interval || m.checkGen != s.checkGen {
-		m.machine, m.checkGen = health.New(&s.health), s.checkGen
+	if s.conf.health.Probed && unwatched > s.conf.check.Interval || m.checkGen != s.conf.checkGen {
+		m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
 	}
 	m.window.Reset()
 	s.expect(m)
@@ -57,7 +57,7 @@ func (s *Service) weigh(members []*Member) {
 	for i, w := range endpoint.Weights(set) {
 		if e := members[i].endpoint; e.Weight() != w {
 			e.SetWeight(w)
-			s.shaped, s.dirty = true, true
+			s.todo.shaped, s.todo.dirty = true, true
 		}
 	}
 }

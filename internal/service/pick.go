@@ -14,8 +14,7 @@ import (
 func (s *Service) Seq() uint64 { return s.load.seq.Add(1) }
 
 // Pick chooses an endpoint for an attempt; nil: none is available that a has not tried.
-// Whoever gets an endpoint must Begin and Settle the attempt, whatever becomes of it: it
-// may be a trial. Pick fills in a.Load; the rest of a is as before on return.
+// The caller must Begin and Settle an attempt at the endpoint that it gets: it may be a trial. Pick fills in a.Load; the rest of a is as before on return.
 //
 // Pick takes no lock and allocates nothing, except that a trial of a half-open endpoint is
 // counted under a lock.
@@ -49,26 +48,15 @@ func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endp
 			return other
 		}
 	}
-	tried := a.Tried
-	defer func() { a.Tried = tried }()
 	var leaving *endpoint.Endpoint
-	for range policy.AttemptsMax {
-		if e == nil {
-			break
-		}
-		if s.admit(w, e) {
-			return e
-		}
+	e, full := w.draw(a, e, func(e *endpoint.Endpoint) bool {
 		if Of(e).mode.Load() == modeLeaving {
 			leaving = e
 		}
-		a.Tried.Add(e)
-		e = w.picker.Pick(a)
-	}
-	full := e != nil // more of them left at once than Tried can hold
-	a.Tried, e = tried, nil
+		return s.admit(w, e)
+	})
 	if full {
-		e = s.sweep(w, w.usable, a)
+		e = sweep(w.usable, a, func(e *endpoint.Endpoint) bool { return s.admit(w, e) })
 	}
 	if e == nil {
 		e = s.otherwise(w, a)
@@ -79,25 +67,45 @@ func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endp
 	return e
 }
 
+// draw goes on picking from e, the picker's first choice, until ok takes one: those it does
+// not take count as tried meanwhile. full: none was taken, and there are more of them than
+// Tried can hold.
+func (w *view) draw(a *policy.Attempt, e *endpoint.Endpoint, ok func(*endpoint.Endpoint) bool) (_ *endpoint.Endpoint, full bool) {
+	tried := a.Tried
+	defer func() { a.Tried = tried }()
+	for range policy.AttemptsMax {
+		if e == nil {
+			return nil, false
+		}
+		if ok(e) {
+			return e, false
+		}
+		a.Tried.Add(e)
+		e = w.picker.Pick(a)
+	}
+	return nil, e != nil
+}
+
 // otherwise picks where the picker has nothing to offer: what a picker of another set does
 // not know, or does not choose because it panics, and then the reserve.
 func (s *Service) otherwise(w *view, a *policy.Attempt) *endpoint.Endpoint {
+	admitted := func(e *endpoint.Endpoint) bool { return s.admit(w, e) }
 	if _, custom := w.picker.(*guarded); custom || w.astray {
-		if e := s.sweep(w, w.usable, a); e != nil {
+		if e := sweep(w.usable, a, admitted); e != nil {
 			return e
 		}
 	}
-	if e := s.sweep(w, w.reserve, a); e != nil {
+	if e := sweep(w.reserve, a, admitted); e != nil {
 		return e
 	}
 	return s.resort(w, a)
 }
 
-// sweep takes the next one of a view's endpoints that is admitted, from a random place.
-func (s *Service) sweep(w *view, list []*endpoint.Endpoint, a *policy.Attempt) *endpoint.Endpoint {
+// sweep takes the next one of a list that was not tried and that ok takes, from a random place.
+func sweep(list []*endpoint.Endpoint, a *policy.Attempt, ok func(*endpoint.Endpoint) bool) *endpoint.Endpoint {
 	for i := range list {
 		e := list[(a.Rand%uint64(len(list))+uint64(i))%uint64(len(list))]
-		if !a.Tried.Has(e) && s.admit(w, e) {
+		if !a.Tried.Has(e) && ok(e) {
 			return e
 		}
 	}
@@ -124,7 +132,7 @@ func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 func (s *Service) trial(m *Member) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ok := m.machine.Trial(&s.health)
+	ok := m.machine.Trial(&s.conf.health)
 	s.mirror(m)
 	return ok
 }

@@ -30,7 +30,7 @@ type schedule struct {
 
 // probed reports whether m is to be probed. Called with mu held.
 func (s *Service) probed(m *Member) bool {
-	return !m.out && s.health.Probed || m.heldUntil > 0 && s.set.Connect != nil
+	return !m.out && s.conf.health.Probed || m.heldUntil > 0 && s.conf.set.Connect != nil
 }
 
 // wantProber asks the keeper for m's prober if there is none and m is to be probed. Called
@@ -38,7 +38,7 @@ func (s *Service) probed(m *Member) bool {
 func (s *Service) wantProber(m *Member) {
 	if s.probed(m) && !m.probing && !s.stopped.Load() {
 		m.probing = true
-		s.starting = append(s.starting, m)
+		s.probers.starting = append(s.probers.starting, m)
 		s.wake.Set()
 	}
 }
@@ -47,8 +47,8 @@ func (s *Service) wantProber(m *Member) {
 // keeper's: only its task forks and joins.
 func (s *Service) tend() {
 	s.mu.Lock()
-	ended, starting, fork, home := s.ended, s.starting, s.set.Prober, s.home
-	s.ended, s.starting = nil, nil
+	ended, starting, fork, home := s.probers.ended, s.probers.starting, s.conf.set.Prober, s.probers.home
+	s.probers.ended, s.probers.starting = nil, nil
 	s.mu.Unlock()
 	if fork == nil {
 		fork = func(f func(engine.Runtime)) engine.Join { return s.rt.Fork(func() { f(s.rt) }) }
@@ -63,7 +63,7 @@ func (s *Service) tend() {
 }
 
 // probe is a prober: the task that probes one endpoint, first at once, then at intervals,
-// so that a black hole delays nobody else. It ends when its endpoint is removed, when
+// so that a black hole delays no other probe. It ends when its endpoint is removed, when
 // there is neither a check nor a hold any more, and when the service stops; after a Rehome
 // it gives way to another one.
 func (s *Service) probe(rt engine.Runtime, m *Member, home uint64) {
@@ -77,9 +77,9 @@ func (s *Service) probe(rt engine.Runtime, m *Member, home uint64) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.schedule.at = s.after(rt.Now(), max(s.check.Interval, heldEvery))
+	m.schedule.at = s.after(rt.Now(), max(s.conf.check.Interval, heldEvery))
 	m.probing = false
-	s.ended = append(s.ended, m)
+	s.probers.ended = append(s.probers.ended, m)
 	s.wantProber(m) // another one goes on, an interval later
 	s.wake.Set()
 }
@@ -128,9 +128,9 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	over := !s.probed(m) || m.machine.State() >= health.Draining || s.stopped.Load()
-	if over || home != s.home {
+	if over || home != s.probers.home {
 		m.probing = false
-		s.ended = append(s.ended, m)
+		s.probers.ended = append(s.probers.ended, m)
 		if over {
 			m.schedule = schedule{} // should it be probed again, then at once
 		} else {
@@ -140,19 +140,19 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 		return orders{}, false
 	}
 	o = orders{
-		probe:    s.set.Probe,
-		interval: s.check.Interval,
-		timeout:  s.check.Timeout,
-		checkGen: s.checkGen,
-		version:  s.version,
+		probe:    s.conf.set.Probe,
+		interval: s.conf.check.Interval,
+		timeout:  s.conf.check.Timeout,
+		checkGen: s.conf.checkGen,
+		version:  s.conf.version,
 		held:     m.heldUntil > 0,
-		pressed:  s.sound == 0,
+		pressed:  s.tally.sound == 0,
 	}
 	if o.pressed {
 		o.interval = s.pace()
 	}
-	if !s.health.Probed {
-		o.probe, o.interval, o.timeout = s.set.Connect, heldEvery, heldTimeout
+	if !s.conf.health.Probed {
+		o.probe, o.interval, o.timeout = s.conf.set.Connect, heldEvery, heldTimeout
 	}
 	if o.held {
 		o.interval = min(o.interval, heldEvery)
@@ -176,12 +176,12 @@ func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case o.checkGen != s.checkGen:
+	case o.checkGen != s.conf.checkGen:
 		return
 	case err != nil && m.heldUntil > 0:
 		s.confirm(m, in.Now, err)
 		return
-	case !s.health.Probed:
+	case !s.conf.health.Probed:
 		return
 	}
 	s.noteProbe(m, err)

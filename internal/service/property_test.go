@@ -150,8 +150,8 @@ func (x *chaos) check() {
 	}
 	x.Service.mu.Lock()
 	defer x.Service.mu.Unlock()
-	if healthy != x.healthy || sound != x.sound || x.load.n.Load() < total || x.awaiting < 0 {
-		x.t.Fatalf("%d healthy, counted %d; %d in flight, counted %d; %d awaited", healthy, x.healthy, total, x.load.n.Load(), x.awaiting)
+	if healthy != x.tally.healthy || sound != x.tally.sound || x.load.n.Load() < total || x.tally.awaiting < 0 {
+		x.t.Fatalf("%d healthy, counted %d; %d in flight, counted %d; %d awaited", healthy, x.tally.healthy, total, x.load.n.Load(), x.tally.awaiting)
 	}
 }
 
@@ -160,7 +160,7 @@ func (x *chaos) mirrored(e *endpoint.Endpoint) health.State {
 	x.Service.mu.Lock()
 	defer x.Service.mu.Unlock()
 	m := Of(e)
-	if mode := modeOf(&m.machine, &x.health); mode != m.mode.Load() || e.Usable() != m.machine.Usable(&x.health) {
+	if mode := modeOf(&m.machine, &x.conf.health); mode != m.mode.Load() || e.Usable() != m.machine.Usable(&x.conf.health) {
 		x.t.Fatalf("%v: the mirror shows %d for %+v", e.ID(), m.mode.Load(), m.machine)
 	}
 	return m.machine.State()
@@ -170,7 +170,7 @@ func (x *chaos) mirrored(e *endpoint.Endpoint) health.State {
 func (x *chaos) changed() bool {
 	x.Service.mu.Lock()
 	defer x.Service.mu.Unlock()
-	return x.dirty
+	return x.todo.dirty
 }
 
 // settledDown checks what must be true when nothing happened for a while.

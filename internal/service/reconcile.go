@@ -18,8 +18,8 @@ const drainAtLeast = time.Second
 // Called with work held, which makes it the only writer of byID and members.
 func (s *Service) reconcile(now time.Duration) {
 	s.mu.Lock()
-	specs, unread, guarded, attach := s.pending, s.unread, s.guarded, s.set.Attach
-	s.pending, s.unread = nil, false
+	specs, unread, guarded, attach := s.named.specs, s.named.unread, s.named.guarded, s.conf.set.Attach
+	s.named.specs, s.named.unread = nil, false
 	s.prune()
 	s.mu.Unlock()
 	if !unread {
@@ -30,8 +30,8 @@ func (s *Service) reconcile(now time.Duration) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u.first = s.awaiting < 0; u.first {
-		s.awaiting = 0
+	if u.first = s.tally.awaiting < 0; u.first {
+		s.tally.awaiting = 0
 	}
 	s.admitAll(&u)
 	var missing []*Member
@@ -46,7 +46,7 @@ func (s *Service) reconcile(now time.Duration) {
 	slices.SortFunc(s.members, byID)
 	s.weigh(s.members)
 	if u.first || len(u.added)+len(removed) > 0 {
-		s.shaped, s.dirty = true, true
+		s.todo.shaped, s.todo.dirty = true, true
 		s.publish(event.SetChanged{Added: u.added, Removed: removed, Members: len(s.members), First: u.first})
 	}
 	if u.out+u.in > 0 {
@@ -124,7 +124,7 @@ func (s *Service) admitAll(u *update) {
 			u.in++
 			u.serving++
 		}
-		s.say(m, spec.Out, u.now)
+		s.setOut(m, spec.Out, u.now)
 		if s.unhold(m) {
 			back++
 		}
@@ -137,7 +137,7 @@ func (s *Service) admitAll(u *update) {
 	}
 }
 
-// newMember makes an endpoint that nobody else knows yet.
+// newMember makes an endpoint that no other task knows yet.
 func newMember(spec endpoint.Spec, attach func(*endpoint.Endpoint) any) *Member {
 	m := &Member{endpoint: endpoint.New(spec)}
 	m.endpoint.Local = m
@@ -152,12 +152,12 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 	id := m.endpoint.ID()
 	s.byID[id] = m
 	if m.Cells = s.former.take(id, now); m.Cells == nil {
-		m.Cells = record.NewCells[record.EndpointCell](s.set.Workers)
+		m.Cells = record.NewCells[record.EndpointCell](s.conf.set.Workers)
 	}
-	m.machine, m.checkGen = health.New(&s.health), s.checkGen
+	m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
 	if first {
 		m.first = true
-		s.awaiting++
+		s.tally.awaiting++
 	}
 	s.mirror(m)
 	if !first {
@@ -171,7 +171,7 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back bool) {
 	if !spec.Equal(*m.endpoint.Spec()) {
 		m.endpoint.Update(spec)
-		s.shaped, s.dirty = true, true
+		s.todo.shaped, s.todo.dirty = true, true
 	}
 	if m.machine.State() != health.Draining {
 		return false
@@ -180,7 +180,7 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 	s.resume(m, m.before, now-m.removedAt)
 	if m.confirmed {
 		m.confirmed = false
-		m.machine, m.checkGen = health.New(&s.health), s.checkGen
+		m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
 	}
 	s.draining = slices.DeleteFunc(s.draining, func(d *Member) bool { return d == m })
 	s.mirror(m)

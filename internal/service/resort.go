@@ -32,7 +32,7 @@ const (
 
 // pace is the interval of probes while nothing is sound. Called with mu held.
 func (s *Service) pace() time.Duration {
-	return min(s.check.Interval, max(probeAgain, time.Duration(len(s.members))*probeShare))
+	return min(s.conf.check.Interval, max(probeAgain, time.Duration(len(s.members))*probeShare))
 }
 
 // resort takes an ejected endpoint that may be tried now; nil: there is none, or an endpoint

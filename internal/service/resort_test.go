@@ -198,10 +198,10 @@ func TestTheLastResortIsVisible(t *testing.T) {
 				keeps++
 			}
 		}
-		if w.set.Check == nil && keeps != 1 {
+		if w.conf.set.Check == nil && keeps != 1 {
 			t.Errorf("%d endpoints are kept, want the last one: %v", keeps, w.states())
 		}
-		if w.Resorting() != (len(all) > 1 || w.set.Check != nil) {
+		if w.Resorting() != (len(all) > 1 || w.conf.set.Check != nil) {
 			t.Errorf("a last resort: %v\n%v", w.Resorting(), w.states())
 		}
 		w.fall()

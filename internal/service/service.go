@@ -10,8 +10,8 @@
 // What is known about an endpoint belongs to its identity: it survives every Update that
 // still names the endpoint and every Configure.
 //
-// There are two locks. work is held by whoever changes the set of members or builds a
-// view, mu by whoever touches a state machine; work is taken before mu. Neither is held
+// There are two locks. A task holds work while it changes the set of members or builds a
+// view, and mu while it touches a state machine; work is taken before mu. Neither is held
 // where the runtime may yield (Signal.Wait, Sleep, Probe), nor while an observer of events runs.
 //
 // # Panic mode
@@ -27,8 +27,6 @@
 package service
 
 import (
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -97,84 +95,18 @@ const (
 	panicThreshold = 50
 )
 
-// load are two numbers that every worker writes for every attempt, so they have a cache
-// line to themselves. They are not kept for each worker: Pick would have to read them all,
-// and turns that every worker takes by itself are not even.
-type load struct {
-	_   [64]byte
-	n   atomic.Int64  // attempts in flight
-	seq atomic.Uint64 // picks
-	_   [48]byte
-}
-
-// A Service is a named set of endpoints with one policy. Make one with New.
-type Service struct {
-	name string
-	rt   engine.Runtime
-	// events is told of everything that happens; nil: nothing is.
-	events *event.Bus
-
-	view    atomic.Pointer[view]
-	rated   atomic.Bool  // the breaker looks at the failure rate: successes are counted
-	retryAt atomic.Int64 // earliest instant at which an endpoint may become usable
-	settled atomic.Bool
-	load    load        // attempts in flight, for Attempt.Load
-	known   atomic.Bool // there was a member
-	stopped atomic.Bool
-	wake    engine.Signal // the keeper's
-
-	work     sync.Mutex    // one change of members or view at a time
-	built    bool          // there was a first set
-	buildAt  time.Duration // when the next view may be built
-	pickerOf uint64        // version of the settings whose policy built the picker
-	buildBy  time.Duration // when a Build that failed is repeated; 0: none did
-
-	mu       sync.Mutex
-	set      Settings
-	check    Check         // *set.Check with defaults
-	health   health.Config // of set, with defaults
-	version  uint64        // counts Configure
-	checkGen uint64        // counts identities of the check
-	home     uint64        // counts Rehome
-	pending  []endpoint.Spec
-	unread   bool // pending was not looked at
-	guarded  bool // pending comes from a source that named a set before
-	source   source
-	flaps    flaps
-	former   formerCells
-	byID     map[endpoint.ID]*Member
-	members  []*Member // in the order of their IDs; replaced, never modified
-	draining []*Member
-	healthy  int           // members that are
-	sound    int           // those of them that are not only kept for want of another
-	awaiting int           // members of the first set without a verdict; -1 before the first set
-	dirty    bool          // the usable set may have changed since the last build
-	shaped   bool          // members, weights or policy did: the picker must be rebuilt
-	urgent   bool          // the next build must not wait
-	stray    bool          // there are members that were removed since the last reconcile
-	due      time.Duration // the earliest Deadline of a member; 0: none
-	trying   []*Member     // half-open, perhaps
-	starting []*Member     // need a prober
-	ended    []*Member     // their prober returned
-	waiters  []engine.Signal
-
-	buildErr  error         // of the last Build; nil: it went well
-	pickErr   error         // the last panic in Pick that was published
-	pickErrAt time.Duration // when that was
-}
-
 // New makes a service without endpoints. It must be called before the tasks that use the
 // service start; rt may not have to be running yet. events nil: what happens is not said.
 func New(name string, rt engine.Runtime, set Settings, events *event.Bus) *Service {
 	s := &Service{
-		name:     name,
-		rt:       rt,
-		events:   events,
-		wake:     rt.NewSignal(),
-		byID:     make(map[endpoint.ID]*Member),
-		awaiting: -1,
+		name:   name,
+		rt:     rt,
+		events: events,
+		wake:   rt.NewSignal(),
+		byID:   make(map[endpoint.ID]*Member),
+		tally:  tally{awaiting: -1},
 	}
-	s.view.Store(&view{picker: nobody{}})
+	s.view.Store(&view{picker: noEndpoints{}})
 	s.load.seq.Store(rt.Rand())
 	s.adopt(set)
 	s.publish(event.ServiceStarted{})
@@ -183,28 +115,28 @@ func New(name string, rt engine.Runtime, set Settings, events *event.Bus) *Servi
 
 // adopt takes set over as the settings. Called with mu held, or before anybody else knows s.
 func (s *Service) adopt(set Settings) {
-	s.set = set
+	s.conf.set = set
 	if set.PanicThreshold == 0 {
-		s.set.PanicThreshold = panicThreshold
+		s.conf.set.PanicThreshold = panicThreshold
 	}
-	s.set.Workers = max(set.Workers, 1)
-	s.set.Guard = set.Guard.withDefaults()
-	s.set.SlowStart = set.SlowStart.withDefaults()
-	s.version++
-	s.check = Check{}
+	s.conf.set.Workers = max(set.Workers, 1)
+	s.conf.set.Guard = set.Guard.withDefaults()
+	s.conf.set.SlowStart = set.SlowStart.withDefaults()
+	s.conf.version++
+	s.conf.check = Check{}
 	if set.Check != nil {
-		s.check = *set.Check
-		if s.check.Interval <= 0 {
-			s.check.Interval = 5 * time.Second
+		s.conf.check = *set.Check
+		if s.conf.check.Interval <= 0 {
+			s.conf.check.Interval = 5 * time.Second
 		}
-		if s.check.Timeout <= 0 {
-			s.check.Timeout = time.Second
+		if s.conf.check.Timeout <= 0 {
+			s.conf.check.Timeout = time.Second
 		}
 	}
-	s.health = health.Config{
+	s.conf.health = health.Config{
 		Probed:         set.Check != nil,
-		UnhealthyAfter: s.check.UnhealthyAfter,
-		HealthyAfter:   s.check.HealthyAfter,
+		UnhealthyAfter: s.conf.check.UnhealthyAfter,
+		HealthyAfter:   s.conf.check.HealthyAfter,
 		Breaker:        set.Breaker,
 	}.WithDefaults()
 	s.rated.Store(!set.Breaker.Off && set.Breaker.FailureRate > 0)
@@ -236,23 +168,23 @@ func (s *Service) Configure(set Settings) {
 func (s *Service) configure(set Settings, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	had, id := s.health.Probed, s.set.ProbeID
+	had, id := s.conf.health.Probed, s.conf.set.ProbeID
 	s.adopt(set)
-	if s.set.Guard.MaxRemoval < 0 {
+	if s.conf.set.Guard.MaxRemoval < 0 {
 		s.letGo(now)
 	}
 	event := health.TimePassed // a breaker that was switched off lets go
 	switch {
-	case had && !s.health.Probed:
+	case had && !s.conf.health.Probed:
 		event = health.CheckGone
-	case s.health.Probed && (!had || id != set.ProbeID):
+	case s.conf.health.Probed && (!had || id != set.ProbeID):
 		event = health.CheckChanged
 	}
 	if event != health.TimePassed {
-		s.checkGen++
+		s.conf.checkGen++
 	}
 	for _, m := range s.members {
-		m.checkGen = s.checkGen
+		m.checkGen = s.conf.checkGen
 		s.apply(m, health.Input{Event: event, Now: now}, nil)
 		if event != health.TimePassed { // the breaker may be off as well
 			s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)
@@ -261,14 +193,14 @@ func (s *Service) configure(set Settings, now time.Duration) {
 		m.nudge()
 	}
 	s.fast(now)
-	s.shaped, s.dirty = true, true
+	s.todo.shaped, s.todo.dirty = true, true
 }
 
 // Rehome replaces the probers: Settings.Prober has a better place for them now. No probe is
 // repeated or left out for that. Any goroutine may call it.
 func (s *Service) Rehome() {
 	s.mu.Lock()
-	s.home++
+	s.probers.home++
 	for _, m := range s.byID {
 		m.nudge()
 	}

@@ -66,7 +66,7 @@ func TestPanicModeLeavesNoGap(t *testing.T) {
 func (st *stage) healthyNow() int {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.healthy
+	return st.tally.healthy
 }
 
 func TestFirstVerdictBeforeFirstTraffic(t *testing.T) {

@@ -46,11 +46,11 @@ func (w SlowStart) share(began, now time.Duration) float64 {
 
 // slow begins m's window, if it is healthy. Called with mu held.
 func (s *Service) slow(m *Member, now time.Duration) {
-	if s.set.SlowStart.Window <= 0 || m.machine.State() != health.Healthy {
+	if s.conf.set.SlowStart.Window <= 0 || m.machine.State() != health.Healthy {
 		return
 	}
 	m.slowSince.Store(int64(now))
-	m.slowUntil = now + s.set.SlowStart.Window
+	m.slowUntil = now + s.conf.set.SlowStart.Window
 	s.alarm(m, now)
 	s.mirror(m)
 }
@@ -58,7 +58,7 @@ func (s *Service) slow(m *Member, now time.Duration) {
 // fast ends the windows that are over. Called with mu held.
 func (s *Service) fast(now time.Duration) {
 	for _, m := range s.members {
-		if m.slowUntil > 0 && (m.slowUntil <= now || s.set.SlowStart.Window <= 0) {
+		if m.slowUntil > 0 && (m.slowUntil <= now || s.conf.set.SlowStart.Window <= 0) {
 			m.slowUntil = 0
 			s.mirror(m)
 		}
@@ -87,7 +87,7 @@ func (s *Service) passOver(w *view, a *policy.Attempt, e *endpoint.Endpoint) *en
 }
 
 // coinOf is a number from 0 to 1 that a policy does not choose by: of the key, so that a key
-// is passed over or not whoever asks, or else of the attempt.
+// is passed over or not for all requests alike, or else of the attempt.
 func coinOf(a *policy.Attempt) float64 {
 	x := a.Key
 	if x == 0 {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// backAfter is how long a source must not fail again before it is told to be back: one
+	// backAfter is how long a source must not fail again before it counts as recovered: one
 	// with several parts repeats its failure after every set.
 	backAfter = time.Second
 	// rejectsMax bounds the rejected entries that are kept.
@@ -40,7 +40,7 @@ type SourceStatus struct {
 	Rejects  int // entries rejected in all; Rejected is bounded
 }
 
-// Take is told everything a source publishes. Any goroutine may call it; it does not
+// Take takes everything that a source publishes. Any goroutine may call it; it does not
 // block. A set is taken like one of Update, but guarded: see Guard. An error leaves the
 // last set in use and marks it as stale.
 func (s *Service) Take(u discovery.Update) {
@@ -49,7 +49,7 @@ func (s *Service) Take(u discovery.Update) {
 		return
 	}
 	s.mu.Lock()
-	s.heard(u.Rejected)
+	s.noteSet(u.Rejected)
 	s.mu.Unlock()
 	s.take(u.Endpoints, true)
 }
@@ -76,8 +76,8 @@ func (s *Service) Renew() {
 	s.source = source{}
 }
 
-// heard notes a set's success and its rejected entries. Called with mu held.
-func (s *Service) heard(rejected []discovery.Reject) {
+// noteSet notes a set's success and its rejected entries. Called with mu held.
+func (s *Service) noteSet(rejected []discovery.Reject) {
 	src := &s.source
 	if src.from > 0 && src.backAt == 0 {
 		src.backAt = s.rt.Now()
@@ -140,7 +140,7 @@ func (s *Service) take(specs []endpoint.Spec, guarded bool) {
 	defer s.wake.Set()
 	s.work.Lock()
 	defer s.work.Unlock()
-	if now := s.rt.Now(); !s.stopped.Load() && (!s.built || now >= s.buildAt) {
+	if now := s.rt.Now(); !s.stopped.Load() && (!s.builds.begun || now >= s.builds.next) {
 		s.reconcile(now)
 		s.build(now)
 		s.rest(now)
@@ -152,7 +152,7 @@ func (s *Service) keepSet(specs []endpoint.Spec, guarded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// A set that takes the place of one that was not looked at yet is as free as that one.
-	free := !guarded || !s.source.named || s.unread && !s.guarded
-	s.pending, s.unread, s.guarded = specs, true, !free
+	free := !guarded || !s.source.named || s.named.unread && !s.named.guarded
+	s.named.specs, s.named.unread, s.named.guarded = specs, true, !free
 	s.source.named = s.source.named || guarded
 }

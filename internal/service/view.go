@@ -17,7 +17,7 @@ type view struct {
 	astray  bool                 // picker is that of another set: Build failed for this one
 	members []*endpoint.Endpoint // in the order of their IDs
 	usable  []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
-	reserve []*endpoint.Endpoint // usable, but damped: for when nobody else is left
+	reserve []*endpoint.Endpoint // usable, but damped: for when no other is left
 	ejected []*endpoint.Endpoint // those that may be tried as a last resort, in the same order
 	slow    SlowStart
 	panic   bool // ejected endpoints are among usable
@@ -25,10 +25,10 @@ type view struct {
 	failing bool // no member is sound: in panic mode what the breaker ejected is used too
 }
 
-// nobody is the Picker before the first set is known.
-type nobody struct{}
+// noEndpoints is the Picker before the first set is known.
+type noEndpoints struct{}
 
-func (nobody) Pick(*policy.Attempt) *endpoint.Endpoint { return nil }
+func (noEndpoints) Pick(*policy.Attempt) *endpoint.Endpoint { return nil }
 
 // build publishes a view of what is usable now. The picker is a new one only if something
 // changed that it stands on. Called with work held.
@@ -43,7 +43,7 @@ func (s *Service) build(now time.Duration) {
 	if d.shaped || old.astray || !slices.Equal(next.usable, old.usable) {
 		s.shape(next, d.set.Policy, d.set.Custom, d.version, now)
 	}
-	s.built = true
+	s.builds.begun = true
 	s.view.Store(next)
 	s.announce(old, next, d.settled)
 }
@@ -61,18 +61,18 @@ type draft struct {
 func (s *Service) draft(now time.Duration) (d draft) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.awaiting < 0 {
+	if s.tally.awaiting < 0 {
 		return d
 	}
-	d = draft{view: s.look(now), set: s.set, version: s.version, shaped: s.shaped, settled: s.awaiting == 0}
-	s.dirty, s.shaped, s.urgent = false, false, false
+	d = draft{view: s.look(now), set: s.conf.set, version: s.conf.version, shaped: s.todo.shaped, settled: s.tally.awaiting == 0}
+	s.todo.dirty, s.todo.shaped, s.todo.urgent = false, false, false
 	return d
 }
 
 // look sorts the members into a view, still without a picker, and notes when the next of
 // them may become usable. Called with mu held.
 func (s *Service) look(now time.Duration) *view {
-	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members)), failing: s.sound == 0, strict: s.set.PanicThreshold < 0, slow: s.set.SlowStart}
+	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members)), failing: s.tally.sound == 0, strict: s.conf.set.PanicThreshold < 0, slow: s.conf.set.SlowStart}
 	all, known, usable, doubtful := 0, 0, 0, 0
 	retryAt := time.Duration(0)
 	for _, m := range s.members {
@@ -104,7 +104,7 @@ func (s *Service) look(now time.Duration) *view {
 	s.retryAt.Store(int64(retryAt))
 	// Those without a verdict may yet turn out well: they count as usable here.
 	unknown := all - known
-	w.panic = doubtful > 0 && (usable+unknown)*100 < s.set.PanicThreshold*all
+	w.panic = doubtful > 0 && (usable+unknown)*100 < s.conf.set.PanicThreshold*all
 	w.usable = make([]*endpoint.Endpoint, 0, usable+doubtful)
 	for _, m := range s.members {
 		state := m.machine.State()
@@ -158,10 +158,10 @@ func (s *Service) mayReturn(m *Member, now time.Duration) time.Duration {
 		return 0
 	case m.machine.Cause() == health.Attempts:
 		return min(max(m.machine.Deadline(), now), now+resortEvery)
-	case m.machine.Cause() == health.Probes && s.set.PanicThreshold >= 0:
+	case m.machine.Cause() == health.Probes && s.conf.set.PanicThreshold >= 0:
 		return now + resortEvery
 	case m.machine.Cause() == health.Probes:
-		return now + time.Duration(m.machine.Lacking(&s.health))*s.pace()
+		return now + time.Duration(m.machine.Lacking(&s.conf.health))*s.pace()
 	}
 	return now // probing, or half-open: any moment
 }
