@@ -85,7 +85,7 @@ type Health struct {
 	// MatchFunc is asked instead of Match, as in regexp.MustCompile("^ok").Match. It must not
 	// keep content. Apply does not see that it is another function: endpoints keep what earlier
 	// probes found, unless Match or something else of the check is another one as well. Go only.
-	MatchFunc func(content []byte) bool `yaml:"-"`
+	MatchFunc func(content []byte) bool `yaml:"-" json:"-"`
 }
 
 // Breaker is the passive ejection of an endpoint. The zero value is the default: 5

@@ -10,7 +10,7 @@ import (
 
 // An endpoint of a service.
 type (
-	// EndpointChanged: an endpoint went from one state to another. The breaker opened if To
+	// EndpointChanged says that an endpoint went from one state to another. The breaker opened if To
 	// is health.Ejected and Cause health.Attempts; it closed if From is health.HalfOpen and
 	// To is health.Healthy.
 	EndpointChanged struct {
@@ -20,13 +20,13 @@ type (
 		Trigger  health.Event // what moved it
 		Err      error        // of the probe that moved it; nil if none did
 	}
-	// ProbeChanged: a probe passed after one that failed, or the other way round; the first
+	// ProbeChanged says that a probe passed after one that failed, or the other way round; the first
 	// one of an endpoint counts as a change.
 	ProbeChanged struct {
 		Endpoint endpoint.ID
 		Err      error // nil: it passed
 	}
-	// EndpointDamped: it came and went so often that it is used only after a quiet time, or
+	// EndpointDamped says that an endpoint came and went so often that it is used only after a quiet time, or
 	// if too few others are left.
 	EndpointDamped struct {
 		Endpoint endpoint.ID
@@ -36,35 +36,35 @@ type (
 
 // The endpoints of a service as a set.
 type (
-	// SetChanged: the service has other members. Those that are Removed are draining.
+	// SetChanged says that the service has other members. Those that are Removed are draining.
 	SetChanged struct {
 		Added, Removed []endpoint.ID // in no order
 		Members        int           // from now on
 		First          bool          // before this set the service had none
 	}
-	// OutChanged: the source said of that many members that they take no new requests, or
+	// OutChanged says that the source said of that many members that they take no new requests, or
 	// that they do again.
 	OutChanged struct{ Out, Back, Members int }
-	// RemovalHeld: the source left out so many endpoints at once that they stay in use.
+	// RemovalHeld says that the source left out so many endpoints at once that they stay in use.
 	RemovalHeld struct {
 		Endpoints, Members int
 		For                time.Duration
 	}
-	// RemovalTakenBack: it names some of them again.
+	// RemovalTakenBack says that the source names some of the held endpoints again.
 	RemovalTakenBack struct{ Endpoints int }
-	// RemovalConfirmed: a probe of a held endpoint failed, so it is removed.
+	// RemovalConfirmed says that a probe of a held endpoint failed, so it is removed.
 	RemovalConfirmed struct {
 		Endpoint endpoint.ID
 		Err      error
 	}
-	// RemovalExpired: held endpoints are removed because they were held long enough.
+	// RemovalExpired says that held endpoints are removed because they were held long enough.
 	RemovalExpired struct{ Removed, Members int }
-	// PanicChanged: panic mode began (On) or ended.
+	// PanicChanged says that panic mode began (On) or ended.
 	PanicChanged struct {
 		On              bool
 		Usable, Members int
 	}
-	// LastResortChanged: no endpoint is sound, so ejected ones are tried (On); or that is over.
+	// LastResortChanged says that no endpoint is sound, so ejected ones are tried (On); or that is over.
 	LastResortChanged struct {
 		On                       bool
 		Ejected, Usable, Members int
@@ -73,23 +73,23 @@ type (
 
 // The service and its source.
 type (
-	// ServiceStarted: a service has begun. It has no endpoints yet.
+	// ServiceStarted says that a service has begun. It has no endpoints yet.
 	ServiceStarted struct{}
 	// ServiceStopped is the last event of a service: its endpoints are gone.
 	ServiceStopped struct{}
-	// SourceFailed: the source cannot be asked. The last set stays in use.
+	// SourceFailed says that the source cannot be asked. The last set stays in use.
 	SourceFailed struct {
 		Err   error
 		First bool // there is no last set yet
 	}
-	// SourceRecovered: it can be asked again.
+	// SourceRecovered says that the source can be asked again.
 	SourceRecovered struct{ Age time.Duration } // for how long it could not
-	// EntriesRejected: other entries of the source than before are no usable endpoints.
+	// EntriesRejected says that other entries of the source than before are no usable endpoints.
 	EntriesRejected struct {
 		Rejected []discovery.Reject // the first of them
 		Total    int                // 0: none is rejected any more
 	}
-	// Fault: code that the service was given, or a part of the service, panicked or
+	// Fault says that code that the service was given, or a part of the service, panicked or
 	// returned nonsense. The last good state stays in use.
 	Fault struct {
 		In    string // what panicked; empty: nothing did
@@ -97,24 +97,24 @@ type (
 		Stack []byte
 		Err   error
 	}
-	// FaultEnded: the policy's Build works again.
+	// FaultEnded says that the policy's Build works again.
 	FaultEnded struct{}
 )
 
 // The proxy as a whole. Event.Service is empty.
 type (
-	// ConfigApplied: a configuration is in force, from its generation on; the first one has
+	// ConfigApplied says that a configuration is in force, from its generation on; the first one has
 	// the generation 1.
 	ConfigApplied struct {
 		Generation       uint64
 		Services, Routes int
 	}
-	// ConfigRefused: a configuration has mistakes, and the last one stays in force.
+	// ConfigRefused says that a configuration has mistakes, and the last one stays in force.
 	ConfigRefused struct{ Err error }
-	// ConnectionsFull: there are as many client connections as there may be, so idle ones
+	// ConnectionsFull says that there are as many client connections as there may be, so idle ones
 	// are closed. It is published every ten seconds at most.
 	ConnectionsFull struct{ Open, Limit int64 }
-	// ObserverFailed: an observer panicked for the first time. It goes on.
+	// ObserverFailed says that an observer panicked for the first time. It goes on.
 	ObserverFailed struct {
 		Observer string
 		Value    any

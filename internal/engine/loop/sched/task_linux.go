@@ -19,7 +19,7 @@ import (
 // spareMax bounds the coroutines that are kept for later; a stack is some kilobytes.
 const spareMax = 512
 
-// A task is a coroutine and what it runs at present. Only the loop calls next. The stop
+// A Task is a coroutine and what it runs at present. Only the loop calls next. The stop
 // of iter.Pull is dropped: it would unwind code in the middle of its work. Waits fail
 // instead, and the code returns by itself.
 type Task struct {
