@@ -162,8 +162,12 @@ func (a *announcement) beat(ctx context.Context) error {
 		}
 	}
 	asked = time.Now()
+	known := a.homes[a.agents.at]
 	a.homes[a.agents.at] = true // even if the answer gets lost
 	if err := a.put(ctx, a.timeout(), "/v1/agent/service/register", a.what); err != nil {
+		if !known && refused(err) {
+			delete(a.homes, a.agents.at)
+		}
 		return err
 	}
 	a.passed(asked, true)
@@ -175,6 +179,12 @@ func (a *announcement) beat(ctx context.Context) error {
 func unknown(err error) bool {
 	e, ok := errors.AsType[*client.StatusError](err)
 	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusInternalServerError)
+}
+
+// refused reports whether an agent has answered that it will not do what it was asked.
+func refused(err error) bool {
+	e, ok := errors.AsType[*client.StatusError](err)
+	return ok && e.Status/100 == 4
 }
 
 // passed notes a heartbeat, and reports a registration and the end of a failure.

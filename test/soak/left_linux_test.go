@@ -32,7 +32,7 @@ func take() *measure {
 	runtime.ReadMemStats(&stats)
 	m := &measure{heap: int64(stats.HeapAlloc), goroutines: runtime.NumGoroutine()}
 	for _, g := range bytes.Split(stacks(), []byte("\n\n")) {
-		if bytes.Contains(g, []byte("loop.(*task).live")) && !bytes.Contains(g, []byte("loop.(*task).work")) {
+		if bytes.Contains(g, []byte("sched.(*Task).live")) && !bytes.Contains(g, []byte("sched.(*Task).work")) {
 			m.coroutines++
 		}
 	}
