@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -652,10 +651,11 @@ func TestRegistrarRefuses(t *testing.T) {
 	}
 }
 
-// FuzzAnswer: whatever an agent says, every instance is an endpoint that can be dialled or
-// is rejected, none is lost, and their order in the answer does not matter.
+// FuzzAnswer: whatever an agent says, every instance is an endpoint with an address or a name
+// that can be resolved, or it is rejected; none is lost, and their order in the answer does not matter.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`[{"Node":{"Node":"t1","Address":"127.0.0.1"},"Service":{"ID":"web-1","Address":"","Port":8081,"Meta":{"zone":"a"},"Weights":{"Passing":3,"Warning":1}}}]`))
+	f.Add([]byte(`[{"Service":{"Address":"A","Port":1}}]`)) // a name
 	f.Add([]byte(`[{"Node":{},"Service":{"Address":"::1","Port":1,"CreateIndex":3}},{"Service":{"Address":"::1","Port":1,"CreateIndex":4,"Meta":{"scheme":"https"}}},{"Service":{"Address":"a"}},null]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var list []instance
@@ -675,7 +675,8 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%d endpoints and %d rejected of %d, want %d and %d", len(got), len(rejected), len(list), len(addresses), len(list)-good)
 		}
 		for _, s := range got {
-			if ap, err := netip.ParseAddrPort(s.Address); err != nil || ap.Port() == 0 || s.Scheme != "http" && s.Scheme != "https" || s.Weight < 0 {
+			address, _, err := discovery.ParseAddress(s.Address)
+			if err != nil || address != s.Address || s.Scheme != "http" && s.Scheme != "https" || s.Weight < 0 {
 				t.Fatalf("%+v", s)
 			}
 		}
