@@ -28,7 +28,9 @@ type agents struct {
 	http    *http.Client
 }
 
-func newAgents(c Config, dial client.DialFunc) (*agents, error) {
+// newAgents keeps up to so many connections that are not in use at present: a connection that
+// came about after its request had timed out is one of them.
+func newAgents(c Config, dial client.DialFunc, idle int) (*agents, error) {
 	scheme := "http"
 	if c.TLS != nil {
 		scheme = "https"
@@ -36,7 +38,7 @@ func newAgents(c Config, dial client.DialFunc) (*agents, error) {
 	servers, err := client.Servers(c.Servers, scheme, "127.0.0.1:8500", false)
 	out := &agents{
 		servers: servers, token: c.Token, scope: make(url.Values),
-		http: client.NewHTTP(client.Options{Dial: dial, TLS: c.TLS, Idle: 1000}),
+		http: client.NewHTTP(client.Options{Dial: dial, TLS: c.TLS, Idle: idle}),
 	}
 	if c.Namespace != "" {
 		out.scope.Set("ns", c.Namespace)

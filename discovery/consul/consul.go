@@ -91,7 +91,7 @@ func newRegistry(c Config, dial client.DialFunc) *Registry {
 		c.Wait = waitTime
 	}
 	r := &Registry{config: c}
-	r.agents, r.invalid = newAgents(c, dial)
+	r.agents, r.invalid = newAgents(c, dial, 1000)
 	return r
 }
 

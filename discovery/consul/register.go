@@ -60,7 +60,7 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	if err != nil {
 		return fmt.Errorf("consul: it cannot be announced: %w", err)
 	}
-	g, err := newAgents(r.config.Config, r.dial)
+	g, err := newAgents(r.config.Config, r.dial, 1)
 	if err != nil {
 		return fmt.Errorf("consul: %w", err)
 	}
@@ -181,10 +181,11 @@ func unknown(err error) bool {
 	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusInternalServerError)
 }
 
-// refused reports whether an agent has answered that it will not do what it was asked.
+// refused reports whether an agent has answered that it will not do what it was asked, also
+// later.
 func refused(err error) bool {
 	e, ok := errors.AsType[*client.StatusError](err)
-	return ok && e.Status/100 == 4
+	return ok && e.Status/100 == 4 && e.Status != http.StatusTooManyRequests
 }
 
 // passed notes a heartbeat, and reports a registration and the end of a failure.
