@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -68,14 +67,7 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	a := announcement{agents: g, ttl: r.config.TTL, what: what, homes: make(map[int]bool)}
 	a.Report = report
 	loop := client.Loop{Name: "consul", Servers: len(g.servers), Use: g.use}
-	loop.Run(ctx, func() client.Turn {
-		err := a.beat(ctx)
-		t := client.Turn{Err: err, Wait: r.config.TTL/3 - rand.N(r.config.TTL/10)}
-		if err == nil {
-			t.Answered = time.Now()
-		}
-		return t
-	}, a.Fail)
+	loop.Beat(ctx, r.config.TTL, a.beat, a.Fail)
 	a.remove(ctx)
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -67,14 +66,7 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	a := announcement{gateway: g, ttl: r.config.TTL, key: []byte(prefix + cmp.Or(in.ID, in.Address)), value: value}
 	a.Report = report
 	loop := client.Loop{Name: "etcd", Servers: len(g.servers), Use: g.use}
-	loop.Run(ctx, func() client.Turn {
-		err := a.beat(ctx)
-		t := client.Turn{Err: err, Wait: r.config.TTL/3 - rand.N(r.config.TTL/10)}
-		if err == nil {
-			t.Answered = time.Now()
-		}
-		return t
-	}, a.fail)
+	loop.Beat(ctx, r.config.TTL, a.beat, a.fail)
 	a.remove(ctx)
 	return nil
 }

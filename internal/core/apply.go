@@ -75,7 +75,7 @@ func (p *Proxy) apply(c config.Config) error {
 	}
 	p.table.Store(&table)
 	p.config.Store(&plan.Config)
-	p.wire.Store(compile.ClientSettings(&plan.Config))
+	p.settings.Store(compile.ClientSettings(&plan.Config))
 	p.admit(&plan.Config.Limits, table.Trusted)
 	p.replace(&state{services, directories})
 	if p.opts.Files != nil {

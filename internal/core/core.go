@@ -71,7 +71,7 @@ type Proxy struct {
 
 	table    atomic.Pointer[exchange.Table]
 	config   atomic.Pointer[config.Config]       // with defaults
-	wire     atomic.Pointer[downstream.Settings] // of that configuration
+	settings atomic.Pointer[downstream.Settings] // of client connections, in that configuration
 	routes   *record.Routes                      // counters of exchanges
 	events   *event.Bus
 	draining atomic.Bool // every response is the last of its connection
@@ -148,7 +148,7 @@ func (p *Proxy) Config() *config.Config { return p.config.Load() }
 
 // ClientSettings are what the clients' side of exchanges is held to under the configuration
 // in force. They must not be modified.
-func (p *Proxy) ClientSettings() *downstream.Settings { return p.wire.Load() }
+func (p *Proxy) ClientSettings() *downstream.Settings { return p.settings.Load() }
 
 // Totals are the counters of exchanges since New.
 func (p *Proxy) Totals() record.Totals { return p.routes.Totals() }

@@ -70,7 +70,7 @@ func (c *connection) session() *session {
 	}
 	s := sessions.Get().(*session)
 	s.conn = c.protocol.Open(downstream.Opening{
-		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.wire.Load(), Draining: &c.proxy.draining,
+		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.settings.Load(), Draining: &c.proxy.draining,
 	})
 	s.peer = exchange.Peer{Addr: c.addr, Scheme: "http"}
 	if c.addr.IsValid() {
@@ -160,7 +160,7 @@ func (c *connection) serveNext(s *session) bool {
 	if !c.begin() {
 		return false
 	}
-	s.conn.Configure(c.proxy.wire.Load()) // which may be new since the connection was opened
+	s.conn.Configure(c.proxy.settings.Load()) // which may be new since the connection was opened
 	if c.protocol.Concurrent {
 		return c.startNext(s)
 	}

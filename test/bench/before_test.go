@@ -32,12 +32,7 @@ func TestBefore(t *testing.T) {
 	if *beforeFlag == "" {
 		t.Skip("without -before")
 	}
-	endpoint := rig.Address(t)
-	rig.Nginx(t, loadCore, `
-server {
-    listen `+endpoint+` backlog=4096;
-    location / { default_type text/plain; return 200 "hello from an endpoint, which says a little more than nothing\n"; }
-}`, endpoint)
+	endpoint := serveEndpoint(t)
 	cert, key := testcert.New(t, testcert.Template{}).Files(t)
 	programs := [2]string{*beforeFlag, rig.Poise(t)}
 	var b strings.Builder

@@ -78,6 +78,17 @@ type proxy struct {
 	rate          float64       // requests per second in that turn
 }
 
+// serveEndpoint starts an nginx that answers everything at once, and returns its address.
+func serveEndpoint(t *testing.T) string {
+	endpoint := rig.Address(t)
+	rig.Nginx(t, loadCore, `
+server {
+    listen `+endpoint+` backlog=4096;
+    location / { default_type text/plain; return 200 "hello from an endpoint, which says a little more than nothing\n"; }
+}`, endpoint)
+	return endpoint
+}
+
 // TestCPUPerRequest: processor time of one request, in user and system mode, with 64
 // connections that never pause. Noise only ever adds, so the least of several rounds
 // counts, and the proxies take turns.
@@ -85,12 +96,7 @@ func TestCPUPerRequest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
-	endpoint := rig.Address(t)
-	rig.Nginx(t, loadCore, `
-server {
-    listen `+endpoint+` backlog=4096;
-    location / { default_type text/plain; return 200 "hello from an endpoint, which says a little more than nothing\n"; }
-}`, endpoint)
+	endpoint := serveEndpoint(t)
 	proxies := start(t, endpoint)
 	for round := 0; round < roundsMin || round < roundsMax && fewest(proxies) < turnsMin; round++ {
 		for _, p := range proxies {

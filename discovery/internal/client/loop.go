@@ -75,6 +75,20 @@ func (l *Loop) Run(ctx context.Context, turn func() Turn, failed func(error)) {
 	}
 }
 
+// Beat calls beat until ctx is done, three times and a little more often within ttl, the
+// time after which a registry forgets what has not been heard of. It calls failed as Run
+// does.
+func (l *Loop) Beat(ctx context.Context, ttl time.Duration, beat func(context.Context) error, failed func(error)) {
+	l.Run(ctx, func() Turn {
+		err := beat(ctx)
+		t := Turn{Err: err, Wait: ttl/3 - rand.N(ttl/10)}
+		if err == nil {
+			t.Answered = time.Now()
+		}
+		return t
+	}, failed)
+}
+
 // after judges a turn.
 func (l *Loop) after(began time.Time, t Turn) (wait time.Duration, stale bool) {
 	if t.Answered.After(l.heard) {

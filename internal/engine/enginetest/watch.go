@@ -3,6 +3,7 @@ package enginetest
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,12 @@ func departures(k *kit) map[string]func(Peer) {
 	return ways
 }
 
+func closeAll(ends ...io.Closer) {
+	for _, c := range ends {
+		c.Close()
+	}
+}
+
 func watchNotices(k *kit) {
 	for name, leave := range departures(k) {
 		client, peer := k.pair()
@@ -47,10 +54,7 @@ func watchNotices(k *kit) {
 			k.Errorf("%s, later: %v", name, err)
 		}
 		k.rt.Unwatch(client, up)
-		client.Close()
-		peer.Close()
-		up.Close()
-		upPeer.Close()
+		closeAll(client, peer, up, upPeer)
 	}
 }
 
@@ -72,10 +76,7 @@ func watchNoticesBefore(k *kit) {
 			k.Errorf("%s: %v", name, err)
 		}
 		k.rt.Unwatch(client, up)
-		client.Close()
-		peer.Close()
-		up.Close()
-		upPeer.Close()
+		closeAll(client, peer, up, upPeer)
 	}
 }
 
@@ -115,10 +116,7 @@ func watchReset(k *kit) {
 			j.Wait()
 		}
 		k.rt.Unwatch(client, up)
-		client.Close()
-		peer.Close()
-		up.Close()
-		upPeer.Close()
+		closeAll(client, peer, up, upPeer)
 	}
 }
 
@@ -197,7 +195,5 @@ func watchPasses(k *kit) {
 		k.Errorf("a client that was interrupted before: %v", err)
 	}
 	k.rt.Unwatch(client, again)
-	for _, c := range []interface{ Close() error }{client, peer, up, upPeer, again, againPeer} {
-		c.Close()
-	}
+	closeAll(client, peer, up, upPeer, again, againPeer)
 }

@@ -33,6 +33,18 @@ func within(t *testing.T, done <-chan struct{}, what string) {
 	}
 }
 
+// serveByte has e serve connections, each of which gets a byte and is closed.
+func serveByte(t *testing.T, e *Engine) (net.Listener, *Listener) {
+	t.Helper()
+	tcp := listen(t, "tcp", "127.0.0.1:0")
+	a, err := e.Serve(tcp, func(_ engine.Runtime, s engine.Stream, _ netip.AddrPort) { s.Write([]byte("x")); s.Close() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	return tcp, a
+}
+
 // expectByte connects and reads the byte that the server sends.
 func expectByte(t *testing.T, at net.Addr) {
 	t.Helper()
@@ -52,12 +64,7 @@ func expectByte(t *testing.T, at net.Addr) {
 func TestAShareThatCannotBeArmed(t *testing.T) {
 	e := startEngine(t, 1)
 	l := e.loops[0]
-	tcp := listen(t, "tcp", "127.0.0.1:0")
-	a, err := e.Serve(tcp, func(_ engine.Runtime, s engine.Stream, _ netip.AddrPort) { s.Write([]byte("x")); s.Close() })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
+	tcp, a := serveByte(t, e)
 	x := a.shares[0]
 	refusals := 0
 	onLoop(t, l, func() {
@@ -82,12 +89,7 @@ func TestAShareThatCannotBeArmed(t *testing.T) {
 func TestAConnectionThatCannotBeWatched(t *testing.T) {
 	e := startEngine(t, 1)
 	l := e.loops[0]
-	tcp := listen(t, "tcp", "127.0.0.1:0")
-	a, err := e.Serve(tcp, func(_ engine.Runtime, s engine.Stream, _ netip.AddrPort) { s.Write([]byte("x")); s.Close() })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
+	tcp, _ := serveByte(t, e)
 	first := true
 	onLoop(t, l, func() {
 		l.SetFault(func(op, fd int) error {
