@@ -131,7 +131,7 @@ func (a *attempt) replaces(fault *Error) bool {
 	case Reset:
 		return x.repeatable()
 	case Refused:
-		return !x.content.lost.Load() && !x.client.Sent()
+		return !x.content.lost() && !x.client.Sent()
 	}
 	return false
 }
@@ -228,7 +228,7 @@ func (a *attempt) request() *message.Request {
 // unprocessed is the fault of an attempt, made to be one of connecting if the endpoint has
 // certainly not seen the request.
 func (a *attempt) unprocessed(fault *Error) *Error {
-	if fault.Class != Reset || !a.call.Unprocessed() || a.x.content.lost.Load() {
+	if fault.Class != Reset || !a.call.Unprocessed() || a.x.content.lost() {
 		return fault
 	}
 	f := *fault

@@ -77,7 +77,7 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 		look = min(look, limit)
 	}
 	if a.race == nil && x.service.Ejected(a.endpoint) && x.mayRepeat(errEjected) {
-		if a.next = x.another(errEjected); a.next != nil {
+		if a.next = x.another(errEjected); a.next != nil && a.secures() {
 			return 0, errEjected
 		}
 	}

@@ -27,9 +27,9 @@ const (
 // still at hand.
 func (x *Exchange) again(a *attempt) bool {
 	err := a.fault
-	if err.Class == Status || err.Class == Ejected {
+	if err.Class == Status || err.Class == Ejected { // it was decided, and the content secured
 		x.next = a.next
-		return !x.content.lost.Load()
+		return true
 	}
 	if !x.mayRepeat(err) {
 		return false
@@ -50,9 +50,9 @@ func (x *Exchange) mayRepeat(err *Error) bool {
 	}
 	switch err.Class {
 	case Connect:
-		return r.Connect && !x.content.lost.Load() && r.Attempts != 1
+		return r.Connect && !x.content.lost() && r.Attempts != 1
 	case Busy, Refused:
-		return !x.content.lost.Load() && r.Attempts != 1
+		return !x.content.lost() && r.Attempts != 1
 	}
 	if x.attempts+x.counted(err) >= r.most() || !x.repeatable() {
 		return false
@@ -122,7 +122,7 @@ func (x *Exchange) pause(err *Error) bool {
 
 // repeatable reports whether the request may be sent once more.
 func (x *Exchange) repeatable() bool {
-	return idempotent(x.Request.Method) && !x.content.lost.Load() && !x.client.Sent()
+	return idempotent(x.Request.Method) && !x.content.lost() && !x.client.Sent()
 }
 
 // unwanted returns a fault if the response's status is one that is retried and another
@@ -136,19 +136,22 @@ func (a *attempt) unwanted() *Error {
 	if !x.mayRepeat(fault) {
 		return nil
 	}
-	if a.next = x.another(fault); a.next == nil {
+	if a.next = x.another(fault); a.next == nil || !a.secures() {
 		return nil
 	}
 	return fault
 }
 
 // discard reads over a response that is not wanted, as far as it has arrived, so that its
-// connection can be used again.
+// connection can be used again: not while the request is still being sent.
 func (a *attempt) discard() (whole bool) {
+	if a.upload.task != nil && !a.upload.ended.Load() {
+		return false
+	}
 	for {
 		data, err := a.call.Content(false, 0)
 		if err == io.EOF {
-			return (a.upload.task == nil || a.upload.ended.Load()) && a.finishUpload()
+			return a.finishUpload()
 		}
 		if err != nil || data == nil {
 			return false

@@ -71,6 +71,7 @@ func (p *upload) reset() {
 // attempt's yet: an endpoint that stops reading may have answered before.
 func (a *attempt) send() {
 	p, c := &a.upload, &a.x.content
+	c.resume()
 	q := a.request()
 	p.state, p.err = sent, nil
 	a.call.Head(q)
@@ -98,7 +99,7 @@ func (a *attempt) send() {
 // all there will be.
 func (a *attempt) sendArrived() (over bool) {
 	p, client := &a.upload, &a.x.client
-	for {
+	for !p.stopping.Load() {
 		data, err := client.Content(false)
 		switch {
 		case err == io.EOF:
@@ -117,6 +118,7 @@ func (a *attempt) sendArrived() (over bool) {
 			p.err = e
 		}
 	}
+	return false
 }
 
 // keeps reports whether content is kept because another attempt may send it again: that of
@@ -237,11 +239,22 @@ func (a *attempt) endUpload(fault *Error) *Error {
 	return fault
 }
 
+// secures has the content kept for a further attempt whatever its size, and reports whether
+// that has succeeded: from then on no failure of this attempt's endpoint can take it away.
+// Content that is known to be too large goes on past the relay, and cannot be held back.
+func (a *attempt) secures() bool {
+	p, q := &a.upload, &a.x.Request
+	if p.task != nil && !p.ended.Load() && q.Body == message.Length && q.Length > limits.ReplayBytesMax {
+		return false
+	}
+	return a.x.content.secure()
+}
+
 // continues reports whether a further attempt may need the content that the client is
 // still sending. Then its reading is not stopped: what was stopped cannot be sent again.
 func (a *attempt) continues(fault *Error) bool {
 	x := a.x
-	if fault == nil || x.content.lost.Load() || a.upload.fault.Load() != nil {
+	if fault == nil || x.content.lost() || a.upload.fault.Load() != nil {
 		return false
 	}
 	if x.Request.Body == message.Length && x.Request.Length > limits.ReplayBytesMax {
@@ -285,6 +298,6 @@ func (a *attempt) join() {
 	p.task.Wait()
 	p.task = nil
 	if p.cut.Load() && !a.x.client.ContentRead() {
-		a.x.content.lost.Store(true)
+		a.x.content.lose()
 	}
 }
