@@ -16,6 +16,10 @@ var policies = []string{"p2c", "round_robin", "weighted_round_robin", "least_con
 // each that has begins anew.
 const probeEvery = 5 * time.Second
 
+// stall is so short that settle can wait for it: net/http's HTTP/2 sets a timer for each
+// stream, and what it has stopped keeps the stream's whole connection alive until then.
+const stall = 20 * time.Second
+
 // config draws a configuration. All of them serve every request; of calm some endpoints
 // may be missing, since others do what they would. r nil: everything that may be there is.
 func (s *soak) config(r *rand.Rand) poise.Config {
@@ -23,7 +27,7 @@ func (s *soak) config(r *rand.Rand) poise.Config {
 	if all {
 		r = rand.New(rand.NewPCG(1, 1))
 	}
-	c := poise.Config{Services: make(map[string]poise.Service), Logger: slog.New(s.log)}
+	c := poise.Config{Services: make(map[string]poise.Service), Timeouts: poise.Timeouts{Stall: stall}, Logger: slog.New(s.log)}
 	for _, name := range []string{"calm", "rude", "wild"} {
 		service := poise.Service{
 			Policy:      poise.Policy{Type: policies[r.IntN(len(policies))]},

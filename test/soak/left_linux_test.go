@@ -88,7 +88,7 @@ func (m *measure) within(before *measure) bool {
 // connections are still open), and says what is.
 func (s *soak) settle(when string, before *measure) *measure {
 	var now *measure
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(stall + 30*time.Second); ; time.Sleep(100 * time.Millisecond) {
 		open := 0
 		for _, e := range s.endpoints {
 			open += e.open()

@@ -143,7 +143,9 @@ func (c *client) End(trailers []message.Field) error {
 	}
 	c.trailed = trailers
 	c.ended = true
-	if c.dirty { // net/http writes the rest when the handler has returned
+	// net/http writes the rest when the handler has returned. Of a stream of HTTP/2 that the
+	// client has reset it would keep the timer, and by it the whole connection, until the end.
+	if c.dirty && c.r.Context().Err() == nil {
 		c.ctl.SetWriteDeadline(time.Now().Add(c.settings.Stall))
 	}
 	return nil
