@@ -1,6 +1,7 @@
 package goroutine
 
 import (
+	"log/slog"
 	"net"
 	"testing"
 
@@ -31,6 +32,7 @@ func TestContract(t *testing.T) {
 
 func driver(t *testing.T, network string, accepted bool) *enginetest.Driver {
 	rt := New()
+	rt.Log = slog.New(slog.DiscardHandler) // tasks panic on purpose
 	var adopt func(net.Conn) engine.Stream
 	if accepted {
 		adopt = rt.Stream

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"log/slog"
 	"net"
 	"testing"
 
@@ -31,6 +32,7 @@ func driver(t *testing.T, network string, accepted bool) *enginetest.Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.Logger = slog.New(slog.DiscardHandler) // tasks panic on purpose
 	var adopt func(net.Conn) engine.Stream
 	if accepted {
 		adopt = func(c net.Conn) engine.Stream {
