@@ -80,8 +80,9 @@ cost: deps ## CPU per request beside httputil.ReverseProxy
 	@echo "== CPU per request"
 	$(GO) test -count=1 -v -timeout 10m ./test/bench
 
-before: deps ## CPU per request beside an older build: make before BEFORE=/path/to/poise
-	$(GO) test -count=1 -v -timeout 20m ./test/bench -run TestBefore -args -before $(BEFORE)
+before: deps ## CPU and instructions per request beside an older build: make before BEFORE=/path/to/poise
+	@command -v valgrind >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind >/dev/null; }
+	$(GO) test -count=1 -v -timeout 30m ./test/bench -run 'TestInstructions|TestBefore' -args -before $(BEFORE)
 
 bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (half an hour); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
 	@echo "== beside the peers, which are installed first"
