@@ -104,11 +104,15 @@ func (w *wheel) index(r uint64) int {
 // draw returns an endpoint that is neither tried nor not, by weight as far as few draws
 // go, or nil if there is none. r is the first random number used.
 func (w *wheel) draw(r uint64, tried *Tried, not *endpoint.Endpoint) *endpoint.Endpoint {
-	n := len(w.eps)
-	if n == 0 {
+	i := 0
+	switch n := len(w.eps); {
+	case n == 0:
 		return nil
+	case n > 1:
+		i = w.index(r)
+	case w.eps[0] == not:
+		return nil // the second draw of a policy that compares two
 	}
-	i := w.index(r)
 	for range drawsMax {
 		if e := w.eps[i]; e != not && !tried.Has(e) {
 			return e

@@ -49,16 +49,20 @@ type connection struct {
 
 // What serving a request takes is used again, for whatever connection comes next.
 var (
-	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }}
 	sessions  = sync.Pool{New: func() any { return new(session) }}
+	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }} // of ServeExchange
 )
 
 // A session is what a connection needs while it is served: of a sequential protocol from the
 // first byte of a request until it rests, of a concurrent one from its first byte to its end.
+// It is one object, with all that a request takes, since each visit to a pool costs as much
+// as parsing a field.
 type session struct {
-	conn downstream.Conn
-	peer exchange.Peer
-	text [46]byte // room for the address: the longest text of an IPv6 address, with a zone's
+	protocol *downstream.Protocol
+	conn     downstream.Conn    // of that protocol; released while the session is in the pool
+	exchange *exchange.Exchange // nil: a sequential protocol has not needed it yet
+	peer     exchange.Peer
+	text     [46]byte // room for the address: the longest text of an IPv6 address, with a zone's
 	// idle is set when the last exchange of a concurrent connection ends; nil for others.
 	idle engine.Signal
 }
@@ -69,14 +73,14 @@ func (c *connection) session() *session {
 		return s
 	}
 	s := sessions.Get().(*session)
+	if s.protocol != c.protocol {
+		s.protocol, s.conn = c.protocol, nil
+	}
 	s.conn = c.protocol.Open(downstream.Opening{
 		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.settings.Load(), Draining: &c.proxy.draining,
-	})
-	s.peer = exchange.Peer{Addr: c.addr, Scheme: "http"}
-	if c.addr.IsValid() {
-		s.peer.IP = c.addr.WithZone("").AppendTo(s.text[:0]) // the zone means something on this machine only
-	}
-	if c.secure {
+	}, s.conn)
+	s.identify(c.addr)
+	if s.peer.Scheme = "http"; c.secure {
 		s.peer.Scheme = "https"
 	}
 	if !c.protocol.Concurrent {
@@ -88,10 +92,25 @@ func (c *connection) session() *session {
 	return s
 }
 
+// identify has s.peer carry the client's address. Behind another proxy the next connection
+// is often the same client's.
+func (s *session) identify(addr netip.Addr) {
+	if s.peer.Addr == addr {
+		return
+	}
+	s.peer.Addr, s.peer.IP = addr, nil
+	if addr.IsValid() {
+		s.peer.IP = addr.WithZone("").AppendTo(s.text[:0]) // the zone means something on this machine only
+	}
+}
+
 // release gives s back. Its Conn rests, or was closed.
 func (s *session) release() {
 	s.conn.Release()
-	s.conn, s.idle = nil, nil
+	s.peer.Bonds = nil
+	if s.protocol.Concurrent { // tasks of its requests may still know it, to drain it
+		s.conn, s.idle = nil, nil
+	}
 	sessions.Put(s)
 }
 
@@ -164,10 +183,12 @@ func (c *connection) serveNext(s *session) bool {
 	if c.protocol.Concurrent {
 		return c.startNext(s)
 	}
-	x := exchanges.Get().(*exchange.Exchange)
+	if s.exchange == nil {
+		s.exchange = new(exchange.Exchange)
+	}
+	x := s.exchange
 	client, err := s.conn.Next(&x.Request)
 	again := c.proxy.run(c.rt, x, &s.peer, client, err) && !s.conn.Last()
-	exchanges.Put(x)
 	c.since.Store(int64(c.rt.Now()))
 	if again {
 		c.end() // else finish or linger does: nothing may break off what is still being sent

@@ -30,7 +30,7 @@ import (
 
 var toyProtocol = &downstream.Protocol{Concurrent: true, Open: openToy}
 
-func openToy(o downstream.Opening) downstream.Conn {
+func openToy(o downstream.Opening, _ downstream.Conn) downstream.Conn {
 	return &toyConn{rt: o.Runtime, stream: o.Stream, settings: o.Settings, open: map[byte]*toyStream{}}
 }
 

@@ -21,8 +21,9 @@ import (
 type Protocol struct {
 	// Concurrent says that Next may be called while earlier requests are being served.
 	Concurrent bool
-	// Open returns a Conn that reads and writes s.
-	Open func(o Opening) Conn
+	// Open returns a Conn that owns o.Stream until Release. A sequential protocol may open
+	// spare, which is one of its own that was released; nil: there is none.
+	Open func(o Opening, spare Conn) Conn
 }
 
 // A Drainer is a Conn of a concurrent protocol that can tell its client to send no further
@@ -79,6 +80,7 @@ type Conn interface {
 	// still sending: then only the sending side was closed, and the caller is to read what
 	// comes for a while (see Linger) before it closes the stream.
 	Close() (lingers bool)
-	// Release lets go of the stream, which rests or was closed. The Conn is not used any more.
+	// Release lets go of the stream, which rests or was closed. The Conn is not used any more,
+	// unless it is opened once more.
 	Release()
 }

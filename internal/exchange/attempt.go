@@ -57,13 +57,15 @@ func (x *Exchange) try(e *endpoint.Endpoint) *attempt {
 // begin makes a new attempt of a, and counts it as in flight at e. It is the only caller of
 // Service.Begin; settle must follow.
 func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
+	if a.began = x.choice.Now; x.tries > 0 || a.began == 0 {
+		a.began = x.rt.Now() // much may have happened since the endpoint was picked
+	}
 	x.tries++
 	x.choice.Tried.Add(e)
 	a.x, a.endpoint, a.race, a.call, a.whole = x, e, nil, nil, false
 	a.response.Reset()
 	a.upload.reset()
 	a.headed, a.next, a.fault = 0, nil, errPanic
-	a.began = x.rt.Now()
 	id := e.ID()
 	a.log = record.Attempt{Scheme: id.Scheme, Address: id.Address, Start: a.began - x.began}
 	if x.table.Sink != nil {
@@ -93,7 +95,7 @@ func (x *Exchange) took(a *attempt) {
 	if f := a.fault; f == nil || !f.Class.harmless() {
 		x.attempts++
 	}
-	*x.log.Attempt() = a.log
+	x.log.Add(&a.log)
 	x.attempted(a.endpoint, &a.log, a.latency, a.failed)
 }
 
@@ -239,6 +241,9 @@ func (a *attempt) unprocessed(fault *Error) *Error {
 // settle reports how the attempt went. It is the only caller of Service.Settle.
 func (a *attempt) settle() {
 	now := a.x.rt.Now()
+	if a.fault == nil {
+		a.x.over = now
+	}
 	o := endpoint.Outcome{Now: now, Began: a.began}
 	if a.headed != 0 {
 		o.Latency = a.headed - a.began

@@ -55,6 +55,9 @@ func (a *attempt) bind() {
 // bound is the endpoint that the client's connection is bound to; nil: none, or one that may
 // not be used any more.
 func (x *Exchange) bound() *endpoint.Endpoint {
+	if x.peer.Bonds.Empty() {
+		return nil
+	}
 	e := x.peer.Bonds.Endpoint(x.service.Service)
 	if e == nil || !x.service.Keep(e) {
 		return nil

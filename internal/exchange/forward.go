@@ -49,7 +49,8 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 		proto = protoHTTPS
 	}
 	host, ip, chain := q.Host, peer.IP, peer.IP
-	if len(t.Trusted) > 0 && t.trusts(peer.Addr) {
+	trusted := len(t.Trusted) > 0 && t.trusts(peer.Addr)
+	if trusted {
 		ip, chain = f.believe(q.Fields, peer, t)
 		if v, ok := message.GetKind(q.Fields, message.XForwardedProto); ok {
 			proto = v
@@ -57,17 +58,15 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 		if v, ok := message.GetKind(q.Fields, message.XForwardedHost); ok {
 			host = v
 		}
-	} else {
-		message.Drop(q.Fields, message.Forwarded)
-		message.Drop(q.Fields, message.XForwardedPort)
-		message.Drop(q.Fields, message.XForwardedPrefix)
 	}
 	for i := range q.Fields {
-		switch q.Fields[i].Kind {
+		switch q := &q.Fields[i]; q.Kind {
 		case message.XRealIP, message.XForwardedFor, message.XForwardedProto, message.XForwardedHost:
-			q.Fields[i].Drop = true
+			q.Drop = true
+		case message.Forwarded, message.XForwardedPort, message.XForwardedPrefix:
+			q.Drop = q.Drop || !trusted
 		case message.Authorization:
-			f.login = f.login || bindsConnection(q.Fields[i].Value)
+			f.login = f.login || bindsConnection(q.Value)
 		}
 	}
 	if len(ip) > 0 {

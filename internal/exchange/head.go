@@ -31,6 +31,8 @@ func (a *attempt) await() *Error {
 		}
 		err := a.call.ReadHead(&a.response, x.Request.Method, min(x.deadline, look))
 		switch {
+		case err == nil && (a.response.Status >= 200 || a.response.Status == 101):
+			return nil
 		case errors.Is(err, engine.ErrTimeout) && waits && x.rt.Now() < x.deadline:
 			err = a.goOn()
 		case errors.Is(err, engine.ErrTimeout):
@@ -39,8 +41,6 @@ func (a *attempt) await() *Error {
 				return fault
 			}
 			err = nil
-		case err == nil && a.response.Status >= 200, err == nil && a.response.Status == 101:
-			return nil
 		case err == nil:
 			if interims++; x.table.Interim > 0 && interims > x.table.Interim {
 				return errInterim

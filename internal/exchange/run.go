@@ -33,6 +33,7 @@ type Exchange struct {
 	service *Service
 
 	began    time.Duration
+	over     time.Duration // when the response had been delivered; 0: it was not
 	deadline time.Duration // of the whole exchange, as its route says; never, if it says nothing
 
 	choice   policy.Attempt     // the question put to the service; knows which endpoints were tried
@@ -113,7 +114,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstr
 	x.choice = policy.Attempt{}
 	x.admitted = false
 	x.content.reset()
-	x.began = rt.Now()
+	x.began, x.over = rt.Now(), 0
 	x.slot, x.cell = x.lane.Slot(rt.Worker()), nil
 	x.log.Reset()
 	x.asked.host, x.asked.path = x.Request.Host, x.Request.Path
@@ -195,7 +196,10 @@ func (x *Exchange) record() {
 		x.table.Admission.End()
 	}
 	x.log.BytesIn = x.content.bytes
-	took := x.rt.Now() - x.began
+	if x.over == 0 {
+		x.over = x.rt.Now()
+	}
+	took := x.over - x.began
 	x.ended(took)
 	if x.table.Sink == nil {
 		return

@@ -9,13 +9,11 @@ import (
 	"github.com/poise-lb/poise/internal/message"
 )
 
-// written tells the fields that AppendRequest and AppendResponse write themselves.
-func written(k message.Kind) bool {
-	switch k {
-	case message.Host, message.ContentLength, message.TransferEncoding, message.Connection, message.Upgrade, message.TE:
-		return true
-	}
-	return false
+// written are the fields that AppendRequest and AppendResponse write themselves. It is read
+// only.
+var written = [256]bool{
+	message.Host: true, message.ContentLength: true, message.TransferEncoding: true,
+	message.Connection: true, message.Upgrade: true, message.TE: true,
 }
 
 // AppendRequest appends the head of r, as HTTP/1.1 and in origin form (or asterisk form,
@@ -130,7 +128,7 @@ func appendTold(dst []byte, r *message.Response) []byte {
 func appendFields(dst []byte, fields []message.Field, trailers bool) []byte {
 	for i := range fields {
 		f := &fields[i]
-		if f.Drop || f.Kind != message.Other && (written(f.Kind) || f.Kind == message.Trailer && !trailers) {
+		if f.Drop || written[f.Kind] || f.Kind == message.Trailer && !trailers {
 			continue
 		}
 		dst = append(dst, f.Name...)

@@ -36,16 +36,16 @@ type Decoder struct {
 // Reset prepares d for the content of another message: kind and, if that is
 // message.Length, its length.
 func (d *Decoder) Reset(kind message.Body, length int64) {
-	held, trailers := d.held[:0], d.trailers[:0]
-	if cap(held) > heldMax {
-		held, trailers = nil, nil
+	if d.kind == message.Chunked { // the other kinds have no more state than is set below
+		held, trailers := d.held[:0], d.trailers[:0]
+		if cap(held) > heldMax {
+			held, trailers = nil, nil
+		}
+		*d = Decoder{Limits: d.Limits, held: held, trailers: trailers}
 	}
-	*d = Decoder{Limits: d.Limits, kind: kind, held: held, trailers: trailers}
-	switch kind {
-	case message.Length:
+	d.kind, d.left, d.credit = kind, 0, extensionCredit
+	if kind == message.Length {
 		d.left = length
-	case message.Chunked:
-		d.credit = extensionCredit
 	}
 }
 

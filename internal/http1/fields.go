@@ -71,7 +71,8 @@ func parseFields(b []byte, i int, fields []message.Field, most int) (_ []message
 			// they need. What follows the head is counted, too, up to a point.
 			fields = make([]message.Field, 0, min(bytes.Count(b[i:], lf), fieldsFirst)+fieldsAdded)
 		}
-		nameEnd := i + message.NameLen(b[i:])
+		n, kind := message.Name(b[i:])
+		nameEnd := i + n
 		if nameEnd == len(b) {
 			return fields, 0, nil
 		}
@@ -95,7 +96,7 @@ func parseFields(b []byte, i int, fields []message.Field, most int) (_ []message
 			return fields, 0, errFieldsMany
 		}
 		name := b[i:nameEnd:nameEnd]
-		fields = append(fields, message.Field{Name: name, Value: b[start:end:end], Kind: message.KindOf(name)})
+		fields = append(fields, message.Field{Name: name, Value: b[start:end:end], Kind: kind})
 		i = after
 	}
 	return fields, 0, nil

@@ -218,12 +218,12 @@ func roundTrip(t *testing.T, r *message.Request, size int) {
 	}
 	var want, got []string
 	for _, f := range r.Fields {
-		if !f.Drop && !written(f.Kind) && (f.Kind != message.Trailer || r.Body == message.Chunked) {
+		if !f.Drop && !written[f.Kind] && (f.Kind != message.Trailer || r.Body == message.Chunked) {
 			want = append(want, fmt.Sprintf("%s:%s", f.Name, f.Value))
 		}
 	}
 	for _, f := range again.Fields {
-		if !written(f.Kind) {
+		if !written[f.Kind] {
 			got = append(got, fmt.Sprintf("%s:%s", f.Name, f.Value))
 		}
 	}

@@ -113,7 +113,7 @@ func DropHopByHop(fields []Field) {
 	options := 0
 	for i := range fields {
 		f := &fields[i]
-		if f.Kind == Other || !hopByHop[f.Kind] {
+		if !hopByHop[f.Kind] {
 			continue
 		}
 		f.Drop = true

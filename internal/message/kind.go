@@ -3,6 +3,8 @@ package message
 // Names that matter to the proxy have a Kind, found once when a head is parsed by a perfect
 // hash; after that a comparison of numbers takes the place of a comparison of names.
 
+import "bytes"
+
 // A Kind is a field name the proxy itself reads, replaces or removes, so that the
 // hot path never compares names. Everything else is Other and passes as it came.
 type Kind uint8
@@ -115,6 +117,20 @@ func slot(name []byte) uint32 {
 	h := uint32(len(name)) | uint32(name[0]|0x20)<<8 | uint32(name[len(name)-2]|0x20)<<16
 	return h * slotFactor >> (32 - slotBits)
 }
+
+// Name finds the name at the start of b, a field line: how long it is, and which it is. That
+// a colon follows is for the caller to see. A name that is known needs no look at each byte.
+func Name(b []byte) (n int, k Kind) {
+	if n = bytes.IndexByte(b[:min(len(b), knownMax+1)], ':'); n > 0 {
+		if k = KindOf(b[:n]); k != Other {
+			return n, k
+		}
+	}
+	return NameLen(b), Other
+}
+
+// knownMax is the length of the longest name that is known.
+const knownMax = len("Proxy-Authorization")
 
 // KindOf tells which known field name is, in any case; Other if none. It does not allocate.
 func KindOf(name []byte) Kind {

@@ -381,3 +381,23 @@ func BenchmarkKindOf(b *testing.B) {
 		i++
 	}
 }
+
+// TestName: what a field line begins with is found as by the two functions that Name stands
+// for, whichever names are known.
+func TestName(t *testing.T) {
+	lines := []string{"", ":", "a", "a:", "A b: c", "X-Other: 1", "no colon at all, and much longer than any name", "(x): y", "Host : a", "\tHost: a"}
+	for k := Other + 1; k < kinds; k++ {
+		for _, name := range []string{kindNames[k].canonical, kindNames[k].lower, strings.ToUpper(kindNames[k].lower)} {
+			lines = append(lines, name, name+":", name+": value: 1", name+"x: 1", name+" : 1", name[1:]+": 1")
+			if _, got := Name([]byte(name + ":")); got != k {
+				t.Errorf("%q is found to be of kind %v", name, got)
+			}
+		}
+	}
+	for _, line := range lines {
+		want := NameLen([]byte(line))
+		if n, k := Name([]byte(line)); n != want || k != KindOf([]byte(line[:want])) && want < len(line) && line[want] == ':' {
+			t.Errorf("%q: %d bytes, kind %v; want %d, %v", line, n, k, want, KindOf([]byte(line[:want])))
+		}
+	}
+}

@@ -72,9 +72,8 @@ func (x *Trace) Reset() {
 	x.BytesIn, x.BytesOut, x.n = 0, 0, 0
 }
 
-// Attempt adds an empty attempt and returns it for the caller to fill, until the next
-// call. Beyond policy.AttemptsMax the last one is overwritten.
-func (x *Trace) Attempt() *Attempt {
+// Add adds an attempt that is over. Beyond policy.AttemptsMax the last one is overwritten.
+func (x *Trace) Add(a *Attempt) {
 	if x.n < policy.AttemptsMax {
 		x.n++
 	}
@@ -84,9 +83,7 @@ func (x *Trace) Attempt() *Attempt {
 		}
 		copy(x.more[:], x.attempts[:])
 	}
-	a := &x.Attempts()[x.n-1]
-	*a = Attempt{}
-	return a
+	x.Attempts()[x.n-1] = *a
 }
 
 // attemptsUsual is how many attempts a trace has room for from the start: thousands of

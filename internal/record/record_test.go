@@ -65,8 +65,8 @@ func sample() *Exchange {
 		Duration: 12345678 * time.Nanosecond, Route: 3, Service: "users",
 		Trace: Trace{Status: 200, BytesIn: 3, BytesOut: 1234},
 	}
-	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9001", Status: 503, Reason: reason.Status, Start: 90 * time.Microsecond, Time: time.Millisecond}
-	*x.Attempt() = Attempt{Scheme: "http", Address: "127.0.0.1:9002", Zone: "eu-\"1\"", Status: 200, Start: 1100 * time.Microsecond, Time: 11 * time.Millisecond}
+	x.Add(&Attempt{Scheme: "http", Address: "127.0.0.1:9001", Status: 503, Reason: reason.Status, Start: 90 * time.Microsecond, Time: time.Millisecond})
+	x.Add(&Attempt{Scheme: "http", Address: "127.0.0.1:9002", Zone: "eu-\"1\"", Status: 200, Start: 1100 * time.Microsecond, Time: 11 * time.Millisecond})
 	return x
 }
 
@@ -118,7 +118,7 @@ func TestLongValuesAreCut(t *testing.T) {
 	x := sample()
 	x.Method, x.Host, x.Path = bytes.Repeat([]byte("M"), 99), bytes.Repeat([]byte("h"), 999), bytes.Repeat([]byte("p"), 9999)
 	for range 12 {
-		*x.Attempt() = Attempt{Scheme: "http", Address: "last"}
+		x.Add(&Attempt{Scheme: "http", Address: "last"})
 	}
 	s.Put(x)
 	s.Put(sample()) // the cut does not leak into the next
@@ -207,7 +207,7 @@ func TestManyProducers(t *testing.T) {
 				text := fmt.Appendf(nil, "%d-%d", p, i)
 				x.Method, x.Host, x.Path, x.Status = text, text, text, 200
 				for range i % 4 {
-					*x.Attempt() = Attempt{Address: string(text)}
+					x.Add(&Attempt{Address: string(text)})
 				}
 				s.Put(&x)
 				if i%32 == 0 {
@@ -341,7 +341,7 @@ func FuzzLine(f *testing.F) {
 		x := &Exchange{Method: []byte(method), Host: []byte(host), Path: []byte(path), Service: reason,
 			Duration: time.Duration(d % (1 << 58)), Client: netip.IPv6Unspecified().WithZone(reason),
 			Trace: Trace{Reason: reason, Status: status}}
-		*x.Attempt() = Attempt{Address: address, Reason: reason, Status: status, Start: time.Duration(d)}
+		x.Add(&Attempt{Address: address, Reason: reason, Status: status, Start: time.Duration(d)})
 		s.Put(x)
 		var out bytes.Buffer
 		s.Drain(&out)

@@ -72,6 +72,9 @@ func (b *Bonds) Endpoint(owner any) *endpoint.Endpoint {
 	return nil
 }
 
+// Empty reports whether no connection is listed: b may be nil.
+func (b *Bonds) Empty() bool { return b == nil || b.first == nil }
+
 // Take takes out the first connection that match picks; nil: there is none.
 func (b *Bonds) Take(match func(Bound) bool) Bound {
 	if b == nil || b.first == nil {

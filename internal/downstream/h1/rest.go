@@ -1,20 +1,19 @@
 package h1
 
 import (
-	"sync"
-
 	"github.com/poise-lb/poise/internal/downstream"
 )
 
 // Protocol is HTTP/1.1, and HTTP/1.0.
-var Protocol = &downstream.Protocol{Open: func(o downstream.Opening) downstream.Conn { return Open(o) }}
+var Protocol = &downstream.Protocol{Open: open}
 
-// released are Conns for whatever connection gets bytes next: one that rests has none.
-var released = sync.Pool{New: func() any { return new(Conn) }}
-
-// Open returns a Conn that owns o.Stream until Release.
-func Open(o downstream.Opening) *Conn {
-	c := released.Get().(*Conn)
+// open is Protocol.Open: a connection that rests has no Conn, so one that was released
+// serves whatever connection gets bytes next.
+func open(o downstream.Opening, spare downstream.Conn) downstream.Conn {
+	c, _ := spare.(*Conn)
+	if c == nil {
+		c = new(Conn)
+	}
 	c.rt, c.stream, c.draining = o.Runtime, o.Stream, o.Draining
 	c.in.Stream, c.in.Pinned, c.out.Stream = o.Stream, true, o.Stream
 	c.Configure(o.Settings)
@@ -49,5 +48,4 @@ func (c *Conn) Release() {
 	c.rt, c.stream, c.draining, c.req = nil, nil, nil, nil
 	c.settings, c.content.Limits = nil, nil
 	c.in.Stream, c.out.Stream = nil, nil
-	released.Put(c)
 }

@@ -17,10 +17,10 @@ func onConn(t *testing.T, request string, test func(c *Conn)) {
 	w := virtual.New(1)
 	a, b := w.Pipe()
 	w.Go("test", func() {
-		c := Open(downstream.Opening{
+		c := open(downstream.Opening{
 			Runtime: w.Runtime(), Stream: b,
 			Settings: &downstream.Settings{Head: time.Second, Idle: time.Second, Stall: time.Second, Limits: limits.Default()},
-		})
+		}, nil).(*Conn)
 		a.Write([]byte(request))
 		var q message.Request
 		_, awaited := c.Await(false)

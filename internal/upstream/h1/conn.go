@@ -161,11 +161,12 @@ func (c *Conn) ReadHead(r *message.Response, method []byte, by time.Duration) er
 			}
 		}
 		switch err := c.in.Fill(); {
+		case err == nil:
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF
 		case errors.Is(err, buffer.ErrHeadTooLarge):
 			return &http1.Error{Status: 502, Reason: reason.ResponseHeadTooLarge}
-		case err != nil:
+		default:
 			return err
 		}
 	}

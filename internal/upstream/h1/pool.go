@@ -92,12 +92,15 @@ func clientTLS(base *tls.Config, host, address string) *tls.Config {
 // Call implements upstream.Pool: it opens a call on the connection that is bound to the
 // client, an idle one or a new one.
 func (p *Pool) Call(rt engine.Runtime, by time.Duration, fresh bool, mine *upstream.Bonds) (upstream.Call, error) {
-	c := p.takeBound(mine)
-	for ; c != nil && fresh; c = p.takeBound(mine) {
+	for !mine.Empty() {
+		c := p.takeBound(mine)
+		if c == nil {
+			break
+		}
+		if !fresh {
+			return c, nil
+		}
 		p.drop(c)
-	}
-	if c != nil {
-		return c, nil
 	}
 	c, err := p.Get(rt, by, fresh)
 	if err != nil {
