@@ -45,7 +45,7 @@ func (l *Log) Open(c config.AccessLog) *record.Sink {
 	}
 	old := l.current
 	if old != nil && old.path == c.Path && old.buffer == c.Buffer {
-		old.reopen()
+		old.ask(&old.again)
 		return old.sink
 	}
 	var next *writer
@@ -59,7 +59,7 @@ func (l *Log) Open(c config.AccessLog) *record.Sink {
 			old.sink.ReplaceBy(next.sink)
 		}
 		l.old = append(l.old, old)
-		close(old.retired)
+		old.ask(&old.retired)
 	}
 	if next == nil {
 		return nil
@@ -114,7 +114,7 @@ func (l *Log) Close(ctx context.Context) (err error) {
 	all := l.all()
 	l.mu.Unlock()
 	for _, w := range all {
-		close(w.stop)
+		w.ask(&w.stop)
 	}
 	left := uint64(0)
 	for _, w := range all {

@@ -31,10 +31,10 @@ type writer struct {
 	sink   *record.Sink
 	log    *slog.Logger
 
-	wake    chan struct{} // of one slot: records have come
-	again   chan struct{} // of one slot: open the file again
-	retired chan struct{} // closed when another writer has taken over
-	stop    chan struct{} // closed by Close
+	wake    chan struct{} // of one slot: records have come, or one of the next three was set
+	again   atomic.Bool   // open the file again
+	retired atomic.Bool   // another writer has taken over
+	stop    atomic.Bool   // Close was called
 	ended   chan struct{}
 	broken  atomic.Bool // Close gave up on this writer
 	open    atomic.Pointer[os.File]
@@ -55,54 +55,64 @@ type trouble struct {
 func newWriter(c config.AccessLog, log *slog.Logger) *writer {
 	w := &writer{
 		path: c.Path, buffer: c.Buffer, sink: record.NewSink(c.Buffer), log: log.With("path", c.Path),
-		wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
-		retired: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		stale: true,
 	}
-	w.sink.Wake = func() { post(w.wake) }
+	w.sink.Wake = w.rouse
 	return w
 }
 
-func post(c chan struct{}) {
+// rouse has run look at what has come.
+func (w *writer) rouse() {
 	select {
-	case c <- struct{}{}:
+	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
-// reopen has the file opened again.
-func (w *writer) reopen() { post(w.again) }
+// ask sets a flag for run to see.
+func (w *writer) ask(flag *atomic.Bool) {
+	flag.Store(true)
+	w.rouse()
+}
 
-// run writes records until Close, or until another writer has taken over.
+// run writes records until Close, or until another writer has taken over. It waits on one
+// channel as long as all is well: a select costs as much as some lines of the log.
 func (w *writer) run() {
 	defer w.shut()
-	retired := w.retired
 	var late, retry <-chan time.Time
 	for {
+		if w.again.Swap(false) {
+			w.stale, retry = true, nil
+		}
 		if w.stale && retry == nil {
 			w.reach()
 			if retry = nil; w.stale {
 				retry = time.After(retryEvery)
 			}
 		}
-		if w.file != nil { // else records wait in the ring
+		stop := w.stop.Load()
+		if stop || w.file != nil { // else records wait in the ring
 			w.drain()
-			if !w.sink.Park() {
-				continue
-			}
+		}
+		if stop {
+			return
+		}
+		if late == nil && w.retired.Load() {
+			late = time.After(lateTime)
+		}
+		if w.file != nil && !w.sink.Park() {
+			continue
+		}
+		if late == nil && retry == nil {
+			<-w.wake
+			continue
 		}
 		select {
 		case <-w.wake:
 		case <-retry:
 			retry = nil
-		case <-w.again:
-			w.stale, retry = true, nil
-		case <-retired:
-			retired, late = nil, time.After(lateTime)
 		case <-late:
-			w.drain()
-			return
-		case <-w.stop:
 			w.drain()
 			return
 		}

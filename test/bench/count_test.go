@@ -1,12 +1,11 @@
 package bench
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,32 +39,54 @@ var waiting = regexp.MustCompile(`^runtime\.(findRunnable|stealWork|netpoll|nano
 	`checkTimers|pidle|pMask|wakep|mPark|note|stopm|startm|schedule|injectglist|park_m|\(\*timers\)|\(\*guintptr\)|check|acquirep|releasep|handoffp|` +
 	`exitsyscall|entersyscall|reentersyscall|casgstatus|save|gfget|gfput)`)
 
+// A scenario is a kind of request to count.
+type scenario struct {
+	name   string
+	scheme string
+	size   int  // of the response's content, in bytes
+	renews bool // each request comes over a new connection
+	logs   bool // with an access log
+}
+
+var scenarios = []scenario{
+	{name: "http", scheme: "http", size: 60},
+	{name: "https", scheme: "https", size: 60},
+	{name: "16 KiB", scheme: "http", size: 16 << 10},
+	{name: "new connections", scheme: "http", size: 60, renews: true},
+	{name: "access log", scheme: "http", size: 60, logs: true},
+}
+
 // TestInstructions compares the instructions per request with those of an older build, given
-// by -before: plain and TLS, on event loops and goroutines. It does not see what the kernel
-// does: TestBefore does.
+// by -before, on event loops and goroutines. It does not see what the kernel does: TestBefore
+// does.
 func TestInstructions(t *testing.T) {
 	if *beforeFlag == "" {
 		t.Skip("without -before")
 	}
-	valgrind := rig.Program(t, "valgrind")
-	endpoint := serveEndpoint(t)
-	cert, key := testcert.New(t, testcert.Template{}).Files(t)
+	c := &counting{T: t, valgrind: rig.Program(t, "valgrind")}
+	c.cert, c.key = testcert.New(t, testcert.Template{}).Files(t)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.FormValue("size"))
+		w.Write(make([]byte, size))
+	}))
+	defer endpoint.Close()
+	c.endpoint = strings.TrimPrefix(endpoint.URL, "http://")
 	programs := [2]string{*beforeFlag, rig.Poise(t)}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tbefore\tnow\tratio\t")
 	for _, engine := range []string{"loop", "goroutine"} {
-		for _, scheme := range []string{"http", "https"} {
+		for _, s := range scenarios {
 			var cost [2]float64
 			for i, program := range programs {
-				few := count(t, valgrind, program, engine, scheme, cert, key, endpoint, countedFew)
-				many := count(t, valgrind, program, engine, scheme, cert, key, endpoint, countedMany)
+				few := c.count(program, engine, s, countedFew)
+				many := c.count(program, engine, s, countedMany)
 				cost[i] = float64(many-few) / (countedMany - countedFew)
 			}
 			ratio := cost[1] / cost[0]
-			fmt.Fprintf(w, "%s, %s\t%.0f\t%.0f\t%.3f\t\n", engine, scheme, cost[0], cost[1], ratio)
+			fmt.Fprintf(w, "%s, %s\t%.0f\t%.0f\t%.3f\t\n", engine, s.name, cost[0], cost[1], ratio)
 			if ratio > countedMore {
-				t.Errorf("%s, %s takes %.3f of the instructions of before, want %.2f at most", engine, scheme, ratio, countedMore)
+				t.Errorf("%s, %s takes %.3f of the instructions of before, want %.2f at most", engine, s.name, ratio, countedMore)
 			}
 		}
 	}
@@ -73,51 +94,54 @@ func TestInstructions(t *testing.T) {
 	t.Log("\n" + b.String())
 }
 
+type counting struct {
+	*testing.T
+	valgrind, cert, key, endpoint string
+}
+
 // count is how many instructions a program executes in all when it is asked n times.
-func count(t *testing.T, valgrind, program, engine, scheme, cert, key, endpoint string, n int) uint64 {
-	folder := t.TempDir()
-	p := &proxy{name: engine, scheme: scheme, address: rig.Address(t)}
+func (c *counting) count(program, engine string, s scenario, n int) uint64 {
+	folder := c.TempDir()
+	p := &proxy{name: engine, scheme: s.scheme, address: rig.Address(c.T)}
 	config, counts := filepath.Join(folder, "poise.yaml"), filepath.Join(folder, "counts")
-	rig.Write(t, config, fileOf(p, cert, key, endpoint))
-	p.process = rig.Start(t, rig.Command{Path: valgrind, Core: proxyCore, Env: []string{"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"},
+	text := fileOf(p, c.cert, c.key, c.endpoint)
+	if s.logs {
+		text += "access_log: " + filepath.Join(folder, "access.log") + "\n"
+	}
+	rig.Write(c.T, config, text)
+	p.process = rig.Start(c.T, rig.Command{Path: c.valgrind, Core: proxyCore, Env: []string{"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"},
 		Args: []string{"--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=" + counts, program, "run", "--engine", engine, "-c", config}})
 	p.process.Listens(p.address)
 	failed := make(chan error, countedConnections)
 	for range countedConnections {
-		go func() { failed <- askInTurn(p, n/countedConnections) }()
+		go func() { failed <- askInTurn(p, s, n/countedConnections) }()
 	}
 	for range countedConnections {
 		if err := <-failed; err != nil {
-			t.Fatal(err)
+			c.Fatal(err)
 		}
 	}
 	p.process.Signal(syscall.SIGTERM)
 	p.process.Exit()
-	return sumOf(t, counts)
+	return sumOf(c.T, counts)
 }
 
-// askInTurn makes n requests over one connection.
-func askInTurn(p *proxy, n int) error {
-	c, err := net.Dial("tcp", p.address)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if p.scheme == "https" {
-		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
-	}
-	r := bufio.NewReader(c)
+// askInTurn makes n requests, one after the other.
+func askInTurn(p *proxy, s scenario, n int) error {
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // without HTTP/2
+		DisableKeepAlives: s.renews,
+	}}
+	defer client.CloseIdleConnections()
 	for range n {
-		fmt.Fprintf(c, "GET /some/path?a=1 HTTP/1.1\r\nHost: %s\r\nUser-Agent: count/1.0\r\nAccept: */*\r\n\r\n", p.address)
-		a, err := http.ReadResponse(r, nil)
+		a, err := client.Get(fmt.Sprintf("%s://%s/some/path?size=%d", s.scheme, p.address, s.size))
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.Discard, a.Body); err != nil {
-			return err
-		}
-		if a.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %d", a.StatusCode)
+		got, err := io.Copy(io.Discard, a.Body)
+		a.Body.Close()
+		if err != nil || a.StatusCode != http.StatusOK || got != int64(s.size) {
+			return fmt.Errorf("status %d, %d bytes, %v", a.StatusCode, got, err)
 		}
 	}
 	return nil
