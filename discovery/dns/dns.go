@@ -1,5 +1,6 @@
-// Package dns is the source that makes every address of a host name an endpoint, asks
-// again as the answer's time to live says, and keeps the last set when it cannot.
+// Package dns is the source that makes every address of a host name an endpoint, or every
+// target of an SRV record. It asks again as the answer's time to live says, and keeps the
+// last set when it cannot.
 package dns
 
 import (
@@ -15,8 +16,14 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 )
 
-// Config says what to resolve and how. Host and Port are needed, the rest has defaults.
+// Config says what to resolve and how. Either Host and Port are needed or SRV, the rest has
+// defaults.
 type Config struct {
+	// SRV is the name of an SRV record, as in _http._tcp.users.example. Its targets are the
+	// endpoints, with the ports and weights of the record; Host, Port and Weight are ignored.
+	// The Host of an endpoint is its target. A final dot keeps the search domains out.
+	SRV string
+
 	// Host is the name. A final dot keeps the search domains out. It becomes the Host of
 	// every endpoint, without that dot, so that TLS asks for it and verifies it.
 	Host   string
@@ -51,10 +58,13 @@ type Source struct {
 	// known are the last addresses of each family. They are kept apart, because one family
 	// may fail without the other, and its endpoints must not go for that.
 	known [2][]netip.Addr
-	found string // the absolute name that had them
+	found string // the absolute name that had them, or the SRV record
+
+	// targets are those of the SRV record, by name. Only SRV has them.
+	targets map[string]*target
 }
 
-// New returns a source for c.Host.
+// New returns a source for c.Host or c.SRV.
 func New(c Config) *Source {
 	c.Scheme = cmp.Or(c.Scheme, "http")
 	c.Hosts = cmp.Or(c.Hosts, "/etc/hosts")
@@ -77,7 +87,7 @@ func New(c Config) *Source {
 // from it, unless a name server was configured. localhost is one host and not a set:
 // where it has an IPv4 address, that is its only one.
 func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error {
-	if err := checkHost(s.config.Host); err != nil {
+	if err := checkHost(s.name()); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
 	out := client.Reporter{Publish: publish}
@@ -89,15 +99,15 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 			due = time.Time{}
 			out.Set(s.specs(local), nil)
 		} else if !time.Now().Before(due) {
-			addrs, ttl, err := s.resolve(ctx)
+			set, ttl, err := s.lookup(ctx, &hosts)
 			if ctx.Err() != nil {
 				return nil
 			}
 			if err == nil {
 				backoff.Reset()
-				out.Set(s.specs(addrs), nil)
+				out.Set(set.Endpoints, set.Rejected)
 			} else {
-				out.Fail(fmt.Errorf("dns: %s: %w", s.config.Host, err))
+				out.Fail(fmt.Errorf("dns: %s: %w", s.name(), err))
 				if ttl <= 0 {
 					ttl = backoff.Next()
 				}
@@ -115,8 +125,25 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	}
 }
 
-// local returns the addresses that the hosts file has for the name, or nil.
+// name is what is asked for.
+func (s *Source) name() string { return cmp.Or(s.config.SRV, s.config.Host) }
+
+// lookup asks the name servers once. It returns the set and how long it holds; with an error,
+// how long that holds, or 0.
+func (s *Source) lookup(ctx context.Context, hosts *hostsFile) (discovery.Update, time.Duration, error) {
+	if s.config.SRV != "" {
+		return s.services(ctx, hosts)
+	}
+	addrs, ttl, err := s.resolve(ctx)
+	return discovery.Update{Endpoints: s.specs(addrs)}, ttl, err
+}
+
+// local returns the addresses that the hosts file has for the name, or nil. A hosts file has
+// no SRV records.
 func (s *Source) local(hosts *hostsFile) []netip.Addr {
+	if s.config.SRV != "" {
+		return nil
+	}
 	name := strings.ToLower(strings.TrimSuffix(s.config.Host, "."))
 	loopback := name == "localhost" || strings.HasSuffix(name, ".localhost") // RFC 6761 §6.3
 	if s.config.Server != "" && !loopback {

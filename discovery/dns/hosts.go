@@ -31,6 +31,9 @@ const (
 	hostsPatience = 2 * time.Second
 )
 
+// errTooMany is why a name beyond hostsMax is not resolved.
+var errTooMany = fmt.Errorf("more than %d host names are not resolved", hostsMax)
+
 // Resolve returns a source whose set is inner's with addresses in place of host names. An
 // endpoint whose Address has a name becomes one for each address of that name; they share
 // its weight, and Host is the name. A name that was never answered for is rejected with the
@@ -237,7 +240,7 @@ func (h *hosts) addresses() discovery.Update {
 			add(s)
 			continue
 		case one == nil:
-			out.Rejected = append(out.Rejected, discovery.Reject{ID: s.Address, Reason: fmt.Sprintf("more than %d host names are not resolved", hostsMax)})
+			out.Rejected = append(out.Rejected, discovery.Reject{ID: s.Address, Reason: errTooMany.Error()})
 			continue
 		case !one.known:
 			out.Rejected = append(out.Rejected, discovery.Reject{ID: s.Address, Reason: "its host name is not resolved: " + one.why()})

@@ -29,15 +29,15 @@ type query struct {
 }
 
 // ask sends the question over UDP, and over TCP if the answer did not fit.
-func (q *query) ask(ctx context.Context, name string, family dnsmessage.Type) answer {
-	a, err := q.over(ctx, "udp", name, family, true)
+func (q *query) ask(ctx context.Context, name string, kind dnsmessage.Type) answer {
+	a, err := q.over(ctx, "udp", name, kind, true)
 	if errors.Is(err, errFormat) { // a server from before RFC 6891
-		a, err = q.over(ctx, "udp", name, family, false)
+		a, err = q.over(ctx, "udp", name, kind, false)
 	}
 	if errors.Is(err, errTruncated) {
-		a, err = q.over(ctx, "tcp", name, family, true)
+		a, err = q.over(ctx, "tcp", name, kind, true)
 	}
-	if err != nil && !errors.Is(err, errNotFound) {
+	if err != nil && !denied(err) {
 		err = fmt.Errorf("name server %s: %w", q.server, err)
 	}
 	a.err = err
@@ -46,9 +46,9 @@ func (q *query) ask(ctx context.Context, name string, family dnsmessage.Type) an
 
 var errFormat = errors.New("the server did not understand the question")
 
-func (q *query) over(ctx context.Context, network, name string, family dnsmessage.Type, edns bool) (answer, error) {
+func (q *query) over(ctx context.Context, network, name string, kind dnsmessage.Type, edns bool) (answer, error) {
 	id := uint16(rand.Uint32())
-	message, question, err := build(id, name, family, edns)
+	message, question, err := build(id, name, kind, edns)
 	if err != nil {
 		return answer{}, err
 	}
@@ -99,12 +99,12 @@ func askStream(conn net.Conn, message []byte, id uint16, question dnsmessage.Que
 	return a, err
 }
 
-func build(id uint16, name string, family dnsmessage.Type, edns bool) ([]byte, dnsmessage.Question, error) {
+func build(id uint16, name string, kind dnsmessage.Type, edns bool) ([]byte, dnsmessage.Question, error) {
 	n, err := dnsmessage.NewName(name)
 	if err != nil {
 		return nil, dnsmessage.Question{}, err
 	}
-	q := dnsmessage.Question{Name: n, Type: family, Class: dnsmessage.ClassINET}
+	q := dnsmessage.Question{Name: n, Type: kind, Class: dnsmessage.ClassINET}
 	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: id, RecursionDesired: true})
 	errs := []error{b.StartQuestions(), b.Question(q), b.StartAdditionals()}
 	if edns {
@@ -138,11 +138,18 @@ func read(reply []byte, id uint16, question dnsmessage.Question) (a answer, ours
 	case h.Truncated:
 		return answer{}, true, errTruncated
 	}
-	a, err = addresses(&p, question)
-	if err == nil && len(a.addrs) == 0 {
+	a, err = collect(&p, question)
+	switch {
+	case err != nil:
+		return answer{}, true, err
+	case len(a.services) > 0:
+		if a.extra, err = additional(&p); err != nil {
+			return answer{}, true, err
+		}
+	case len(a.addrs) == 0:
 		a.ttl = negative(&p)
 	}
-	return a, true, err
+	return a, true, nil
 }
 
 // negative is how long an answer without addresses holds, by the zone's SOA in it (RFC 2308
@@ -172,11 +179,12 @@ func negative(p *dnsmessage.Parser) time.Duration {
 
 func sameName(a, b dnsmessage.Name) bool { return strings.EqualFold(a.String(), b.String()) }
 
-// A record is one of an answer, of the types that are looked at: an address or an alias.
+// A record is one of a message, of the types that are looked at.
 type record struct {
-	header dnsmessage.ResourceHeader
-	alias  dnsmessage.Name // of a CNAME
-	addr   netip.Addr      // of the others
+	header  dnsmessage.ResourceHeader // of other types and classes: Type is 0
+	alias   dnsmessage.Name           // of a CNAME
+	service service                   // of an SRV
+	addr    netip.Addr                // of an A or AAAA
 }
 
 // records reads the answers one by one: a parser of every type there is would be as large
@@ -190,24 +198,8 @@ func records(p *dnsmessage.Parser) (all []record, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r := record{header: h}
-		switch {
-		case h.Class != dnsmessage.ClassINET:
-			err = p.SkipAnswer()
-			r.header.Type = 0
-		case h.Type == dnsmessage.TypeCNAME:
-			var body dnsmessage.CNAMEResource
-			body, err = p.CNAMEResource()
-			r.alias = body.CNAME
-		case h.Type == dnsmessage.TypeA:
-			var body dnsmessage.AResource
-			body, err = p.AResource()
-			r.addr = netip.AddrFrom4(body.A)
-		case h.Type == dnsmessage.TypeAAAA:
-			var body dnsmessage.AAAAResource
-			body, err = p.AAAAResource()
-			r.addr = netip.AddrFrom16(body.AAAA).Unmap()
-		default:
+		r, known, err := body(p, h)
+		if !known {
 			err = p.SkipAnswer()
 		}
 		if err != nil {
@@ -217,9 +209,41 @@ func records(p *dnsmessage.Parser) (all []record, err error) {
 	}
 }
 
-// addresses follows the chain of names from the question to its addresses. The answer
-// holds as long as the shortest time to live of all that was used.
-func addresses(p *dnsmessage.Parser, question dnsmessage.Question) (answer, error) {
+// body reads the record behind a header, in whatever section the parser is. Known is false
+// if it is of no type that is looked at; the caller must skip it.
+func body(p *dnsmessage.Parser, h dnsmessage.ResourceHeader) (r record, known bool, err error) {
+	r.header = h
+	kind := h.Type
+	if h.Class != dnsmessage.ClassINET {
+		kind = 0
+	}
+	switch kind {
+	case dnsmessage.TypeCNAME:
+		var body dnsmessage.CNAMEResource
+		body, err = p.CNAMEResource()
+		r.alias = body.CNAME
+	case dnsmessage.TypeA:
+		var body dnsmessage.AResource
+		body, err = p.AResource()
+		r.addr = netip.AddrFrom4(body.A)
+	case dnsmessage.TypeAAAA:
+		var body dnsmessage.AAAAResource
+		body, err = p.AAAAResource()
+		r.addr = netip.AddrFrom16(body.AAAA).Unmap()
+	case dnsmessage.TypeSRV:
+		var body dnsmessage.SRVResource
+		body, err = p.SRVResource()
+		r.service = service{body.Priority, body.Weight, body.Port, body.Target.String()}
+	default:
+		r.header.Type = 0
+		return r, false, nil
+	}
+	return r, true, err
+}
+
+// collect follows the chain of names from the question to its records. The answer holds as
+// long as the shortest time to live of all that was used.
+func collect(p *dnsmessage.Parser, question dnsmessage.Question) (answer, error) {
 	all, err := records(p)
 	if err != nil {
 		return answer{}, err
@@ -227,30 +251,34 @@ func addresses(p *dnsmessage.Parser, question dnsmessage.Question) (answer, erro
 	const never = 1 << 31
 	a, name, ttl := answer{}, question.Name, uint32(never)
 	for range cnamesMax {
-		alias := false
-		for _, r := range all {
+		var alias *record
+		for i, r := range all {
 			if !sameName(r.header.Name, name) {
 				continue
 			}
 			switch {
-			case r.addr.IsValid():
-				a.add(r.addr, question.Type == r.header.Type)
+			case r.header.Type == question.Type:
+				a.add(r)
 				ttl = min(ttl, r.header.TTL)
-			case r.header.Type == dnsmessage.TypeCNAME && !alias:
-				name, alias = r.alias, true
+			case r.header.Type == dnsmessage.TypeCNAME && alias == nil:
+				alias = &all[i]
 				ttl = min(ttl, r.header.TTL)
 			}
 		}
-		if !alias {
+		if alias == nil {
 			a.ttl = time.Duration(ttl) * time.Second
 			return a, nil
 		}
+		name = alias.alias
 	}
 	return answer{}, fmt.Errorf("more than %d names lead to it", cnamesMax)
 }
 
-func (a *answer) add(addr netip.Addr, wanted bool) {
-	if wanted {
-		a.addrs = append(a.addrs, addr)
+// add adds a record of the type that was asked for.
+func (a *answer) add(r record) {
+	if r.addr.IsValid() {
+		a.addrs = append(a.addrs, r.addr)
+	} else {
+		a.services = append(a.services, r.service)
 	}
 }

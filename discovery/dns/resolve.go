@@ -13,10 +13,23 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-var (
-	errNotFound = errors.New("no such host")
-	errNoAddr   = errors.New("the name has no addresses")
+// A denial is the answer of a name server that there is nothing. The name server has
+// answered, so a denial is knowledge and no failure.
+type denial string
+
+// Error is the denial as text.
+func (d denial) Error() string { return string(d) }
+
+const (
+	errNotFound denial = "no such host"
+	errNoAddr   denial = "the name has no addresses"
 )
+
+// denied reports whether err is a denial.
+func denied(err error) bool {
+	_, ok := errors.AsType[denial](err)
+	return ok
+}
 
 // families are the types of records that are asked for.
 var families = [2]dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA}
@@ -24,62 +37,92 @@ var families = [2]dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA}
 // partialTTL is when an answer is asked for again of which one family is missing.
 const partialTTL = 5 * time.Second
 
-// An answer is what is known of a name for one family. Without addresses and error the
+// An answer is what is known of a name for one type of records. Without records and error the
 // name exists and has none.
 type answer struct {
-	addrs []netip.Addr
-	ttl   time.Duration // of a negative answer too; there 0: it did not say
-	err   error         // errNotFound, or why it is not known
+	addrs    []netip.Addr
+	services []service     // of SRV records
+	extra    extra         // addresses that came with services
+	ttl      time.Duration // of a negative answer too; there 0: it did not say
+	err      error         // errNotFound, or why it is not known
 }
 
-func (a answer) failed() bool { return a.err != nil && !errors.Is(a.err, errNotFound) }
+func (a answer) failed() bool { return a.err != nil && !denied(a.err) }
 
 // resolve asks for the name, with the search domains as resolv.conf says, and returns its
-// addresses in order, and for how long they hold. With errNotFound or errNoAddr, that is how
-// long this holds, or 0. Once the name had addresses, these two are no errors: it has none.
-func (s *Source) resolve(ctx context.Context) ([]netip.Addr, time.Duration, error) {
-	conf := readResolv(s.config.Resolv)
-	if s.config.Server != "" {
-		conf.servers = []string{s.config.Server}
-	}
-	reason := errNotFound
-	var ttl time.Duration // the shortest of the negative answers
-	for _, name := range candidates(s.config.Host, conf) {
+// addresses in order, and for how long they hold. With a denial, that is how long this holds,
+// or 0. Once the name had addresses, a denial is no error: it has none.
+func (s *Source) resolve(ctx context.Context) (addrs []netip.Addr, ttl time.Duration, err error) {
+	conf := s.resolvConf()
+	ttl, err = s.search(conf, func(name string) (time.Duration, error) {
 		answers := conf.both(ctx, name)
 		v4, v6 := &answers[0], &answers[1]
 		switch {
 		case len(v4.addrs)+len(v6.addrs) > 0:
-			addrs, ttl := s.keep(name, answers)
-			return addrs, ttl, nil
-		case v4.failed() || v6.failed():
-			reason = v4.err
-			if !v4.failed() {
-				reason = v6.err
-			}
+			var ttl time.Duration
+			addrs, ttl = s.keep(name, answers)
+			return ttl, nil
+		case v4.failed():
+			return 0, v4.err
+		case v6.failed():
+			return 0, v6.err
+		case v4.err != nil && v6.err != nil:
+			return shorter(v4.ttl, v6.ttl), errNotFound
+		}
+		return shorter(v4.ttl, v6.ttl), errNoAddr
+	})
+	return addrs, ttl, err
+}
+
+// resolvConf is how the name servers are asked now: the file is read at every resolution.
+func (s *Source) resolvConf() *resolvConf {
+	conf := readResolv(s.config.Resolv)
+	if s.config.Server != "" {
+		conf.servers = []string{s.config.Server}
+	}
+	return conf
+}
+
+// search tries the names that s.name may mean, in order, until one has records. try returns
+// how long its answer holds, and as an error a denial or why the answer is not known. search
+// returns the same. Once a name was found, a denial by all of them is no error: s has nothing
+// any more.
+func (s *Source) search(conf *resolvConf, try func(name string) (time.Duration, error)) (time.Duration, error) {
+	reason := error(errNotFound)
+	var least time.Duration // of the denials
+	for _, name := range candidates(s.name(), conf) {
+		ttl, err := try(name)
+		switch {
+		case err == nil:
+			return ttl, nil
+		case !denied(err):
+			reason = err
 			// Another domain may have the name, but not while this one is known to: its
-			// endpoints would be replaced by strangers.
+			// endpoints would be replaced by those of another name.
 			if name == s.found {
-				return nil, 0, reason
+				return 0, err
 			}
-		case !errors.Is(v4.err, errNotFound) || !errors.Is(v6.err, errNotFound):
-			if reason == errNotFound {
-				reason = errNoAddr
-			}
+		case reason == errNotFound:
+			reason = err
 		}
-		for _, a := range answers {
-			if a.ttl > 0 && (ttl == 0 || a.ttl < ttl) {
-				ttl = a.ttl
-			}
-		}
+		least = shorter(least, ttl)
 	}
 	switch {
-	case reason != errNotFound && reason != errNoAddr:
-		return nil, 0, reason
+	case !denied(reason):
+		return 0, reason
 	case s.found == "":
-		return nil, ttl, reason
+		return least, reason
 	}
-	s.known = [2][]netip.Addr{}
-	return nil, min(max(ttl, s.config.TTLMin), againMost), nil
+	s.known, s.targets = [2][]netip.Addr{}, nil
+	return min(max(least, s.config.TTLMin), againMost), nil
+}
+
+// shorter is the shorter of two times to live, of which 0 is none.
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // keep notes the answers and returns all addresses that are valid now.
@@ -98,9 +141,14 @@ func (s *Source) keep(name string, answers [2]answer) ([]netip.Addr, time.Durati
 			s.known[i], ttl = a.addrs, min(ttl, a.ttl)
 		}
 	}
+	return s.addrs(), max(ttl, s.config.TTLMin)
+}
+
+// addrs are the last known addresses of both families, in order.
+func (s *Source) addrs() []netip.Addr {
 	addrs := slices.Concat(s.known[0], s.known[1])
 	slices.SortFunc(addrs, netip.Addr.Compare)
-	return slices.Compact(addrs), max(ttl, s.config.TTLMin)
+	return slices.Compact(addrs)
 }
 
 // both asks for both families at the same time.
@@ -114,7 +162,7 @@ func (c *resolvConf) both(ctx context.Context, name string) (answers [2]answer) 
 }
 
 // ask goes through the name servers until one knows.
-func (c *resolvConf) ask(ctx context.Context, name string, family dnsmessage.Type) answer {
+func (c *resolvConf) ask(ctx context.Context, name string, kind dnsmessage.Type) answer {
 	var last answer
 	for range c.attempts {
 		for _, server := range c.servers {
@@ -122,7 +170,7 @@ func (c *resolvConf) ask(ctx context.Context, name string, family dnsmessage.Typ
 				return answer{err: ctx.Err()}
 			}
 			q := query{server: server, timeout: c.timeout}
-			last = q.ask(ctx, name, family)
+			last = q.ask(ctx, name, kind)
 			if !last.failed() {
 				return last
 			}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 )
 
 // A zone is what the test's name server knows: records by name and type, in the form
-// "A 60 192.0.2.1", and what it does wrong.
+// "A 60 192.0.2.1" or "SRV 60 10 3 8080 a.test.", and what it does wrong.
 type zone struct {
 	records map[string][]string         // by absolute name in lower case
 	rcodes  map[string]dnsmessage.RCode // by absolute name, or name and type
@@ -25,6 +26,7 @@ type zone struct {
 	soa     uint32                      // negative answers hold so many seconds; 0: they do not say
 	limit   int                         // bytes over UDP; more is truncated; 0: 65535
 	noEDNS  bool                        // answers FORMERR to what it does not know
+	extra   bool                        // sends the addresses of SRV targets along
 }
 
 // A server is a name server on 127.0.0.1, over UDP and TCP at the same port.
@@ -163,7 +165,7 @@ func (s *server) reply(network string, packet []byte) ([]byte, func([]byte) [][]
 		panic(err)
 	}
 	if limit := s.zone.limit; network == "udp" && limit > 0 && len(packed) > limit {
-		m.Truncated, m.Answers = true, m.Answers[:1]
+		m.Truncated, m.Answers, m.Additionals = true, m.Answers[:1], nil
 		packed, _ = m.Pack()
 	}
 	return packed, s.zone.mangle
@@ -177,20 +179,20 @@ func (s *server) answer(m *dnsmessage.Message, name string, want dnsmessage.Type
 	for range 40 {
 		next := ""
 		for _, record := range s.zone.records[name] {
-			words := strings.Fields(record)
-			ttl := uint32(0)
-			for _, digit := range words[1] {
-				ttl = ttl*10 + uint32(digit-'0')
+			r := resource(name, record)
+			alias, isAlias := r.Body.(*dnsmessage.CNAMEResource)
+			if isAlias {
+				next = alias.CNAME.String()
 			}
-			h := dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Class: dnsmessage.ClassINET, TTL: ttl}
-			switch {
-			case words[0] == "CNAME":
-				next = words[2]
-				m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(next)}})
-			case words[0] == "A" && want == dnsmessage.TypeA:
-				m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: netip.MustParseAddr(words[2]).As4()}})
-			case words[0] == "AAAA" && want == dnsmessage.TypeAAAA:
-				m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr(words[2]).As16()}})
+			if !isAlias && r.Header.Type != want {
+				continue
+			}
+			m.Answers = append(m.Answers, r)
+			if srv, ok := r.Body.(*dnsmessage.SRVResource); ok && s.zone.extra {
+				target := strings.ToLower(srv.Target.String())
+				for _, record := range s.zone.records[target] {
+					m.Additionals = append(m.Additionals, resource(target, record))
+				}
 			}
 		}
 		if next == "" {
@@ -198,6 +200,34 @@ func (s *server) answer(m *dnsmessage.Message, name string, want dnsmessage.Type
 		}
 		name = next
 	}
+}
+
+// resource makes a record of its text.
+func resource(name, text string) dnsmessage.Resource {
+	words := strings.Fields(text)
+	number := func(i int) uint64 {
+		n, err := strconv.ParseUint(words[i], 10, 32)
+		if err != nil {
+			panic(err)
+		}
+		return n
+	}
+	r := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Class: dnsmessage.ClassINET, TTL: uint32(number(1))}}
+	switch words[0] {
+	case "CNAME":
+		r.Header.Type, r.Body = dnsmessage.TypeCNAME, &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(words[2])}
+	case "A":
+		r.Header.Type, r.Body = dnsmessage.TypeA, &dnsmessage.AResource{A: netip.MustParseAddr(words[2]).As4()}
+	case "AAAA":
+		r.Header.Type, r.Body = dnsmessage.TypeAAAA, &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr(words[2]).As16()}
+	case "SRV":
+		r.Header.Type, r.Body = dnsmessage.TypeSRV, &dnsmessage.SRVResource{
+			Priority: uint16(number(2)), Weight: uint16(number(3)), Port: uint16(number(4)), Target: dnsmessage.MustNewName(words[5]),
+		}
+	default:
+		panic(text)
+	}
+	return r
 }
 
 // none is the path of a file that is not there.
