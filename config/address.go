@@ -224,6 +224,53 @@ func (d DNSSource) Target() (spec endpoint.Spec, hostname, server string, err er
 	return spec, hostname, server, err
 }
 
+// Record reads the SRV of a DNS source: the name of the record in lower case, and the name
+// server's address as Target does.
+func (d DNSSource) Record() (name, server string, err error) {
+	if _, err = checkRecord(d.SRV); err == nil && d.Server != "" {
+		server, err = parseServer(d.Server)
+	}
+	return strings.ToLower(d.SRV), server, err
+}
+
+// checkRecord accepts _service._proto.name (RFC 2782). near is what was most likely meant by
+// something else: a URL, a host and a port, or a name without the first two parts. It may be
+// empty.
+func checkRecord(text string) (near string, err error) {
+	host := text
+	if _, after, ok := strings.Cut(text, "://"); ok {
+		host, _, _ = strings.Cut(after, "/")
+	}
+	host, _, _ = strings.Cut(host, ":")
+	near = recordName(host)
+	if near == text {
+		return "", checkName(text)
+	}
+	if near != "" && checkName(near) != nil {
+		near = ""
+	}
+	return near, fmt.Errorf("%q is not the name of an SRV record: it is _service._proto.name, and the record says the ports", text)
+}
+
+// recordName is the name of the SRV record that host most likely means, or "". That of a record
+// is itself.
+func recordName(host string) string {
+	first, rest, _ := strings.Cut(host, ".")
+	second, name, _ := strings.Cut(rest, ".")
+	service, named := strings.CutPrefix(first, "_")
+	proto, carried := strings.CutPrefix(second, "_")
+	switch {
+	case named && carried || proto == "tcp" || proto == "udp":
+		if name == "" {
+			return ""
+		}
+		return "_" + service + "._" + proto + "." + name
+	case named:
+		return first + "._tcp." + rest
+	}
+	return "_http._tcp." + host
+}
+
 func parseServer(text string) (string, error) {
 	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
 		return net.JoinHostPort(addr.String(), "53"), nil

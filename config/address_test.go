@@ -90,6 +90,44 @@ func TestDNSTarget(t *testing.T) {
 	}
 }
 
+func TestDNSRecord(t *testing.T) {
+	name, server, err := (DNSSource{SRV: "_Http._tcp.Users.example.", Server: "10.0.0.1"}).Record()
+	if name != "_http._tcp.users.example." || server != "10.0.0.1:53" || err != nil {
+		t.Error(name, server, err)
+	}
+	if _, _, err := (DNSSource{SRV: "_http._tcp.users.example", Server: "ns.example"}).Record(); err == nil {
+		t.Error("a name for a name server")
+	}
+	for text, near := range map[string]string{
+		"_http._tcp.a": "", "_users._v2.service.consul": "", "_http._tcp.a.svc.cluster.local.": "", // right
+		"a.example":                  "_http._tcp.a.example",
+		"a":                          "_http._tcp.a",
+		"http.tcp.a.example":         "_http._tcp.a.example",
+		"_http.tcp.a":                "_http._tcp.a",
+		"_grpc.a.example":            "_grpc._tcp.a.example",
+		"grpc._udp.a":                "_grpc._udp.a",
+		"http://a.example:8080/":     "_http._tcp.a.example",
+		"http://_http._tcp.a":        "_http._tcp.a",
+		"_http._tcp.a.example:8080":  "_http._tcp.a.example",
+		"dns://_http._tcp.a.example": "_http._tcp.a.example",
+	} {
+		got, err := checkRecord(text)
+		if got != near || (err == nil) != (near == "") {
+			t.Errorf("%q: near %q, %v, want %q", text, got, err, near)
+		}
+		if near != "" {
+			if _, err := checkRecord(near); err != nil {
+				t.Errorf("what is proposed for %q is wrong: %v", text, err)
+			}
+		}
+	}
+	for _, text := range []string{"_http._tcp.", "_http._tcp", "_http._tcp..a", "_._tcp.a b", "_http._tcp.ü", "10.0.0.1", "[::1]:53", "_http._tcp." + strings.Repeat("a.", 130)} {
+		if near, err := checkRecord(text); err == nil {
+			t.Errorf("%q is accepted, near %q", text, near)
+		}
+	}
+}
+
 func TestWords(t *testing.T) {
 	method, target, err := (&Health{Check: "HEAD  /a?b=c"}).Request()
 	if method != "HEAD" || target != "/a?b=c" || err != nil {

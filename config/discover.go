@@ -17,7 +17,7 @@ import (
 // configuration as soon as a request names it, and is forgotten when none has for a time.
 type Discover struct {
 	// Source is that of every such service. {service} stands for the name in the value that
-	// says which: the path of a file, the URL of a name, the prefix of etcd, the service of
+	// says which: the path of a file, the URL of a name or the SRV record, the prefix of etcd, the service of
 	// Consul, Nacos and Kubernetes (and their group and namespace), the app of Eureka, the
 	// path of ZooKeeper. In a merge each part has it.
 	Source Source `yaml:"source" doc:"of each service; {service} in it stands for the name" required:"true"`
@@ -125,7 +125,7 @@ func (s Source) named(name string) Source {
 		}
 	}
 	s.File = copied(s.File, func(f *FileSource) { put(&f.Path) })
-	s.DNS = copied(s.DNS, func(d *DNSSource) { put(&d.URL) })
+	s.DNS = copied(s.DNS, func(d *DNSSource) { put(&d.URL, &d.SRV) })
 	s.Etcd = copied(s.Etcd, func(e *EtcdSource) { put(&e.Prefix) })
 	s.Consul = copied(s.Consul, func(c *ConsulSource) { put(&c.Service) })
 	s.Nacos = copied(s.Nacos, func(n *NacosSource) { put(&n.Service, &n.Group) })

@@ -45,11 +45,25 @@ func (v *validator) source(path string, s *Source, inner bool) {
 }
 
 func (v *validator) dns(path string, d *DNSSource) {
-	if d.URL == "" {
-		return // required: said already
+	switch {
+	case d.URL == "" && d.SRV == "":
+		v.add(path, "", "", "it needs url, a host name whose addresses are the endpoints, or srv, the name of an SRV record")
+	case d.URL != "" && d.SRV != "":
+		v.add(Key(path, "srv"), d.SRV, "", "there is a url as well: one name is asked for, so leave one of them out")
+	case d.SRV != "":
+		if near, err := checkRecord(d.SRV); err != nil {
+			v.add(Key(path, "srv"), d.SRV, near, err.Error())
+		}
+	default:
+		if _, _, _, err := (DNSSource{URL: d.URL}).Target(); err != nil {
+			v.add(Key(path, "url"), d.URL, "", err.Error())
+		}
 	}
-	if _, _, _, err := (DNSSource{URL: d.URL}).Target(); err != nil {
-		v.add(Key(path, "url"), d.URL, "", err.Error())
+	switch {
+	case d.Scheme != "" && d.SRV == "":
+		v.add(Key(path, "scheme"), d.Scheme, "", "only srv has one: a url begins with it")
+	case d.Scheme != "" && d.Scheme != "http" && d.Scheme != "https":
+		v.add(Key(path, "scheme"), d.Scheme, "", fmt.Sprintf("%q is not one of http, https", d.Scheme))
 	}
 	if d.Server != "" {
 		if _, err := parseServer(d.Server); err != nil {

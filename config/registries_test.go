@@ -172,6 +172,40 @@ func TestValidateFindsMistakesOfRegistries(t *testing.T) {
 	}
 }
 
+// What is wrong with a DNS source, and what was meant.
+func TestValidateFindsInDNS(t *testing.T) {
+	for _, test := range []struct {
+		source              DNSSource
+		path, message, near string
+	}{
+		{DNSSource{}, "", "needs url", ""},
+		{DNSSource{Server: "10.0.0.1"}, "", "needs url", ""},
+		{DNSSource{URL: "http://a", SRV: "_http._tcp.a"}, ".srv", "there is a url as well", ""},
+		{DNSSource{SRV: "http.tcp.a"}, ".srv", "it is _service._proto.name", "_http._tcp.a"},
+		{DNSSource{SRV: "http://a:80"}, ".srv", "the record says the ports", "_http._tcp.a"},
+		{DNSSource{SRV: "_http._tcp.a/b"}, ".srv", "it has a '/'", ""},
+		{DNSSource{URL: "http://a", Scheme: "https"}, ".scheme", "only srv has one", ""},
+		{DNSSource{SRV: "_http._tcp.a", Scheme: "h2"}, ".scheme", `"h2" is not one of http, https`, ""},
+		{DNSSource{SRV: "_http._tcp.a", Server: "ns.example:53"}, ".server", "name server", ""},
+	} {
+		c := registries()
+		c.Services["dns"] = Service{Source: &Source{DNS: &test.source}}
+		var errs *Errors
+		if !errors.As(c.Validate(), &errs) || len(errs.List) != 1 {
+			t.Errorf("%+v: %v", test.source, errs)
+			continue
+		}
+		if p := errs.List[0]; p.Path != "services.dns.source.dns"+test.path || !strings.Contains(p.Message, test.message) || p.Near != test.near {
+			t.Errorf("%+v: %+v", test.source, p)
+		}
+	}
+	c := registries()
+	c.Services["dns"] = Service{Source: &Source{DNS: &DNSSource{SRV: "_http._tcp.a.", Scheme: "https", Server: "::1"}}}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
 // The name of a service may come from anybody, and goes into paths and URLs.
 func TestCheckName(t *testing.T) {
 	for name, ok := range map[string]bool{
@@ -194,7 +228,7 @@ func TestDiscoveredService(t *testing.T) {
 		Policy: Policy{Type: "random"}, Health: &Health{Check: "HEAD /"}, Breaker: Breaker{Off: true}, PanicThreshold: 7, SlowStart: SlowStart{Window: 5}, Retry: Retry{Attempts: 3},
 		Connections: Connections{Max: 9}, TLS: &EndpointTLS{CA: "x"}, Guard: Guard{MaxRemoval: -1},
 		Source: Source{
-			File: &FileSource{Path: "lists/{service}.yaml"}, DNS: &DNSSource{URL: "http://{service}.internal:{service}", Server: "{service}"},
+			File: &FileSource{Path: "lists/{service}.yaml"}, DNS: &DNSSource{URL: "http://{service}.internal:{service}", SRV: "_{service}._tcp.a", Server: "{service}"},
 			Etcd:       &EtcdSource{Servers: []string{"{service}"}, Prefix: "/s/{service}/", Username: "{service}", Password: "{service}", TLS: secure},
 			Consul:     &ConsulSource{Server: "{service}", Service: "{service}", Token: "{service}"},
 			Nacos:      &NacosSource{Service: "p-{service}", Group: "g-{service}", Password: "{service}"},
@@ -208,7 +242,7 @@ func TestDiscoveredService(t *testing.T) {
 	s := d.Service("users")
 	got := *s.Source
 	for what, pair := range map[string][2]string{
-		"file": {got.File.Path, "lists/users.yaml"}, "dns": {got.DNS.URL, "http://users.internal:users"}, "etcd": {got.Etcd.Prefix, "/s/users/"},
+		"file": {got.File.Path, "lists/users.yaml"}, "dns": {got.DNS.URL, "http://users.internal:users"}, "srv": {got.DNS.SRV, "_users._tcp.a"}, "etcd": {got.Etcd.Prefix, "/s/users/"},
 		"consul": {got.Consul.Service, "users"}, "nacos": {got.Nacos.Service, "p-users"}, "group": {got.Nacos.Group, "g-users"},
 		"eureka": {got.Eureka.App, "users"}, "zookeeper": {got.Zookeeper.Path, "/s/users"}, "kubernetes": {got.Kubernetes.Service, "users"},
 		"namespace": {got.Kubernetes.Namespace, "n-users"}, "merge": {got.Merge[0].Eureka.App, "m-users"},

@@ -12,7 +12,7 @@ import (
 // Source is where an endpoint list comes from: exactly one field is set.
 type Source struct {
 	File       *FileSource       `yaml:"file" doc:"a watched file"`
-	DNS        *DNSSource        `yaml:"dns" doc:"addresses of a host name"`
+	DNS        *DNSSource        `yaml:"dns" doc:"addresses of a host name, or targets of an SRV record"`
 	Etcd       *EtcdSource       `yaml:"etcd" doc:"keys of etcd"`
 	Consul     *ConsulSource     `yaml:"consul" doc:"a service of Consul"`
 	Nacos      *NacosSource      `yaml:"nacos" doc:"a service of Nacos"`
@@ -43,10 +43,14 @@ type FileSource struct {
 	Path string `yaml:"path" doc:"YAML or JSON file with a list of endpoints, read again when it changes" required:"true" short:"true" path:"true"`
 }
 
-// DNSSource resolves a name again as its TTL says and keeps the last set when it cannot.
-// The short form is its URL.
+// DNSSource resolves a name again as its TTL says and keeps the last set when it cannot. It has
+// either a URL or an SRV. The short form is its URL.
 type DNSSource struct {
-	URL string `yaml:"url" doc:"scheme://name:port; each address is an endpoint" required:"true" short:"true"`
+	URL string `yaml:"url" doc:"scheme://name:port; each address is an endpoint" short:"true"`
+	// SRV is the name of an SRV record, which says ports and weights (RFC 2782).
+	SRV string `yaml:"srv" doc:"name of an SRV record, instead of url; each of its targets is an endpoint" example:"_http._tcp.users.example"`
+	// Scheme is that of the endpoints of SRV. A URL begins with its own.
+	Scheme string `yaml:"scheme" doc:"of the endpoints of srv: http or https; empty: http"`
 	// Server is the name server to ask: a literal IP address with or without a port, which is
 	// 53 if it is left out. Empty: those of /etc/resolv.conf, after /etc/hosts.
 	Server string `yaml:"server" doc:"name server to ask, address:port; empty: those of /etc/resolv.conf" example:"10.0.0.10:53"`

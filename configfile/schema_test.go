@@ -185,6 +185,7 @@ services:
   a: {source: {file: a.yaml}, policy: random, health: HEAD /, retry: {on: [connect, 502], attempts: "${N}"}, panic_threshold: 30%}
   b: {source: {dns: "http://b:1"}, breaker: {failure_rate: "30%", off: true}}
   c: {source: {dns: {url: "http://b:1", server: "127.0.0.1"}}}
+  d: {source: {dns: {srv: _http._tcp.b, scheme: https}}}
 routes: [{service: a, headers: {request: {set: {X-On: true, X-N: 1}}}}]
 `
 

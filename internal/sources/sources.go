@@ -1,5 +1,5 @@
 // Package sources builds the source of a service from its configuration: static lists, DNS
-// names, endpoint lists in JSON files, merges of sources, and what a program's own code
+// names and SRV records, endpoint lists in JSON files, merges of sources, and what a program's own code
 // publishes. The clients of registries are kinds that the program hands in, so that a
 // program links only those it names; package poise/sources has them.
 package sources
@@ -55,11 +55,8 @@ func (s *Set) bare(path string, c *config.Source) (discovery.Source, error) {
 	case c.Custom != nil:
 		return dns.Resolve(c.Custom, ""), nil // of one that names addresses alone, it stays as it is
 	case c.DNS != nil:
-		spec, host, server, err := c.DNS.Target()
-		if err == nil {
-			return resolved(spec, host, server)
-		}
-		return nil, problem(path+".dns", err)
+		src, err := named(c.DNS)
+		return src, problem(path+".dns", err)
 	case c.Merge != nil:
 		return s.merge(path+".merge", c.Merge)
 	}
@@ -132,6 +129,22 @@ func listed(path string, list []config.Endpoint) ([]endpoint.Spec, discovery.Sou
 		return static, nil, nil
 	}
 	return nil, discovery.Merge(append(sources, discovery.Static(static))...), nil
+}
+
+// named is the source of the host name or the SRV record of d.
+func named(d *config.DNSSource) (discovery.Source, error) {
+	if d.SRV != "" {
+		name, server, err := d.Record()
+		if err != nil {
+			return nil, err
+		}
+		return dns.New(dns.Config{SRV: name, Scheme: d.Scheme, Server: server}), nil
+	}
+	spec, host, server, err := d.Target()
+	if err != nil {
+		return nil, err
+	}
+	return resolved(spec, host, server)
 }
 
 // resolved is the source of a host name; spec has its scheme, port and weight.

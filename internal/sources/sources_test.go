@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,6 +73,38 @@ func TestListsAndFiles(t *testing.T) {
 	custom := discovery.Static{{ID: endpoint.ID{Scheme: "http", Address: "10.0.0.3:80"}}}
 	if _, src, err = s.Of("services.a", config.Service{Source: &config.Source{Custom: custom}}); err != nil || urls(first(t, src)) != "http://10.0.0.3:80" {
 		t.Errorf("a custom source: %v", err)
+	}
+}
+
+// An SRV record is asked for at the name server of the configuration; a bad name is a problem.
+func TestRecord(t *testing.T) {
+	var s Set
+	_, _, err := s.Of("services.a", config.Service{Source: &config.Source{DNS: &config.DNSSource{SRV: "users.example"}}})
+	var problems *config.Errors
+	if !errors.As(err, &problems) || problems.List[0].Path != "services.a.source.dns" {
+		t.Error(err)
+	}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, src, err := s.Of("services.a", config.Service{Source: &config.Source{DNS: &config.DNSSource{SRV: "_http._tcp.Users.example", Server: conn.LocalAddr().String()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- src.Run(ctx, func(discovery.Update) {}) }()
+	question := make([]byte, 512)
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, _, err := conn.ReadFrom(question)
+	if want := "\x05_http\x04_tcp\x05users\x07example\x00\x00\x21"; err != nil || !strings.Contains(string(question[:n]), want) {
+		t.Errorf("asked %q, %v", question[:n], err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
