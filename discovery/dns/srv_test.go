@@ -206,6 +206,33 @@ func TestTargetFailsLater(t *testing.T) {
 	check("")
 }
 
+// TestTargetsOutOfTime: targets that have no answer when the time for all of them is over have
+// failed, so known ones keep their addresses, and the set is asked for again soon.
+func TestTargetsOutOfTime(t *testing.T) {
+	s := newServer(t, zone{records: map[string][]string{"a.test.": {"A 60 192.0.2.1"}, "b.test.": {"A 60 192.0.2.2"}}})
+	source := srvSource(t, s)
+	find := func(ctx context.Context, want string, wantTTL time.Duration, hosts ...string) {
+		t.Helper()
+		a := answer{ttl: time.Minute}
+		for _, host := range hosts {
+			a.services = append(a.services, service{1, 1, 80, host})
+		}
+		set, ttl, err := source.reachable(ctx, a, &hostsFile{path: none(t)})
+		if show(set) != want || ttl != wantTTL || err != nil {
+			t.Errorf("%q for %v, %v, want %q for %v", show(set), ttl, err, want, wantTTL)
+		}
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	find(t.Context(), "192.0.2.1:80*1", time.Minute, "a.test.")
+	s.questions()
+	find(over, "192.0.2.1:80*1 no b.test:80", partialTTL, "a.test.", "b.test.")
+	if asked := s.questions(); len(asked) > 0 {
+		t.Errorf("asked %q", asked)
+	}
+	find(t.Context(), "192.0.2.1:80*1 192.0.2.2:80*1", time.Minute, "a.test.", "b.test.")
+}
+
 // TestReasonStays: the text of a failure differs each time, as by the port of the client, and
 // the set stays the same one nevertheless.
 func TestReasonStays(t *testing.T) {
