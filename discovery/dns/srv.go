@@ -77,9 +77,6 @@ func (s *Source) services(ctx context.Context, hosts *hostsFile) (set discovery.
 		if len(a.services) == 0 {
 			return a.ttl, errNone
 		}
-		if name != s.found {
-			s.targets = nil
-		}
 		next, ttl, err := s.reachable(ctx, a, hosts)
 		if err == nil {
 			s.found = name
