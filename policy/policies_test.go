@@ -1,8 +1,12 @@
 package policy_test
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/tags"
 	"github.com/poise-lb/poise/policy"
 	"github.com/poise-lb/poise/policy/policytest"
 )
@@ -11,7 +15,7 @@ func TestSuite(t *testing.T) {
 	hash := func(algorithm string, bound float64) policy.Policy {
 		return policy.ConsistentHash(policy.HashConfig{Algorithm: algorithm, BoundedLoad: bound})
 	}
-	for name, c := range map[string]struct {
+	cases := map[string]struct {
 		policy policy.Policy
 		claims []policytest.Option
 	}{
@@ -27,9 +31,26 @@ func TestSuite(t *testing.T) {
 		"ring, bounded":        {hash(policy.Ring, 1.25), nil},
 		"maglev, bounded":      {hash(policy.Maglev, 1.25), nil},
 		"rendezvous, bounded":  {hash(policy.Rendezvous, 1.25), nil},
-	} {
+	}
+	for _, word := range configured() {
+		if _, ok := cases[word]; !ok {
+			t.Errorf("the policy %s of the configuration is not tested here: add a line for it", word)
+		}
+	}
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			policytest.Run(t, c.policy, c.claims...)
 		})
 	}
+}
+
+// configured are the policies that a configuration can name: the types and, in place of
+// consistent_hash, its algorithms.
+func configured() (words []string) {
+	for _, f := range make(tags.Model).Of(reflect.TypeFor[config.Policy]()) {
+		if f.Name == "type" || f.Name == "algorithm" {
+			words = append(words, f.Enum...)
+		}
+	}
+	return slices.DeleteFunc(words, func(w string) bool { return w == "consistent_hash" })
 }

@@ -119,7 +119,9 @@ func compilePolicy(at string, c config.Policy) (policy.Policy, *affinity.Key, er
 		key, err := compileKey(at, c.Key)
 		return c.Custom, key, err
 	}
-	switch c.Type {
+	switch c.Type { // the words of the tag enum of config.Policy
+	case "p2c":
+		return policy.P2C(), nil, nil
 	case "round_robin":
 		return policy.RoundRobin(), nil, nil
 	case "weighted_round_robin":
@@ -134,7 +136,9 @@ func compilePolicy(at string, c config.Policy) (policy.Policy, *affinity.Key, er
 		key, err := compileKey(at, c.Key)
 		return policy.ConsistentHash(policy.HashConfig{Algorithm: c.Algorithm, BoundedLoad: c.BoundedLoad}), key, err
 	}
-	return policy.P2C(), nil, nil // Validate has refused other words
+	// Validate has refused words that the enum lacks: this one is missing above.
+	return nil, nil, config.NewErrors(config.Problem{Path: at + ".policy.type", Value: c.Type,
+		Message: fmt.Sprintf("%q is a policy of the configuration that compilePolicy does not know", c.Type)})
 }
 
 func compileKey(at, expr string) (*affinity.Key, error) {

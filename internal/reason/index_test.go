@@ -14,12 +14,12 @@ func TestEveryReasonHasANumber(t *testing.T) {
 	}
 	words := regexp.MustCompile(`(?m)^\t\w+\s+= "([^"]+)"$`).FindAllSubmatch(source, -1)
 	if len(words) != Count {
-		t.Errorf("%d constants, %d numbers", len(words), Count)
+		t.Errorf("reason.go has %d constants, the list all in index.go %d: a new reason goes to its end", len(words), Count)
 	}
 	for _, w := range words {
 		i := Index(string(w[1]))
 		if i == Count || At(i) != string(w[1]) {
-			t.Errorf("%q has no number", w[1])
+			t.Errorf("%q has no number: add its constant to the end of the list all in index.go", w[1])
 		}
 	}
 	if i := Index("no such reason"); At(i) != "other" {

@@ -104,7 +104,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	for name, typ := range known {
 		rows := tables[name]
 		if rows == nil {
-			t.Errorf("configuration.md has no table for %s", name)
+			t.Errorf("configuration.md has no table for %s: it begins with the line <!-- keys: %s -->", name, name)
 			continue
 		}
 		for _, f := range model.Of(typ) {
@@ -113,7 +113,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			}
 			r, ok := rows[f.Name]
 			if !ok {
-				t.Errorf("%s.%s is not described", name, f.Name)
+				t.Errorf("%s.%s is not described: the table below <!-- keys: %s --> of configuration.md needs a row | `%s` | %s | what it does |", name, f.Name, name, f.Name, f.Default)
 				continue
 			}
 			if r.value != f.Default {
@@ -135,14 +135,51 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 }
 
-// Every policy has its row.
+// Every policy has its row, and is named in both READMEs. The READMEs also show the message for
+// a word that is none, which lists all of them.
 func TestEveryPolicyIsDocumented(t *testing.T) {
 	text := readPage(t, "docs/configuration.md").text
+	readmes := []page{readPage(t, "README.md"), readPage(t, "README.zh.md")}
 	for _, f := range make(tags.Model).Of(reflect.TypeFor[config.Policy]()) {
+		if f.Name != "type" {
+			continue
+		}
 		for _, word := range f.Enum {
-			if !strings.Contains(text, "| `"+word+"` |") && f.Name == "type" {
-				t.Errorf("configuration.md does not say what %s does", word)
+			if !strings.Contains(text, "| `"+word+"` |") {
+				t.Errorf("configuration.md does not say what %s does: its table of policies needs a row | `%s` | what it does |", word, word)
 			}
+			for _, readme := range readmes {
+				if !strings.Contains(readme.text, "`"+word+"`") {
+					t.Errorf("%s does not name the policy %s where it lists them", readme.path, word)
+				}
+			}
+		}
+		for _, readme := range readmes {
+			list := "is not one of " + strings.Join(f.Enum, ", ")
+			if !slices.ContainsFunc(readme.fence, func(s fence) bool { return strings.Contains(s.code, list) }) {
+				t.Errorf("%s shows another message for a policy that is none: it ends in %q", readme.path, list)
+			}
+		}
+	}
+}
+
+// The root package has an alias for every struct of the configuration, so that programs need
+// not import package config.
+func TestEveryStructHasAnAlias(t *testing.T) {
+	known := make(map[string]reflect.Type)
+	structs(make(tags.Model), reflect.TypeFor[config.Config](), known)
+	aliases := make(map[string]bool)
+	for _, f := range files(t, ".") {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.TypeSpec); ok && s.Assign.IsValid() {
+				aliases[s.Name.Name] = true
+			}
+			return true
+		})
+	}
+	for name := range known {
+		if !aliases[name] {
+			t.Errorf("config.go of the root package has no alias %s = config.%s", name, name)
 		}
 	}
 }
@@ -215,7 +252,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 			inCode[r] = true
 		}
 	}
-	for _, folder := range []string{"internal/exchange", "internal/http1", "internal/downstream/h1", "internal/upstream", "internal/upstream/h1", "internal/downstream/nethttp", "internal/core"} {
+	for _, folder := range []string{"internal/exchange", "internal/filter", "internal/http1", "internal/downstream/h1", "internal/upstream", "internal/upstream/h1", "internal/downstream/nethttp", "internal/core"} {
 		for _, f := range files(t, folder) {
 			for _, r := range reasonsIn(f) {
 				t.Errorf("%s: the reason %s is typed by hand: it belongs in internal/reason", folder, r)
@@ -244,7 +281,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 	}
 	for r := range inCode {
 		if !onPage[r] {
-			t.Errorf("life-of-a-request.md does not have the reason %s", r)
+			t.Errorf("life-of-a-request.md, Every reason, needs a row | `%s` | status | whose fault | another attempt |", r)
 		}
 	}
 	for r := range onPage {
@@ -271,12 +308,53 @@ func constants(f *ast.File) (out []string) {
 	return out
 }
 
-// reasonsIn are the reasons of the Errors that are made in f which are typed by hand.
+// silent are the reasons in internal/exchange that no client reads: it has left, or gets the
+// response of an endpoint.
+var silent = []string{"ClientGone", "TunnelIdle", "Status", "Overtaken"}
+
+// What an exchange answers with has a text for people, too, beside its reason.
+func TestEveryReasonOfAnExchangeHasAText(t *testing.T) {
+	given, explained := make(map[string]bool), make(map[string]bool)
+	note := func(into map[string]bool, n ast.Node) {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if from, ok := s.X.(*ast.Ident); ok && from.Name == "reason" {
+				into[s.Sel.Name] = true
+			}
+		}
+	}
+	for _, f := range files(t, "internal/exchange") {
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				if n.Names[0].Name != "explanations" {
+					return true
+				}
+				ast.Inspect(n, func(n ast.Node) bool { note(explained, n); return true })
+				return false
+			case *ast.CompositeLit:
+				if isError(n.Type) {
+					ast.Inspect(n, func(n ast.Node) bool { note(given, n); return true })
+				}
+			}
+			return true
+		})
+	}
+	if len(given) < 20 || len(explained) < 20 {
+		t.Fatalf("only %d reasons and %d texts found", len(given), len(explained))
+	}
+	for r := range given {
+		if !explained[r] && !slices.Contains(silent, r) {
+			t.Errorf("internal/exchange/reply.go: explanations has no text for reason.%s", r)
+		}
+	}
+}
+
+// reasonsIn are the reasons of the Errors and Replies made in f which are typed by hand.
 func reasonsIn(f *ast.File) []string {
 	var out []string
 	ast.Inspect(f, func(n ast.Node) bool {
 		lit, ok := n.(*ast.CompositeLit)
-		if !ok || !isError(lit.Type) {
+		if !ok || !isError(lit.Type) && !named(lit.Type, "Reply") {
 			return true
 		}
 		for i, e := range lit.Elts {
@@ -300,12 +378,15 @@ func reasonsIn(f *ast.File) []string {
 	return out
 }
 
-func isError(typ ast.Expr) bool {
+func isError(typ ast.Expr) bool { return named(typ, "Error") }
+
+// named reports whether typ is a type of that name, of this package or another.
+func named(typ ast.Expr, name string) bool {
 	switch typ := typ.(type) {
 	case *ast.Ident:
-		return typ.Name == "Error"
+		return typ.Name == name
 	case *ast.SelectorExpr:
-		return typ.Sel.Name == "Error"
+		return typ.Sel.Name == name
 	}
 	return false
 }
