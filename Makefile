@@ -11,7 +11,7 @@ SOAK    ?= 30m
 SOAK_RACE ?= 2m
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults)
 
-.PHONY: help test deps vet unit race real edges faults quality fair cost before bench conformance live live-deps fuzz soak script bigendian build all
+.PHONY: help test deps vet check unit race real edges faults quality fair cost before bench conformance live live-deps fuzz soak script bigendian build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,11 @@ vet: ## gofmt, go vet, staticcheck, and a build for the systems without event lo
 	@for os in darwin windows; do echo "== build for $$os"; \
 		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
 	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/engine/... .
+
+check: ## what must agree: documents, configuration, policies, reasons, import ranks (half a minute)
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
+	@failed=; $(GO) test ./test/docs ./config ./configfile ./internal/compile ./internal/reason || failed=1; \
+	$(GO) test -run '^TestSuite$$' ./policy || failed=1; $(GO) test ./layout_test.go || failed=1; [ -z "$$failed" ]
 
 bigendian: ## the event loop's tests on s390x, by emulation
 	@command -v qemu-s390x >/dev/null || { echo "== installing qemu-user"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user >/dev/null; }
