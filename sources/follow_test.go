@@ -13,6 +13,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/discoverytest"
 	"github.com/poise-lb/poise/internal/testcert"
 )
 
@@ -45,7 +46,7 @@ func TestAuthoritiesOfRegistriesAreFollowed(t *testing.T) {
 			case u.Err != nil:
 				failed <- true
 			case len(u.Endpoints) > 0:
-				sets <- urls(u.Endpoints)
+				sets <- discoverytest.URLs(u.Endpoints)
 			}
 		})
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/discoverytest"
 	"github.com/poise-lb/poise/discovery/kubernetes"
 	"github.com/poise-lb/poise/internal/testcert"
 )
@@ -62,7 +63,7 @@ func TestServicesShareTheirWatch(t *testing.T) {
 		got := make(chan string, 10)
 		var running sync.WaitGroup
 		running.Go(func() {
-			if err := src.Run(ctx, func(u discovery.Update) { got <- urls(u.Endpoints) }); err != nil {
+			if err := src.Run(ctx, func(u discovery.Update) { got <- discoverytest.URLs(u.Endpoints) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -139,7 +140,7 @@ func TestFilesOfKubeconfigAreFollowed(t *testing.T) {
 		for limit := time.After(20 * time.Second); ; {
 			select {
 			case u := <-got:
-				if u.Err == nil && urls(u.Endpoints) == set {
+				if u.Err == nil && discoverytest.URLs(u.Endpoints) == set {
 					return
 				}
 			case <-limit:

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,42 +18,11 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/discoverytest"
 	"github.com/poise-lb/poise/discovery/eureka"
-	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/sources"
 	"github.com/poise-lb/poise/internal/tags"
 )
-
-// urls are those of a set, in order.
-func urls(set []endpoint.Spec) string {
-	var out []string
-	for _, s := range set {
-		out = append(out, s.URL())
-	}
-	slices.Sort(out)
-	return strings.Join(out, " ")
-}
-
-// first runs a source until it has published a set.
-func first(t *testing.T, src discovery.Source) []endpoint.Spec {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	var set []endpoint.Spec
-	err := src.Run(ctx, func(u discovery.Update) {
-		if u.Err == nil {
-			set = u.Endpoints
-			cancel()
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if context.Cause(ctx) == context.DeadlineExceeded {
-		t.Fatal("nothing was published")
-	}
-	return set
-}
 
 // An eurekaServer answers as Eureka does, and counts.
 type eurekaServer struct {
@@ -124,14 +92,14 @@ func TestListsInYAML(t *testing.T) {
 	if err := os.WriteFile(path, []byte("- http://10.0.0.2:80\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := urls(first(t, open(t, config.Source{File: &config.FileSource{Path: path}}, File()))); got != "http://10.0.0.2:80" {
+	if got := discoverytest.URLs(discoverytest.First(t, open(t, config.Source{File: &config.FileSource{Path: path}}, File()))); got != "http://10.0.0.2:80" {
 		t.Errorf("a file: %v", got)
 	}
 	if _, _, err := parseList("x", []byte("- http://name:1\n")); err == nil || !strings.Contains(err.Error(), "takes addresses") {
 		t.Errorf("a name in a file: %v", err)
 	}
 	specs, rejected, err := parseList("x", []byte("- http://10.0.0.1:1\n- http://name:1\n- what\n"))
-	if err != nil || urls(specs) != "http://10.0.0.1:1" || len(rejected) != 2 || rejected[0].ID != "what" || rejected[1].ID != "http://name:1" {
+	if err != nil || discoverytest.URLs(specs) != "http://10.0.0.1:1" || len(rejected) != 2 || rejected[0].ID != "what" || rejected[1].ID != "http://name:1" {
 		t.Errorf("bad entries: %v, %+v, %v", specs, rejected, err)
 	}
 	specs, rejected, err = parseList("x", []byte("- http://10.0.0.1:1\n- {url: \"http://10.0.0.2:1\", weight: 0}\n- {url: \"http://10.0.0.3:1\", weight: -1}\n"))
@@ -184,7 +152,7 @@ func TestServicesShareTheirRegistry(t *testing.T) {
 					got <- u.Err.Error()
 					return
 				}
-				got <- urls(u.Endpoints)
+				got <- discoverytest.URLs(u.Endpoints)
 			})
 			if err != nil {
 				t.Error(err)

@@ -3,7 +3,6 @@
 package accesslog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,37 +10,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/testlog"
 )
 
 const patience = 20 * time.Second
 
-// said collects what is logged.
-type said struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-func newLog(t *testing.T) (*Log, *said) {
-	s := new(said)
+func newLog(t *testing.T) (*Log, *testlog.Buffer) {
+	s := new(testlog.Buffer)
 	return New(slog.New(slog.NewTextHandler(s, nil))), s
 }
 

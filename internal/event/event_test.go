@@ -11,57 +11,15 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
-	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/goroutine"
 )
 
-// The tests of this package cannot use a driver, which has a higher rank: goroutines do.
-type goroutines struct {
-	engine.Runtime
-	began time.Time
+// newBus returns a bus whose tasks are goroutines.
+func newBus(t *testing.T) *Bus {
+	rt := goroutine.New()
+	t.Cleanup(rt.Close)
+	return NewBus(rt)
 }
-
-func (g *goroutines) Now() time.Duration       { return time.Since(g.began) + time.Second }
-func (g *goroutines) NewSignal() engine.Signal { return &signal{g, make(chan struct{}, 1)} }
-
-func (g *goroutines) Fork(f func()) engine.Join {
-	done := make(join)
-	go func() {
-		defer close(done)
-		f()
-	}()
-	return done
-}
-
-type join chan struct{}
-
-func (j join) Wait() { <-j }
-
-type signal struct {
-	g   *goroutines
-	set chan struct{}
-}
-
-func (s *signal) Set() {
-	select {
-	case s.set <- struct{}{}:
-	default:
-	}
-}
-
-func (s *signal) Wait(by time.Duration) bool {
-	var timeout <-chan time.Time
-	if by > 0 {
-		timeout = time.After(by - s.g.Now())
-	}
-	select {
-	case <-s.set:
-		return true
-	case <-timeout:
-		return false
-	}
-}
-
-func newBus() *Bus { return NewBus(&goroutines{began: time.Now()}) }
 
 // ledger is an observer that keeps what it is told.
 type ledger struct {
@@ -111,7 +69,7 @@ func closeBus(t *testing.T, b *Bus) {
 
 // Several observers get every event once, in order, whoever publishes.
 func TestEveryObserverGetsEveryEventOnceInOrder(t *testing.T) {
-	b := newBus()
+	b := newBus(t)
 	all := []*ledger{{}, {}, {}}
 	for _, l := range all {
 		b.Observe("ledger", l)
@@ -145,7 +103,7 @@ func TestEveryObserverGetsEveryEventOnceInOrder(t *testing.T) {
 
 // One that hangs holds up nobody: the others go on, and it is told how many it has missed.
 func TestASlowObserverLosesTheOldestAndIsTold(t *testing.T) {
-	b := newBus()
+	b := newBus(t)
 	b.max = 256
 	slow, quick := &ledger{hold: make(chan struct{})}, &ledger{}
 	b.Observe("slow", slow)
@@ -173,7 +131,7 @@ func TestASlowObserverLosesTheOldestAndIsTold(t *testing.T) {
 
 // One that panics goes on, and the others are told the first time.
 func TestAnObserverThatPanics(t *testing.T) {
-	b := newBus()
+	b := newBus(t)
 	seen := 0
 	b.Observe("bad", Func(func(Event) { seen++; panic("ouch") }))
 	good := &ledger{}
@@ -198,7 +156,7 @@ func TestAnObserverThatPanics(t *testing.T) {
 // Close does not wait for one that hangs longer than it must, and an observer that wants no
 // more is told nothing more.
 func TestCloseAndStop(t *testing.T) {
-	b := newBus()
+	b := newBus(t)
 	b.Publish("web", FaultEnded{}) // before anybody observes
 	left, stopped := &ledger{hold: make(chan struct{})}, &ledger{}
 	b.Observe("left", left)
@@ -219,7 +177,7 @@ func TestCloseAndStop(t *testing.T) {
 
 // The ring is given back when a burst is over.
 func TestTheRingShrinks(t *testing.T) {
-	b := newBus()
+	b := newBus(t)
 	slow := &ledger{hold: make(chan struct{})}
 	b.Observe("slow", slow)
 	for range 10_000 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/discoverytest"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -99,7 +100,7 @@ func migrate(t *testing.T) *migration {
 				m.published <- u.Err.Error()
 				return
 			}
-			m.published <- urls(u.Endpoints)
+			m.published <- discoverytest.URLs(u.Endpoints)
 		})
 	}()
 	m.stop = func() error {

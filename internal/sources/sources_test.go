@@ -1,65 +1,32 @@
 package sources
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/discoverytest"
 	"github.com/poise-lb/poise/endpoint"
 )
-
-// urls are those of a set, in order.
-func urls(set []endpoint.Spec) string {
-	var out []string
-	for _, s := range set {
-		out = append(out, s.URL())
-	}
-	slices.Sort(out)
-	return strings.Join(out, " ")
-}
-
-// first runs a source until it has published a set.
-func first(t *testing.T, src discovery.Source) []endpoint.Spec {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	var set []endpoint.Spec
-	err := src.Run(ctx, func(u discovery.Update) {
-		if u.Err == nil {
-			set = u.Endpoints
-			cancel()
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if context.Cause(ctx) == context.DeadlineExceeded {
-		t.Fatal("nothing was published")
-	}
-	return set
-}
 
 func TestListsAndFiles(t *testing.T) {
 	var s Set
 	static, src, err := s.Of("services.a", config.Service{Endpoints: []config.Endpoint{{URL: "http://10.0.0.1"}, {URL: "https://[::1]:1", Weight: 3}}})
-	if err != nil || src != nil || urls(static) != "http://10.0.0.1:80 https://[::1]:1" || static[1].Weight != 3 {
+	if err != nil || src != nil || discoverytest.URLs(static) != "http://10.0.0.1:80 https://[::1]:1" || static[1].Weight != 3 {
 		t.Errorf("%v %v %v", static, src, err)
 	}
 	static, src, err = s.Of("services.a", config.Service{Endpoints: []config.Endpoint{{URL: "http://10.0.0.1"}, {URL: "http://localhost:9"}}})
 	if err != nil || static != nil || src == nil {
 		t.Fatalf("%v %v %v", static, src, err)
 	}
-	if got := urls(first(t, src)); !strings.Contains(got, "http://10.0.0.1:80") || !strings.Contains(got, "http://127.0.0.1:9") {
+	if got := discoverytest.URLs(discoverytest.First(t, src)); !strings.Contains(got, "http://10.0.0.1:80") || !strings.Contains(got, "http://127.0.0.1:9") {
 		t.Errorf("a list with a name in it: %s", got)
 	}
 	path := filepath.Join(t.TempDir(), "list.json")
@@ -67,11 +34,11 @@ func TestListsAndFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, src, err = s.Of("services.a", config.Service{Source: &config.Source{File: &config.FileSource{Path: path}}})
-	if err != nil || urls(first(t, src)) != "http://10.0.0.2:80" {
+	if err != nil || discoverytest.URLs(discoverytest.First(t, src)) != "http://10.0.0.2:80" {
 		t.Errorf("a file: %v", err)
 	}
 	custom := discovery.Static{{ID: endpoint.ID{Scheme: "http", Address: "10.0.0.3:80"}}}
-	if _, src, err = s.Of("services.a", config.Service{Source: &config.Source{Custom: custom}}); err != nil || urls(first(t, src)) != "http://10.0.0.3:80" {
+	if _, src, err = s.Of("services.a", config.Service{Source: &config.Source{Custom: custom}}); err != nil || discoverytest.URLs(discoverytest.First(t, src)) != "http://10.0.0.3:80" {
 		t.Errorf("a custom source: %v", err)
 	}
 }
@@ -157,7 +124,7 @@ func TestKinds(t *testing.T) {
 	s := Set{Kinds: []config.SourceKind{fake{kind: "etcd", set: at("10.0.0.1:1")}, fake{kind: "etcd", set: at("10.0.0.2:1")}, fake{kind: "file"}}}
 	c := config.Service{Source: &config.Source{Etcd: &config.EtcdSource{Prefix: "x"}}}
 	_, src, err := s.Of("services.a", c)
-	if err != nil || urls(first(t, src)) != "http://10.0.0.2:1" {
+	if err != nil || discoverytest.URLs(discoverytest.First(t, src)) != "http://10.0.0.2:1" {
 		t.Errorf("%v", err)
 	}
 	s.Kinds = append(s.Kinds, fake{kind: "etcd", err: errors.New("no")})

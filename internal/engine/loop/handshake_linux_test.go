@@ -21,6 +21,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop/sched"
+	"github.com/poise-lb/poise/internal/testlog"
 )
 
 // TestDialTLSFails as the contract says, and leaves nothing behind.
@@ -342,7 +343,7 @@ func TestHandedOverIsANetConn(t *testing.T) {
 			t.Fatal(err)
 		}
 		peer := dial(t, l)
-		var hello syncBuffer
+		var hello testlog.Buffer
 		done := make(chan error, 1)
 		go func() { done <- tls.Client(struct{ net.Conn }{teeConn{peer, &hello}}, r.client).Handshake() }()
 		conn := <-handed
@@ -391,7 +392,7 @@ func TestHandedOverIsANetConn(t *testing.T) {
 
 type teeConn struct {
 	net.Conn
-	to *syncBuffer
+	to *testlog.Buffer
 }
 
 func (c teeConn) Write(p []byte) (int, error) {

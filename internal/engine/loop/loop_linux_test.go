@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/testlog"
 	"golang.org/x/sys/unix"
 )
 
@@ -276,7 +277,7 @@ func cpuTime(t *testing.T) time.Duration {
 // is told, and the others go on.
 func TestAbnormalEndsHurtOneConnection(t *testing.T) {
 	e := startEngine(t, 1)
-	var log syncBuffer
+	var log testlog.Buffer
 	e.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	l := serveOn(t, e, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
 		buf := make([]byte, 1)
@@ -309,23 +310,6 @@ func TestAbnormalEndsHurtOneConnection(t *testing.T) {
 }
 
 func panicOnPurpose() { panic("on purpose") }
-
-type syncBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
 
 // TestCloseEndsEverything: every way to wait fails with ErrStopping, and nothing is left.
 func TestCloseEndsEverything(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/invariants"
+	"github.com/poise-lb/poise/internal/testlog"
 )
 
 // TestAnEventWakesInTheSameTurn: the task that is woken runs before the loop looks at its
@@ -99,7 +100,7 @@ func TestNothingIsLeftOfWaits(t *testing.T) {
 // TestAPanicOfAStartedTaskIsLogged, with its stack.
 func TestAPanicOfAStartedTaskIsLogged(t *testing.T) {
 	e := startGroup(t, 1)
-	var log syncBuffer
+	var log testlog.Buffer
 	e.Logger = func() *slog.Logger { return slog.New(slog.NewTextHandler(&log, nil)) }
 	play(t, e, 0, func() { e.loops[0].Start(panicOnPurpose) })
 	eventually(t, "the panic in the log", func() bool { return strings.Contains(log.String(), "panicOnPurpose") })

@@ -1,13 +1,11 @@
 package sched
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -69,24 +67,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("%s: not seen", what)
 		}
 	}
-}
-
-// A syncBuffer is a log that is read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func panicOnPurpose() { panic("on purpose") }
