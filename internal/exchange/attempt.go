@@ -1,5 +1,18 @@
 package exchange
 
+// One attempt: a try of the exchange at one endpoint, from opening a call to reporting the
+// outcome. The steps in the order of time, with the outcome that each failure leads to:
+//
+//	begin      Service.Begin: the attempt is in flight
+//	ask        open         no connection                     Connect, Busy
+//	           send, await  broke, timed out, declined        Reset, Timeout, Refused
+//	finish     unwanted     a status of retry.on              Status
+//	           deliver      the head is out: nothing is repeated any more
+//	end        hangUp       ends the upload, returns the connection to its pool
+//	           settle       Service.Settle: latency, failed or not
+//
+// Every begin is followed by exactly one settle, also if something panics in between.
+
 import (
 	"errors"
 	"io"
@@ -13,14 +26,14 @@ import (
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// An attempt is one try of an exchange at one endpoint. What belongs to one endpoint only
-// is here: the call, the response head, how far the content was sent, the line of the
-// access log. What all attempts share is in the Exchange: the request, the content kept for
-// another attempt, the endpoints that were tried, the client.
+// An attempt is one try of an exchange at one endpoint. It has what belongs to one endpoint
+// only: the call, the response head, how far the content was sent, the line of the access log.
+// The Exchange has what all its attempts share: the request, the content kept for another
+// attempt, the endpoints that were tried, the client.
 //
-// An attempt has two parts. ask opens a call, sends the request and waits for the
-// response head; nothing of it reaches the client but interim responses. finish looks at the
-// head and delivers the response. So attempts can ask side by side while one alone delivers.
+// An attempt has two parts. ask opens a call, sends the request and waits for the response
+// head; only interim responses reach the client meanwhile. finish looks at the head and
+// delivers the response. So two attempts can ask side by side, and one of them delivers.
 //
 // The zero value is ready for begin, and may be used again after run.
 type attempt struct {
@@ -28,24 +41,26 @@ type attempt struct {
 	endpoint *endpoint.Endpoint
 	race     *race         // nil: no other attempt asks beside it
 	call     upstream.Call // nil: none is open
-	whole    bool          // the exchange is over on both sides and call's connection may carry another one
+	whole    bool          // request and response are complete: the connection may be used again
 
 	response message.Response
 	upload   upload
 	named    *message.Request // the request with the endpoint's host; see request
-	host     []byte           // room for that host
+	host     []byte           // buffer for that host
 
-	began  time.Duration
-	headed time.Duration // when the final response head came; 0: it did not
-	next   *endpoint.Endpoint
-	fault  *Error // nil: the response was delivered
+	began  time.Duration      // instant
+	headed time.Duration      // instant of the final response head; 0: none came
+	next   *endpoint.Endpoint // for the next attempt, after a fault of class Status or Ejected
+	fault  *Error             // nil: the response was delivered
 
-	log     record.Attempt // complete when it is settled, as what follows
-	latency time.Duration  // until the response head; 0: none came
-	failed  bool           // by the endpoint's fault
+	// Set by settle.
+	log     record.Attempt
+	latency time.Duration // from began to the response head; 0: none came
+	failed  bool          // the endpoint is at fault
 }
 
-// try makes an attempt at e, and returns it when it is over.
+// try makes an attempt at e, and returns it when it is over. The result is x.own, valid until
+// the next attempt.
 func (x *Exchange) try(e *endpoint.Endpoint) *attempt {
 	a := &x.own
 	a.begin(x, e)
@@ -54,8 +69,8 @@ func (x *Exchange) try(e *endpoint.Endpoint) *attempt {
 	return a
 }
 
-// begin makes a new attempt of a, and counts it as in flight at e. It is the only caller of
-// Service.Begin; settle must follow.
+// begin resets a for a new attempt, and counts it as in flight at e. No other function calls
+// Service.Begin. The caller must make sure that settle follows.
 func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 	if a.began = x.choice.Now; x.tries > 0 || a.began == 0 {
 		a.began = x.rt.Now() // much may have happened since the endpoint was picked
@@ -74,7 +89,7 @@ func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 	x.service.Begin(e, a.began)
 }
 
-// run is the attempt from its connection to its settlement.
+// run makes the attempt that begin has prepared, and leaves its outcome in a.fault.
 func (a *attempt) run() {
 	defer a.end() // also when something panics
 	fault := a.ask()
@@ -84,13 +99,14 @@ func (a *attempt) run() {
 	a.fault = fault
 }
 
-// end ends the call and reports how the attempt went, whatever it came to.
+// end closes or returns the call's connection and settles the attempt, whatever its outcome.
 func (a *attempt) end() {
 	defer a.settle()
 	a.fault = a.hangUp(a.fault)
 }
 
-// took enters an attempt that is over in the books of the exchange.
+// took adds a finished attempt to the exchange's counts and to its log line. Attempts that
+// have certainly reached no endpoint do not count towards Retry.Attempts.
 func (x *Exchange) took(a *attempt) {
 	if f := a.fault; f == nil || !f.Class.harmless() {
 		x.attempts++
@@ -99,9 +115,13 @@ func (x *Exchange) took(a *attempt) {
 	x.attempted(a.endpoint, &a.log, a.latency, a.failed)
 }
 
-// ask opens a call and has the final response head come on it. A connection that was
-// idle may have died unnoticed: then, and only if the request can be sent a second time
-// without harm, it is replaced by a fresh one, once. That is not a retry.
+// ask opens a call, sends the request and waits for the final response head, which is then in
+// a.response; nil: it came. A connection that was idle in its pool may be dead without a
+// sign of it. If the request can be sent a second time without harm, ask replaces such a
+// connection by a fresh one, once. That is not a retry:
+//
+//	GET on a pooled connection    the endpoint has closed it: Reset, stale
+//	GET on a fresh connection     200: one attempt in the log, the endpoint not blamed
 func (a *attempt) ask() *Error {
 	x := a.x
 	for fresh := false; ; fresh = true {
@@ -122,8 +142,8 @@ func (a *attempt) ask() *Error {
 	}
 }
 
-// replaces reports whether an attempt whose connection was stale and that failed with fault
-// goes on with a fresh one.
+// replaces reports whether an attempt that failed with fault on a stale connection goes on
+// with a fresh one.
 func (a *attempt) replaces(fault *Error) bool {
 	x := a.x
 	if a.race != nil { // the request may be sent again, as mayRace found
@@ -138,7 +158,8 @@ func (a *attempt) replaces(fault *Error) bool {
 	return false
 }
 
-// open opens a call to the endpoint.
+// open opens a call to the endpoint: on an idle connection, unless fresh is set, or on a new
+// one. It waits for connecting, at most until the exchange's deadline.
 func (a *attempt) open(fresh bool) error {
 	x := a.x
 	call, err := connections(a.endpoint).Call(x.rt, x.deadline, fresh, x.peer.Bonds)
@@ -152,7 +173,8 @@ func (a *attempt) open(fresh bool) error {
 	return nil
 }
 
-// speak sends the request and waits for the response head.
+// speak sends the request on a.call and waits for the response head. The client is watched from
+// here until hangUp.
 func (a *attempt) speak() *Error {
 	if !a.watch() {
 		return errOvertaken // before anything was sent
@@ -164,7 +186,8 @@ func (a *attempt) speak() *Error {
 	return nil
 }
 
-// finish delivers the response whose head has come, unless another endpoint is to be asked.
+// finish delivers the response whose head ask has read, unless its status calls for another
+// attempt: then it discards the response and returns a fault of class Status.
 func (a *attempt) finish() *Error {
 	if challenged(&a.response) {
 		a.bind()
@@ -180,7 +203,9 @@ func (a *attempt) finish() *Error {
 	return nil
 }
 
-// hangUp ends the attempt's call, if it has one. It returns the fault of the attempt: if the client failed meanwhile, that one.
+// hangUp ends the attempt's call, if it has one: it waits for the task that sends content, and
+// returns the connection to its pool or closes it. It returns the fault of the attempt, which is
+// the client's if the client failed meanwhile, and else the argument.
 func (a *attempt) hangUp(fault *Error) *Error {
 	if a.call == nil {
 		return fault
@@ -193,8 +218,8 @@ func (a *attempt) hangUp(fault *Error) *Error {
 	return a.endUpload(fault)
 }
 
-// watch has the call interrupted when the client leaves, until unwatch. false: another
-// attempt was faster, and the call is not needed.
+// watch arranges that the call is interrupted when the client leaves, until unwatch. It
+// returns false if another attempt of a race has won, so that the call is not needed.
 func (a *attempt) watch() bool {
 	if a.race != nil {
 		return a.race.enter(a.call)
@@ -203,6 +228,7 @@ func (a *attempt) watch() bool {
 	return true
 }
 
+// unwatch ends watch: when it returns, no interrupt is still to come.
 func (a *attempt) unwatch() {
 	if a.race != nil {
 		a.race.leave(a.call)
@@ -211,8 +237,8 @@ func (a *attempt) unwatch() {
 	a.x.client.Unwatch(a.call)
 }
 
-// request is the request as the endpoint is to see it: with the endpoint's own host, where
-// the route says so.
+// request returns the request to send: that of the exchange, or, if the route says
+// `host: endpoint`, a copy with the endpoint's own host. The copy shares all other slices.
 func (a *attempt) request() *message.Request {
 	x := a.x
 	if !x.route.Rules.HostOfEndpoint() {
@@ -227,8 +253,8 @@ func (a *attempt) request() *message.Request {
 	return a.named
 }
 
-// unprocessed is the fault of an attempt, made to be one of connecting if the endpoint has
-// certainly not seen the request.
+// unprocessed returns fault, with class Connect in place of Reset if the endpoint has certainly
+// not seen the request: then it may be repeated whatever its method.
 func (a *attempt) unprocessed(fault *Error) *Error {
 	if fault.Class != Reset || !a.call.Unprocessed() || a.x.content.lost() {
 		return fault
@@ -238,7 +264,13 @@ func (a *attempt) unprocessed(fault *Error) *Error {
 	return &f
 }
 
-// settle reports how the attempt went. It is the only caller of Service.Settle.
+// settle reports the outcome of the attempt to the service. No other function calls
+// Service.Settle. What counts against the endpoint:
+//
+//	delivered, status 502, 503 or 504      failed
+//	delivered, any other status            succeeded, 500 included
+//	Side ByEndpoint                        failed, but a response cut short after its head is not
+//	any other side                         does not count
 func (a *attempt) settle() {
 	now := a.x.rt.Now()
 	if a.fault == nil {
@@ -263,6 +295,6 @@ func (a *attempt) settle() {
 	a.x.service.Settle(a.endpoint, o, counts)
 }
 
-// failing reports whether an endpoint that answers so is taken to be unable to serve. 500
-// is not among them: it is more often one request's fault than the endpoint's.
+// failing reports whether a response with this status counts as a failure of the endpoint. 500
+// does not: it is more often the fault of one request.
 func failing(status int) bool { return status >= 502 && status <= 504 }

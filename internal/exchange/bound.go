@@ -1,21 +1,27 @@
 package exchange
 
+// Connections that are bound to one client. Some schemes authenticate a connection once rather than
+// each request (RFC 4559 §6). A connection to an endpoint that uses one belongs to the client's
+// connection from then on: no other client may send on it, since it would act as the first one's
+// user, and the client's next requests must use it, or the handshake would never be completed:
+//
+//	client    GET /                            endpoint   401 WWW-Authenticate: NTLM      bind
+//	client    GET /, Authorization: NTLM <1>   endpoint   401 ... NTLM <2>    same connection
+//	client    GET /, Authorization: NTLM <3>   endpoint   200                 same connection
+//	client closes its connection               the bound connection is closed too
+
 import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// Some schemes authenticate a connection once rather than each request (RFC 4559 §6). A
-// connection to an endpoint on which one is offered or used belongs to the client's
-// connection from then on: no other client may send on it, and the client's next requests
-// do, or the login would never be completed.
-
 // connectionSchemes authenticate connections. CredSSP and Kerberos are what WinRM uses.
 var connectionSchemes = [...]string{"Negotiate", "NTLM", "Kerberos", "CredSSP"}
 
-// bindsConnection reports whether one of the challenges or credentials in value is of such a
-// scheme. Commas within quotes are not understood: too much is found then, never too little.
+// bindsConnection reports whether one of the comma-separated challenges or credentials in value
+// uses such a scheme. It does not parse quoted strings: a comma within quotes may make it report
+// a scheme that is none, which binds without need, but it never misses one.
 func bindsConnection(value []byte) bool {
 	for one, rest := message.NextToken(value); one != nil; one, rest = message.NextToken(rest) {
 		scheme := one[:message.NameLen(one)]
@@ -28,7 +34,7 @@ func bindsConnection(value []byte) bool {
 	return false
 }
 
-// challenged reports whether the endpoint asks for a login of the connection.
+// challenged reports whether the endpoint asks for authentication of the connection.
 func challenged(r *message.Response) bool {
 	if r.Status != 401 && r.Status != 407 {
 		return false
@@ -44,16 +50,16 @@ func challenged(r *message.Response) bool {
 	return false
 }
 
-// bind gives the connection to the client's connection, in protocols where a login can be
-// one of the connection.
+// bind makes the call's connection belong to the client's connection. In protocols that cannot
+// authenticate connections it does nothing.
 func (a *attempt) bind() {
 	if b, ok := a.call.(upstream.Binder); ok {
 		b.Bind(a.x.peer.Bonds, a.x.service.Service)
 	}
 }
 
-// bound is the endpoint that the client's connection is bound to; nil: none, or one that may
-// not be used any more.
+// bound is the endpoint of this service that the client's connection is bound to; nil: there is
+// none, or it may not be used now. As after pick, an attempt must follow.
 func (x *Exchange) bound() *endpoint.Endpoint {
 	if x.peer.Bonds.Empty() {
 		return nil

@@ -1,5 +1,10 @@
 package exchange
 
+// The counters of an exchange, for metrics. An exchange holds a pointer to the cell of its
+// route, and finds that of an endpoint by the endpoint's member, so counting costs neither a
+// lookup nor a lock. Each worker has cells of its own, so workers do not write the same cache
+// lines; x.slot is the index of this worker's. record.Cells sums them up for readers.
+
 import (
 	"time"
 
@@ -8,11 +13,7 @@ import (
 	"github.com/poise-lb/poise/internal/service"
 )
 
-// What an exchange counts, for the metrics. The cells hang on the compiled route and on the
-// member, so counting costs no lookup; see record.Cells. Each of these functions is called
-// by the exchange's own task.
-
-// begunOn counts the exchange as begun on these cells, its route's; nil counts nothing.
+// begunOn counts the exchange as begun in cells, those of its route; nil: it counts nothing.
 func (x *Exchange) begunOn(cells *record.Cells[record.RouteCell]) {
 	if cells != nil {
 		x.cell = cells.At(x.slot)
@@ -20,7 +21,7 @@ func (x *Exchange) begunOn(cells *record.Cells[record.RouteCell]) {
 	}
 }
 
-// ended counts the end of the exchange: of one that found no route as unmatched.
+// ended counts the end of the exchange, which took so long; if it found no route, as unmatched.
 func (x *Exchange) ended(took time.Duration) {
 	if x.cell == nil {
 		x.begunOn(x.table.Unmatched)
@@ -30,8 +31,8 @@ func (x *Exchange) ended(took time.Duration) {
 	}
 }
 
-// attempted counts an attempt at e that ended. headed is how long the response head took, 0:
-// none came; failed: by the endpoint's fault.
+// attempted counts an attempt at e that has ended. headed is the time until its response head; 0:
+// none came. failed: the endpoint is at fault.
 func (x *Exchange) attempted(e *endpoint.Endpoint, a *record.Attempt, headed time.Duration, failed bool) {
 	service.Of(e).Cells.At(x.slot).Attempt(a, headed, failed)
 }

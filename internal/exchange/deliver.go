@@ -1,5 +1,22 @@
 package exchange
 
+// Delivering a response: its head with the route's changes, then its content as it comes. The relay
+// alternates between two steps:
+//
+//	take what has arrived, without waiting, and write it to the client
+//	nothing there: flush, then wait for more
+//
+// So an event of an event stream is never held back, many small pieces leave in one write, and a
+// slow client slows the endpoint down: no more than a buffer of content is in memory. Much
+// content with a length is spliced (splice.go) instead of copied.
+//
+// The limit of a wait for the endpoint, by route:
+//
+//	                     event stream        other content
+//	no timeout, stall    none                Table.Stall (60 s)
+//	stall: 10 s          10 s                10 s
+//	timeout: 30 s        none after the head Table.Stall, and 30 s for the whole exchange
+
 import (
 	"cmp"
 	"errors"
@@ -10,7 +27,9 @@ import (
 	"github.com/poise-lb/poise/internal/message"
 )
 
-// deliver passes the endpoint's response on to the client.
+// deliver passes the endpoint's response on to the client, its content and trailers included;
+// nil: the client has all of it. After the head was written nothing is repeated any more: a
+// fault cuts the response.
 func (a *attempt) deliver() *Error {
 	x, r := a.x, &a.response
 	x.log.Status = r.Status
@@ -32,10 +51,9 @@ func (a *attempt) deliver() *Error {
 	return a.relay(stream)
 }
 
-// relay passes content on as it comes. Whatever has arrived is written before the next
-// wait, so that an event is never held back; while it waits nothing is buffered. Much
-// content goes past it, as far as the engine can do that, and unless the route has an own
-// limit for the endpoint's silence: splicing has one for both sides.
+// relay passes the content on; stream: it is an event stream. Content is spliced if the engine
+// can do that, but not if the route has a stall limit of its own: a splice has one limit for
+// both sides.
 func (a *attempt) relay(stream bool) *Error {
 	x := a.x
 	for copying := stream || x.route.Stall != 0; ; {
@@ -68,7 +86,8 @@ func (a *attempt) relay(stream bool) *Error {
 	}
 }
 
-// more waits for the next piece of content.
+// more waits for the next piece of content, within the limits of patience and longer. It
+// returns io.EOF at the end of the content.
 func (a *attempt) more(stream bool) (data []byte, err error) {
 	for by := a.x.patience(stream, a.x.rt.Now()); ; {
 		if data, err = a.call.Content(true, by); !errors.Is(err, engine.ErrTimeout) {
@@ -81,10 +100,9 @@ func (a *attempt) more(stream bool) (data []byte, err error) {
 	}
 }
 
-// longer is until when the relay waits for the endpoint after a wait has expired; not later
-// than now: no longer. An endpoint may be silent until it has read the request, so its limit
-// counts from the end of the content; while that is sent, in good order, each wait of the
-// upload has a limit of its own.
+// longer is the new deadline of a wait that has expired; an instant that is not after now: there
+// is none, the wait is over. An endpoint may be silent until it has read the whole request, so its
+// limit counts from the end of the upload; while that is under way, its own waits have limits.
 func (a *attempt) longer(stream bool, now time.Duration) (by time.Duration) {
 	p := &a.upload
 	if p.task == nil || p.fault.Load() != nil {
@@ -97,7 +115,8 @@ func (a *attempt) longer(stream bool, now time.Duration) (by time.Duration) {
 	return a.x.patience(stream, from)
 }
 
-// spliceDown has content go past the relay. useless says that none does.
+// spliceDown moves content to the client without copying it through this process. useless:
+// nothing was moved, so the caller copies from now on.
 func (a *attempt) spliceDown() (useless bool, fault *Error) {
 	x := a.x
 	var by time.Duration
@@ -112,16 +131,15 @@ func (a *attempt) spliceDown() (useless bool, fault *Error) {
 	case m.ReadErr != nil:
 		now := x.rt.Now()
 		if errors.Is(m.ReadErr, engine.ErrTimeout) && a.longer(false, now) > now {
-			return false, nil // the relay waits on
+			return false, nil // the caller goes on waiting
 		}
 		return false, a.blame(m.ReadErr)
 	}
 	return m.Taken == 0, nil
 }
 
-// patience is until when the relay waits for an endpoint that is silent since from. A route's timeout bounds the
-// whole exchange, but an event stream only up to its head: it may be silent for as long as
-// the route says, by default for any time, which is zero.
+// patience is the instant until which the relay waits for an endpoint that is silent since the
+// instant from, by the table above; 0: without limit.
 func (x *Exchange) patience(stream bool, from time.Duration) time.Duration {
 	if stream && x.route.Stall == 0 {
 		return 0
@@ -136,6 +154,7 @@ func (x *Exchange) patience(stream bool, from time.Duration) time.Duration {
 	return by
 }
 
+// isEventStream reports whether the content of r is server-sent events, parameters or not.
 func isEventStream(r *message.Response) bool {
 	v, ok := message.GetKind(r.Fields, message.ContentType)
 	const name = "text/event-stream"

@@ -1,5 +1,16 @@
 package exchange
 
+// Routes with discover: the path names the service. The exchange asks the route's Directory for
+// it and counts itself as a user of the service until it ends, so that a service in use is not
+// forgotten:
+//
+//	GET /svc/users/7, route /svc/{service}/*     segment 1 is "users"
+//	    Directory.Enter("users")    the service; Uses: 1
+//	    attempts, response
+//	    leave                       Uses: 0; the housekeeper may call Forget later
+//
+// internal/core has the Directory.
+
 import (
 	"bytes"
 	"math"
@@ -9,16 +20,17 @@ import (
 	"github.com/poise-lb/poise/internal/reason"
 )
 
-// A Directory leads from a name in a request's path to the service of that name. It is
-// safe for concurrent use.
+// A Directory finds the service of a name that a request's path contains. It is safe for
+// concurrent use by tasks of all workers.
 type Directory interface {
-	// Enter returns the service, whose Uses counts the caller from now on, or why there is
-	// none. The name is not kept. For a service that is known already it neither locks nor
-	// allocates.
+	// Enter returns the service of that name and counts the caller in its Uses, which the
+	// caller must Leave; or it says why there is none. now is the current instant. Enter does
+	// not retain name and does not wait for the service to be ready. For a service that is
+	// known already it neither locks nor allocates.
 	Enter(name []byte, now time.Duration) (*Service, *Error)
 }
 
-// Why a Directory has no service of a name, or one without endpoints.
+// Errors of a Directory that has no service of a name, and of a service without endpoints.
 var (
 	ErrNoEndpoint      = &Error{Status: 503, Reason: reason.NoEndpoint, Side: ByEndpoint}
 	ErrStopping        = &Error{Status: 503, Reason: reason.Stopping, Side: BySelf}
@@ -26,21 +38,23 @@ var (
 	ErrTooManyServices = &Error{Status: 503, Reason: reason.TooManyServices, Side: BySelf}
 )
 
-// Uses counts the exchanges of a service that is forgotten when it has none for a while.
-// The zero value is unused since the beginning of time.
+// Uses counts the exchanges that use a service, so that the service can be forgotten when there
+// were none for a while. The zero value counts none, and its last use was at instant 0. All
+// methods may be called by any goroutine; they neither lock nor wait.
 type Uses struct {
-	n    atomic.Int64 // far below zero: forgotten
-	last atomic.Int64 // instant of the latest Enter, give or take useGrain
+	n    atomic.Int64 // exchanges; far below zero: forgotten
+	last atomic.Int64 // instant of the latest Enter, at most useGrain too early
 }
 
 const (
-	// useGrain is how exactly the last use is noted: it spares most exchanges the write.
+	// useGrain is the precision of Uses.last, so that most exchanges need not write it.
 	useGrain = int64(100 * time.Millisecond)
-	// forgotten is below zero by more than there can be exchanges.
+	// forgotten is further below zero than there can be exchanges above it.
 	forgotten = math.MinInt64 / 2
 )
 
-// Enter counts an exchange, unless the service was forgotten: then it returns false.
+// Enter counts an exchange that begins at the instant now; false: the service was forgotten,
+// and the caller must look for it anew.
 func (u *Uses) Enter(now time.Duration) bool {
 	if u.n.Add(1) <= 0 {
 		u.n.Add(-1)
@@ -52,19 +66,20 @@ func (u *Uses) Enter(now time.Duration) bool {
 	return true
 }
 
-// Leave ends what Enter began.
+// Leave ends the use that a successful Enter began.
 func (u *Uses) Leave() { u.n.Add(-1) }
 
 // Last is the instant of the latest Enter.
 func (u *Uses) Last() time.Duration { return time.Duration(u.last.Load()) }
 
-// Idle reports whether nobody uses the service at this moment.
+// Idle reports whether no exchange uses the service at this moment.
 func (u *Uses) Idle() bool { return u.n.Load() == 0 }
 
-// Forget reports whether nobody uses the service, and lets nobody Enter any more if so.
+// Forget reports whether no exchange uses the service. If so every later Enter fails.
 func (u *Uses) Forget() bool { return u.n.CompareAndSwap(0, forgotten) }
 
-// enter finds the service of the exchange.
+// enter sets x.service: that of the route, or the one that the path names. leave must follow,
+// also after an error.
 func (x *Exchange) enter() *Error {
 	r := x.route
 	if r.Directory == nil {
@@ -79,14 +94,15 @@ func (x *Exchange) enter() *Error {
 	return nil
 }
 
-// leave lets go of the service that enter found.
+// leave ends the use of the service that enter has found, if any.
 func (x *Exchange) leave() {
 	if s := x.service; s != nil && s.Uses != nil {
 		s.Uses.Leave()
 	}
 }
 
-// segment is the n-th segment of a path in normal form, from 0; empty if there is none.
+// segment is the n-th segment of a path in normal form, from 0; empty if there is none. It is a
+// part of path. Of /svc/users/7 segment 1 is users, and segment 3 is empty.
 func segment(path []byte, n int) []byte {
 	for ; ; n-- {
 		path = bytes.TrimPrefix(path, slash)
@@ -106,8 +122,8 @@ func segment(path []byte, n int) []byte {
 
 var slash = []byte("/")
 
-// unavailable says why the service has no endpoint for the first attempt: one that a
-// registry does not know is no service. While its source fails, that is not known.
+// unavailable is the error of a service that has no endpoint for the first attempt: 404 if the
+// path named the service and its registry, which works, has never named an endpoint; else 503.
 func (x *Exchange) unavailable() *Error {
 	if x.route.Directory != nil && x.service.Settled() && !x.service.Known() && !x.service.Source().Stale {
 		return ErrUnknownService

@@ -54,7 +54,7 @@ func TestUses(t *testing.T) {
 		t.Error("forgotten while one is left")
 	}
 	if u.Leave(); !u.Forget() {
-		t.Error("not forgotten when nobody is left")
+		t.Error("not forgotten when no exchange is left")
 	}
 	for range 3 {
 		if u.Enter(time.Minute) || u.Forget() {

@@ -1,5 +1,19 @@
 package exchange
 
+// How an exchange or an attempt fails. An Error has three independent answers: what the client
+// gets (Status, Reason), whose fault it is (Side: does it count against the endpoint?), and whether
+// another attempt is allowed (Class: see retry.go).
+//
+//	what happened                    status  reason            side        class
+//	nothing listens at the endpoint  502     connect-failed    ByEndpoint  Connect
+//	connections.max is reached       503     endpoint-busy     BySelf      Busy
+//	the endpoint closes without head 502     endpoint-closed   ByEndpoint  Reset
+//	no head within the limit         504     endpoint-timeout  ByEndpoint  Timeout
+//	a head that cannot be parsed     502     by its mistake    ByResource  Final
+//	the client leaves                -       client-gone       ByClient    Final
+//
+// docs/life-of-a-request.md lists every reason.
+
 import (
 	"errors"
 	"io"
@@ -10,21 +24,22 @@ import (
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// A Side is whose fault something is. Only ByEndpoint counts against an endpoint: see
-// blame for who was waited for.
+// A Side is the party at fault. Only ByEndpoint counts against an endpoint. Where a failed read
+// could be the fault of either party, blame decides.
 type Side uint8
 
 // The sides of an exchange.
 const (
-	ByClient Side = iota
-	ByEndpoint
-	BySelf
-	// ByResource: the answer of the endpoint cannot be used, which says nothing about what
-	// it would answer to another request.
+	ByClient   Side = iota
+	ByEndpoint      // the endpoint cannot serve, or not in time
+	BySelf          // the proxy: a limit, a shortage, the end of the process, a panic
+	// ByResource: this response cannot be used, but the endpoint may well answer other
+	// requests, so it is not blamed.
 	ByResource
 )
 
-// A Class is what kind of failure an attempt met, as Retry.on names it.
+// A Class is the kind of failure of an attempt, which decides whether it may be repeated. The
+// words of the configuration key retry.on name some of them.
 type Class uint8
 
 // Classes of failures.
@@ -33,26 +48,27 @@ const (
 	Connect              // nothing was sent
 	Reset                // the connection broke before a response head
 	Timeout              // no response head in time
-	Status               // a response head with a status that is retried
-	Busy                 // the endpoint has no free connection; nothing was sent
-	Ejected              // the endpoint was ejected while its response head was waited for
-	Refused              // the endpoint has declined the request before it began to work on it
+	Status               // a response head with a status of retry.on
+	Busy                 // no free connection or descriptor; nothing was sent
+	Ejected              // the endpoint was ejected during the wait for its response head
+	Refused              // the endpoint declined the request before it began to work on it
 )
 
 // harmless reports whether the endpoint has certainly not begun to work on the request, so
 // that another attempt cannot do anything twice.
 func (c Class) harmless() bool { return c == Connect || c == Busy || c == Refused }
 
-// An Error is how an exchange failed: what to answer, whose fault it is and whether
-// another attempt could help.
+// An Error says how an exchange or an attempt failed. Errors are shared between exchanges and
+// must not be modified: a function that wants another Side or Class makes a copy.
 type Error struct {
-	Status int    // for the client; 0: nobody is left to answer
-	Reason string // machine-readable, kebab-case
+	Status int    // of the response to the client; 0: the client is gone
+	Reason string // a constant of internal/reason
 	Side   Side
 	Class  Class
 	Err    error // may be nil
 }
 
+// Error implements error: the reason, and the cause if there is one.
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return e.Reason
@@ -60,12 +76,14 @@ func (e *Error) Error() string {
 	return e.Reason + ": " + e.Err.Error()
 }
 
+// Unwrap returns the cause; it may be nil.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Errors without a cause of their own.
 var (
 	errNoRoute = &Error{Status: 404, Reason: reason.NoRoute, Side: ByClient}
 	errMethod  = &Error{Status: 405, Reason: reason.MethodNotAllowed, Side: ByClient}
+	// errUnasked: 101 although the client asked for no protocol, or for another one.
 	errUnasked = &Error{Status: 502, Reason: reason.UnexpectedUpgrade, Side: ByResource}
 	errInterim = &Error{Status: 502, Reason: reason.TooManyInterimResponses, Side: ByResource}
 	errEjected = &Error{Status: 504, Reason: reason.EndpointEjected, Side: ByEndpoint, Class: Ejected}
@@ -77,7 +95,8 @@ var (
 	errPanic      = &Error{Status: 500, Reason: reason.InternalError, Side: BySelf}
 )
 
-// connectError says why no connection to the endpoint could be had.
+// connectError makes an Error of err, which Pool.Call has returned. Only errors of the
+// endpoint's host have class Connect; a shortage of this machine is Busy and blames none.
 func connectError(err error) *Error {
 	switch {
 	case errors.Is(err, upstream.ErrBusy):
@@ -92,8 +111,8 @@ func connectError(err error) *Error {
 	return &Error{Status: 502, Reason: reason.ConnectFailed, Side: ByEndpoint, Class: Connect, Err: err}
 }
 
-// endpointError says what went wrong on the endpoint's connection. It is also where a
-// client that left is noticed: the watch interrupts the endpoint's stream.
+// endpointError makes an Error of err, which came from a call under way. A client that leaves
+// is noticed here too: its watch interrupts the call with engine.ErrClientGone.
 func endpointError(err error) *Error {
 	var bad *http1.Error
 	switch {
@@ -115,8 +134,8 @@ func endpointError(err error) *Error {
 	return &Error{Status: 502, Reason: reason.EndpointReset, Side: ByEndpoint, Class: Reset, Err: err}
 }
 
-// sideOf is whose fault a response is that cannot be read: one resource's, unless it is no
-// HTTP at all.
+// sideOf is the party at fault for a response that cannot be parsed. What is no HTTP at all is
+// the endpoint's fault; a mistake within HTTP is the fault of one resource.
 func sideOf(bad *http1.Error) Side {
 	switch bad.Reason {
 	case reason.BadStatusLine, reason.BadVersion, reason.VersionNotSupported:
@@ -125,7 +144,8 @@ func sideOf(bad *http1.Error) Side {
 	return ByResource
 }
 
-// clientError says what went wrong on the client's side.
+// clientError makes an Error of err, which came from reading from or writing to the client.
+// Status 0 means that the client cannot be answered any more.
 func clientError(err error) *Error {
 	var bad *http1.Error
 	switch {

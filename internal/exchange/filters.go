@@ -1,9 +1,21 @@
 package exchange
 
-// The filters of an exchange whose route has some: when they are called, and how content is
-// passed through them. They stand in front of the parts of the client, so that upload and relay
-// know nothing of them; since a part that is wrapped is neither a spliceSource nor a spliceSink,
-// content that is looked at is copied.
+// The filters of an exchange whose route has some: when they are called, and how content passes
+// through them.
+//
+//	prepare    request filters before Rewrite, the route's rules, the other request filters;
+//	           one of them may answer, then no endpoint is asked
+//	deliver    response filters, each once, however many attempts there were
+//	answer     response filters of a reply: only of those filters that have seen the request
+//	record     all of them end
+//
+// Content passes through transforms, which wrap the parts of the client:
+//
+//	upload ◄─ transformedContent ◄─ client.RequestContent
+//	relay ──► transformedResponse ──► client.ResponseWriter
+//
+// So upload and relay know nothing of filters. A wrapped part is neither a spliceSource nor a
+// spliceSink, so content that a filter sees is copied rather than spliced.
 
 import (
 	"bytes"
@@ -19,18 +31,19 @@ import (
 	"github.com/poise-lb/poise/internal/route"
 )
 
-// filtering is an exchange's state of its filters. It is made for the first exchange of a
-// route with filters and used again.
+// filtering is the state of an exchange's filters. An Exchange makes it for its first request of
+// a route with filters and uses it again.
 type filtering struct {
 	filter.Exchange
-	chain   *filter.Chain // nil: the route has none
-	reached int           // so many filters have seen the request; of the Responses, these are called
+	chain   *filter.Chain // nil: the route of this request has none
+	reached int           // how many filters have seen the request: those see the response too
 	up      transformedContent
 	down    transformedResponse
 }
 
-// prepare makes of the request what the endpoint is to see. A reply means that a filter has
-// answered it.
+// prepare changes the request into what the endpoint gets: fields, filters, the route's rules.
+// nil: go on. A reply answers the request: a filter has made it, or a filter has made a path
+// that is not safe.
 func (x *Exchange) prepare() *message.Reply {
 	clientIP := x.forward.fields(&x.Request, x.peer, x.table)
 	if x.route.Filters == nil {
@@ -40,7 +53,7 @@ func (x *Exchange) prepare() *message.Reply {
 	return x.filter(clientIP)
 }
 
-// filter is prepare for a route with filters.
+// filter is prepare for a route with filters. clientIP is as in rewrite.
 func (x *Exchange) filter(clientIP []byte) *message.Reply {
 	if x.filters == nil {
 		x.filters = new(filtering)
@@ -70,8 +83,8 @@ func (x *Exchange) filter(clientIP []byte) *message.Reply {
 	return nil
 }
 
-// filterRequestContent puts the transforms in front of the request's content. What is kept
-// for another attempt stands behind them: they see the content once.
+// filterRequestContent wraps the request's content in its transforms, if there are any. What is
+// kept for another attempt is their output, so they see the content once.
 func (x *Exchange) filterRequestContent() {
 	f, q := x.filters, &x.Request
 	if q.Body == message.NoBody {
@@ -88,8 +101,8 @@ func (x *Exchange) filterRequestContent() {
 	x.client.RequestContent = &f.up
 }
 
-// filterResponse passes the endpoint's final response head through the filters, and puts
-// transforms in front of the client for its content.
+// filterResponse passes the endpoint's final response head through the filters, and wraps the
+// client's writer in transforms if there is content for them.
 func (x *Exchange) filterResponse(r *message.Response) {
 	f := x.filters
 	f.chain.Response(&f.Exchange, r, f.reached)
@@ -101,7 +114,7 @@ func (x *Exchange) filterResponse(r *message.Response) {
 		return
 	}
 	if reframes {
-		message.Drop(r.Fields, message.ContentLength) // HEAD would tell it
+		message.Drop(r.Fields, message.ContentLength) // a response to HEAD would contain it
 	}
 	if r.Body == message.NoBody {
 		return
@@ -113,14 +126,16 @@ func (x *Exchange) filterResponse(r *message.Response) {
 	x.client.ResponseWriter = &f.down
 }
 
-// filterReply passes the head of a reply through the filters that have seen the request.
+// filterReply passes the head of a reply of the proxy through the filters that have seen the
+// request. It does nothing on a route without filters.
 func (x *Exchange) filterReply(r *message.Response) {
 	if f := x.filters; f != nil && f.chain != nil {
 		f.chain.Response(&f.Exchange, r, f.reached)
 	}
 }
 
-// runningFilter names the filter that has panicked; "": it was none, or a Transform.
+// runningFilter is the name of the filter that was running when a panic was recovered; "": none
+// was, or a Transform was.
 func (x *Exchange) runningFilter() string {
 	if f := x.filters; f != nil && f.chain != nil {
 		return f.chain.Running(&f.Exchange)
@@ -128,14 +143,14 @@ func (x *Exchange) runningFilter() string {
 	return ""
 }
 
-// unfilter has no further filter called: one has panicked.
+// unfilter makes sure that no further filter is called, after one has panicked.
 func (x *Exchange) unfilter() {
 	if x.filters != nil {
 		x.filters.reached = 0
 	}
 }
 
-// endFilters lets go of what filters have kept.
+// endFilters ends the filters of this request and drops all references to it.
 func (x *Exchange) endFilters() {
 	f := x.filters
 	if f == nil || f.chain == nil {
@@ -147,17 +162,18 @@ func (x *Exchange) endFilters() {
 	f.up.over.Store(false)
 }
 
-// transformedContent is the request's content behind filters.
+// transformedContent is the request's content as filters have changed it. The same rules as for
+// downstream.RequestContent apply to which task may call what.
 type transformedContent struct {
 	downstream.RequestContent
 	x          *Exchange
 	transforms filter.Transforms
 	trailers   []message.Field
-	over       atomic.Bool // Content returns io.EOF
+	over       atomic.Bool // Content returns io.EOF from now on
 }
 
-// Content may be called by a forked task, where a panic of a filter would not be answered: it
-// becomes the error of the content.
+// Content implements downstream.RequestContent. The forked task of an upload may call it, where
+// no rescue is deferred, so a panic of a filter becomes the error of the content.
 func (t *transformedContent) Content(wait bool) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -187,28 +203,31 @@ func (t *transformedContent) Content(wait bool) (data []byte, err error) {
 	return nil, io.EOF
 }
 
+// ContentRead and Trailers implement downstream.RequestContent.
 func (t *transformedContent) ContentRead() bool         { return t.over.Load() }
 func (t *transformedContent) Trailers() []message.Field { return t.trailers }
 
-// transformedResponse is the client's response behind filters.
+// transformedResponse passes the content of a response through filters to the client.
 type transformedResponse struct {
 	downstream.ResponseWriter
 	x          *Exchange
 	transforms filter.Transforms
 }
 
+// Write implements downstream.ResponseWriter: it writes what the transforms make of p.
 func (t *transformedResponse) Write(p []byte) error {
 	out, err := t.transforms.Piece(p)
 	if err != nil {
 		return filterError(err)
 	}
-	t.x.log.BytesOut += int64(len(out) - len(p)) // which the relay has counted
+	t.x.log.BytesOut += int64(len(out) - len(p)) // the relay has counted len(p)
 	if len(out) == 0 {
 		return nil
 	}
 	return t.ResponseWriter.Write(out)
 }
 
+// End implements downstream.ResponseWriter: it writes what the transforms still hold.
 func (t *transformedResponse) End(trailers []message.Field) error {
 	rest, trailers, err := t.transforms.End(trailers)
 	if err != nil {
@@ -223,10 +242,11 @@ func (t *transformedResponse) End(trailers []message.Field) error {
 	return t.ResponseWriter.End(trailers)
 }
 
-// errFilter is the error of content whose filter has failed.
+// errFilter is the error of content whose filter has failed or panicked.
 var errFilter error = &http1.Error{Status: 500, Reason: reason.InternalError}
 
-// filterError is err as an error of the client's side, which no endpoint is blamed for.
+// filterError returns err if it wraps an *http1.Error, with which a filter refuses content, and
+// otherwise errFilter. Either counts as an error of the client's side: no endpoint is blamed.
 func filterError(err error) error {
 	var refused *http1.Error
 	if errors.As(err, &refused) {

@@ -1,5 +1,20 @@
 package exchange
 
+// The fields that tell the endpoint about the client: X-Real-IP and the X-Forwarded family. A
+// client can send these fields itself, so they are believed only if the peer of the connection
+// is in trusted_proxies. With trusted_proxies: [10.0.0.0/8]:
+//
+//	from 198.51.100.7, with X-Forwarded-For: 203.0.113.9
+//	    X-Real-IP: 198.51.100.7
+//	    X-Forwarded-For: 198.51.100.7          what it sent is dropped
+//
+//	from 10.0.0.2, with X-Forwarded-For: 203.0.113.9, 198.51.100.7, 10.0.0.1
+//	    X-Real-IP: 198.51.100.7                the last address that is not a trusted proxy's
+//	    X-Forwarded-For: 203.0.113.9, 198.51.100.7, 10.0.0.1, 10.0.0.2
+//
+// The search goes from the end, where the nearest proxy has written: 10.0.0.1 is trusted, so it is
+// believed that 198.51.100.7 connected to it. What that address claims (203.0.113.9) is not.
+
 import (
 	"bytes"
 	"net/netip"
@@ -9,17 +24,18 @@ import (
 	"github.com/poise-lb/poise/internal/route"
 )
 
-// forward is what the proxy itself says of a request, and the room to write it.
+// forward has the buffers for what the proxy adds to a request. They are used again for the next
+// request; fields of the request point into them until then.
 type forward struct {
 	norm  []byte // the path in normal form, as it was matched
-	path  []byte // room for norm
-	made  []byte // room for a rewritten path
-	chain []byte // room for X-Forwarded-For
-	ip    []byte // room for the address of a client behind other proxies
+	path  []byte // buffer for norm
+	made  []byte // buffer for a rewritten path
+	chain []byte // buffer for X-Forwarded-For
+	ip    []byte // buffer for the address of a client behind other proxies
 	login bool   // the request has credentials that authenticate its connection
 }
 
-// The fields a proxy tells the endpoint about the client with.
+// Names of the fields that are set, and values of X-Forwarded-Proto.
 var (
 	nameRealIP = []byte("X-Real-IP")
 	nameFor    = []byte("X-Forwarded-For")
@@ -30,17 +46,19 @@ var (
 	protoHTTPS = []byte("https")
 )
 
+// normalize sets and returns the normal form of a path, which is raw itself if that is normal.
+// err, route.Backslash for instance, says why the path is dangerous; norm may be valid even so.
 func (f *forward) normalize(raw []byte) (norm []byte, err error) {
 	f.norm, err = route.Normalize(f.path[:0], raw)
 	if len(f.norm) > 0 && (len(raw) == 0 || &f.norm[0] != &raw[0]) {
-		f.path = f.norm // the room it has made is of use again
+		f.path = f.norm // keep the buffer, which may have grown
 	}
 	return f.norm, err
 }
 
-// fields drops the fields that end at this hop and sets those that say who the client is:
-// from what the connection shows, or, behind a trusted proxy, from what that proxy said.
-// It returns the client's address as text.
+// fields drops the fields of q that end at this hop and sets those about the client: from the
+// connection, or, if the peer is a trusted proxy, from what that proxy has sent. It returns the
+// client's address as text, empty for a unix socket; the slice is valid until the next call.
 func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []byte) {
 	message.DropHopByHop(q.Fields)
 	f.login = false
@@ -114,10 +132,11 @@ func (f *forward) believe(fields []message.Field, peer *Peer, t *Table) (ip, cha
 	return f.ip, f.chain
 }
 
-// lastUntrusted goes through a list of hops from its end, where the proxy next to us has
-// written, and returns the first address that is not a trusted proxy's, or else the last one
-// it could read, known if there is none. further says that all of them are trusted: what
-// stands left of another proxy, or of a hop without an address, may be anybody's words.
+// lastUntrusted searches a comma-separated list of hops from its end and returns the first
+// address that is not a trusted proxy's. If there is none it returns the last address that it
+// has read, or known if there was none. further: all hops are trusted, so an earlier list may be
+// searched as well. A hop without an address ends the search: what is left of it is not
+// trustworthy. address cuts the address out of a hop.
 func (t *Table) lastUntrusted(known netip.Addr, list []byte, address func(hop []byte) []byte) (addr netip.Addr, further bool) {
 	for len(list) > 0 {
 		var hop []byte
@@ -135,11 +154,11 @@ func (t *Table) lastUntrusted(known netip.Addr, list []byte, address func(hop []
 	return known, true
 }
 
-// plainHop is an element of X-Forwarded-For.
+// plainHop is the address of an element of X-Forwarded-For: the element itself.
 func plainHop(hop []byte) []byte { return hop }
 
-// forwardedHop is who an element of Forwarded says the request came from, as in
-// for="[2001:db8::1]:443";proto=https (RFC 7239 §4); nil: it does not say.
+// forwardedHop is the for parameter of an element of Forwarded, as in
+// for="[2001:db8::1]:443";proto=https (RFC 7239 §4); nil: there is none.
 func forwardedHop(hop []byte) []byte {
 	for more := true; more; {
 		var pair []byte
@@ -152,7 +171,8 @@ func forwardedHop(hop []byte) []byte {
 	return nil
 }
 
-// cutLast cuts the last element off a comma-separated list.
+// cutLast cuts the last element, trimmed, off a comma-separated list. rest is nil when the
+// element was the only one.
 func cutLast(list []byte) (rest, last []byte) {
 	i := len(list) - 1
 	for i >= 0 && list[i] != ',' {

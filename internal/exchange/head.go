@@ -1,5 +1,23 @@
 package exchange
 
+// Waiting for the response head, and which limit ends the wait. Reading the head has one
+// deadline at a time; await sets it to the next instant at which it must look at something, once
+// a second at most. A POST whose content takes 5 s, on a route without a timeout (limit of the
+// head: 60 s):
+//
+//	 0 s      the attempt begins; the forked task sends content
+//	 1..4 s   looks: content is under way, so the head has no limit yet. Each wait of the forked
+//	          task has the stall limit of its side. Was the endpoint ejected meanwhile? Then
+//	          the attempt ends with errEjected, if the request may be repeated elsewhere
+//	 5 s      the content ended
+//	65 s      no head: 504 endpoint-timeout, class Timeout
+//
+// A route with a timeout (Route.Whole) has one deadline for the exchange, counted from its
+// beginning; it ends the wait whatever the content does. With Expect: 100-continue:
+//
+//	 0 s      the head is sent, the content is held
+//	 1 s      no answer: the client gets 100 from the proxy, and the content is sent
+
 import (
 	"errors"
 	"time"
@@ -8,19 +26,16 @@ import (
 	"github.com/poise-lb/poise/internal/message"
 )
 
-// An attempt waits for the response head in await. It looks up from that once a second, and
-// when the time for the request's content has come; whose fault a failure is, blame says.
-
 // continueAfter is how long an endpoint may take to answer Expect: 100-continue before
 // the content is sent anyway: many never answer it.
 const continueAfter = time.Second
 
-// lookEvery is how often an attempt that waits for a response head looks up from that: at
-// the time of the request's content, and at what has become of the endpoint.
+// lookEvery is the interval of lookUp during the wait for a response head.
 const lookEvery = time.Second
 
-// await reads response heads until the final one, passing interim ones on. Most come before
-// the first look, and cost no reading of the clock.
+// await reads response heads into a.response until the final one, and passes interim ones on;
+// nil: the final head came. Most heads come before the first look, and cost no reading of the
+// clock. While content is held, each interim head lets the second of continueAfter begin anew.
 func (a *attempt) await() *Error {
 	x := a.x
 	look := a.began + lookEvery
@@ -53,9 +68,9 @@ func (a *attempt) await() *Error {
 	}
 }
 
-// lookUp decides whether an attempt goes on waiting for a response head, and until when it
-// looks up again. The limit of the head counts from the end of the request's content: while
-// that moves, each of its waits has a limit of its own.
+// lookUp is called when a read of the head has expired with timeout. It returns the instant of
+// the next look, or the fault that ends the attempt. The limit of the head counts from the end of
+// the request's content.
 func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 	x := a.x
 	now := x.rt.Now()
@@ -84,10 +99,14 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 	return look, nil
 }
 
-// blame says whose fault it is that reading from the endpoint failed, by what was waited
-// for. It prefers what the upload met: when a client breaks off its content, that is why
-// the endpoint's stream failed. And an endpoint that gives up on a request whose content
-// the client does not send has done nothing wrong.
+// blame makes an Error of err, with which reading from the endpoint has failed, and decides whose
+// fault it is:
+//
+//	the upload's task met an error of the client     that error: it caused this one
+//	the upload has waited for the client             the client's: 408, as the endpoint gave up
+//	  for 100 ms or more                             on a request that did not come
+//	  for less                                       either may be at fault: none is blamed
+//	otherwise                                        as endpointError says
 func (a *attempt) blame(err error) *Error {
 	if f := a.upload.fault.Load(); f != nil {
 		return f
@@ -103,16 +122,17 @@ func (a *attempt) blame(err error) *Error {
 	case since >= starvedAfter:
 		return errStarved
 	}
-	f := *fault // either of them may be at fault: none is blamed
+	f := *fault
 	f.Side = ByClient
 	return &f
 }
 
-// starvedAfter is how long an endpoint must have waited for content for its end of the
-// connection to be taken for giving up.
+// starvedAfter is how long an endpoint must have waited for content for blame to conclude that
+// it closed the connection for that reason.
 const starvedAfter = 100 * time.Millisecond
 
-// interim passes a 1xx response on; 100 is for the proxy as well.
+// interim passes a 1xx response on to the client, except in a race, where it is not known yet
+// whose response the client gets. A 100 starts content that is held; any other 100 is dropped.
 func (a *attempt) interim() error {
 	if a.response.Status == 100 {
 		if a.upload.state == held {
@@ -121,7 +141,7 @@ func (a *attempt) interim() error {
 		return nil
 	}
 	if a.race != nil {
-		return nil // it is not known whose response the client gets
+		return nil
 	}
 	message.DropHopByHop(a.response.Fields)
 	if err := a.x.client.Interim(&a.response); err != nil {
@@ -130,7 +150,7 @@ func (a *attempt) interim() error {
 	return nil
 }
 
-// goOn lets a client that waits for it send its content.
+// goOn sends 100 (Continue) to the client and starts the upload of the content that was held.
 func (a *attempt) goOn() error {
 	if err := a.x.client.Continue(); err != nil {
 		return engine.ErrClientGone

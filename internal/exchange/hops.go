@@ -1,5 +1,13 @@
 package exchange
 
+// Max-Forwards (RFC 9110 §7.6.2): OPTIONS and TRACE can ask a proxy on the path rather than the
+// endpoint. Each hop counts the field down, and the one that receives 0 answers:
+//
+//	OPTIONS, Max-Forwards: 2    goes on with Max-Forwards: 1
+//	OPTIONS, Max-Forwards: 0    200 from this proxy
+//	TRACE, Max-Forwards: 0      501: an echo would show fields that were added on the way
+//	GET, Max-Forwards: 0        goes on unchanged: the field has no meaning for other methods
+
 import (
 	"strconv"
 
@@ -7,17 +15,16 @@ import (
 	"github.com/poise-lb/poise/internal/reason"
 )
 
-// Answers to requests that may go no further.
+// The replies to requests that have no hop left.
 var (
 	errLastHop      = &Error{Status: 200, Reason: reason.LastHop, Side: ByClient}
-	errLastHopTrace = &Error{Status: 501, Reason: reason.LastHop, Side: ByClient} // we reflect nothing
+	errLastHopTrace = &Error{Status: 501, Reason: reason.LastHop, Side: ByClient}
 )
 
 var nameMaxForwards = []byte("Max-Forwards")
 
-// hop counts Max-Forwards down, and returns how to answer a request that has none left:
-// OPTIONS and TRACE ask by it for somebody on their way, to other methods it means nothing
-// (RFC 9110 §7.6.2). What is no number passes as it came.
+// hop counts Max-Forwards of the request down; nil: the request goes on. The Error is the reply to
+// a request that has no hop left. A value that is no number is left as it is.
 func (x *Exchange) hop() *Error {
 	q := &x.Request
 	trace := string(q.Method) == "TRACE"

@@ -1,5 +1,17 @@
 package exchange
 
+// The idle limit of a tunnel (timeouts.tunnel). A timer per direction that is set anew for each
+// piece of data would cost a busy tunnel two timer updates per piece. Instead data only notes the
+// time, and an expired read decides whether the tunnel was silent:
+//
+//	limit 60 s
+//	  0 s   both reads get the deadline 60
+//	 50 s   data from the client: moved = 50
+//	 60 s   the reads expire; 50 + 60 > 60, so their deadline becomes 110
+//	110 s   a read expires; nothing has moved since 50: the tunnel ends
+//
+// No task exists for this: the two directions of tunnel.go call it.
+
 import (
 	"errors"
 	"sync/atomic"
@@ -8,19 +20,18 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// life ends a tunnel that is silent for too long. It costs a tunnel that is not next to
-// nothing: bytes only note when they moved. The deadlines of the two reads are moved on when
-// they have come, to what counts by then, and no task waits for them. A nil *life lets a
-// tunnel live for ever.
+// life ends a tunnel in which nothing has moved for most. A nil *life is valid and sets no
+// limit. Both directions of the tunnel use it, which may be two tasks.
 type life struct {
 	rt     engine.Runtime
-	most   time.Duration
-	moved  atomic.Int64 // the instant of the latest bytes
+	most   time.Duration // the limit, above 0
+	moved  atomic.Int64  // instant at which data moved last, in either direction
 	ended  atomic.Bool
 	client engine.Stream
 	server engine.Stream
 }
 
+// newLife starts the limit: it sets the read deadlines of both streams.
 func newLife(rt engine.Runtime, most time.Duration, client, server engine.Stream) *life {
 	l := &life{rt: rt, most: most, client: client, server: server}
 	now := rt.Now()
@@ -30,8 +41,8 @@ func newLife(rt engine.Runtime, most time.Duration, client, server engine.Stream
 	return l
 }
 
-// moving notes that bytes are about to be written to dst, which is to take them in time: one
-// that takes nothing would block the tunnel for ever.
+// moving notes that data is about to be written to dst, and sets the deadline of that write: a
+// peer that reads nothing would block the tunnel for ever.
 func (l *life) moving(dst engine.Stream) {
 	if l == nil {
 		return
@@ -41,8 +52,8 @@ func (l *life) moving(dst engine.Stream) {
 	dst.SetWriteDeadline(now + l.most)
 }
 
-// goesOn is asked when the time to read from src is over. If bytes have moved meanwhile, in
-// either direction, src gets more time; otherwise the tunnel ends.
+// goesOn is called when a read from src has expired. If data has moved meanwhile, in either
+// direction, it sets a new deadline and returns true. Otherwise it ends the tunnel.
 func (l *life) goesOn(src engine.Stream) bool {
 	if l == nil {
 		return false
@@ -56,18 +67,19 @@ func (l *life) goesOn(src engine.Stream) bool {
 	return false
 }
 
-// blocked is told why a write failed.
+// blocked ends the tunnel if err, the error of a write, is an expired deadline.
 func (l *life) blocked(err error) {
 	if l != nil && errors.Is(err, engine.ErrTimeout) {
 		l.end()
 	}
 }
 
+// end interrupts both streams. It may be called more than once.
 func (l *life) end() {
 	l.ended.Store(true)
 	l.client.Interrupt(engine.ErrTimeout)
 	l.server.Interrupt(engine.ErrTimeout)
 }
 
-// over reports whether the tunnel ended by its silence.
+// over reports whether the idle limit ended the tunnel.
 func (l *life) over() bool { return l != nil && l.ended.Load() }

@@ -1,5 +1,18 @@
 package exchange
 
+// A race is two attempts of one exchange that ask side by side, each in a task of its own. The
+// attempt whose response head comes first wins, and the exchange's own task delivers that
+// response. The other attempt is interrupted and does not count for or against its endpoint.
+//
+//	own task:   begin, begin, wait ............ finish, join
+//	attempt 1:  open, send, await ........ overtaken, hang up, settle
+//	attempt 2:  open, send, await, wins
+//
+// While they ask, attempts change nothing in the exchange that another task uses: they decide
+// nothing about further attempts, write nothing to the client, and pass no interim responses on.
+// mayRace says which requests allow that. Nothing in the configuration starts a race yet:
+// hedging will.
+
 import (
 	"sync"
 
@@ -9,49 +22,39 @@ import (
 	"github.com/poise-lb/poise/internal/reason"
 )
 
-// A race is two attempts of one exchange that ask side by side, each in a task of its own.
-// The first one whose response head comes wins, and the exchange's own task delivers that
-// response; the other one is interrupted, and says nothing about its endpoint.
-//
-//	own task:   begin, begin, wait ............ finish, join
-//	attempt 1:  open, send, await ........ overtaken, hang up, settle
-//	attempt 2:  open, send, await, wins
-//
-// While they ask, attempts touch nothing of the exchange that another task changes: they
-// neither decide about further attempts nor write to the client, and interim responses are
-// not passed on. mayRace says which requests allow that.
+// A race is the state that both attempts and the exchange's own task share.
 type race struct {
-	x    *Exchange
-	news engine.Signal // something below has changed
+	x       *Exchange
+	changed engine.Signal // set when asking or winner has changed
 
-	mu     sync.Mutex // where tasks are goroutines they run at once
-	asking int        // attempts that may still win
-	winner *attempt
-	calls  []engine.Interrupter // under way
-	why    error                // the client left, or the proxy stops
+	mu     sync.Mutex           // guards what follows; held for some instructions
+	asking int                  // attempts that may still win
+	winner *attempt             // nil: none has won
+	calls  []engine.Interrupter // the calls under way
+	why    error                // the client left, or the proxy stops; nil: neither
 }
 
-// errOvertaken is the fault of an attempt beside which another one was faster.
+// errOvertaken is the fault of the attempt that has lost a race.
 var errOvertaken = &Error{Reason: reason.Overtaken, Side: BySelf}
 
-// spare are attempts to run beside an exchange's own.
+// spare has attempts for use beside an exchange's own one.
 var spare = sync.Pool{New: func() any { return new(attempt) }}
 
-// mayRace reports whether the request may be sent to two endpoints at once: twice does no
-// harm, it has no content of which there is one only, and no connection of the client's own
-// leads to an endpoint.
+// mayRace reports whether the request may be sent to two endpoints at once: it is idempotent, has
+// no content (the client sends that once only), asks for no tunnel, and the client's connection
+// is not bound to a connection of this service.
 func (x *Exchange) mayRace() bool {
 	q := &x.Request
 	return q.Body == message.NoBody && idempotent(q.Method) && q.Upgrade == nil &&
 		!x.forward.login && x.peer.Bonds.Endpoint(x.service.Service) == nil && !x.client.Sent()
 }
 
-// race makes an attempt at each of two endpoints side by side, and returns the exchange's own
-// when both are over: with the outcome of the winner, or with its own if neither has won. It
-// is for requests that mayRace; the endpoints were picked, as for try.
+// race makes an attempt at each of two endpoints side by side. When both are over it returns the
+// exchange's own attempt, with the outcome of the winner, or with its own if neither has won.
+// The caller has checked mayRace and picked both endpoints, as for try.
 func (x *Exchange) race(first, second *endpoint.Endpoint) *attempt {
 	own, other := &x.own, spare.Get().(*attempt)
-	r := &race{x: x, news: x.rt.NewSignal(), asking: 2}
+	r := &race{x: x, changed: x.rt.NewSignal(), asking: 2}
 	own.begin(x, first)
 	other.begin(x, second)
 	own.race, other.race = r, r
@@ -74,13 +77,14 @@ func (x *Exchange) race(first, second *endpoint.Endpoint) *attempt {
 		w.race = nil
 		x.client.Watch(w.call)
 		defer w.end()
-		w.fault = errPanic // until it is known
+		w.fault = errPanic // stays if finish panics
 		w.fault = w.finish()
 	}
 	return own
 }
 
-// run is the task of one attempt: up to its response head, and to its end unless it wins.
+// run is the task of one attempt. It asks and, unless a has won, ends the attempt; the winner is
+// left to the exchange's own task.
 func (r *race) run(a *attempt) {
 	won := false
 	defer func() { // also when something panics
@@ -99,8 +103,8 @@ func (r *race) run(a *attempt) {
 	a.fault = fault
 }
 
-// headed notes that a's response head has come, if it has, and reports whether it was the
-// first. Then the other calls are interrupted.
+// headed reports whether a has won: came says whether its response head came, and no other came
+// before. If so it interrupts the other call.
 func (r *race) headed(a *attempt, came bool) (won bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,19 +117,19 @@ func (r *race) headed(a *attempt, came bool) (won bool) {
 			call.Interrupt(errOvertaken)
 		}
 	}
-	r.news.Set()
+	r.changed.Set()
 	return true
 }
 
-// asked notes that an attempt cannot win any more, or has won.
+// asked records that an attempt has won or cannot win any more.
 func (r *race) asked() {
 	r.mu.Lock()
 	r.asking--
 	r.mu.Unlock()
-	r.news.Set()
+	r.changed.Set()
 }
 
-// wait returns when an attempt has won, or with nil when none can.
+// wait waits until an attempt has won, and returns it; nil: neither can win any more.
 func (r *race) wait() *attempt {
 	for {
 		r.mu.Lock()
@@ -134,17 +138,19 @@ func (r *race) wait() *attempt {
 		if w != nil || asking == 0 {
 			return w
 		}
-		r.news.Wait(0)
+		r.changed.Wait(0)
 	}
 }
 
+// decided reports whether an attempt has won. Any task of the race may call it.
 func (r *race) decided() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.winner != nil
 }
 
-// Interrupt passes on that the client has left.
+// Interrupt implements engine.Interrupter for the watch of the client: it interrupts all calls,
+// also those that enter later.
 func (r *race) Interrupt(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +160,8 @@ func (r *race) Interrupt(err error) {
 	}
 }
 
-// enter has call interrupted with the race. false: it is decided, and call is not needed.
+// enter registers call, which is interrupted if the other attempt wins or the client leaves;
+// leave must follow. false: the race is decided, and call is not needed.
 func (r *race) enter(call engine.Interrupter) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +172,7 @@ func (r *race) enter(call engine.Interrupter) bool {
 	return r.winner == nil
 }
 
-// leave ends enter: after it no interrupt is to come.
+// leave removes call: after it no interrupt is still to come.
 func (r *race) leave(call engine.Interrupter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,5 +1,19 @@
 package exchange
 
+// Responses that the proxy makes itself: to requests that failed, or that a filter answers. A
+// failure looks like this; the client's Accept decides between text and JSON:
+//
+//	HTTP/1.1 503 Service Unavailable
+//	Content-Type: text/plain; charset=utf-8
+//	Retry-After: 3
+//	Poise-Reason: no-endpoint
+//	Content-Length: 57
+//
+//	503 no-endpoint: no endpoint of the service is available
+//
+// If the client has a response head already, the response is cut, so that the client can tell that
+// it is incomplete.
+
 import (
 	"fmt"
 	"strconv"
@@ -10,12 +24,12 @@ import (
 	"github.com/poise-lb/poise/internal/route"
 )
 
-// ReasonField is the response field that says, for machines, why the proxy itself
-// answered.
+// ReasonField is the response field with the reason, a constant of internal/reason, of a
+// response that the proxy has made itself.
 const ReasonField = "Poise-Reason"
 
-// fail ends the exchange with err: by a reply, or, when the client has a response head
-// already, by cutting that response short.
+// fail ends the exchange with err: by a reply, or by cutting the response if the client has a
+// response head already, or is gone.
 func (x *Exchange) fail(err *Error) {
 	x.log.Reason = err.Reason
 	if err.Status == 0 || x.client.Sent() {
@@ -25,7 +39,7 @@ func (x *Exchange) fail(err *Error) {
 	x.answer(x.replyTo(err))
 }
 
-// answer sends r as the response of the exchange.
+// answer sends r as the response of the exchange. No attempt may be under way.
 func (x *Exchange) answer(r *message.Reply) {
 	x.log.Status, x.log.Reason = r.Status, r.Reason
 	if x.respond(r) != nil {
@@ -33,13 +47,14 @@ func (x *Exchange) answer(r *message.Reply) {
 	}
 }
 
-// respond writes r to the client.
+// respond writes r, through the filters, to the client. It discards the request's content that has
+// arrived; the client's side decides what becomes of the rest.
 func (x *Exchange) respond(r *message.Reply) error {
 	x.client.Skip()
 	if r.Close {
 		x.client.CloseAfter()
 	}
-	h := &x.own.response // no attempt is under way
+	h := &x.own.response
 	h.Reset()
 	h.Status, h.Reason = r.Status, []byte(statusText(r.Status))
 	h.Fields = append(h.Fields, r.Fields...)
@@ -62,8 +77,7 @@ func (x *Exchange) respond(r *message.Reply) error {
 	return x.client.End(nil)
 }
 
-// replyTo is the reply to a request that failed with err: a small body, text or JSON as the
-// client prefers, and err's reason.
+// replyTo makes the reply to a request that failed with err, whose Status is not 0.
 func (x *Exchange) replyTo(err *Error) *message.Reply {
 	body, kind := x.explain(err)
 	r := &message.Reply{Status: err.Status, Reason: err.Reason, Body: body}
@@ -78,8 +92,8 @@ func (x *Exchange) replyTo(err *Error) *message.Reply {
 	return r
 }
 
-// explain writes the body. It names neither addresses nor causes: those are in the log, for
-// the operator of the proxy.
+// explain makes the body of a reply and its content type. The body contains neither addresses nor
+// causes, which are for the operator only: they are in the access log.
 func (x *Exchange) explain(err *Error) (body []byte, kind string) {
 	text := explanations[err.Reason]
 	if text == "" {
@@ -91,7 +105,8 @@ func (x *Exchange) explain(err *Error) (body []byte, kind string) {
 	return fmt.Appendf(nil, "%d %s: %s\n", err.Status, err.Reason, text), "text/plain; charset=utf-8"
 }
 
-// prefersJSON: JSON is named before any text.
+// prefersJSON reports whether an Accept field names JSON before text or */*. It ignores
+// quality values.
 func prefersJSON(accept []byte) bool {
 	for t, rest := message.NextToken(accept); t != nil; t, rest = message.NextToken(rest) {
 		switch {
@@ -104,11 +119,13 @@ func prefersJSON(accept []byte) bool {
 	return false
 }
 
+// hasPrefix reports whether b begins with s, in any case.
 func hasPrefix(b []byte, s string) bool {
 	return len(b) >= len(s) && message.EqualFold(b[:len(s)], s)
 }
 
-// retryAfter is when asking again may help, in whole seconds, rounded up.
+// retryAfter is the value of Retry-After: when an endpoint may be usable again, in whole seconds,
+// rounded up; 1 where no service is known.
 func (x *Exchange) retryAfter() string {
 	wait := time.Second
 	if x.service != nil {
@@ -117,7 +134,8 @@ func (x *Exchange) retryAfter() string {
 	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 }
 
-// unmatched says why no route took the request.
+// unmatched is the error of a request that no route has taken: 405 if a route would take another
+// method, else 404.
 func (x *Exchange) unmatched(found route.MethodState) *Error {
 	if found == route.NotAllowed {
 		return errMethod
@@ -125,6 +143,7 @@ func (x *Exchange) unmatched(found route.MethodState) *Error {
 	return errNoRoute
 }
 
+// explanations are the texts for people, by reason. A reason without one gets its status's text.
 var explanations = map[string]string{
 	reason.NoRoute:                 "no route matches this request",
 	reason.MethodNotAllowed:        "no route takes this method here",
@@ -152,7 +171,7 @@ var explanations = map[string]string{
 	reason.ClientTimeout:           "the request's content did not arrive in time",
 }
 
-// statusText is the reason phrase of a status that the proxy itself or a filter answers with.
+// statusText is the reason phrase of a status of the proxy's own responses and those of filters.
 func statusText(status int) string {
 	switch status {
 	case 200:

@@ -1,5 +1,35 @@
 package exchange
 
+// Whether a failed exchange makes another attempt, and at which endpoint. The rule: nothing is
+// repeated that could be done twice (RFC 9110 §9.2.2; docs/decisions/0004).
+//
+//	class            method      needs in Retry    counts as an attempt
+//	Connect          any         Connect           no
+//	Busy, Refused    any         -                 no
+//	Reset, Ejected   idempotent  Reset             yes
+//	Timeout          idempotent  Timeout           yes
+//	Status           idempotent  Statuses[status]  yes
+//	Final            never repeated
+//
+// Every row also needs: no response head sent to the client, all content taken so far still kept,
+// time left until the deadline, Attempts other than 1, and fewer than triesMax tries.
+//
+// A GET by the defaults (Attempts 0, on connect, reset, timeout, 502, 503, 504) at a service of A,
+// B, C and D:
+//
+//	A   connection refused    Connect: attempts 0, any endpoint may follow
+//	B   reset before a head   Reset: attempts 1, any endpoint may follow
+//	C   503                   Status: attempts 2, so only an endpoint whose latest attempt did
+//	                          not fail may follow. D is one: it is asked. If D had failed
+//	                          lately, the client would get the 503 of C as it is.
+//
+// A POST stops at B with 502 endpoint-reset: B may have begun to work on it.
+//
+// Where there is no other endpoint, the same ones are tried again after a pause: the only one
+// may be restarting. With SameAfter 50 ms and an endpoint that refuses connections:
+//
+//	at 0, 50, 150, 350, 750 and 1550 ms an attempt, then 502 connect-failed
+
 import (
 	"errors"
 	"io"
@@ -11,8 +41,8 @@ import (
 )
 
 const (
-	// attemptsSure is how many attempts are made by default, whatever is known of the
-	// endpoints; further ones only at endpoints that look well.
+	// attemptsSure is how many attempts may be made at any endpoint if Retry.Attempts is 0;
+	// further ones only at endpoints whose latest attempt did not fail.
 	attemptsSure = 2
 	// pausesMax is how often an exchange pauses and tries the same endpoints again. The
 	// pauses double: 1.55 s in all by default.
@@ -21,13 +51,11 @@ const (
 	triesMax = 64
 )
 
-// again decides whether the exchange makes another attempt after a has failed, and at which
-// endpoint. Nothing is repeated that could be done twice: a failure to connect has sent
-// nothing, what an endpoint has declined was not begun; all else needs an idempotent method (RFC 9110 §9.2.2) and content that is
-// still at hand.
+// again reports whether the exchange makes another attempt after a has failed, and sets x.next
+// to its endpoint. It may wait: see pause.
 func (x *Exchange) again(a *attempt) bool {
 	err := a.fault
-	if err.Class == Status || err.Class == Ejected { // it was decided, and the content secured
+	if err.Class == Status || err.Class == Ejected { // decided while a was under way: see secures
 		x.next = a.next
 		return true
 	}
@@ -41,8 +69,9 @@ func (x *Exchange) again(a *attempt) bool {
 	return x.next != nil
 }
 
-// mayRepeat reports whether another attempt is allowed after err. Attempts that have
-// reached no endpoint have cost nothing, and are bounded by time and triesMax only.
+// mayRepeat reports whether another attempt is allowed after err, by the table above. It does
+// not ask whether there is an endpoint for it. Attempts that have reached no endpoint are
+// bounded by the deadline and by triesMax only.
 func (x *Exchange) mayRepeat(err *Error) bool {
 	r := &x.service.Retry
 	if x.client.Sent() || x.rt.Now() >= x.deadline || x.tries >= triesMax {
@@ -68,7 +97,8 @@ func (x *Exchange) mayRepeat(err *Error) bool {
 	return false
 }
 
-// counted is 1 while the attempt that failed with err is still under way and not counted.
+// counted is what has to be added to x.attempts: 1 while the attempt that failed with err is
+// still under way, which took has not counted yet, and else 0.
 func (x *Exchange) counted(err *Error) int {
 	if err.Class == Status || err.Class == Ejected {
 		return 1
@@ -76,7 +106,8 @@ func (x *Exchange) counted(err *Error) int {
 	return 0
 }
 
-// most is how many attempts may reach an endpoint.
+// most is how many attempts of an exchange may reach an endpoint, from 1 to
+// policy.AttemptsMax (8).
 func (r *Retry) most() int {
 	if r.Attempts <= 0 {
 		return policy.AttemptsMax
@@ -84,12 +115,11 @@ func (r *Retry) most() int {
 	return min(r.Attempts, policy.AttemptsMax)
 }
 
-// another picks an endpoint that was not tried yet, one that answered its latest attempt
-// if there is one; nil: there is none, or none that deserves it. Where the configuration
-// does not say how many attempts there are, those after the second go to such endpoints
-// only: so a request finds the one that works, and a service of which nothing works is not
-// asked by each request as often as it has endpoints. The same holds once Tried is full:
-// it forgets which further ones failed, but they are known to have failed themselves.
+// another picks an endpoint that was not tried yet, preferably one whose latest attempt did not
+// fail; nil: there is none. If Retry.Attempts is 0, attempts after the second go to such
+// endpoints only. So a request finds the one endpoint that works, and a service of which nothing
+// works does not get eight attempts for each request. The same holds once Tried is full
+// (policy.AttemptsMax): it cannot name further endpoints, but their own latest failure does.
 func (x *Exchange) another(err *Error) *endpoint.Endpoint {
 	full := x.choice.Tried.Len() >= policy.AttemptsMax
 	if full && err.Side != ByEndpoint {
@@ -101,9 +131,9 @@ func (x *Exchange) another(err *Error) *endpoint.Endpoint {
 	return x.service.PickAgain(&x.choice, full || !sure && x.attempts+x.counted(err) >= attemptsSure)
 }
 
-// pause waits before the same endpoints are tried again: where there is no other endpoint,
-// the only one may be restarting. One that could not be connected to in time is not: its
-// host refuses while it starts. It reports whether another attempt makes sense then.
+// pause waits before the same endpoints are tried again, and reports whether another attempt
+// makes sense then. The n-th pause, from 0, takes SameAfter << n. After a timeout of
+// connecting there is no pause: a host whose program restarts refuses connections at once.
 func (x *Exchange) pause(err *Error) bool {
 	r := &x.service.Retry
 	if r.SameAfter <= 0 || x.pauses >= pausesMax || err.Class != Connect && err.Class != Reset && err.Class != Refused {
@@ -120,13 +150,14 @@ func (x *Exchange) pause(err *Error) bool {
 	return x.rt.Sleep(until) == nil
 }
 
-// repeatable reports whether the request may be sent once more.
+// repeatable reports whether the request may be sent again although an endpoint may have begun
+// to work on it.
 func (x *Exchange) repeatable() bool {
 	return idempotent(x.Request.Method) && !x.content.lost() && !x.client.Sent()
 }
 
-// unwanted returns a fault if the response's status is one that is retried and another
-// endpoint is there to be asked; otherwise the client gets the response as it is.
+// unwanted returns a fault if the response's status is to be retried and there is an endpoint
+// for it, which is then a.next; nil: the client gets the response as it is.
 func (a *attempt) unwanted() *Error {
 	x, status := a.x, a.response.Status
 	if status < 500 || status > 599 {
@@ -142,8 +173,9 @@ func (a *attempt) unwanted() *Error {
 	return fault
 }
 
-// discard reads over a response that is not wanted, as far as it has arrived, so that its
-// connection can be used again: not while the request is still being sent.
+// discard reads and drops what has arrived of a response that is not delivered, and reports
+// whether that was all, so that its connection can be used again. It does not wait for the
+// endpoint. While the request is still being sent it does nothing.
 func (a *attempt) discard() (whole bool) {
 	if a.upload.task != nil && !a.upload.ended.Load() {
 		return false
@@ -159,6 +191,8 @@ func (a *attempt) discard() (whole bool) {
 	}
 }
 
+// idempotent reports whether a method may be repeated (RFC 9110 §9.2.2). Methods are
+// case-sensitive, and unknown ones are not idempotent.
 func idempotent(method []byte) bool {
 	switch string(method) {
 	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":

@@ -1,6 +1,23 @@
-// Package exchange is the hallway: the whole life of one client request and its
-// response in straight-line code, over the runtime of internal/engine. Run is where to
-// begin reading.
+// Package exchange is the request path: the whole life of one client request and its
+// response in straight-line code, over the runtime of internal/engine. Exchange.Run is where
+// to begin reading. Its steps, and the files that have them:
+//
+//	admit, match    is there room; the route and its service       run.go, directory.go
+//	hop, prepare    Max-Forwards, fields, filters, rewriting       hops.go, forward.go, filters.go
+//	first           the endpoint of the first attempt              run.go, bound.go
+//	try             one attempt at one endpoint                    attempt.go
+//	  ask           open a call, send, wait for the response head  upload.go, head.go
+//	  finish        deliver head and content, or tunnel bytes      deliver.go, tunnel.go
+//	again           whether to attempt again, and where            retry.go
+//	answer, fail    responses that the proxy makes itself          reply.go, error.go
+//	record          access log and counters                        count.go
+//
+// One task runs an exchange from start to end. An attempt may fork a second task that sends
+// the request's content (upload.go), and a race forks a task for each attempt (race.go).
+// Functions are called by the exchange's own task unless their comment says otherwise.
+//
+// A time.Duration is either an instant on the runtime's clock (Runtime.Now) or a length of
+// time; comments say which where the name does not.
 package exchange
 
 import (
@@ -19,8 +36,9 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// An Exchange is one client request and its response. The zero value is ready; it is
-// used again for the next request of a connection, since its buffers are worth keeping.
+// An Exchange is one client request and its response. The zero value is ready for use. An
+// Exchange may be used for any number of requests, one after the other, and keeps its
+// buffers from one to the next. It belongs to the task that called Run until Run returns.
 type Exchange struct {
 	Request message.Request // filled in before Run
 
@@ -29,31 +47,34 @@ type Exchange struct {
 	client downstream.Client
 	peer   *Peer
 	route  *Route
-	// service is the one the route leads to; nil before that is known.
+	// service is the service of the route; nil until match has found it.
 	service *Service
 
-	began    time.Duration
-	over     time.Duration // when the response had been delivered; 0: it was not
-	deadline time.Duration // of the whole exchange, as its route says; never, if it says nothing
+	began    time.Duration // instant
+	over     time.Duration // instant at which the response was delivered; 0: not delivered
+	deadline time.Duration // instant; of the whole exchange if its route has a timeout, else never
 
-	choice   policy.Attempt     // the question put to the service; knows which endpoints were tried
-	next     *endpoint.Endpoint // the next attempt goes there
-	attempts int                // of those that may have reached an endpoint
-	tries    int                // all attempts
-	pauses   int                // before the same endpoints were tried again
+	choice   policy.Attempt     // argument of Service.Pick; has the endpoints that were tried
+	next     *endpoint.Endpoint // where the next attempt goes
+	attempts int                // attempts that may have reached an endpoint, for Retry.Attempts
+	tries    int                // all attempts, for triesMax
+	pauses   int                // pauses so far: see pause
 	admitted bool               // counted by table.Admission
 	filters  *filtering         // nil: no route of this exchange has had filters
 	content  content
 	own      attempt // the attempt under way; its buffers are worth keeping, too
 	forward  forward
-	asked    struct{ host, path []byte } // as they came; rules may change the request's
+	asked    struct{ host, path []byte } // as received, for the log; rules may change Request
 	log      record.Trace
 	lane     record.Lane
 	slot     int               // of the cells that count the exchange and its attempts
 	cell     *record.RouteCell // of the route; nil before that is known
 }
 
-// Run answers x.Request, which came from peer by way of client.
+// Run answers x.Request, which came from peer by way of client. It returns when the response
+// is complete or the exchange has failed, and client has been given a response, an
+// upgrade, or a Cut by then. It waits for as long as the exchange takes. rt is the runtime of the
+// calling task; t is the table in force, which the exchange keeps to its end.
 func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client) {
 	x.begin(rt, t, peer, client)
 	defer x.record()
@@ -91,15 +112,16 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client downstrea
 	}
 }
 
-// admit reports whether there is room for the exchange among those under way. record gives
-// the place back.
+// admit reports whether limits.in_flight leaves room for the exchange, and counts it if a
+// limit is set. record takes it off the count.
 func (x *Exchange) admit() bool {
 	most := x.table.InFlight
 	x.admitted = most > 0 && x.table.Admission.Begin(most)
 	return most == 0 || x.admitted
 }
 
-// Refuse answers a request whose head could not be read.
+// Refuse answers a request whose head was not accepted because of err, which is or wraps an
+// *http1.Error. Otherwise it is as Run.
 func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client, err error) {
 	x.begin(rt, t, peer, client)
 	defer x.record()
@@ -107,6 +129,7 @@ func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client downst
 	x.fail(clientError(err))
 }
 
+// begin resets everything that an earlier request has left in x, except buffers.
 func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client) {
 	x.rt, x.table, x.peer, x.client = rt, t, peer, client
 	x.route, x.service, x.next = nil, nil, nil
@@ -124,8 +147,14 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstr
 // of its own.
 const never = time.Duration(math.MaxInt64)
 
-// match finds the route and its service. Matching is on the normalised path; what is forwarded stays raw
-// unless the route rewrites it.
+// match finds the route and its service, and sets the exchange's deadline. It matches the path
+// in normal form, but the endpoint gets the path as it came, unless the route rewrites it:
+//
+//	received      matched        sent to the endpoint
+//	/a/%62//c     /a/b/c         /a/%62//c
+//	/a/../b       /b             /a/../b
+//	/a/%00        400 bad-path
+//	/a\b          400 bad-path, unless the route is Lenient
 func (x *Exchange) match() *Error {
 	q := &x.Request
 	norm, bad := x.forward.normalize(q.Path)
@@ -148,7 +177,9 @@ func (x *Exchange) match() *Error {
 	return x.enter()
 }
 
-// rewrite computes the request's key and applies the rules of the route.
+// rewrite computes the key for consistent hashing and then applies the rules of the route, so
+// the key comes from what the client sent. clientIP is the client's address as text; empty: it
+// has none.
 func (x *Exchange) rewrite(clientIP []byte) {
 	q := &x.Request
 	if k := x.service.Key; k != nil {
@@ -164,9 +195,9 @@ func (x *Exchange) rewrite(clientIP []byte) {
 // endpoints.
 const readyMax = 3 * time.Second
 
-// first picks the endpoint of the first attempt: the one that the client is bound to, if
-// there is one. A service that was started a moment ago is given the time to learn of its
-// endpoints and to probe them.
+// first picks the endpoint of the first attempt: the one that the client's connection is bound
+// to, or else the policy's choice; nil: there is none. If the service has just started, it waits
+// until the endpoints of the first set have been probed, at most for readyMax.
 func (x *Exchange) first() *endpoint.Endpoint {
 	if e := x.bound(); e != nil {
 		return e
@@ -180,15 +211,17 @@ func (x *Exchange) first() *endpoint.Endpoint {
 	return e
 }
 
-// pick asks the service for an endpoint that was not tried yet; nil: there is none.
+// pick asks the service for an endpoint that was not tried yet; nil: there is none. The caller
+// must make an attempt at it, since the service may have counted it as a trial.
 func (x *Exchange) pick() *endpoint.Endpoint {
 	x.choice.Rand = x.rt.Rand()
 	x.choice.Now = x.rt.Now()
 	return x.service.Pick(&x.choice)
 }
 
-// record hands the exchange to the access log and to the counters, and lets go of the
-// service.
+// record ends the exchange whatever its outcome: it releases the service, the filters and the
+// place that admit took, and writes the counters and the line of the access log. It does not
+// wait: the log is a ring that drops lines when it is full.
 func (x *Exchange) record() {
 	x.leave()
 	x.endFilters()
@@ -216,8 +249,8 @@ func (x *Exchange) record() {
 	x.table.Sink.Put(&line)
 }
 
-// rescue turns a panic of ours into a 500, or into a cut response if it is too late for
-// that; the other exchanges go on.
+// rescue is deferred by Run. It turns a panic into a 500, or into a cut response if the client
+// has the head already. Other exchanges are not affected.
 func (x *Exchange) rescue() {
 	p := recover()
 	if p == nil {
@@ -228,8 +261,9 @@ func (x *Exchange) rescue() {
 	x.fail(errPanic)
 }
 
-// logPanic says that p was recovered, and from which filter; "": from none. It is called by
-// the function that has recovered it, for the stack.
+// logPanic logs the recovered panic p with its stack, and the name of the filter that
+// panicked; "": none did. The deferred function that recovered p must call it directly, so that
+// the stack is the one of the panic.
 func (x *Exchange) logPanic(p any, name string) {
 	text, stack, log := fmt.Sprint(p), string(debug.Stack()), x.table.Logger
 	var more []any

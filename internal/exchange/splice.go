@@ -1,36 +1,48 @@
 package exchange
 
+// Splicing: the kernel moves content from one connection to the other through a pipe, and this
+// process never sees it (engine.Splicer; Linux has it for plain TCP). It is used for content of
+// 64 KiB and more that is on the wire exactly as it is, and that no filter looks at:
+//
+//	GET of 1 GiB, both sides HTTP/1.1 without TLS    spliced
+//	the same over TLS, or chunked, or with HTTP/2    copied
+//	PUT of 64 KiB                                    copied: it can be kept for another attempt
+//	PUT of 100 KiB                                   spliced: it is too large to be kept
+
 import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// spliceMin is how much content must be left for it to be worth a pipe.
+// spliceMin is how many bytes must be left for a splice to cost less than copying.
 const spliceMin = 64 << 10
 
-// A spliceSource is content that may pass without being looked at: of an upstream.Call or a
-// downstream.RequestContent whose content is on its stream as it is. That of HTTP/1.1 is; a
-// protocol that cuts content into frames has none.
+// A spliceSource is an upstream.Call or a downstream.RequestContent whose content is on its
+// stream unchanged, as that of HTTP/1.1 with a length is. Protocols that cut content into frames
+// do not implement it, nor does content that filters see.
 type spliceSource interface {
-	// Source is the stream whose next bytes are content as it is, and how many of them;
-	// zero: they are not.
+	// Source returns the stream and how many of its next bytes are content; 0: its next
+	// bytes are not content, or some content is still buffered.
 	Source() (from engine.Stream, left int64)
-	// Taken says that n of them were taken, and why no more can be, if so.
+	// Taken reports that n of these bytes were taken from the stream, and the error that
+	// ended it; nil: there was none.
 	Taken(n int64, why error)
 }
 
-// A spliceSink is where such content may go: an upstream.Call or a downstream.ResponseWriter
+// A spliceSink is an upstream.Call or a downstream.ResponseWriter that takes such content: those
 // of HTTP/1.1.
 type spliceSink interface {
-	// Sink is the stream that takes content as it is; nil: there is none.
+	// Sink returns the stream to which content can be written unchanged; nil: none, at the
+	// moment or at all.
 	Sink() engine.Stream
 }
 
-// splice moves content from one side to the other past this program, if the engine can do
-// that with these two, and at least so much of it is left. What was buffered must be gone.
-// by bounds the reading, zero: not at all. What is left then goes by copying; if nothing
-// was moved, everything should.
+// splice moves content from from to to within the kernel, if the engine and both sides can do
+// that and at least least bytes are left. The caller must have flushed what is buffered. by is
+// the deadline of reading; 0: none. Each wait is also bounded by Table.Stall. The calling task
+// waits. What is left afterwards must be copied; if Moved.Taken is 0, the caller should not try
+// again.
 func (a *attempt) splice(to, from any, least int64, by time.Duration) engine.Moved {
 	x := a.x
 	rt, can := x.rt.(engine.Splicer)

@@ -1,5 +1,15 @@
 package exchange
 
+// The Table is what an exchange knows of the configuration. core.Proxy.Apply makes a new one and
+// publishes it with one atomic store; exchanges under way keep the old one:
+//
+//	Apply(1)    table 1: /a -> service x
+//	request     starts with table 1
+//	Apply(2)    table 2: /a -> service y
+//	            the request, its retries included, still goes to x; the next request goes to y
+//
+// Tables share services, so the health of x's endpoints is the same in both.
+
 import (
 	"log/slog"
 	"net/netip"
@@ -16,15 +26,15 @@ import (
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// A Table is everything an exchange needs to know. It is never modified after it has
-// been published; an exchange keeps the table it started with.
+// A Table is the configuration as exchanges read it. It is never modified after it has been
+// published, so any task may read it without a lock.
 type Table struct {
 	Tree    *route.Tree
 	Routes  []Route // as the Tree numbers them
 	Trusted []netip.Prefix
-	Stall   time.Duration // longest wait without progress while content is relayed
-	Interim int           // interim responses before a final one; 0: any number
-	Tunnel  time.Duration // longest silence of a tunnel; zero: it may be silent for ever
+	Stall   time.Duration // longest wait without progress while content is relayed; not 0
+	Interim int           // most interim (1xx) responses of an attempt; 0: any number
+	Tunnel  time.Duration // longest silence of a tunnel; 0: no limit
 	Logger  *slog.Logger
 	Sink    *record.Sink // nil: no access log
 	// Unmatched counts exchanges that find no route; nil: nothing is counted.
@@ -34,55 +44,58 @@ type Table struct {
 	Admission *admission.Control // counts them; may be nil without a limit
 }
 
-// A Route is where a match leads.
+// A Route is what the Tree's match leads to: a service, directly or by a name in the path, and
+// what happens to requests on the way.
 type Route struct {
 	Index     int                             // in Config.Routes
 	Name      string                          // as the configuration names it; empty: it does not
 	Cells     *record.Cells[record.RouteCell] // counts its exchanges; never nil
 	Service   *Service                        // nil if there is a Directory
-	Directory Directory                       // has the service that the path names; nil: it is Service
-	Segment   int                             // of the path that names it, from 0
-	Rules     *rewrite.Rules
-	Filters   *filter.Chain // nil: none
-	Timeout   time.Duration // until the response head
-	Whole     bool          // Timeout bounds the whole exchange, content included
-	Stall     time.Duration // of the endpoint within content; zero: Table.Stall, event streams any
-	Lenient   bool          // a backslash in a path is a character like others
+	Directory Directory                       // finds the service that the path names; nil: Service
+	Segment   int                             // index of the segment that names it, from 0
+	Rules     *rewrite.Rules                  // nil: no changes
+	Filters   *filter.Chain                   // nil: none
+	Timeout   time.Duration                   // from the end of the request to the response head
+	Whole     bool                            // Timeout bounds the whole exchange, from its beginning
+	Stall     time.Duration                   // longest silence of the endpoint; 0: see patience
+	Lenient   bool                            // a backslash in a path is an ordinary character
 }
 
-// A Service is a set of endpoints, with what a table says of it. The *service.Service
-// below is shared by all tables of a proxy.
+// A Service is a service with its settings in one table. All tables of a proxy share the
+// *service.Service, which has the endpoints and their state.
 type Service struct {
 	*service.Service
 	Name  string
 	Key   *affinity.Key // nil: the policy needs none
 	Retry Retry
-	Uses  *Uses // nil: it is not forgotten
+	Uses  *Uses // counts exchanges of a service of a Directory; nil for others
 }
 
-// Retry says when another attempt is made.
+// Retry is the configuration of retries: see again. Connect, Reset and Timeout are the classes
+// of failures that may be repeated.
 type Retry struct {
-	Attempts int // in all; 0: two, and further ones at endpoints that look well
+	Attempts int // most attempts in all, 1: no retry; 0: see attemptsSure
 	Connect  bool
 	Reset    bool
 	Timeout  bool
-	Statuses [600]bool // by status
-	// SameAfter is the first pause before the same endpoint is tried again because there is
-	// no other; the next ones double. 0: never.
+	Statuses [600]bool // index: the status
+	// SameAfter is the first pause before the same endpoints are tried again because there is
+	// no other; see pause. 0: never.
 	SameAfter time.Duration
 }
 
-// A Peer is what is known of a client's connection.
+// A Peer is what an exchange knows of the client's connection. Exchanges only read it.
 type Peer struct {
 	Addr   netip.Addr // the zero Addr for a unix socket
 	IP     []byte     // Addr as text; empty for a unix socket
 	Scheme string     // "http" or "https"
-	// Bonds are the connections to endpoints that belong to the client's connection; nil:
-	// that connection is not known, or carries requests side by side.
+	// Bonds are the connections to endpoints that are bound to the client's connection: see
+	// bound.go. nil: that connection is not known, or carries several requests at once.
 	Bonds *upstream.Bonds
 }
 
-// trusts reports whether fields that name other peers are believed of this one.
+// trusts reports whether a is a trusted proxy, whose X-Forwarded fields are believed. The zero
+// Addr, of a unix socket, is not trusted.
 func (t *Table) trusts(a netip.Addr) bool {
 	a = a.WithZone("") // which a prefix never contains
 	for _, p := range t.Trusted {
@@ -93,7 +106,7 @@ func (t *Table) trusts(a netip.Addr) bool {
 	return false
 }
 
-// connections are those of an endpoint: what a service's Attach put there.
+// connections is the pool of connections to e, which Settings.Attach of its service has made.
 func connections(e *endpoint.Endpoint) upstream.Pool {
 	return service.Of(e).Attached.(upstream.Pool)
 }

@@ -1,5 +1,21 @@
 package exchange
 
+// Tunnels: after 101 (Switching Protocols) the two connections carry bytes both ways, and the
+// exchange waits for the end of both directions.
+//
+//	client ──up──► endpoint     carried by the exchange's own task
+//	client ◄─down─ endpoint     carried by a forked task, or by a pump
+//
+// Each direction ends by itself. A FIN is passed on as a FIN and the other direction goes on;
+// any other failure interrupts the other side, so both end. A pump is for streams that can wait
+// without a task (engine.Rester): most tunnels are silent most of the time.
+//
+// A WebSocket that the client closes:
+//
+//	client sends FIN     up: CloseWrite towards the endpoint; up ends
+//	endpoint sends more  down goes on
+//	endpoint sends FIN   down: CloseWrite towards the client; down ends, the exchange is over
+
 import (
 	"errors"
 	"io"
@@ -11,8 +27,10 @@ import (
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
-// tunnel carries bytes both ways after 101 (Switching Protocols), until both sides have
-// ended, one has failed, or nothing has moved for Table.Tunnel.
+// tunnel passes the 101 head on and then carries bytes both ways until both directions have
+// ended, one has failed, or nothing has moved for Table.Tunnel. It is an error (502) if the client
+// did not ask for the protocol or the call cannot become a tunnel. The request's slices are not
+// valid afterwards, except those that keepNames copies.
 func (a *attempt) tunnel() *Error {
 	x, r := a.x, &a.response
 	call, can := a.call.(upstream.Tunneler)
@@ -32,7 +50,7 @@ func (a *attempt) tunnel() *Error {
 		return clientError(err)
 	}
 	server, late := call.Tunnel()
-	x.Request.Fields, r.Fields, a.named = nil, nil, nil // a tunnel may be open for long
+	x.Request.Fields, r.Fields, a.named = nil, nil, nil // a tunnel may last for days
 	var l *life
 	if x.table.Tunnel > 0 {
 		l = newLife(x.rt, x.table.Tunnel, client, server)
@@ -57,7 +75,8 @@ func (a *attempt) tunnel() *Error {
 	return nil
 }
 
-// keepNames copies what the access log needs of the head, which is given back.
+// keepNames copies what the access log needs of the request's head: Upgrade gives the buffer of
+// the head back.
 func (x *Exchange) keepNames() {
 	text := slices.Concat(x.Request.Method, x.asked.host, x.asked.path)
 	m := len(x.Request.Method)
@@ -65,8 +84,8 @@ func (x *Exchange) keepNames() {
 	x.Request.Method, x.asked.host, x.asked.path = text[:m:m], text[m:h:h], text[h:]
 }
 
-// offered reports whether the client has asked for the protocol that the endpoint has
-// switched to: any other is nobody's to choose (RFC 9110 §7.8).
+// offered reports whether every protocol in chosen, the Upgrade field of the 101, is named in
+// asked, that of the request: an endpoint may choose no other (RFC 9110 §7.8). nil: no field.
 func offered(asked, chosen []byte) bool {
 	protocol, rest := message.NextToken(chosen)
 	for ; protocol != nil; protocol, rest = message.NextToken(rest) {
@@ -77,15 +96,15 @@ func offered(asked, chosen []byte) bool {
 	return asked != nil && chosen != nil
 }
 
-// A carrier copies from src to dst and passes the end on: a FIN as a FIN, anything else by
-// breaking both.
+// A carrier is one direction of a tunnel: it copies from src to dst. One task at a time uses it.
 type carrier struct {
 	dst, src engine.Stream
-	life     *life // nil: it may be silent for any time
-	moved    int64
+	life     *life // the idle limit, shared by both directions; nil: none
+	moved    int64 // bytes written to dst
 }
 
-// carry copies until the end, first what was read already.
+// carry writes first, which was read already and may be empty, and then copies until the
+// direction ends. It waits in the calling task.
 func (c *carrier) carry(first []byte) {
 	b := buffer.Reader{Stream: c.src}
 	defer b.Drop()
@@ -94,7 +113,7 @@ func (c *carrier) carry(first []byte) {
 	}
 }
 
-// step waits for bytes and copies them; false: that was the end.
+// step waits for data and writes it; false: the direction has ended, which step has passed on.
 func (c *carrier) step(b *buffer.Reader) bool {
 	switch err := b.Fill(); {
 	case err == io.EOF:
@@ -111,6 +130,7 @@ func (c *carrier) step(b *buffer.Reader) bool {
 	return c.write(data)
 }
 
+// write writes data to dst; false: that failed, and src was interrupted.
 func (c *carrier) write(data []byte) bool {
 	if len(data) == 0 {
 		return true
@@ -125,31 +145,32 @@ func (c *carrier) write(data []byte) bool {
 	return true
 }
 
-// A pump has a carrier copy in tasks that exist while there is something to copy: most
-// tunnels are silent most of the time.
+// A pump runs a carrier in tasks that exist only while there is data to copy. Its src is an
+// engine.Rester. All its tasks belong to one worker, so over needs no lock.
 type pump struct {
 	*carrier
-	ended engine.Signal
-	over  bool
+	ended engine.Signal // set when over becomes true
+	over  bool          // the direction has ended
 }
 
-// begin writes what was read already; the rest follows by itself.
+// begin writes first, which was read already, and starts the pump. It does not wait for src.
 func (p *pump) begin(first []byte) {
 	if p.over = !p.write(first); !p.over {
 		p.rest()
 	}
 }
 
+// rest has the next task started when src has data, or has failed.
 func (p *pump) rest() { p.src.(engine.Rester).WhenReady(p.run) }
 
-// wait returns when the pump has come to its end.
+// wait waits until the direction has ended.
 func (p *pump) wait() {
 	for !p.over {
 		p.ended.Wait(0)
 	}
 }
 
-// run copies what there is.
+// run is one task of the pump: it copies what has arrived and ends when src is quiet.
 func (p *pump) run() {
 	b := buffer.Reader{Stream: p.src}
 	rests := false

@@ -1,5 +1,31 @@
 package exchange
 
+// Sending the request of an attempt. The head leaves together with the content that has arrived;
+// the rest is sent by a forked task, so that the attempt's own task can wait for the response
+// meanwhile: an endpoint may answer before the content has ended, as with 413.
+//
+// The states of an upload, and how each is left:
+//
+//	sent      the request has no more content, or sending has failed
+//	held      the head is out, with Expect: 100-continue; no content was sent
+//	            endpoint sends 100, or 1 s passes  -> running (the client gets 100)
+//	            endpoint sends a final head        the content is never asked for
+//	running   the forked task sends; it ends in one of these ways:
+//	            end of content                     by itself; ended
+//	            client fails or stalls             by itself: breakOff interrupts the call
+//	            endpoint takes no more             by itself; the response may still come
+//	            response complete                  finishUpload stops it
+//	            attempt failed, no other follows   endUpload stops it
+//	            attempt failed, another follows    endUpload lets it keep its next piece: handOver
+//
+// Content of an idempotent request is kept up to limits.ReplayBytesMax (64 KiB), so that another
+// attempt can send it again; content.go has the rules. A PUT of 40 KiB that is retried:
+//
+//	attempt 1   sends 30 KiB as it arrives; the endpoint answers 503
+//	            secures: what arrives from now on is kept; handOver ends the task with the next
+//	            piece: 32 KiB are kept
+//	attempt 2   sends the 32 KiB that were kept, then goes on with the client's content
+
 import (
 	"errors"
 	"io"
@@ -11,42 +37,41 @@ import (
 	"github.com/poise-lb/poise/internal/message"
 )
 
-// uploadState is how far an attempt has sent the request.
+// uploadState is how far an attempt has sent the request: see the table above.
 type uploadState uint8
 
 const (
-	sent    uploadState = iota // to its end
-	held                       // the head; the content waits for 100 (Continue)
-	running                    // a forked task sends the content
+	sent    uploadState = iota // to its end, or to a failure
+	held                       // the head only: the content waits for 100 (Continue)
+	running                    // a forked task was started for the content
 )
 
-// upload is how far an attempt has sent the request. Content that has arrived with the head
-// is sent with the head; for the rest a task is forked, so that a response may come before
-// the content has ended. Fields that are atomic are used by both tasks.
+// upload is the state of sending one attempt's request. Atomic fields are used by the attempt's
+// task and by the forked one. The forked task alone writes err while it runs; the attempt's
+// task reads it after join.
 type upload struct {
 	state uploadState
 	task  engine.Join // of the forked task, nil if there is none
-	err   error       // sending failed; the response may come all the same
+	err   error       // sending failed; the endpoint may have answered all the same
 
-	ended    atomic.Bool // the forked task has sent everything
-	stopping atomic.Bool // the forked task is to end
-	cut      atomic.Bool // reading from the client was stopped on the way
-	fault    atomic.Pointer[Error]
+	ended    atomic.Bool           // the forked task has sent everything
+	stopping atomic.Bool           // the forked task must end
+	cut      atomic.Bool           // StopContent was called: the client's content is incomplete
+	fault    atomic.Pointer[Error] // the client failed; nil: it did not
 
-	over    atomic.Int64                  // when the forked task ended; 0: it sends
-	waiting atomic.Int64                  // since when it waits for the client; 0: it does not
-	spliced atomic.Pointer[engine.Stream] // what it splices from meanwhile, which waits by itself
+	over    atomic.Int64                  // instant at which the forked task ended; 0: it runs
+	waiting atomic.Int64                  // instant since which it waits for the client; 0: it does not
+	spliced atomic.Pointer[engine.Stream] // the stream it splices from; nil: it does not splice
 }
 
-// sentAt is when the content ended, or nothing more of it could be sent; over false: it is
-// still being sent.
+// sentAt is the instant at which the forked task ended; over false: it is still sending.
 func (p *upload) sentAt() (at time.Duration, over bool) {
 	at = time.Duration(p.over.Load())
 	return at, at != 0
 }
 
-// starved reports whether the forked task waits for content that the client does not send,
-// and for how long already at the least.
+// starved reports whether the forked task waits for content that the client does not send, and
+// for how long at least. It is false when no forked task exists or sends.
 func (p *upload) starved(now time.Duration) (since time.Duration, yes bool) {
 	at := time.Duration(p.waiting.Load())
 	if p.task == nil || p.over.Load() != 0 || at == 0 {
@@ -58,6 +83,7 @@ func (p *upload) starved(now time.Duration) (since time.Duration, yes bool) {
 	return now - at, true
 }
 
+// reset prepares p for a new attempt. No forked task may exist.
 func (p *upload) reset() {
 	p.state, p.task, p.err = sent, nil, nil
 	p.ended.Store(false)
@@ -67,8 +93,9 @@ func (p *upload) reset() {
 	p.over.Store(0)
 }
 
-// send sends the head and what has arrived of the content. Its errors are not the
-// attempt's yet: an endpoint that stops reading may have answered before.
+// send sends the head and what has arrived of the content, and starts the forked task for the
+// rest. It does not wait for the client. An error of sending is kept in upload.err rather than
+// returned: an endpoint that stops reading may have answered before.
 func (a *attempt) send() {
 	p, c := &a.upload, &a.x.content
 	c.resume()
@@ -95,8 +122,9 @@ func (a *attempt) send() {
 	a.startUpload()
 }
 
-// sendArrived sends what has arrived of the content and reports whether that was all, or
-// all there will be.
+// sendArrived sends what has arrived of the content, without waiting for more. It returns true
+// at the end of the content, and when the client has failed. It is called by the task that
+// sends at the moment.
 func (a *attempt) sendArrived() (over bool) {
 	p, client := &a.upload, &a.x.client
 	for !p.stopping.Load() {
@@ -121,10 +149,12 @@ func (a *attempt) sendArrived() (over bool) {
 	return false
 }
 
-// keeps reports whether content is kept because another attempt may send it again: that of
-// an idempotent request, and that of any request which the endpoint may decline.
+// keeps reports whether content is kept for another attempt: that of an idempotent request, and
+// that of any request if the endpoint's protocol can decline requests unprocessed.
 func (a *attempt) keeps() bool { return idempotent(a.x.Request.Method) || a.call.Refusable() }
 
+// startUpload forks the task that sends the content. The caller must see to it that join
+// follows: endUpload or finishUpload.
 func (a *attempt) startUpload() {
 	p, rt := &a.upload, a.x.rt
 	p.state = running
@@ -136,8 +166,8 @@ func (a *attempt) startUpload() {
 	})
 }
 
-// runUpload is the forked task. It ends at the end of the content, when the client fails,
-// when the endpoint takes no more, or when it is stopped.
+// runUpload is the forked task. Each wait for content has the stall limit of the client's side,
+// each write that of the call.
 func (a *attempt) runUpload() {
 	p, x := &a.upload, a.x
 	copying := x.Request.Body != message.Length
@@ -177,12 +207,13 @@ func (a *attempt) runUpload() {
 	}
 }
 
-// spliceUp has content go past the relay: it cannot be sent again. useless says that none
-// does, over that the upload has failed.
+// spliceUp moves content to the endpoint without copying it through this process (splice.go);
+// such content cannot be sent again. useless: nothing was moved, so the caller copies from now
+// on. over: the upload has failed.
 func (a *attempt) spliceUp() (useless, over bool) {
 	p, c := &a.upload, &a.x.content
 	least := int64(spliceMin)
-	if room := c.room(); room >= 0 && a.keeps() { // what fits is kept, for another attempt
+	if room := c.room(); room >= 0 && a.keeps() { // content that fits is copied, and kept
 		least = max(least, int64(room)+1)
 	}
 	m := a.splice(a.call, a.x.client.RequestContent, least, 0)
@@ -194,16 +225,17 @@ func (a *attempt) spliceUp() (useless, over bool) {
 	return m.Taken == 0, m.ReadErr != nil || m.WriteErr != nil
 }
 
-// breakOff notes that the client's content failed, and ends the wait for the endpoint,
-// which will never see a whole request.
+// breakOff records that reading the client's content has failed with err, and interrupts the
+// call: the endpoint will never see a complete request.
 func (a *attempt) breakOff(err error) {
 	a.upload.fault.Store(clientError(err))
 	a.call.Interrupt(err)
 }
 
-// finishUpload ends the upload after a response was read to its end, and reports whether
-// the request went out whole. A response that came before the end of the content makes
-// the rest of no use (RFC 9112 §9.6).
+// finishUpload ends the upload after the response was read to its end, and reports whether the
+// request was sent completely, so that the connection can be used again. If the response came
+// first, the rest of the content is of no use (RFC 9112 §9.6) and the task is stopped, unless all
+// of it has arrived and sending it saves the connection. It waits for the forked task.
 func (a *attempt) finishUpload() (whole bool) {
 	p := &a.upload
 	if p.task == nil {
@@ -216,8 +248,9 @@ func (a *attempt) finishUpload() (whole bool) {
 	return p.ended.Load()
 }
 
-// endUpload makes sure that no task uses the call or the client's content any more. It
-// returns the fault of the attempt: if the client failed meanwhile, that one.
+// endUpload ends the upload of an attempt that is over, with fault or, if nil, without: when it
+// returns no other task uses the call or the client's content. It returns the fault of the
+// attempt, which is the client's if the client failed meanwhile.
 func (a *attempt) endUpload(fault *Error) *Error {
 	p := &a.upload
 	if p.task == nil {
@@ -239,9 +272,10 @@ func (a *attempt) endUpload(fault *Error) *Error {
 	return fault
 }
 
-// secures has the content kept for a further attempt whatever its size, and reports whether
-// that has succeeded: from then on no failure of this attempt's endpoint can take it away.
-// Content that is known to be too large goes on past the relay, and cannot be held back.
+// secures makes sure that the content stays complete for the next attempt, and reports whether
+// that has succeeded. Without it the forked task could lose content between the decision to
+// repeat the request and its own end. Content whose length is known to be too large is not
+// secured: it may be spliced, and then nothing of it is kept.
 func (a *attempt) secures() bool {
 	p, q := &a.upload, &a.x.Request
 	if p.task != nil && !p.ended.Load() && q.Body == message.Length && q.Length > limits.ReplayBytesMax {
@@ -250,8 +284,9 @@ func (a *attempt) secures() bool {
 	return a.x.content.secure()
 }
 
-// continues reports whether a further attempt may need the content that the client is
-// still sending. Then its reading is not stopped: what was stopped cannot be sent again.
+// continues reports whether another attempt may need the content that the client is still
+// sending. Then the forked task must not be stopped in the middle of a read (stopUpload), after
+// which the client's stream has no defined position, but by handOver.
 func (a *attempt) continues(fault *Error) bool {
 	x := a.x
 	if fault == nil || x.content.lost() || a.upload.fault.Load() != nil {
@@ -269,9 +304,9 @@ func (a *attempt) continues(fault *Error) bool {
 	return x.mayRepeat(fault)
 }
 
-// handOver ends the task that sends the content with the next piece that comes from the
-// client, and keeps that for the next attempt, which could not end before it either. A
-// client that sends none meets the limit of a stall.
+// handOver ends the forked task with the next piece that comes from the client, which is kept
+// for the next attempt. It waits for that piece: the next attempt would have to wait for it
+// too. A client that sends nothing meets its stall limit.
 func (a *attempt) handOver() {
 	a.upload.stopping.Store(true)
 	a.call.Interrupt(errStopped)
@@ -279,8 +314,11 @@ func (a *attempt) handOver() {
 	a.upload.stopping.Store(false)
 }
 
+// errStopped is the error of a call that was interrupted because the attempt is over.
 var errStopped = errors.New("the exchange is over")
 
+// stopUpload makes the forked task end at once, also if it waits for the client or the
+// endpoint. The content cannot be sent again, unless all of it has been read. Does not wait.
 func (a *attempt) stopUpload() {
 	p, client := &a.upload, &a.x.client
 	p.stopping.Store(true)
@@ -291,8 +329,8 @@ func (a *attempt) stopUpload() {
 	a.call.Interrupt(errStopped)
 }
 
-// join waits for the forked task. Content whose reading was stopped on the way cannot be
-// sent again: the client's stream does not say where it stands.
+// join waits for the forked task to end, and declares the content lost if stopUpload has stopped
+// a read of it.
 func (a *attempt) join() {
 	p := &a.upload
 	p.task.Wait()
