@@ -1,5 +1,22 @@
 package core
 
+// How a configuration comes into force. Apply does, in this order:
+//
+//	1  compile it; a mistake ends it here, and nothing has changed
+//	2  start the services that are new, configure those that are there, by name;
+//	   a service that was retired less than 5 s ago is taken back
+//	3  the same for the entries of discover
+//	4  store the new table: exchanges that begin from now on use it
+//	5  retire the services and entries that it does not name any more
+//	6  report the files that it names, so that they are watched
+//
+// Exchanges never wait for any of this. Those under way keep the table that they began with. What
+// survives, from {users, orders} to {users, billing}:
+//
+//	users     its endpoints with health, breaker, latency, attempts in flight, connections
+//	orders    serves exchanges of the old table, is kept for 5 s, then drains: retire.go
+//	billing   starts; its first requests wait until it has probed its endpoints
+
 import (
 	"errors"
 	"maps"
@@ -14,28 +31,25 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 )
 
-// How a configuration comes into force: it is compiled, which may fail and changes nothing;
-// services are started or configured, in order of their names; then one store publishes the
-// new table, and what is not named any more is retired. Exchanges never wait for any of it.
-
-// Apply replaces the configuration. Exchanges under way end under the one they began
-// with; the state of endpoints, and connections to them, live on. If c has mistakes
-// nothing changes. After Close it returns engine.ErrStopping.
+// Apply replaces the configuration. If c has mistakes nothing changes, and the error has
+// Problems() []config.Problem. After Close it returns engine.ErrStopping. Calls wait for each
+// other; one may also wait for files, sources that end, and policies. The new configuration is
+// in force on return.
 func (p *Proxy) Apply(c config.Config) error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
 	return p.reload(c)
 }
 
-// Reread applies the configuration in force again, because a file that it names has
-// another content. If that is of no use nothing changes and the error says why.
+// Reread applies the configuration in force again, because the content of a file that it names
+// has changed. If the new content cannot be used nothing changes, and the error says why.
 func (p *Proxy) Reread() error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
 	return p.reload(*p.config.Load())
 }
 
-// reload is Apply with applying held; it publishes how that went.
+// reload is Apply with applying held. It publishes an event with the outcome.
 func (p *Proxy) reload(c config.Config) error {
 	err := p.apply(c)
 	switch {
@@ -49,7 +63,7 @@ func (p *Proxy) reload(c config.Config) error {
 	return err
 }
 
-// apply puts a configuration in force. Called with applying held.
+// apply does the steps above. Called with applying held.
 func (p *Proxy) apply(c config.Config) error {
 	if p.stopping.Load() {
 		return engine.ErrStopping
@@ -63,8 +77,8 @@ func (p *Proxy) apply(c config.Config) error {
 	if p.opts.Sink != nil {
 		table.Sink = p.opts.Sink(plan.Config.AccessLog)
 	}
-	services, heads := p.employ(plan)
-	directories := p.direct(plan)
+	services, heads := p.applyServices(plan)
+	directories := p.applyDirectories(plan)
 	cells := p.routes.Name(plan.RouteNames(), p.rt.Now())
 	for i, r := range plan.Config.Routes {
 		one := &table.Routes[i]
@@ -81,15 +95,15 @@ func (p *Proxy) apply(c config.Config) error {
 	if p.opts.Files != nil {
 		p.opts.Files(plan.Files())
 	}
-	if p.stopping.Load() { // a Close that came meanwhile has ended, or will end, what was started
+	if p.stopping.Load() { // Close was called meanwhile: it ends what was started here
 		return engine.ErrStopping
 	}
 	return nil
 }
 
-// employ returns the services of a plan, started or configured, and what exchanges know of
-// them. Called with applying held.
-func (p *Proxy) employ(plan *compile.Plan) (map[string]*liveService, map[string]*exchange.Service) {
+// applyServices starts or configures the services of a plan. It returns them, and their entries
+// for the new table, both by name. Called with applying held.
+func (p *Proxy) applyServices(plan *compile.Plan) (map[string]*liveService, map[string]*exchange.Service) {
 	next := make(map[string]*liveService, len(plan.Services))
 	heads := make(map[string]*exchange.Service, len(plan.Services))
 	for _, name := range slices.Sorted(maps.Keys(plan.Services)) { // in order: a run can be repeated
@@ -109,7 +123,8 @@ func (p *Proxy) employ(plan *compile.Plan) (map[string]*liveService, map[string]
 	return next, heads
 }
 
-// admit puts limits of connections in force.
+// admit puts the limits of connections in force, and warns if the process has too few
+// descriptors for them.
 func (p *Proxy) admit(l *config.Limits, trusted []netip.Prefix) {
 	p.admission.Configure(admission.Limits{Connections: l.Connections, PerClient: l.ConnectionsPerClient, Exempt: trusted})
 	if most := p.admission.Capped(); most > 0 {
@@ -118,9 +133,9 @@ func (p *Proxy) admit(l *config.Limits, trusted []netip.Prefix) {
 	}
 }
 
-// direct returns the directories of a plan: those that are there already, configured, and
-// new ones. Called with applying held.
-func (p *Proxy) direct(plan *compile.Plan) map[string]*directory {
+// applyDirectories makes or configures the directories of a plan and returns them by name. Called
+// with applying held.
+func (p *Proxy) applyDirectories(plan *compile.Plan) map[string]*directory {
 	next := make(map[string]*directory, len(plan.Discover))
 	for _, name := range slices.Sorted(maps.Keys(plan.Discover)) {
 		d := p.state.Load().directories[name]
@@ -133,8 +148,8 @@ func (p *Proxy) direct(plan *compile.Plan) map[string]*directory {
 	return next
 }
 
-// replace puts next in force, and retires what it does not name any more. Called with
-// applying held.
+// replace makes next the state in force, and retires the services and closes the directories that
+// it does not have. Called with applying held.
 func (p *Proxy) replace(next *state) {
 	old := p.state.Swap(next)
 	for _, name := range slices.Sorted(maps.Keys(old.services)) {

@@ -1,5 +1,21 @@
 package core
 
+// The connections of clients, as Close and the limit on connections see them. One number per
+// connection decides between the task that serves it and a task that wants to close it:
+//
+//	-1  closing   it is being closed: no exchange may begin
+//	 0  waiting   it waits for a request, and may be closed
+//	 n            n exchanges are under way: HTTP/1.1 has one at most, HTTP/2 many
+//
+// Both sides change it by compare-and-swap, so exactly one of them wins:
+//
+//	begin   0 -> 1    the connection serves; drain must wait
+//	end     1 -> 0    drain may close it
+//	drain   0 -> -1   begin returns false. So that no request is lost, drain at first closes
+//	                  only connections on which nothing has arrived (quieter)
+//
+// The last exchange of a connection leaves the number at 1 until its response has been sent.
+
 import (
 	"sync"
 	"sync/atomic"
@@ -8,50 +24,51 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// clients are the connections that are open, those of each worker apart.
+// clients has the connections that are open, in one list per worker.
 type clients struct {
 	proxy    *Proxy
-	changed  engine.Signal // a client left; set while draining only
-	draining atomic.Bool
-	lists    []list // by worker
+	changed  engine.Signal // set when a client leaves while draining, and by Hurry
+	draining atomic.Bool   // drain has begun
+	lists    []list        // index: the worker
 }
 
-// list is a ring, in the order of coming, until longIdle turns it: a run can be repeated.
+// list is a ring of clients, in the order of entering, which longIdle rotates. It is no map, so
+// that tests with a virtual clock repeat exactly.
 type list struct {
-	mu   sync.Mutex // held for some instructions
-	root client     // its next and prev are the first and the last
-	open int
+	mu   sync.Mutex // guards the list; held for some instructions
+	root client     // no client: its next and prev are the first and the last one
+	open int        // length of the list
 	_    [64]byte
 }
 
-// client is one of them. Its state decides who may end it: the tasks that serve it, or drain
-// while it waits for a request.
+// client is an open connection, or an exchange of a mounted handler, which has no connection.
 type client struct {
 	breaker
 	next, prev *client
 	worker     uint16
-	secure     bool         // of a connection: it is under TLS
-	state      atomic.Int32 // exchanges under way, or closing
-	since      atomic.Int64 // when it began to wait, of those that are engine.Streams
+	secure     bool         // the connection uses TLS
+	state      atomic.Int32 // see above
+	since      atomic.Int64 // instant since which it waits; not set for ServeExchange
 }
 
-// A breaker can be broken off by drain: a stream, or the Owner of an exchange.
+// A breaker is what drain interrupts: a stream, or the Owner of an exchange.
 type breaker interface{ Interrupt(error) }
 
-// A quieter is a breaker that knows whether the client has sent what was not read: all but
-// those of ServeExchange.
+// A quieter is a breaker that knows whether the client has sent data that was not read: all but
+// the Owners of ServeExchange.
 type quieter interface{ Quiet() bool }
 
-// A drainer is a breaker that announces to the client that its connection will end.
+// A drainer is a breaker that can announce the end of the connection to the client.
 type drainer interface{ Drain() }
 
-// States of a client. Those above waiting count its exchanges.
+// States of a client. A state above waiting is the number of its exchanges.
 const (
 	closing int32 = iota - 1
 	waiting
 )
 
-// begin counts an exchange that begins; false: the client is being closed.
+// begin counts an exchange that begins; false: the client is being closed. Any task of its worker
+// may call it.
 func (c *client) begin() bool {
 	for {
 		n := c.state.Load()
@@ -64,12 +81,13 @@ func (c *client) begin() bool {
 	}
 }
 
-// end is called once for each begin that has returned true.
+// end ends an exchange. It is called once for each begin that has returned true.
 func (c *client) end() { c.state.Add(-1) }
 
 // busy reports whether exchanges are under way.
 func (c *client) busy() bool { return c.state.Load() > waiting }
 
+// open prepares c, before the Proxy serves.
 func (c *clients) open(p *Proxy) {
 	c.proxy, c.changed = p, p.rt.NewSignal()
 	c.lists = make([]list, p.Count())
@@ -79,7 +97,7 @@ func (c *clients) open(p *Proxy) {
 	}
 }
 
-// enter notes a client of that worker, which b breaks off.
+// enter adds a client of that worker, which b interrupts. leave must follow.
 func (c *clients) enter(e *client, worker int, b breaker) {
 	e.breaker, e.worker = b, uint16(worker)
 	l := &c.lists[worker]
@@ -88,7 +106,7 @@ func (c *clients) enter(e *client, worker int, b breaker) {
 	l.mu.Unlock()
 }
 
-// add and remove are called with mu held.
+// add appends e to the list, remove takes it out. Both are called with mu held.
 
 func (l *list) add(e *client) {
 	e.prev, e.next = l.root.prev, &l.root
@@ -101,6 +119,7 @@ func (l *list) remove(e *client) {
 	l.open--
 }
 
+// leave removes a client, whose connection is closed or whose exchange is over.
 func (c *clients) leave(e *client) {
 	l := &c.lists[e.worker]
 	l.mu.Lock()
@@ -111,7 +130,7 @@ func (c *clients) leave(e *client) {
 	}
 }
 
-// count is how many are open.
+// count is the number of clients of all workers.
 func (c *clients) count() (n int) {
 	for i := range c.lists {
 		l := &c.lists[i]
@@ -122,12 +141,13 @@ func (c *clients) count() (n int) {
 	return n
 }
 
-// interrupt breaks off the clients that pick picks.
+// interrupt interrupts the clients for which pick returns true. It does not wait.
 func (c *clients) interrupt(pick func(*client) bool) {
 	c.each(pick, func(e *client) { e.Interrupt(engine.ErrStopping) })
 }
 
-// each calls do for the clients that pick picks, by a task of their worker. It does not wait.
+// each calls do for the clients for which pick returns true, in a task of their worker. pick is
+// called with the list's lock held, do without. For workers other than 0 it does not wait.
 func (c *clients) each(pick func(*client) bool, do func(*client)) {
 	for i := range c.lists {
 		l := &c.lists[i]
@@ -149,19 +169,20 @@ func (c *clients) each(pick func(*client) bool, do func(*client)) {
 
 const (
 	// idleGrace is how long a connection that waits for a request is kept when a drain
-	// begins: a client that asks meanwhile is answered, and learns that it was the last time.
+	// begins: a request that arrives meanwhile is answered, with Connection: close.
 	idleGrace = 200 * time.Millisecond
-	// unquietFor is how long after that one is kept whose next request seems to have come,
-	// at least in part, and was not begun.
+	// unquietFor is how long after that a connection is kept on which data has arrived, part
+	// of a request perhaps, but no exchange has begun.
 	unquietFor = time.Second
 )
 
-// drain lets connections end: those that are used after their exchange, those that wait
-// for a request after idleGrace. Once hurry is set it interrupts what is left. When it
-// returns the proxy is over: nothing that comes later is served.
+// drain waits until all clients have ended: busy ones end after their exchange, and it closes
+// those that wait for a request after idleGrace. Once hurry is set it interrupts what is left,
+// waits for breakFor at most, and returns false. When it returns the proxy is over: nothing that
+// comes later is served.
 func (c *clients) drain(hurry *atomic.Bool) bool {
 	rt := c.proxy.rt
-	c.draining.Store(true) // before the first look: whoever leaves later says so
+	c.draining.Store(true) // before the first count: a client that leaves later sets changed
 	c.each(func(e *client) bool { _, ok := e.breaker.(drainer); return ok }, func(e *client) { e.breaker.(drainer).Drain() })
 	quiet := rt.Now() + idleGrace
 	for !hurry.Load() {
@@ -187,15 +208,15 @@ func (c *clients) drain(hurry *atomic.Bool) bool {
 	return false
 }
 
-// finish lets nothing more in, and reports whether nothing had come in meanwhile: what
-// enters looks at over after it has been counted.
+// finish sets over, and reports whether there is still no client. A client enters the list before
+// it looks at over, so either finish sees the client, or the client sees over and leaves.
 func (c *clients) finish() bool {
 	c.proxy.over.Store(true)
 	return c.count() == 0
 }
 
-// idle reports whether a client waits for a request, of which nothing has come yet if
-// that is to be looked at: closing the connection would lose it.
+// idle reports whether a client waits for a request. look: a client whose next request has begun
+// to arrive is not idle, since closing its connection would lose that request.
 func (c *client) idle(look bool) bool {
 	if c.state.Load() != waiting {
 		return false

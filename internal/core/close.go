@@ -1,46 +1,61 @@
 package core
 
+// How a Proxy ends. The flags below are set one after the other and never taken back; each is read
+// where its meaning is:
+//
+//	draining   every response is the last of its connection; new connections are still served
+//	stopping   a mounted handler and Apply refuse; connections are allowed to finish
+//	over       nothing is served any more; each service ends in a task of its own, so that one
+//	           that hangs does not delay the others
+//
+// The end of a process with drain_delay 5 s and drain 30 s. Close is the one below; the server
+// around it (internal/front) has the delay, and the caller's context becomes a call of Hurry:
+//
+//	 0 s     SIGTERM: Drain. Load balancers in front see Connection: close and stop sending
+//	 5 s     listeners close; Close: stopping. An idle connection is closed 200 ms later, a busy
+//	         one after its response
+//	12 s     the last exchange ends: over; services end: drained true
+//	35 s     or, if an exchange is still under way: the context ends: Hurry. What is left is
+//	         interrupted and has 2 s (breakFor); drained false
+//
+// Services may take 10 s (endFor) to end, or 2 s after Hurry; those that take longer are left
+// behind and named by Left.
+
 import (
 	"cmp"
 	"slices"
 	"time"
 )
 
-// How a Proxy ends, in four steps, of which each is seen by those that look:
-//
-//	draining   every response is the last of its connection; all else is as before
-//	stopping   a mounted handler and Apply refuse; connections are let end
-//	over       nothing is served any more, and the services end
-//	           each service ends by a task of its own: one that cannot holds up no other
-
 const (
-	// breakFor is how long what was broken off, or asked to end after that, may take.
+	// breakFor is how long exchanges that were interrupted may take to end, and services and
+	// observers of events after Hurry.
 	breakFor = 2 * time.Second
-	// endFor is how long services may take to end without Hurry: a probe under way
-	// ends first.
+	// endFor is how long services may take to end without Hurry: they wait for a probe that
+	// is under way.
 	endFor = 10 * time.Second
 )
 
-// Drain makes every response from now on the last of its connection. Any goroutine may
-// call it, more than once.
+// Drain makes every response from now on the last of its connection. It does not wait. Any
+// goroutine may call it, more than once.
 func (p *Proxy) Drain() { p.draining.Store(true) }
 
-// Draining reports whether Drain or Close was called.
+// Draining reports whether Drain or Close was called. Any goroutine may call it.
 func (p *Proxy) Draining() bool { return p.draining.Load() }
 
-// Hurry makes a Close under way, or the next one, break off what is not finished. Any
-// goroutine may call it.
+// Hurry makes a Close under way, or a later one, interrupt the exchanges that have not ended. It
+// does not wait. Any goroutine may call it, more than once.
 func (p *Proxy) Hurry() {
 	p.hurry.Store(true)
 	p.clients.changed.Set()
 	p.gone.Set()
 }
 
-// Close stops taking requests, waits for exchanges under way until Hurry is called,
-// breaks off what is left then, and ends every task the Proxy has started. It reports
-// whether nothing had to be broken off. What does not end although it was asked to (a
-// policy that hangs, say) is left behind after endFor, or breakFor with Hurry: see Left.
-// It must be called once, by a task of the Proxy's runtime.
+// Close ends the Proxy. It stops taking requests, waits for the exchanges under way, without
+// limit until Hurry is called, interrupts what is left then, and ends every task that the Proxy
+// has started. drained: nothing had to be interrupted. Services that do not end in time, because a
+// policy hangs for instance, are left behind: see Left. It must be called once, by a task of the
+// Proxy's runtime.
 func (p *Proxy) Close() (drained bool) {
 	p.draining.Store(true)
 	p.stopping.Store(true)
@@ -59,10 +74,10 @@ func (p *Proxy) Close() (drained bool) {
 	return drained
 }
 
-// awaitEnd waits for the housekeeper and for the services that are being ended.
+// awaitEnd waits for the housekeeper and the services to end, within endFor and breakFor.
 func (p *Proxy) awaitEnd() {
 	began := p.rt.Now()
-	hurried := time.Duration(0) // since when
+	hurried := time.Duration(0) // instant at which Hurry was seen; 0: it was not called
 	for !p.ended() {
 		now := p.rt.Now()
 		if hurried == 0 && p.hurry.Load() {
@@ -75,6 +90,7 @@ func (p *Proxy) awaitEnd() {
 	}
 }
 
+// ended reports whether the housekeeper and all services have ended.
 func (p *Proxy) ended() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,11 +105,11 @@ func (p *Proxy) Left() (names []string) {
 	return names
 }
 
-// Connections is how many connections of clients, and exchanges of a mounted handler, are
-// open. Any goroutine may call it.
+// Connections is the number of client connections, and of exchanges of a mounted handler, that
+// are open. Any goroutine may call it.
 func (p *Proxy) Connections() int { return p.clients.count() }
 
-// rest are the services that have not ended yet, in an order that repeats.
+// rest lists the services that have not ended yet, by name.
 func (p *Proxy) rest() []*liveService {
 	p.mu.Lock()
 	all := make([]*liveService, 0, len(p.live))
@@ -105,8 +121,8 @@ func (p *Proxy) rest() []*liveService {
 	return all
 }
 
-// begin takes r, which has just been started, into what Close ends. It reports false if
-// Close has already taken stock: then the caller ends it.
+// begin registers r, which has just been started, so that Close ends it. It returns false if Close
+// has already listed what it ends: then the caller must end r.
 func (p *Proxy) begin(r *liveService) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,8 +133,8 @@ func (p *Proxy) begin(r *liveService) bool {
 	return true
 }
 
-// end ends a service by a task of its own, because its source, its policy or a probe may
-// take their time. The second call does nothing.
+// end ends a service in a task of its own, because its source, its policy or a probe may take
+// long. It does not wait. A second call for the same service does nothing.
 func (p *Proxy) end(r *liveService) {
 	p.mu.Lock()
 	ending, there := p.live[r]
@@ -136,7 +152,7 @@ func (p *Proxy) end(r *liveService) {
 	})
 }
 
-// left notes that r has ended; how, if it panicked, is said.
+// left is deferred by the task that ends r: it records that r has ended, and logs a panic.
 func (p *Proxy) left(r *liveService) {
 	if v := recover(); v != nil {
 		p.opts.Logger.Error("panic while a service ended", "service", r.Name(), "panic", v)

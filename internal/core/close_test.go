@@ -12,8 +12,8 @@ import (
 	"github.com/poise-lb/poise/internal/engine/virtual"
 )
 
-// TestAServiceThatDoesNotEnd holds up neither others that end, nor the housekeeper, nor
-// Close, which names it.
+// TestAServiceThatDoesNotEnd: a service that does not end delays neither the end of others, nor
+// the housekeeper, nor Close, which names it.
 func TestAServiceThatDoesNotEnd(t *testing.T) {
 	for _, hurry := range []bool{false, true} {
 		w := virtual.New(1)

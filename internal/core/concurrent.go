@@ -1,7 +1,13 @@
 package core
 
-// What connections of a concurrent protocol have that those of HTTP/1.1 have not: exchanges
-// whose tasks run beside the connection's own, and an announcement of the end.
+// Connections of a concurrent protocol, such as HTTP/2: each exchange has a task of its own beside
+// the connection's, and the end of the connection can be announced (GOAWAY).
+//
+//	connection's task:   Await  Next 1  Await  Next 3  Await .............. client closes; wait, finish
+//	task of request 1:          run ........... done
+//	task of request 3:                         run .................... done: idle.Set
+//
+// The connection's session, with its Conn, stays until the last exchange has ended.
 
 import (
 	"sync"
@@ -10,13 +16,14 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 )
 
-// concurrent is a connection of a concurrent protocol as drain sees it.
+// concurrent is the breaker of a connection of a concurrent protocol.
 type concurrent struct{ *connection }
 
+// Interrupt interrupts the connection and so all its exchanges; Quiet is as in engine.Stream.
 func (c concurrent) Interrupt(err error) { c.stream.Interrupt(err) }
 func (c concurrent) Quiet() bool         { return c.stream.Quiet() }
 
-// Drain has the Conn announce that the connection ends, if it can.
+// Drain has the Conn announce the end of the connection, if its protocol can.
 func (c concurrent) Drain() {
 	if s := c.open.Load(); s != nil {
 		if d, ok := s.conn.(downstream.Drainer); ok {
@@ -25,28 +32,30 @@ func (c concurrent) Drain() {
 	}
 }
 
-// request is an exchange of a concurrent connection, with the task that runs it.
+// request is an exchange of a concurrent connection. It is used again for another connection.
 type request struct {
 	x      exchange.Exchange
 	conn   *connection
 	client downstream.Client
-	err    error // of Next
-	task   func()
+	err    error  // of Next; nil: the head was read
+	task   func() // is run, as a func that is made once
 }
 
-// requests are of no connection at the moment.
+// requests has those that are not in use.
 var requests sync.Pool
 
+// newRequest returns one that is not in use. done gives it back.
 func newRequest() *request {
 	if r, ok := requests.Get().(*request); ok {
 		return r
 	}
 	r := new(request)
-	r.task = r.run // made once
+	r.task = r.run
 	return r
 }
 
-// startNext starts a task for the request that has begun.
+// startNext reads the head of the request that has begun and starts a task for it. It returns false
+// if no further request may follow. The connection's task calls it, after begin.
 func (c *connection) startNext(s *session) bool {
 	r := newRequest()
 	r.conn = c
@@ -59,13 +68,15 @@ func (c *connection) startNext(s *session) bool {
 	return !s.conn.Last()
 }
 
+// run is the task of the request.
 func (r *request) run() {
 	defer r.done() // also when something panics
 	c := r.conn
 	c.proxy.run(c.rt, &r.x, &c.open.Load().peer, r.client, r.err)
 }
 
-// done ends the exchange. The connection's task may wait for the last one.
+// done ends the exchange, gives r back, and wakes the connection's task, which may wait for its
+// last exchange. r must not be used afterwards.
 func (r *request) done() {
 	c := r.conn
 	idle := c.open.Load().idle

@@ -1,6 +1,23 @@
-// Package core assembles a configuration into what serves exchanges: the table of routes,
-// the services with their endpoints, and the connections of clients. It is written
-// against the runtime of internal/engine, so that every engine runs the same core.
+// Package core is the life of a proxy: it puts configurations in force, runs the services,
+// serves the connections of clients, and ends all of them. It is written against the runtime of
+// internal/engine, so that every engine runs the same core.
+//
+//	New        core.go       starts the proxy with its first configuration
+//	Apply      apply.go      replaces the configuration; service.go, directory.go and retire.go
+//	                         start, configure and retire services
+//	serving    serve.go      a client's connection, request after request; concurrent.go has
+//	                         those whose protocol carries several at once
+//	limits     crowded.go    makes room when there are as many connections as there may be
+//	Close      close.go      ends it all; clients.go ends the connections
+//
+// A Proxy has several runtimes. Its own, worker 0, runs everything that may take time: services,
+// sources, reloads, and the exchanges of a mounted handler. The others (Options.Workers; event
+// loops, for instance) serve connections and probe endpoints. A connection belongs to one
+// worker, and only tasks of that worker touch it: see Proxy.Run.
+//
+// Locks are taken in this order: Proxy.applying, liveService.feeding and directory.publishing,
+// where applying and feeding may be held by a task that waits; then directory.mu, Proxy.mu, the
+// locks of a service.Service, and last liveService.mu and list.mu.
 package core
 
 import (
@@ -25,46 +42,48 @@ import (
 	"github.com/poise-lb/poise/internal/service"
 )
 
-// Options are what a Proxy needs besides its configuration. The zero value works.
+// Options are what a Proxy needs besides its configuration. The zero value works: static lists
+// of literal addresses, no access log, one worker. Options are not modified after New.
 type Options struct {
 	Logger *slog.Logger // nil: slog.Default()
 	// Observers get every event from the first configuration on, beside the log. Each
 	// has a task of its own; see package event.
 	Observers []event.Observer
-	// Sink is asked, with every configuration, where records go. Nil, or a nil answer: nowhere.
+	// Sink returns, for every configuration, where access log records go. Nil, or a nil
+	// result: nowhere.
 	Sink func(config.AccessLog) *record.Sink
 
-	// Feed says where the endpoints of a service come from. Nil: static lists of literal
-	// addresses only. path is the service's in the configuration, for errors.
+	// Feed makes the source of a service's endpoints. Nil: static lists of literal addresses
+	// only. path is the service's path in the configuration, for errors.
 	Feed func(path string, s config.Service) (Feed, error)
-	// Start runs a source until the returned function is called. Nil: sources are not run.
+	// Start runs a source until the returned function is called, which may wait until the
+	// source has ended. publish may be called by any goroutine. Nil: sources are not run.
 	Start func(src discovery.Source, publish func(discovery.Update)) (stop func())
-	// Files is told which files the configuration in force was made of, beside its own text,
-	// and the content that was read, whenever that may have changed: those of the authorities
-	// that endpoints are verified by. When one changes Reread is to be called. Nil: they are
-	// not followed.
+	// Files is called after every Apply with the files that the configuration names (the
+	// certificate authorities for endpoints) and the content that was read of them. The
+	// implementation watches them and calls Reread when one changes. Nil: they are not watched.
 	Files func(known map[string]filewatch.Sum)
-	// Descriptors is how many the process may have open: see package admission. 0: it is not known.
+	// Descriptors is how many the process may have open: see package admission. 0: not known.
 	Descriptors int
-	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: it is alone.
+	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: none.
 	Workers Workers
 }
 
 // Workers are runtimes beside the Proxy's own. Their numbers, Runtime.Worker, are 1 to
 // Most; that of the Proxy's own is 0.
 type Workers interface {
-	// Most is how many there may ever be.
+	// Most is how many there may ever be. It does not change.
 	Most() int
-	// Start runs f as a task of worker i and does not wait. It reports whether f will run:
-	// the worker may not run yet, or not any more. It may be called from anywhere.
+	// Start runs f as a task of worker i, 1 to Most, and does not wait. It returns false if f
+	// will not run: the worker has not started yet, or has ended. Any goroutine may call it.
 	Start(i int, f func(rt engine.Runtime)) bool
 }
 
-// A Feed is where a service's endpoints come from: a set that never changes, or a source.
+// A Feed is the origin of a service's endpoints: a set that never changes, or a source.
 type Feed = compile.Feed
 
-// A Proxy serves exchanges under a configuration that can be replaced while it runs. Its
-// methods may be called from any task of its runtime.
+// A Proxy serves exchanges under a configuration that can be replaced while it runs. Tasks of its
+// own runtime may call its methods; those that any goroutine may call say so.
 type Proxy struct {
 	rt   engine.Runtime
 	opts Options
@@ -74,39 +93,41 @@ type Proxy struct {
 	settings atomic.Pointer[downstream.Settings] // of client connections, in that configuration
 	routes   *record.Routes                      // counters of exchanges
 	events   *event.Bus
-	draining atomic.Bool // every response is the last of its connection
+	draining atomic.Bool // Drain or Close was called: every response is its connection's last
 	stopping atomic.Bool // Close was called
 	over     atomic.Bool // services end, or have ended: nothing is served any more
-	hurry    atomic.Bool
+	hurry    atomic.Bool // Hurry was called
 	clients  clients
 
 	admission *admission.Control
 	crowd     crowd
-	placed    atomic.Uint64 // probers that were given to workers
+	placed    atomic.Uint64 // number of probers so far, which picks the worker of the next
 
-	// applying makes Apply one at a time. Apply may wait, for a disk or for a policy, so
-	// nothing else takes it: all others go by state.
+	// applying is held by Apply and Reread. They may wait, for a disk or for a policy, so
+	// nothing else takes it: all other functions read state.
 	applying   sync.Mutex
 	generation uint64 // of the configuration in force, from 1; guarded by applying
 	state      atomic.Pointer[state]
 
-	mu      sync.Mutex // guards what follows; held for some instructions
-	retired []*liveService
-	live    map[*liveService]bool // all that have begun and not ended yet; true: they are being ended
-	wake    engine.Signal         // the housekeeper's
-	gone    engine.Signal         // something that Close waits for has ended
-	keeper  engine.Join
-	kept    atomic.Bool // the housekeeper has ended
+	mu      sync.Mutex            // guards retired and live; held for some instructions
+	retired []*liveService        // see retire.go
+	live    map[*liveService]bool // services that have not ended; true: one is being ended
+	wake    engine.Signal         // wakes the housekeeper
+	gone    engine.Signal         // set when something that Close waits for has ended
+	keeper  engine.Join           // of the housekeeper
+	kept    atomic.Bool           // the housekeeper has ended
 }
 
-// state is what the configuration in force has made. It is replaced, never modified.
+// state has the services of the configuration in force, by name. Apply replaces it; nothing
+// modifies it, so it is read without a lock.
 type state struct {
 	services    map[string]*liveService
-	directories map[string]*directory // of services that requests name
+	directories map[string]*directory // entries of discover
 }
 
-// New starts a Proxy. Its errors are those of the configuration, with
-// Problems() []config.Problem.
+// New starts a Proxy with the configuration c. It does not wait for endpoints: see AwaitReady.
+// Errors are those of the configuration and have Problems() []config.Problem; nothing runs
+// then. The caller must Close the Proxy. It is called by a task of rt.
 func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -134,31 +155,33 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 }
 
 // Observe has o called with every event from now on, by a task of its own, until stop is called
-// or the Proxy is closed: see package event. name is the observer's in the log. It is called
-// by a task of the Proxy's runtime.
+// or the Proxy is closed: see package event. name identifies the observer in the log.
 func (p *Proxy) Observe(name string, o event.Observer) (stop func()) {
 	return p.events.Observe(name, o)
 }
 
-// EventsLost counts the events that some observer was too slow for. Any goroutine may call it.
+// EventsLost is the number of events that an observer has missed because it was too slow. Any
+// goroutine may call it.
 func (p *Proxy) EventsLost() uint64 { return p.events.Lost() }
 
-// Config is the configuration in force, with defaults.
+// Config is the configuration in force, with defaults. The caller must not modify it. Any
+// goroutine may call it.
 func (p *Proxy) Config() *config.Config { return p.config.Load() }
 
-// ClientSettings are what the clients' side of exchanges is held to under the configuration
-// in force. They must not be modified.
+// ClientSettings are the timeouts and limits of client connections in the configuration in force.
+// The caller must not modify them. Any goroutine may call it.
 func (p *Proxy) ClientSettings() *downstream.Settings { return p.settings.Load() }
 
-// Totals are the counters of exchanges since New.
+// Totals are the counters of exchanges since New. Any goroutine may call it.
 func (p *Proxy) Totals() record.Totals { return p.routes.Totals() }
 
-// RouteCounts are the counters of every route, by name, those included that the
-// configuration has not named for some minutes. Any goroutine may call it.
+// RouteCounts are the counters of every route, by name. Routes that the configuration does not
+// name any more are included for some minutes. Any goroutine may call it.
 func (p *Proxy) RouteCounts() []record.RouteSums { return p.routes.Sums() }
 
-// AwaitReady waits, at most until by, until every endpoint that is probed has had its
-// first verdict, and reports whether that is so.
+// AwaitReady waits until the endpoints of all services that the configuration names have had
+// their first verdict, at most until the instant by (0: without limit), and reports whether they
+// have. Services that are named by requests are not waited for.
 func (p *Proxy) AwaitReady(by time.Duration) bool {
 	ready := true
 	for _, r := range p.running() {
@@ -167,7 +190,7 @@ func (p *Proxy) AwaitReady(by time.Duration) bool {
 	return ready
 }
 
-// running are the services that the configuration names.
+// running lists the services that the configuration names, by name.
 func (p *Proxy) running() []*liveService {
 	services := p.state.Load().services
 	out := make([]*liveService, 0, len(services))
@@ -177,7 +200,7 @@ func (p *Proxy) running() []*liveService {
 	return out
 }
 
-// discovered are the services that requests have named.
+// discovered lists the services that requests have named, by directory and name.
 func (p *Proxy) discovered() (out []*liveService) {
 	for _, d := range p.allDirectories() {
 		for _, e := range d.sorted() {
@@ -187,6 +210,7 @@ func (p *Proxy) discovered() (out []*liveService) {
 	return out
 }
 
+// allDirectories lists the directories of the configuration in force, by name.
 func (p *Proxy) allDirectories() (out []*directory) {
 	directories := p.state.Load().directories
 	for _, name := range slices.Sorted(maps.Keys(directories)) {
@@ -195,8 +219,9 @@ func (p *Proxy) allDirectories() (out []*directory) {
 	return out
 }
 
-// keep is the housekeeper: once a second it closes connections that have been idle for
-// too long and stops services that are not in use any more.
+// keep is the housekeeper's task: once a second it forgets services that requests no longer
+// name, closes connections to endpoints that have been idle for too long, and stops services that
+// were retired. It ends after Close has set stopping.
 func (p *Proxy) keep() {
 	for !p.stopping.Load() {
 		p.wake.Wait(p.rt.Now() + time.Second)
@@ -207,12 +232,13 @@ func (p *Proxy) keep() {
 		for _, r := range append(p.running(), p.discovered()...) {
 			r.sweep(now)
 		}
-		p.dismiss(now)
+		p.stopRetired(now)
 	}
 }
 
-// Services are those of the configuration in force, by name, and after them those that
-// requests have named; the name of such a one is that of its entry, a slash, and its own.
+// Services lists the services of the configuration in force, by name, and after them those that
+// requests have named. The name of one of these is that of its discover entry, a slash, and the
+// name in the path: svc/users. Any goroutine may call it.
 func (p *Proxy) Services() []*service.Service {
 	var out []*service.Service
 	for _, r := range append(p.running(), p.discovered()...) {

@@ -1,5 +1,17 @@
 package core
 
+// Making room when there are as many connections as there may be (limits.connections, or the
+// descriptors of the process: package admission). Two kinds of connections can be closed without
+// a loss:
+//
+//	client connections that wait for a request since a second or more, longest first
+//	idle connections to endpoints
+//
+// Example: 1000 of 1000 client connections are open, and another client connects. admission
+// calls crowded. Each worker looks at 64 of its connections (next time at others) and closes up
+// to 15 of them (1000/64) that have waited for a second. The new connection is accepted as soon
+// as one has ended. A second call within 5 ms does nothing: many clients may be waiting at once.
+
 import (
 	"cmp"
 	"slices"
@@ -12,39 +24,37 @@ import (
 	"github.com/poise-lb/poise/internal/event"
 )
 
-// How room is made when there are as many connections as there may be: client connections
-// that have waited for a request for long are closed, and idle connections to endpoints.
-
 const (
-	// idleLeast is how long a client connection must have waited to be closed for another
-	// one. A new one has that long to send its first request.
+	// idleLeast is how long a client connection must have waited for a request before it may
+	// be closed. So a new one has at least that long to send its first request.
 	idleLeast = time.Second
-	// crowdedEvery bounds how often room is made for clients, and how soon idle connections
-	// to endpoints are looked for again where there were none.
+	// crowdedEvery is the shortest interval of making room for clients, and of searches for
+	// idle connections to endpoints after one that has found none.
 	crowdedEvery = 5 * time.Millisecond
-	// lookMost bounds how many connections of a worker are looked at in a row, evictMost how
-	// many of them are closed, shedMost that of connections to endpoints.
+	// lookMost bounds how many client connections of a worker are looked at in a row,
+	// evictMost how many of them are closed, and shedMost how many connections to endpoints
+	// are closed at once.
 	lookMost  = 64
 	evictMost = 16
 	shedMost  = 8
-	// crowdedReport bounds how often that is published.
+	// crowdedReport is the shortest interval of the event ConnectionsFull.
 	crowdedReport = 10 * time.Second
 )
 
-// crowd is when room was last made.
+// crowd has the instants at which room was last made; 0: never.
 type crowd struct {
-	making   sync.Mutex   // taken by TryLock: one at a time is enough
-	last     atomic.Int64 // for clients
-	reported atomic.Int64
-	barren   atomic.Int64 // when idle connections to endpoints were last looked for in vain
+	making   sync.Mutex   // taken by TryLock: one task at a time is enough
+	last     atomic.Int64 // room was made for clients
+	reported atomic.Int64 // ConnectionsFull was published
+	noneIdle atomic.Int64 // a search has found no idle connection to an endpoint
 }
 
-// Admission bounds connections and requests. The code that accepts client connections
-// for the Proxy asks it.
+// Admission bounds connections and requests. Code that accepts client connections for the Proxy
+// must ask it first. Any goroutine may call it.
 func (p *Proxy) Admission() *admission.Control { return p.admission }
 
-// crowded makes room for a client connection that waits. It does not wait itself, and may
-// be called from anywhere.
+// crowded makes room for a client connection that waits to be accepted. It does not wait, and any
+// goroutine may call it. admission calls it.
 func (p *Proxy) crowded() {
 	c := &p.crowd
 	if p.draining.Load() || !c.making.TryLock() {
@@ -67,8 +77,8 @@ func (p *Proxy) crowded() {
 	}
 }
 
-// evict closes up to most connections of each worker that have waited for a request since
-// before that instant.
+// evict closes, in each worker, up to most client connections that have waited for a request since
+// the instant before or longer.
 func (c *clients) evict(before time.Duration, most int) {
 	for i := range c.lists {
 		l := &c.lists[i]
@@ -82,8 +92,9 @@ func (c *clients) evict(before time.Duration, most int) {
 	}
 }
 
-// longIdle returns up to most clients that have waited since before that instant, those
-// that have waited longest first. It looks at some clients only, and next time at others.
+// longIdle returns up to most clients that have waited since the instant before or longer, those
+// that have waited longest first. It looks at lookMost clients only, and rotates the list, so that
+// the next call looks at others.
 func (l *list) longIdle(before time.Duration, most int) []*client {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,7 +113,8 @@ func (l *list) longIdle(before time.Duration, most int) []*client {
 
 // Connect, Disconnect and Shed make the Proxy the upstream.Workers of its pools, too.
 
-// Connect counts a connection to an endpoint, for which idle ones may have to go.
+// Connect counts a connection of that worker to an endpoint, and closes idle ones if there is no
+// descriptor for it; false: there is still none.
 func (p *Proxy) Connect(worker int) bool {
 	if p.admission.Connect() || p.Shed(worker) && p.admission.Connect() {
 		return true
@@ -111,15 +123,15 @@ func (p *Proxy) Connect(worker int) bool {
 	return false
 }
 
-// Disconnect takes back n times Connect.
+// Disconnect takes n connections off the count of Connect.
 func (p *Proxy) Disconnect(n int) { p.admission.Disconnect(n) }
 
-// Shed closes some idle connections to endpoints, those of that worker last, and reports
-// whether there were any.
+// Shed closes up to shedMost idle connections to endpoints, of whatever service, those of that
+// worker last. It reports whether there were any.
 func (p *Proxy) Shed(worker int) bool {
-	now, barren := p.rt.Now(), &p.crowd.barren
-	if at := time.Duration(barren.Load()); at != 0 && now-at < crowdedEvery {
-		return false // looking costs time, and there are many who ask
+	now, noneIdle := p.rt.Now(), &p.crowd.noneIdle
+	if at := time.Duration(noneIdle.Load()); at != 0 && now-at < crowdedEvery {
+		return false // a search takes time, and many callers may ask at once
 	}
 	n := 0
 	for _, r := range p.alive() {
@@ -133,12 +145,12 @@ func (p *Proxy) Shed(worker int) bool {
 		}
 	}
 	if n == 0 {
-		barren.Store(int64(now))
+		noneIdle.Store(int64(now))
 	}
 	return n > 0
 }
 
-// alive are all services that have not ended, in no order.
+// alive lists the services that have not ended, in no particular order.
 func (p *Proxy) alive() []*liveService {
 	p.mu.Lock()
 	defer p.mu.Unlock()

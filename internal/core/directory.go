@@ -1,9 +1,18 @@
 package core
 
-// Services that requests name. Exchanges look a name up in a map that is replaced and never
-// modified. For a new name they do what takes some instructions: they enter it, and wait for
-// the service as they wait for any that has just begun. What may take its time (making the
-// source, which reads files; copying the map) is done by tasks of the Proxy's own runtime.
+// Services that requests name (discover). There are two maps: known, which is replaced and never
+// modified, so exchanges read it without a lock; and live, the truth, under mu. known follows live
+// a moment later:
+//
+//	request for users      known: no   live: no    find: launch, live and changes get it
+//	  the exchange waits for the service as for any that has just begun
+//	a task, open           makes the source, which may read files, and starts it
+//	a task, publish        copies known with the changes of live
+//	next request           known: yes              no lock
+//	no request for long    forget: Uses.Forget makes Enter fail, live loses it, retire.go
+//	request for users      known: Enter fails      find: revive, if that was less than 5 s ago
+//
+// What may take long is done by tasks of the Proxy's own runtime, never by an exchange.
 
 import (
 	"cmp"
@@ -18,26 +27,26 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 )
 
-// unknownFor is how long a service that the registry does not know is watched after the
-// last request for it: until then the answer costs the registry nothing.
+// unknownFor is how long a service that its registry does not know is watched after the latest
+// request for it: further requests meanwhile cost the registry nothing.
 const unknownFor = 30 * time.Second
 
-// A directory is an entry of discover at work: the services that requests have named. They
-// are started by the first request and forgotten when none came for a time.
+// A directory is one entry of discover, with the services that requests have named. A service is
+// started by the first request for it and forgotten when none came for a time.
 type directory struct {
 	proxy *Proxy
 	name  string
 
-	known      atomic.Pointer[map[string]*discovered] // by name; replaced, never modified; may lag behind live
-	publishing sync.Mutex                             // held while known is replaced; no exchange takes it
+	known      atomic.Pointer[map[string]*discovered] // by name; replaced, never modified
+	publishing sync.Mutex                             // held while known is replaced; not by exchanges
 
 	mu      sync.Mutex // guards what follows; held for some instructions
 	plan    *compile.DirectoryPlan
-	closed  bool
-	live    map[string]*discovered
-	changes []change // of live that known has not seen
-	due     bool     // a task has been started that will publish them
-	pace    pace
+	closed  bool                   // the configuration does not have the entry any more
+	live    map[string]*discovered // by name
+	changes []change               // changes of live that known does not have yet
+	due     bool                   // a task was started that will publish them
+	pace    pace                   // of starting services
 }
 
 // A change of live: e has come, or gone.
@@ -46,25 +55,26 @@ type change struct {
 	gone bool
 }
 
-// discovered is one of the services.
+// discovered is one service of a directory.
 type discovered struct {
 	*liveService
 	name string
-	plan *compile.DirectoryPlan // what it was last configured by; guarded by the directory's mu
+	plan *compile.DirectoryPlan // its latest one; guarded by the directory's mu
 
-	head atomic.Pointer[exchange.Service]
-	_    [64]byte // uses is written by every exchange
+	head atomic.Pointer[exchange.Service] // what exchanges get; never nil after begin
+	_    [64]byte                         // every exchange writes uses: a cache line of its own
 	uses exchange.Uses
 	_    [48]byte
 }
 
+// newDirectory makes a directory without a plan: configure must follow.
 func newDirectory(p *Proxy, name string) *directory {
 	d := &directory{proxy: p, name: name, live: make(map[string]*discovered)}
 	d.known.Store(&map[string]*discovered{})
 	return d
 }
 
-// Enter implements exchange.Directory.
+// Enter implements exchange.Directory. Tasks of all workers call it.
 func (d *directory) Enter(name []byte, now time.Duration) (*exchange.Service, *exchange.Error) {
 	if e := (*d.known.Load())[string(name)]; e != nil && e.uses.Enter(now) {
 		return e.head.Load(), nil
@@ -72,7 +82,7 @@ func (d *directory) Enter(name []byte, now time.Duration) (*exchange.Service, *e
 	return d.find(string(name), now)
 }
 
-// find is Enter for a name that is new, or was just forgotten.
+// find is Enter for a name that known does not have, or that was just forgotten.
 func (d *directory) find(name string, now time.Duration) (*exchange.Service, *exchange.Error) {
 	if config.CheckName(name) != nil {
 		return nil, exchange.ErrUnknownService
@@ -97,8 +107,8 @@ func (d *directory) find(name string, now time.Duration) (*exchange.Service, *ex
 	return e.head.Load(), nil
 }
 
-// begin starts the service of that name, or takes it back if it was forgotten a moment
-// ago. Its source starts by a task of its own. Called with mu held.
+// begin starts the service of that name, or revives it if it was forgotten a moment ago. Its
+// source is started by a task. Called with mu held.
 func (d *directory) begin(name string) *discovered {
 	p := d.proxy
 	sp := d.plan.Service(name)
@@ -115,24 +125,25 @@ func (d *directory) begin(name string) *discovered {
 	return e
 }
 
-// open starts the source of a service. If there can be none the service is forgotten, so
-// that a later request tries again; those that wait for it get 503.
+// open makes and starts the source of a service. If that fails the service is dropped, so that a
+// later request tries again; requests that wait for it get 503. It is a task of its own.
 func (d *directory) open(e *discovered, plan *compile.DirectoryPlan, sp *compile.ServicePlan) {
 	if err := plan.Source(sp); err != nil {
 		e.Stale(err)
-		d.expel(e)
+		d.remove(e)
 		d.proxy.opts.Logger.Error("service not watched", "discover", d.name, "service", e.name, "error", err)
 		return
 	}
 	e.feedOnce(d.proxy, sp)
 }
 
-// adopt makes what exchanges know of the service.
+// adopt sets what exchanges get for the service.
 func (e *discovered) adopt(sp *compile.ServicePlan) {
 	e.head.Store(&exchange.Service{Service: e.Service, Name: e.Name(), Key: sp.Key, Retry: sp.Retry, Uses: &e.uses})
 }
 
-// note has known follow a change of live soon. Called with mu held.
+// note records a change of live and starts the task that publishes it, if none was started yet.
+// Called with mu held.
 func (d *directory) note(c change) {
 	d.changes = append(d.changes, c)
 	if !d.due {
@@ -141,7 +152,7 @@ func (d *directory) note(c change) {
 	}
 }
 
-// publish makes known what live is. Until then exchanges find new services in live, and
+// publish brings known up to date with live. Until then exchanges find new services by find, and
 // cannot enter those that are gone.
 func (d *directory) publish() {
 	d.publishing.Lock()
@@ -164,7 +175,8 @@ func (d *directory) publish() {
 	d.known.Store(&next)
 }
 
-// forget lets services go that were not asked for in a while. The housekeeper calls it.
+// forget drops services that no request has named for discover's forget_after. The housekeeper
+// calls it.
 func (d *directory) forget(now time.Duration) {
 	all := d.sorted()
 	d.mu.Lock()
@@ -180,29 +192,29 @@ func (d *directory) forget(now time.Duration) {
 	}
 }
 
-// sorted lists the services by name: a run can be repeated.
+// sorted publishes and then lists the services, by name.
 func (d *directory) sorted() []*discovered {
 	d.publish()
 	return slices.SortedFunc(maps.Values(*d.known.Load()), func(a, b *discovered) int { return cmp.Compare(a.name, b.name) })
 }
 
-// configure takes a new configuration of the same entry. Services that start meanwhile
-// have it already; one that is being configured cannot be forgotten. Those whose names are
-// not allowed any more are retired.
+// configure puts a new configuration of the entry in force. Services whose names are not allowed
+// any more are retired. Services that start meanwhile have the new plan already. While a service
+// is configured it counts as used, so that it is not forgotten.
 func (d *directory) configure(plan *compile.DirectoryPlan) {
 	d.mu.Lock()
 	d.plan = plan
 	d.mu.Unlock()
 	for _, e := range d.sorted() {
 		if !plan.Config.Allows(e.name) {
-			d.expel(e)
+			d.remove(e)
 			continue
 		}
 		if !e.uses.Enter(e.uses.Last()) {
 			continue
 		}
 		sp := plan.Service(e.name)
-		if err := plan.Source(sp); err != nil { // not by the name: that was checked, and so was the entry
+		if err := plan.Source(sp); err != nil { // of a file, for instance: name and entry are valid
 			d.proxy.opts.Logger.Error("service keeps its configuration", "service", e.Name(), "error", err)
 		} else {
 			e.configure(d.proxy, sp)
@@ -215,8 +227,8 @@ func (d *directory) configure(plan *compile.DirectoryPlan) {
 	}
 }
 
-// expel retires a service although it may be in use: exchanges under way end.
-func (d *directory) expel(e *discovered) {
+// remove retires a service although it may be in use. Exchanges under way end as they would have.
+func (d *directory) remove(e *discovered) {
 	d.mu.Lock()
 	if d.live[e.name] == e {
 		d.drop(e)
@@ -225,13 +237,13 @@ func (d *directory) expel(e *discovered) {
 	d.publish()
 }
 
-// close ends the entry: its services are retired, also those in use.
+// close ends the entry: it retires all services, also those in use, and refuses new ones.
 func (d *directory) close() {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
 	for _, e := range d.sorted() {
-		d.expel(e)
+		d.remove(e)
 	}
 }
 

@@ -1,5 +1,16 @@
 package core
 
+// The end of a service that the configuration does not name any more, or that its directory
+// forgets. It takes steps, so that exchanges under way are served and a service that is named
+// again soon loses nothing:
+//
+//	0 s    retired      as before: source, probes and endpoints go on
+//	       named again before 5 s: revived, with the state of its endpoints
+//	5 s    emptied      the source is stopped, the endpoints drain (a second at least)
+//	then   ended        no endpoint is left: its tasks are stopped, its connections closed
+//
+// The housekeeper looks once a second, so each step may come up to a second later.
+
 import (
 	"slices"
 	"time"
@@ -7,11 +18,12 @@ import (
 	"github.com/poise-lb/poise/internal/compile"
 )
 
-// retireAfter is how long a service that is not named any more is kept as it was, for
-// exchanges that began under an older table, and in case it is named again.
+// retireAfter is how long a retired service is kept as it was, for exchanges that began under an
+// older table, and in case it is named again.
 const retireAfter = 5 * time.Second
 
-// retire lets a service go: after retireAfter, or soon if it never had an endpoint.
+// retire starts the end of a service. One that never had an endpoint is emptied at the next look:
+// there is nothing to keep.
 func (p *Proxy) retire(r *liveService) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -22,8 +34,9 @@ func (p *Proxy) retire(r *liveService) {
 	p.retired = append(p.retired, r)
 }
 
-// revive takes back the service of that name if it was retired a moment ago, with what
-// is known of its endpoints; if a directory had it, only as the plan wants it.
+// revive takes back the retired service of that name, unless it was emptied; nil: there is none. of
+// is the directory that asks for it, nil for the configuration itself; a service of a directory is
+// taken back only if it was configured by the same plan, as it is not configured again.
 func (p *Proxy) revive(name string, of *directory, plan *compile.DirectoryPlan) *liveService {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,7 +49,7 @@ func (p *Proxy) revive(name string, of *directory, plan *compile.DirectoryPlan) 
 	return nil
 }
 
-// leaving counts the retired services of a directory that are not stopped yet.
+// leaving is the number of services of a directory that were retired and have not ended yet.
 func (p *Proxy) leaving(of *directory) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,8 +66,9 @@ func (p *Proxy) leaving(of *directory) (n int) {
 	return n
 }
 
-// dismiss has retired services drain their endpoints, and then stops them.
-func (p *Proxy) dismiss(now time.Duration) {
+// stopRetired takes the steps that are due at the instant now: it empties retired services and ends
+// emptied ones. The housekeeper calls it; it does not wait.
+func (p *Proxy) stopRetired(now time.Duration) {
 	var empty, done []*liveService
 	p.mu.Lock()
 	p.retired = slices.DeleteFunc(p.retired, func(r *liveService) bool {
@@ -70,7 +84,7 @@ func (p *Proxy) dismiss(now time.Duration) {
 	})
 	p.mu.Unlock()
 	for _, r := range empty {
-		p.rt.Fork(func() { // its source or its policy may take their time
+		p.rt.Fork(func() { // stopping a source, or a policy, may take long
 			r.unfeed()
 			r.Update(nil)
 		})

@@ -1,22 +1,28 @@
 package core
 
+// The bounds on the services of a directory, whose names come from requests: how many there are
+// at once (max), and how many begin in a second (start_rate). A client that makes up names must
+// not harm the services that other clients use. With max 100 and start_rate 5:
+//
+//	100 names of real services are in use; a client asks for made-up names
+//	  a made-up name      takes the place of an idle service: of one that its registry does not
+//	                      know, if there is one, else of the one that was not used for longest
+//	  the next ones       take each other's place, since their registry does not know them
+//	  too many of them    after 50 at once (10 s of start_rate) 5 per second; more than 16 that
+//	                      are still ending also refuse new ones: 503 too-many-services
+
 import (
 	"cmp"
 	"time"
 )
 
-// What bounds the services of a directory, whose names come from requests: how many there
-// are at once, and how many begin in a second. A client that makes names up must not cost the
-// services that others use.
-
-// scanMost bounds the services among which one is chosen to make room.
+// scanMost is how many services room looks at to choose the one that has to go.
 const scanMost = 1000
 
-// room makes room for one more service and reports whether there is some. Those that the
-// registry does not know go first, then the ones not used for longest: a flood of made-up
-// names costs the others little. Services that are still being stopped count as far as
-// they are more than a tenth, so that the flood cannot start sources faster than they end.
-// Called with mu held.
+// room reports whether one more service may begin, and retires one if there are max already. Only
+// a service without exchanges is retired. It also refuses while more than a tenth of max, or 16 if
+// that is more, are still ending, so that a flood of names cannot start sources faster than they
+// end. Called with mu held.
 func (d *directory) room() bool {
 	most := d.plan.Config.Max
 	if d.proxy.leaving(d) > max(16, most/10) {
@@ -42,7 +48,8 @@ func (d *directory) room() bool {
 	return true
 }
 
-// worth orders services by how much it would cost to forget them.
+// worth compares the cost of forgetting a and b: unknown to the registry before known, then
+// unused for longer before used lately. Negative: a goes first.
 func worth(a, b *discovered) int {
 	switch known := b.Known(); {
 	case a.Known() == known:
@@ -53,7 +60,7 @@ func worth(a, b *discovered) int {
 	return 1
 }
 
-// drop retires a service. Called with mu held.
+// drop removes a service from the directory and retires it. Called with mu held.
 func (d *directory) drop(e *discovered) {
 	delete(d.live, e.name)
 	e.liveService.plan = e.plan
@@ -61,14 +68,15 @@ func (d *directory) drop(e *discovered) {
 	d.note(change{e: e, gone: true})
 }
 
-// A pace bounds how often something begins: rate times a second, and burst seconds' worth
-// at once. The zero value has not begun anything.
+// A pace is a rate limit: rate times a second, and up to burst seconds' worth at once. due is the
+// instant until which the rate is used up. The zero value has used up nothing.
 type pace struct{ due time.Duration }
 
-// burst is for how many seconds a pace may be used up at once.
+// burst is how many seconds' worth of a pace may be taken at once.
 const burst = 10
 
-// take reports whether one more may begin now.
+// take reports whether one more may begin at the instant now, and counts it if so. rate is per
+// second, above 0.
 func (p *pace) take(now time.Duration, rate int) bool {
 	p.due = max(p.due, now)
 	if p.due-now > burst*time.Second-time.Second/time.Duration(rate) {

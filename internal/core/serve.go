@@ -7,6 +7,16 @@ package core
 //	                        the connection rests there is neither a task nor a Conn
 //	concurrent (HTTP/2)     the connection's task reads, each exchange has a task of its own,
 //	                        and the Conn stays until the last of them has ended
+//
+// A connection of HTTP/1.1 on an event loop, with the objects that exist meanwhile:
+//
+//	accepted             ServeStream: connection, WhenReady          connection
+//	first byte           serve: session from the pool                connection, session, task
+//	request, response    Await, Next, Exchange.Run                   connection, session, task
+//	nothing more         Rest: session back to the pool, WhenReady   connection
+//	client closes        serve: Await fails, finish                  none
+//
+// On goroutines the task stays for the whole connection, as its streams are no engine.Resters.
 
 import (
 	"errors"
@@ -33,8 +43,8 @@ type Peer struct {
 	Protocol *downstream.Protocol
 }
 
-// connection is a client's connection from its acceptance to its end. It is all that is left
-// of one that rests, so it is small.
+// connection is a client's connection from its acceptance to its end. While the connection rests
+// nothing else of it exists, so it is small. Tasks of its worker use it.
 type connection struct {
 	client
 	proxy    *Proxy
@@ -42,12 +52,12 @@ type connection struct {
 	stream   engine.Stream
 	addr     netip.Addr // of the client; the zero Addr for a unix socket
 	protocol *downstream.Protocol
-	open     atomic.Pointer[session] // of a concurrent protocol; nil: none is kept
-	wake     func()                  // serves on after a rest; nil: the stream is no engine.Rester
+	open     atomic.Pointer[session] // of a concurrent protocol; nil for a sequential one
+	wake     func()                  // resumes serving; nil: the stream is no engine.Rester
 	bonds    upstream.Bonds
 }
 
-// What serving a request takes is used again, for whatever connection comes next.
+// Pools of what serving takes, for all connections.
 var (
 	sessions  = sync.Pool{New: func() any { return new(session) }}
 	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }} // of ServeExchange
@@ -67,7 +77,7 @@ type session struct {
 	idle engine.Signal
 }
 
-// session returns the one that is kept, or opens one.
+// session returns the open session of a concurrent connection, or opens a new one.
 func (c *connection) session() *session {
 	if s := c.open.Load(); s != nil {
 		return s
@@ -92,8 +102,8 @@ func (c *connection) session() *session {
 	return s
 }
 
-// identify has s.peer carry the client's address. Behind another proxy the next connection
-// is often the same client's.
+// identify sets the client's address in s.peer. Its text is made only if the address is another
+// one than before: behind another proxy most connections come from the same address.
 func (s *session) identify(addr netip.Addr) {
 	if s.peer.Addr == addr {
 		return
@@ -104,25 +114,25 @@ func (s *session) identify(addr netip.Addr) {
 	}
 }
 
-// release gives s back. Its Conn rests, or was closed.
+// release gives s back to the pool. Its Conn must be at rest, or closed.
 func (s *session) release() {
 	s.conn.Release()
 	s.peer.Bonds = nil
-	if s.protocol.Concurrent { // tasks of its requests may still know it, to drain it
+	if s.protocol.Concurrent { // a drain may still use its Conn, so it is not used again
 		s.conn, s.idle = nil, nil
 	}
 	sessions.Put(s)
 }
 
-// ServeStream serves one client connection, exchange after exchange, and closes s. It is
-// called by a task of rt. If s is an engine.Rester it returns at once, and tasks that are
-// started when something arrives do the rest.
-func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, who Peer) {
-	c := &connection{proxy: p, rt: rt, stream: s, addr: who.Remote.Addr().Unmap(), protocol: who.Protocol}
+// ServeStream serves one client connection, exchange after exchange, and closes s in the end. It
+// is called by a task of rt. If s is an engine.Rester it returns at once and tasks of rt serve s
+// when data arrives; otherwise it returns when the connection has ended.
+func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
+	c := &connection{proxy: p, rt: rt, stream: s, addr: peer.Remote.Addr().Unmap(), protocol: peer.Protocol}
 	if c.protocol == nil {
 		c.protocol = h1.Protocol
 	}
-	c.secure = who.TLS
+	c.secure = peer.TLS
 	c.since.Store(int64(rt.Now()))
 	if c.protocol.Concurrent {
 		p.clients.enter(&c.client, rt.Worker(), concurrent{c})
@@ -143,8 +153,8 @@ func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, who Peer) {
 	c.serve(false)
 }
 
-// serve serves requests until the connection ends, or rests until bytes wake it. resumed says
-// that they have.
+// serve serves requests until the connection ends or rests. resumed: it is called by the stream's
+// WhenReady, so data has arrived or the wait has failed.
 func (c *connection) serve(resumed bool) {
 	s := c.session()
 	rests := false
@@ -173,8 +183,8 @@ func (c *connection) serve(resumed bool) {
 	}
 }
 
-// serveNext serves the request that has begun, or has it served by a task of its own, and
-// reports whether another one may follow.
+// serveNext serves the request that has begun, or starts a task for it if the protocol is
+// concurrent. It reports whether another request may follow on the connection.
 func (c *connection) serveNext(s *session) bool {
 	if !c.begin() {
 		return false
@@ -191,13 +201,13 @@ func (c *connection) serveNext(s *session) bool {
 	again := c.proxy.run(c.rt, x, &s.peer, client, err) && !s.conn.Last()
 	c.since.Store(int64(c.rt.Now()))
 	if again {
-		c.end() // else finish or linger does: nothing may break off what is still being sent
+		c.end() // otherwise finish or linger does, so that a drain cannot interrupt the response
 	}
 	return again
 }
 
-// run answers the request in x, whose head was read if err is nil. It reports whether it was
-// answered.
+// run answers the request in x; err is the error of reading its head, nil: there was none. It
+// reports whether the request was answered.
 func (p *Proxy) run(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, client downstream.Client, err error) bool {
 	switch {
 	case err == nil:
@@ -210,13 +220,13 @@ func (p *Proxy) run(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer
 	return true
 }
 
-// refused reports whether err refuses a request that can be answered.
+// refused reports whether err refuses a request whose client can be answered.
 func refused(err error) bool {
 	var bad *http1.Error
 	return errors.As(err, &bad)
 }
 
-// finish ends the connection once no exchange runs any more.
+// finish ends the connection. It waits for exchanges of a concurrent protocol that still run.
 func (c *connection) finish(s *session) {
 	for c.protocol.Concurrent && c.busy() {
 		s.idle.Wait(0)
@@ -232,9 +242,9 @@ func (c *connection) finish(s *session) {
 	c.proxy.clients.leave(&c.client)
 }
 
-// linger reads what the client is still sending, for a while, so that it gets the answer;
-// then it closes the connection. Between reads that takes neither a task nor a buffer where
-// the stream is an engine.Rester. A drain ends it like a wait for a request.
+// linger reads and drops what the client is still sending, so that the client gets the response,
+// and then closes the connection: see downstream.Linger. With an engine.Rester it returns at once,
+// and neither a task nor a buffer exists between reads. A drain ends it like a wait for a request.
 func (c *connection) linger() {
 	if c.busy() {
 		c.end()
@@ -260,24 +270,26 @@ func (c *connection) linger() {
 	r.WhenReady(next)
 }
 
+// leave closes the connection and takes it off the list of clients.
 func (c *connection) leave() {
 	c.stream.Close()
 	c.proxy.clients.leave(&c.client)
 }
 
-// An Owner is the caller of ServeExchange, as the Proxy sees it.
+// An Owner is the caller of ServeExchange: it has the connection of the exchange.
 type Owner interface {
-	// Interrupt breaks the exchange off.
+	// Interrupt makes reads from and writes to the client fail. Any task may call it.
 	Interrupt(error)
-	// Linger reads what the client is still sending, for a while, so that it gets the answer.
-	// It is called when the exchange is over, and ends early when interrupted.
+	// Linger reads and drops what the client is still sending, so that the client gets the
+	// response. It is called once, when the exchange is over, and ends when interrupted.
 	Linger()
 }
 
-// ServeExchange serves one exchange whose client's side the caller reads and writes, in
-// a task of the Proxy's own runtime. fill makes the head of the request, or says why it is
-// not accepted. It is refused once Close was called. If ours is set it came over a
-// connection that Close lets end, and so is refused only when nothing is served any more.
+// ServeExchange serves one exchange whose head the caller has read; c is the client's side of it.
+// It is called by a task of the Proxy's own runtime, and returns when the exchange is over and
+// o.Linger has returned. fill sets the head of the request, or returns why it is not accepted.
+// Once Close was called the exchange is refused; if ours is set, which means that Close waits for
+// the exchange's connection, it is refused only when nothing is served any more.
 func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, ours bool, fill func(*message.Request) *http1.Error) {
 	entry := new(client)
 	p.clients.enter(entry, p.rt.Worker(), o)
@@ -286,7 +298,7 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, 
 	x := exchanges.Get().(*exchange.Exchange)
 	x.Request.Reset()
 	bad := fill(&x.Request)
-	if p.over.Load() || p.stopping.Load() && !ours { // asked after enter: see finish
+	if p.over.Load() || p.stopping.Load() && !ours { // read after enter: see clients.finish
 		bad = &http1.Error{Status: 503, Reason: reason.Stopping}
 	}
 	var err error

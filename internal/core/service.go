@@ -1,5 +1,19 @@
 package core
 
+// A running service: the service.Service with its keeper's task, the source of its endpoints,
+// and the pools of connections to them. It is started once and configured any number of times; a
+// new configuration replaces only what differs:
+//
+//	changed key              what happens to a running service
+//	policy, health, breaker  Service.Configure: endpoints keep their state
+//	connections, tls         pools are configured; connections that fit stay in use
+//	source, endpoints        the old source stops, the new one starts; its first set replaces
+//	                         the old one, by identity: endpoints in both keep their state
+//	none                     nothing
+//
+// Two locks: feeding, held while one source takes the place of another, which may wait for the old
+// one to end; mu, held for some instructions.
+
 import (
 	"reflect"
 	"slices"
@@ -18,32 +32,31 @@ import (
 	"github.com/poise-lb/poise/internal/upstream/h1"
 )
 
-// A liveService is a service at work: its keeper's task, its source, and the connections to its
-// endpoints.
+// A liveService is a service that runs. See close.go and retire.go for its end.
 type liveService struct {
 	*service.Service
 	keeper engine.Join
 	config config.Service
-	ca     filewatch.Sum // of the file config.TLS.CA as it is in use
-	folder string        // where the source's last set is kept; empty: nowhere
+	ca     filewatch.Sum // of the content of the file config.TLS.CA that is in use
+	folder string        // folder of the snapshot of the source's last set; empty: none is kept
 
-	directory *directory             // that started it; nil: it stands in the configuration
-	plan      *compile.DirectoryPlan // what it was last configured by; guarded by Proxy.mu once retired
+	directory *directory             // that has started it; nil: the configuration names it
+	plan      *compile.DirectoryPlan // its latest one; guarded by Proxy.mu once retired
 
-	retiredAt time.Duration // guarded by Proxy.mu
-	emptied   bool          // its endpoints drain; likewise
+	retiredAt time.Duration // instant; guarded by Proxy.mu
+	emptied   bool          // its endpoints drain; guarded by Proxy.mu
 
-	feeding sync.Mutex  // held while a source takes the place of another, which may take its time
-	fed     atomic.Bool // a source was started once, or a static set given
+	feeding sync.Mutex  // guards the source; held while one is replaced, which may wait
+	fed     atomic.Bool // a source was started, or a static set given
 
-	mu          sync.Mutex // guards what follows; nothing waits under it
+	mu          sync.Mutex // guards what follows; held for some instructions
 	connections *upstream.Settings
-	pools       []*h1.Pool
-	stopIt      func() // the source; nil if none runs
-	unfed       bool   // no source is to run any more: the service is about to end
+	pools       []*h1.Pool // one per endpoint, draining ones included
+	stopIt      func()     // stops the source; nil: none runs
+	unfed       bool       // no source may be started any more: the service ends
 }
 
-// start starts a service and its source.
+// start starts a service and its source. It may wait: a source may read files.
 func (p *Proxy) start(name string, sp *compile.ServicePlan) *liveService {
 	r := p.launch(name, sp)
 	r.feedOnce(p, sp)
@@ -62,7 +75,7 @@ func (p *Proxy) launch(name string, sp *compile.ServicePlan) *liveService {
 	return r
 }
 
-// feedOnce starts the source, unless configure has done so.
+// feedOnce starts the source, unless configure has done so since launch.
 func (r *liveService) feedOnce(p *Proxy, sp *compile.ServicePlan) {
 	r.feeding.Lock()
 	defer r.feeding.Unlock()
@@ -71,7 +84,7 @@ func (r *liveService) feedOnce(p *Proxy, sp *compile.ServicePlan) {
 	}
 }
 
-// settings completes those of the plan with what works on r's connections.
+// settings returns the settings of the plan, completed with the functions that use r's pools.
 func (r *liveService) settings(p *Proxy, sp *compile.ServicePlan) service.Settings {
 	s := sp.Settings
 	s.Workers = p.Count()
@@ -89,6 +102,7 @@ func (r *liveService) settings(p *Proxy, sp *compile.ServicePlan) service.Settin
 	return s
 }
 
+// attach makes the pool of a new endpoint. It does not wait. Any task may call it.
 func (r *liveService) attach(p *Proxy, e *endpoint.Endpoint) *h1.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,6 +111,7 @@ func (r *liveService) attach(p *Proxy, e *endpoint.Endpoint) *h1.Pool {
 	return pool
 }
 
+// discard closes the pool of an endpoint that is gone.
 func (r *liveService) discard(e *endpoint.Endpoint) {
 	pool := service.Of(e).Attached.(*h1.Pool)
 	r.mu.Lock()
@@ -105,19 +120,22 @@ func (r *liveService) discard(e *endpoint.Endpoint) {
 	pool.Close()
 }
 
+// all returns a copy of the list of pools.
 func (r *liveService) all() []*h1.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.pools)
 }
 
+// sweep closes connections that have been idle for too long at the instant now.
 func (r *liveService) sweep(now time.Duration) {
 	for _, pool := range r.all() {
 		pool.Sweep(now)
 	}
 }
 
-// configure takes a new configuration of the same service.
+// configure puts a new configuration of the same service in force, as the table above says. It
+// may wait: for the end of the old source.
 func (r *liveService) configure(p *Proxy, sp *compile.ServicePlan) {
 	if reflect.DeepEqual(r.config.TLS, sp.Config.TLS) && r.ca == sp.CA {
 		sp.Connections.TLS = r.connections.TLS // so that connections stay in use
@@ -138,10 +156,10 @@ func (r *liveService) configure(p *Proxy, sp *compile.ServicePlan) {
 		r.feed(p, sp)
 	}
 	r.feeding.Unlock()
-	r.Configure(r.settings(p, sp)) // after feed: it makes a static set count at once
+	r.Configure(r.settings(p, sp)) // after feed, so that a static set is in force on return
 }
 
-// feed gives the service its endpoints. Called with feeding held.
+// feed gives the service its static set, or starts its source. Called with feeding held.
 func (r *liveService) feed(p *Proxy, sp *compile.ServicePlan) {
 	r.fed.Store(true)
 	r.folder = sp.Snapshots
@@ -167,7 +185,7 @@ func (r *liveService) feed(p *Proxy, sp *compile.ServicePlan) {
 	}
 }
 
-// halt stops the source, if one runs; another may take its place.
+// halt stops the source, if one runs, and may wait for its end. Another may take its place.
 func (r *liveService) halt() {
 	r.mu.Lock()
 	stop := r.stopIt
@@ -178,7 +196,7 @@ func (r *liveService) halt() {
 	}
 }
 
-// unfeed is halt for good.
+// unfeed stops the source and prevents that another one is started.
 func (r *liveService) unfeed() {
 	r.mu.Lock()
 	r.unfed = true
@@ -186,7 +204,8 @@ func (r *liveService) unfeed() {
 	r.halt()
 }
 
-// stop ends the service's tasks and closes the connections to its endpoints.
+// stop ends the service's tasks, waits for them, and closes the connections to its endpoints. It
+// takes as long as a probe under way, a policy or the end of a pool.
 func (r *liveService) stop() {
 	r.Stop()
 	r.keeper.Wait()
