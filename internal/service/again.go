@@ -5,17 +5,20 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// PickAgain is Pick for another attempt of an exchange. It prefers endpoints whose latest
-// attempt did not fail, which the policy's choice alone does not: while most of them are
-// ill and not ejected yet, a request would go from one of these to the next. only: it
-// returns no other. Attempts are the exception, so the whole set may be looked through.
+// PickAgain is Pick for a further attempt of an exchange. It prefers endpoints whose latest attempt
+// did not fail; only: it returns no others. The policy does not look at that: while most endpoints
+// fail but are not ejected yet, a request would go from one failing endpoint to the next. It may
+// look at the whole set, since further attempts are rare.
+//
+//	usable: a (tried), b (failed lately), c      Pick: b or c      PickAgain: c
+//	usable: a (tried), b (failed lately)         Pick: b           PickAgain: b, with only: nil
 func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 	w := s.view.Load()
 	a.Load = s.load.n.Load()
 	tried := a.Tried
 	well := func(e *endpoint.Endpoint) bool { return !e.Failed() && !tried.Has(e) && s.admit(w, e) }
 	e, _ := w.draw(a, w.picker.Pick(a), well)
-	if e == nil { // there may be more of the ill than Tried can hold
+	if e == nil { // more endpoints may be failing than draw looks at
 		e = sweep(w.usable, a, well)
 	}
 	if e == nil && !only {
@@ -24,8 +27,9 @@ func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 	return e
 }
 
-// Ejected reports whether e is out of rotation by the verdict of probes or of the breaker,
-// and that is believed: what waits for its answer waits in vain, most likely.
+// Ejected reports whether probes or the breaker have ejected e, and panic mode does not doubt that.
+// An exchange that waits for the answer of such an endpoint will most likely not get one. It takes
+// no lock.
 func (s *Service) Ejected(e *endpoint.Endpoint) bool {
 	mode := Of(e).mode.Load()
 	return mode > modeShut && mode < modeCalm && !s.view.Load().panic

@@ -1,5 +1,14 @@
 package service
 
+// The counters of endpoints, for metrics. They belong to the identity of an endpoint and survive
+// every Update that names it, every Configure, and five minutes in which nothing names it, so
+// that an endpoint that comes and goes is one series:
+//
+//	0 s      a is named      counters from 0
+//	60 s     a is removed    drains, gone; Counts lists it as Gone
+//	120 s    a is back       goes on from the same counters
+//	200 s    a is removed    for more than five minutes: forgotten; later it begins from 0
+
 import (
 	"slices"
 	"time"
@@ -8,10 +17,6 @@ import (
 	"github.com/poise-lb/poise/internal/record"
 )
 
-// The counters of an endpoint hang on its identity: they outlive every Update that names it,
-// every Configure, and a while in which nothing names it, so that one that comes and goes is
-// one series for readers.
-
 const (
 	// cellsKept is how long the counters of an endpoint that is gone are kept.
 	cellsKept = 5 * time.Minute
@@ -19,16 +24,17 @@ const (
 	cellsMax = 1024
 )
 
-// formerCells are the counters of endpoints that are gone, by identity. The zero value is
-// empty. It is guarded by Service.mu.
+// formerCells has the counters of endpoints that are gone, by identity. The zero value is empty. It
+// is guarded by Service.mu.
 type formerCells map[endpoint.ID]formerCell
 
 type formerCell struct {
 	cells *record.Cells[record.EndpointCell]
-	until time.Duration
+	until time.Duration // instant at which they are forgotten
 }
 
-// keep keeps the counters of an endpoint that is gone, unless there are too many.
+// keep adds the counters of an endpoint that is gone at the instant now. If there are cellsMax
+// already it drops them.
 func (f *formerCells) keep(id endpoint.ID, cells *record.Cells[record.EndpointCell], now time.Duration) {
 	f.drop(now)
 	if *f == nil {
@@ -39,7 +45,7 @@ func (f *formerCells) keep(id endpoint.ID, cells *record.Cells[record.EndpointCe
 	}
 }
 
-// take gives back the counters of an endpoint that is named again; nil: there are none.
+// take removes and returns the counters of an endpoint that is named again; nil: there are none.
 func (f formerCells) take(id endpoint.ID, now time.Duration) *record.Cells[record.EndpointCell] {
 	one, ok := f[id]
 	delete(f, id)
@@ -49,7 +55,7 @@ func (f formerCells) take(id endpoint.ID, now time.Duration) *record.Cells[recor
 	return one.cells
 }
 
-// drop forgets what was kept for long enough.
+// drop removes the counters that were kept until the instant now.
 func (f formerCells) drop(now time.Duration) {
 	for id, one := range f {
 		if now >= one.until {

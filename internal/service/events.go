@@ -1,17 +1,17 @@
 package service
 
+// A service publishes events of its endpoints, its set and its source. It publishes where it
+// makes the change, with mu held, so the order of events is that of the changes. The Bus calls
+// observers later, in tasks of their own, so a slow observer delays no endpoint.
+
 import (
 	"github.com/poise-lb/poise/internal/event"
 )
 
-// A service says what happens to it by events: of its endpoints, of the set, of the source.
-// They are published where the change is made, with mu held, so their order is that of the
-// changes; the Bus calls observers later, by tasks of their own.
-
 // publish queues an event of this service. Any goroutine may call it, also with locks held.
 func (s *Service) publish(d event.Detail) { s.events.Publish(s.name, d) }
 
-// fault is the event of an error: of a panic that was recovered, or of another one.
+// fault makes the event of err, with value and stack if err is a recovered panic.
 func fault(err error) event.Fault {
 	if p, ok := err.(*panicked); ok {
 		return event.Fault{In: p.in, Value: p.value, Stack: p.stack, Err: err}
@@ -19,8 +19,8 @@ func fault(err error) event.Fault {
 	return event.Fault{Err: err}
 }
 
-// noteProbe publishes the verdict of a probe if the one before was another. Called with mu
-// held; err nil: it passed.
+// noteProbe publishes the verdict of a probe if it differs from the one before. err nil: it passed.
+// Called with mu held.
 func (s *Service) noteProbe(m *Member, err error) {
 	verdict := probePassed
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Service) noteProbe(m *Member, err error) {
 	}
 }
 
-// What Member.lastProbe says.
+// Values of Member.lastProbe.
 const (
 	probeNone uint8 = iota // no probe has ended
 	probePassed

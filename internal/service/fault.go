@@ -1,5 +1,14 @@
 package service
 
+// Panics of a custom policy, which is the embedder's code. They end neither the process nor the
+// service:
+//
+//	Build panics, or returns nil    the last picker stays in use; Build is repeated after a second,
+//	                                or when the set changes
+//	Pick panics                     a random usable endpoint is picked instead
+//
+// Both are published as events with the stack, and Fault returns them while they last.
+
 import (
 	"errors"
 	"fmt"
@@ -12,48 +21,43 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// A policy may be the embedder's code, and it may panic. Such a panic costs neither the
-// proxy nor the service: a Build that panics leaves the last picker in use and is repeated,
-// a Pick that panics is replaced by a random choice. Both are logged with their stack, and
-// the service's Fault says so as long as it lasts.
-
 const (
 	// buildAgain is the pause before a Build that panicked is repeated; a change of the set
 	// repeats it sooner.
 	buildAgain = time.Second
-	// faultFor is for how long a panic in Pick is shown as the service's fault, and how
-	// often such panics are logged.
+	// faultFor is for how long Fault returns a panic in Pick, and the shortest interval of
+	// events of such panics.
 	faultFor = time.Minute
 )
 
 // errNoPicker is the fault of a Build that returned nil.
 var errNoPicker = errors.New("policy: Build returned no picker")
 
-// shape has the policy build the picker of next. If that fails it keeps the last picker,
-// which stands on another set: Pick makes up for what it does not know. Called with work
-// held.
+// shape has the policy p build the picker of next. If that fails the picker of the last view
+// stays, which was built for another set, and the Build is repeated: see otherwise for what Pick
+// does about it. version is conf.version of p. Called with work held.
 func (s *Service) shape(next *view, p policy.Policy, custom bool, version uint64, now time.Duration) {
 	prev := next.built
 	if s.builds.pickerOf != version {
-		prev = nil // another policy's, perhaps
+		prev = nil // it may be of another policy
 	}
 	picker, err := safely(p, next.members, next.usable, prev)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.noteBuild(err)
 	if err != nil {
-		next.astray = true
+		next.oldPicker = true
 		s.builds.again = now + buildAgain
 		return
 	}
 	s.builds.pickerOf, s.builds.again = version, 0
-	next.built, next.picker, next.astray = picker, picker, false
+	next.built, next.picker, next.oldPicker = picker, picker, false
 	if custom {
 		next.picker = &guarded{Picker: picker, service: s}
 	}
 }
 
-// safely is p.Build, with a panic as an error.
+// safely calls p.Build. A panic, or no picker, is an error.
 func safely(p policy.Policy, members, usable []*endpoint.Endpoint, prev policy.Picker) (picker policy.Picker, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -66,17 +70,18 @@ func safely(p policy.Policy, members, usable []*endpoint.Endpoint, prev policy.P
 	return picker, nil
 }
 
-// panicked is a panic that was recovered.
+// panicked is the error of a recovered panic.
 type panicked struct {
-	in    string // what panicked
+	in    string // the code that panicked, as "policy: Build"
 	value any
 	stack []byte
 }
 
+// Error implements error.
 func (p *panicked) Error() string { return fmt.Sprintf("%s panicked: %v", p.in, p.value) }
 
-// noteBuild notes how a Build ended, and publishes changes only. Called with mu
-// held.
+// noteBuild records how a Build ended; err nil: well. It publishes only what differs from the last
+// one. Called with mu held.
 func (s *Service) noteBuild(err error) {
 	switch was := s.faults.build; {
 	case err == nil && was != nil:
@@ -87,16 +92,16 @@ func (s *Service) noteBuild(err error) {
 	s.faults.build = err
 }
 
-// guarded is a picker whose panics are recovered. Pickers of this module do without: the
-// recovery costs some nanoseconds for each pick.
+// guarded is a custom picker whose panics are recovered. Pickers of this module are used
+// directly: a deferred recover costs some nanoseconds per pick.
 type guarded struct {
 	policy.Picker
 	service *Service
-	failed  atomic.Int64 // when a panic was logged last; 0: never
+	failed  atomic.Int64 // instant at which a panic was published last; 0: never
 }
 
-// Pick is the embedder's Pick. After a panic, or for an endpoint that is none of a
-// service, it returns nil: the caller then picks at random.
+// Pick calls the embedder's Pick. After a panic, or if that returns an endpoint that no service has
+// made, it returns nil: the caller then picks at random.
 func (g *guarded) Pick(a *policy.Attempt) (e *endpoint.Endpoint) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -111,7 +116,8 @@ func (g *guarded) Pick(a *policy.Attempt) (e *endpoint.Endpoint) {
 	return e
 }
 
-// note reports a panic, at most one in faultFor.
+// note publishes the recovered panic v, at most one per faultFor. The deferred function that has
+// recovered it calls it, for the stack.
 func (g *guarded) note(v any) {
 	s, now := g.service, g.service.rt.Now()
 	last := g.failed.Load()
@@ -125,8 +131,8 @@ func (g *guarded) note(v any) {
 	s.publish(fault(err))
 }
 
-// Fault says what is wrong with code that the service was given: its policy panicked. Nil:
-// nothing. A panic in Pick is shown for a minute. Any goroutine may call it.
+// Fault is the failure of the service's custom policy: its latest Build has failed, or a Pick has
+// panicked less than a minute ago; nil: neither. Any goroutine may call it.
 func (s *Service) Fault() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +145,8 @@ func (s *Service) Fault() error {
 	return nil
 }
 
-// shield calls f, a part of the keeper's work, and publishes a panic: the keeper goes on.
+// shield calls f, a part of the keeper's or a prober's work. It recovers a panic and publishes
+// it, so that the caller goes on.
 func (s *Service) shield(in string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {

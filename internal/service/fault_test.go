@@ -13,7 +13,7 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// broken is a custom policy that panics when it is told to.
+// broken is a custom policy that panics on demand.
 type broken struct {
 	builds int
 	build  func(n int) // called by the n-th Build
@@ -111,7 +111,7 @@ func TestABuildThatPanicsOnce(t *testing.T) {
 			if got := st.states()[e.ID().Address]; got != "half-open" {
 				t.Errorf("bad build %d: %v is %s after open_for", bad, e.ID(), got)
 			}
-			if st.Fault() != nil || st.view.Load().astray {
+			if st.Fault() != nil || st.view.Load().oldPicker {
 				t.Errorf("bad build %d: still at fault: %v", bad, st.Fault())
 			}
 			if strings.Count(log.String(), "panic in policy") != 1 || !strings.Contains(log.String(), "works again") {

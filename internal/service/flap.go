@@ -1,5 +1,23 @@
 package service
 
+// Flap damping. Each time a source adds an endpoint that it has removed before, that costs a
+// probe, connections, and the keys of a hashing policy. An endpoint that returns for the third
+// time within a minute becomes a member at once, so that keys stay where they are, but takes
+// requests only when it was not removed again for a quiet time:
+//
+//	return    at          quiet time
+//	1st, 2nd  10, 20 s    none
+//	3rd       30 s        5 s: in rotation at 35 s
+//	4th       40 s        10 s: in rotation at 50 s
+//	5th       55 s        20 s, and so on up to a minute
+//	          two minutes without a return or a removal: forgotten
+//
+// Damping has two bounds, because the other endpoints must carry the load. If more than a
+// quarter of the members came back lately, the source itself is unsteady, as a DNS name whose
+// answers rotate through a large set: then no further endpoint is damped. And if more than half
+// of the endpoints that could serve are damped, all of them serve. So no endpoint carries more
+// than twice its share because of damping.
+
 import (
 	"slices"
 	"time"
@@ -8,18 +26,6 @@ import (
 	"github.com/poise-lb/poise/internal/event"
 )
 
-// Flap damping. An endpoint that its source adds and removes again and again costs every
-// time a probe, connections, and the keys of a hashing policy. From the third return
-// within a minute on it is a member at once, so that keys stay where they are, but back in
-// rotation only when it was not removed again for a quiet time: five seconds, twice as
-// long with every further return, at most a minute. Two minutes without a return or a
-// removal make everything forgotten.
-//
-// Damping has two bounds, because what it takes from one endpoint the others must carry. If
-// more than a quarter of the members came back lately, it is the source that is restless, as
-// a DNS name whose answers rotate through a large set: then no further one is damped. And
-// while fewer than half of the endpoints that could serve are not damped, all of them serve.
-// So no endpoint carries more than twice its share because others are damped.
 const (
 	flapReturns = 3
 	flapWithin  = time.Minute
@@ -30,20 +36,21 @@ const (
 	flapSweep   = 10 * time.Second
 )
 
-// A flap is what is remembered of an endpoint that its source removed.
+// A flap is the history of an endpoint that its source has removed.
 type flap struct {
-	returns [flapReturns]time.Duration // instants of the latest ones, the last one first
-	last    time.Duration              // of its latest return or removal
-	quiet   time.Duration              // how long it was damped last; 0: never
+	returns [flapReturns]time.Duration // instants of the latest returns, the last one first; 0: none
+	last    time.Duration              // instant of its latest return or removal
+	quiet   time.Duration              // length of its latest damping; 0: it was never damped
 }
 
-// flaps is the memory of a service, by identity. The zero value is empty.
+// flaps has the flaps of a service, by identity. The zero value is empty. It is guarded by
+// Service.mu.
 type flaps struct {
 	byID  map[endpoint.ID]*flap
 	swept time.Duration
 }
 
-// left notes that an endpoint was removed.
+// left records that an endpoint was removed at the instant now.
 func (f *flaps) left(id endpoint.ID, now time.Duration) {
 	if one := f.byID[id]; one != nil && now-one.last <= flapForget {
 		one.last = now
@@ -58,7 +65,8 @@ func (f *flaps) left(id endpoint.ID, now time.Duration) {
 	f.byID[id] = &flap{last: now}
 }
 
-// sweep makes room and reports whether there is some. A flood costs one walk in a while.
+// sweep drops what is older than flapForget, at most every flapSweep, and reports whether there is
+// room for another flap.
 func (f *flaps) sweep(now time.Duration) bool {
 	if f.swept > 0 && now-f.swept < flapSweep {
 		return false
@@ -72,8 +80,8 @@ func (f *flaps) sweep(now time.Duration) bool {
 	return len(f.byID) < flapMax
 }
 
-// restless reports whether more than a quarter of so many members came back lately, and not
-// the one at id alone.
+// restless reports whether more than a quarter of the members, id and at least one other, have
+// returned within flapWithin.
 func (f *flaps) restless(id endpoint.ID, members int, now time.Duration) bool {
 	n := 0
 	for other, one := range f.byID {
@@ -84,8 +92,8 @@ func (f *flaps) restless(id endpoint.ID, members int, now time.Duration) bool {
 	return n > 0 && 4*(n+1) > members
 }
 
-// returned notes that an endpoint is named again, among so many members, and says for how
-// long it is damped; 0: not at all.
+// returned records that an endpoint is named again at the instant now. members is how many there
+// are. It returns how long the endpoint is damped; 0: not at all.
 func (f *flaps) returned(id endpoint.ID, members int, now time.Duration) time.Duration {
 	one := f.byID[id]
 	if one == nil {
@@ -111,7 +119,7 @@ func (f *flaps) returned(id endpoint.ID, members int, now time.Duration) time.Du
 	return one.quiet
 }
 
-// damp keeps a member out of rotation for a while if it flaps. Called with mu held.
+// damp damps a member that is named again, if it flaps. Called with mu held.
 func (s *Service) damp(m *Member, now time.Duration) {
 	quiet := s.flaps.returned(m.endpoint.ID(), len(s.members), now)
 	if quiet == 0 {
@@ -122,7 +130,7 @@ func (s *Service) damp(m *Member, now time.Duration) {
 	s.publish(event.EndpointDamped{Endpoint: m.endpoint.ID(), Quiet: quiet})
 }
 
-// undamp ends the quiet times that are over. Called with mu held.
+// undamp ends the quiet times that are over at the instant now. Called with mu held.
 func (s *Service) undamp(now time.Duration) {
 	for _, m := range s.members {
 		if m.quietUntil > 0 && m.quietUntil <= now {
@@ -132,8 +140,8 @@ func (s *Service) undamp(now time.Duration) {
 	}
 }
 
-// enough puts the damped endpoints of a view back among the usable ones if those are too few
-// without them.
+// enough moves the damped endpoints of a view back to the usable ones if there are more of the
+// damped than of the others.
 func (w *view) enough() {
 	if len(w.usable) >= len(w.reserve) {
 		return

@@ -1,5 +1,19 @@
 package service
 
+// The guard against updates of a source that remove many members at once: it is more likely that a
+// registry has lost its data than that so many endpoints ended together. With 10 members and the
+// defaults (MaxRemoval 50 %, Hold 1 m):
+//
+//	update names          missing  new  what becomes of the missing
+//	5                     5        0    removed: 50 % is not more than 50
+//	4                     6        0    held
+//	none                  10       0    held
+//	4 of them, 6 others   6        6    removed: a full replacement
+//	4, then 7 of the 10   6, 3     0    held; then 3 named again, the 3 missing (30 %) removed
+//
+// A held member is probed every second. The first probe that fails removes it; after Hold it is
+// removed anyway.
+
 import (
 	"slices"
 	"time"
@@ -8,17 +22,14 @@ import (
 	"github.com/poise-lb/poise/internal/event"
 )
 
-// A Guard holds back updates of a source that would remove many members at once: it is
-// likelier that a registry lost its data than that so many endpoints went away together.
-//
-// An update that leaves out more than MaxRemoval percent of the members, or all of them,
-// is held: those it leaves out stay in use for Hold, unless
+// A Guard says which updates of a source are held. An update that leaves out more than MaxRemoval
+// percent of the members, or all of them, is held: those it leaves out stay in use for Hold, unless
 //
 //   - it names at least as many new endpoints: that is a full replacement;
 //   - their latest probe failed, or the next one does: that confirms the removal, of this
 //     one member, at once. Held members are probed every second, by a plain connection if
-//     the service has no check, and serve only while that passes: an address may already
-//     belong to another program;
+//     the service has no check, and serve only while that passes: the address may belong to
+//     another program by now;
 //   - an update names them again.
 //
 // Every update is judged by itself, against all members, held ones included. So while a
@@ -32,8 +43,8 @@ type Guard struct {
 const (
 	guardRemoval = 50
 	guardHold    = time.Minute
-	// heldEvery is how often held members are probed at least, and heldTimeout how long
-	// such a probe may take where there is no check.
+	// heldEvery is the longest interval of the probes of held members, and heldTimeout bounds
+	// such a probe where there is no check.
 	heldEvery   = time.Second
 	heldTimeout = time.Second
 )
@@ -49,7 +60,8 @@ func (g Guard) withDefaults() Guard {
 	return g
 }
 
-// holds reports whether an update is held that leaves out so many of the members.
+// holds reports whether an update is held: missing of the members are not named by it, and it names
+// added endpoints that are not members yet. Members that are out do not count.
 func (g Guard) holds(missing, members, added int) bool {
 	switch {
 	case g.MaxRemoval < 0, missing == 0, added >= missing:
@@ -60,10 +72,10 @@ func (g Guard) holds(missing, members, added int) bool {
 	return missing*100 > g.MaxRemoval*members
 }
 
-// part takes leave of the members that the source does not name any more, and returns
-// those that are held instead. Those that are or were out are not in use: they are neither
-// held nor counted. Called with both locks.
-func (s *Service) part(missing []*Member, u *update) (held []*Member) {
+// removeOrHold removes the members that the source does not name any more, or holds them: those it
+// returns. Members that are out are not in use, so they are neither held nor counted. Called with
+// both locks.
+func (s *Service) removeOrHold(missing []*Member, u *update) (held []*Member) {
 	notOut := func(list []*Member) (n int) {
 		for _, m := range list {
 			if !m.out {
@@ -93,18 +105,19 @@ func (s *Service) part(missing []*Member, u *update) (held []*Member) {
 	return held
 }
 
-// unhold keeps a held member that the source names again. Called with mu held.
+// unhold ends the hold of a member that the source names again, and reports whether it was held.
+// Called with mu held.
 func (s *Service) unhold(m *Member) (was bool) {
 	if m.heldUntil == 0 {
 		return false
 	}
 	m.heldUntil = 0
-	m.nudge() // its prober may be without orders now
+	m.nudge() // without a check its prober must end
 	return true
 }
 
-// confirm lets a held member go whose probe failed. Called with mu held; the keeper takes
-// it out of members, which is not ours to write.
+// confirm removes a held member whose probe has failed with err. Called with mu held; without work
+// it may not change members, so the keeper does that (prune).
 func (s *Service) confirm(m *Member, now time.Duration, err error) {
 	s.remove(m, now)
 	m.confirmed = true
@@ -113,7 +126,7 @@ func (s *Service) confirm(m *Member, now time.Duration, err error) {
 	s.wake.Set()
 }
 
-// release lets those go that were held long enough. Called with both locks.
+// release removes the members whose hold is over at the instant now. Called with both locks.
 func (s *Service) release(now time.Duration) {
 	gone := 0
 	for _, m := range s.members {
@@ -128,8 +141,8 @@ func (s *Service) release(now time.Duration) {
 	}
 }
 
-// letGo ends all holds now: removals are not guarded any more. Called with both locks.
-func (s *Service) letGo(now time.Duration) {
+// releaseAll ends all holds now: the guard was switched off. Called with both locks.
+func (s *Service) releaseAll(now time.Duration) {
 	for _, m := range s.members {
 		m.heldUntil = min(m.heldUntil, now)
 	}
@@ -137,8 +150,8 @@ func (s *Service) letGo(now time.Duration) {
 	s.prune()
 }
 
-// prune takes those out of members that were removed without an update. Called with both
-// locks.
+// prune takes members that were removed without an update, by confirm or release, out of
+// Service.members. Called with both locks.
 func (s *Service) prune() {
 	if !s.todo.stray {
 		return

@@ -18,7 +18,7 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// take tells the service what a source names, once a build may follow at once.
+// take has a source name a set, at an instant at which a build may follow at once.
 func (st *stage) take(addresses ...string) {
 	time.Sleep(2 * buildEvery)
 	st.Take(discovery.Update{Endpoints: specs(addresses...)})
@@ -28,7 +28,7 @@ func (st *stage) take(addresses ...string) {
 // uses wants exactly these endpoints in rotation.
 func (st *stage) uses(want ...string) {
 	st.t.Helper()
-	time.Sleep(2 * buildEvery) // what the keeper was told to do is done
+	time.Sleep(2 * buildEvery) // the keeper has done its work
 	synctest.Wait()
 	var got []string
 	for _, e := range st.view.Load().usable {
@@ -458,7 +458,7 @@ func step(st *stage, r *rand.Rand, all []string, model *guardModel) {
 	model.second()
 }
 
-// TestDamping: who comes and goes often is taken back late, and soon again when it is quiet.
+// TestDamping: an endpoint that comes and goes often is damped, and after a quiet time no more.
 func TestDamping(t *testing.T) {
 	onGuardedStage(t, Settings{Guard: Guard{MaxRemoval: -1}}, func(st *stage) {
 		flap := func() (damped time.Duration) {
@@ -519,7 +519,7 @@ func TestADampedEndpointIsBetterThanNone(t *testing.T) {
 		}
 		st.uses(b)
 		e := st.pick(b)
-		st.pick(a, e) // for the second attempt there is nobody else
+		st.pick(a, e) // there is no other endpoint for the second attempt
 		st.eject(b)
 		st.pick(a) // at once, before any view
 		st.uses(a)

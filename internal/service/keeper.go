@@ -1,5 +1,18 @@
 package service
 
+// The keeper: the service's own task. It wakes when something has changed or a deadline has
+// come, and does one round, in this order:
+//
+//	reconcile   a set that was named since the last build
+//	expire      ends of ejections, holds, quiet times and slow starts; trials that got lost
+//	reap        removed endpoints that have nothing in flight
+//	build       a view, if something has changed and the last build was long enough ago
+//	tend        joins probers that have ended, starts those that are wanted
+//	discard     frees the endpoints that reap has removed
+//
+// Only the keeper does what may wait, except for builds: a task that calls Update or Configure
+// builds too, so that the change is in force on return.
+
 import (
 	"slices"
 	"time"
@@ -9,24 +22,22 @@ import (
 	"github.com/poise-lb/poise/internal/event"
 )
 
-// tick is how often the keeper looks while there is something to look at: draining
-// endpoints, or trials.
+// tick is the interval of rounds while there are draining endpoints or trials to look at.
 const tick = time.Second
 
-// patience is how long a trial may be taken and not begun.
+// patience is how long a half-open endpoint may have trials taken and nothing in flight.
 const patience = 3 * time.Second
 
-// Run is the service's own task, the keeper: it follows updates, ends ejections in time,
-// builds views, starts and ends the probers, and lets removed endpoints go. It returns after
-// Stop, when its probers have ended, which takes no longer than one probe, and frees every
-// endpoint.
+// Run is the keeper. The caller runs it once, in a task of the service's runtime. It returns after
+// Stop, when all probers have ended, which takes no longer than one probe, and all endpoints
+// were discarded.
 func (s *Service) Run() {
 	for !s.stopped.Load() {
 		next := s.rt.Now() + tick // if the round panics
 		s.shield("the keeper of a service", func() { next = s.round(s.rt.Now()) })
 		s.wake.Wait(next)
 	}
-	s.work.Lock() // an Update that came before Stop ends first, a later one does nothing
+	s.work.Lock() // waits for an Update under way; a later one does nothing
 	s.mu.Lock()
 	all := make([]*Member, 0, len(s.byID))
 	for _, m := range s.byID {
@@ -50,8 +61,7 @@ func (s *Service) Run() {
 	s.publish(event.ServiceStopped{})
 }
 
-// round does what is to be done now and returns when it must be called again; zero: not
-// before the next wake.
+// round does one round and returns the instant of the next; 0: not before the next wake.
 func (s *Service) round(now time.Duration) (next time.Duration) {
 	next, gone, discard := s.update(now)
 	s.tend()
@@ -63,8 +73,8 @@ func (s *Service) round(now time.Duration) (next time.Duration) {
 	return next
 }
 
-// update brings members and view up to date. It returns when that must be done again, and
-// the endpoints that are gone, with what frees them.
+// update brings members and view up to date. It returns the instant of the next round, and the
+// endpoints that are gone with the function that frees them, which may be nil.
 func (s *Service) update(now time.Duration) (next time.Duration, gone []*endpoint.Endpoint, discard func(*endpoint.Endpoint)) {
 	s.work.Lock()
 	defer s.work.Unlock()
@@ -81,15 +91,16 @@ func (s *Service) update(now time.Duration) (next time.Duration, gone []*endpoin
 	return s.next(now), gone, s.conf.set.Discard
 }
 
-// mayBuild reports whether a build now would keep the distance to the last one, or is too
-// urgent for that. Called with work held.
+// mayBuild reports whether a view may be built at the instant now: the last build was long enough
+// ago, or the next one is urgent. Called with work held.
 func (s *Service) mayBuild(now time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.builds.begun || s.todo.urgent || now >= s.builds.next
 }
 
-// buildIfDirty is build unless nothing happened. Called with work held.
+// buildIfDirty builds a view if something has changed, or if a failed Build is due again. Called
+// with work held.
 func (s *Service) buildIfDirty(now time.Duration) {
 	s.mu.Lock()
 	dirty := s.todo.dirty || s.builds.again > 0 && now >= s.builds.again
@@ -100,14 +111,15 @@ func (s *Service) buildIfDirty(now time.Duration) {
 	}
 }
 
-// rest puts the next build off for as long as one that began then deserves. Called with
-// work held.
+// rest sets the earliest instant of the next build, after one that began at the instant began: see
+// buildShare. Called with work held.
 func (s *Service) rest(began time.Duration) {
 	took := s.rt.Now() - began
 	s.builds.next = began + min(max(buildShare*took, buildEvery), buildRest)
 }
 
-// next is the earliest instant at which the clock alone makes work. Called with both locks.
+// next is the earliest instant at which there is work although nothing wakes the keeper; 0:
+// there is none. Called with both locks.
 func (s *Service) next(now time.Duration) time.Duration {
 	at := s.todo.due
 	earlier := func(t time.Duration) {
@@ -130,8 +142,8 @@ func (s *Service) next(now time.Duration) time.Duration {
 	return at
 }
 
-// expire ends ejections, holds and quiet times that are over and looks after trials.
-// Called with work held.
+// expire ends what is over at the instant now: ejections, holds, quiet times, slow starts. It also
+// gives back lost trials. Called with work held.
 func (s *Service) expire(now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +152,7 @@ func (s *Service) expire(now time.Duration) {
 		s.todo.due = 0
 		s.release(now)
 		s.undamp(now)
-		s.fast(now)
+		s.endSlow(now)
 		for _, m := range s.members {
 			if at := m.machine.Deadline(); at > 0 && at <= now {
 				s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)
@@ -158,9 +170,9 @@ func (s *Service) expire(now time.Duration) {
 	})
 }
 
-// lookAfter gives back the trials of a half-open endpoint that has had nothing in flight
-// for patience: their ends were taken for those of strangers, or never reported, and the
-// endpoint would wait for them for ever. Called with mu held.
+// lookAfter gives back the trials of a half-open endpoint that has had nothing in flight for
+// patience. Their ends were taken for those of other attempts, or a picked endpoint got no
+// attempt, and without this the endpoint would never get another trial. Called with mu held.
 func (s *Service) lookAfter(m *Member, now time.Duration) {
 	if m.machine.Trials() == 0 || m.endpoint.InFlight() > 0 {
 		m.busyAt = now

@@ -1,5 +1,22 @@
 package service
 
+// What a service keeps about one endpoint: its state machine and what follows from it. The
+// machine is guarded by mu; Pick and Settle take no lock and read mode instead, its mirror:
+//
+//	machine               mode             may be picked           a success must be reported
+//	healthy               modeCalm         yes                     no: it changes nothing
+//	healthy, had faults   modeTally        yes                     yes: it ends a series
+//	healthy, the last     modeKept         yes, see ahead          yes
+//	half-open             modeTrial+n      if n > 0, under mu      yes
+//	ejected               modeProbed ...   in panic mode or as a   yes, but of modeProbed no
+//	                      modeOpenUn...    last resort
+//	probing, draining     modeShut,        no                      no
+//	                      modeLeaving
+//
+// apply puts an input to a machine and brings mirror, counts, events and the next build along. Only
+// trial, join, keep and resume change a machine in another way; each of them calls mirror or is
+// followed by it.
+
 import (
 	"sync/atomic"
 	"time"
@@ -15,71 +32,73 @@ import (
 type Member struct {
 	// Attached is what Settings.Attach returned; it never changes.
 	Attached any
-	// Cells count the attempts; they never change, and an endpoint that comes back within
-	// a few minutes has the ones it had: see formerCells.
+	// Cells count the attempts. The pointer never changes. An endpoint that comes back within
+	// cellsKept has the same ones again: see formerCells.
 	Cells *record.Cells[record.EndpointCell]
 
 	endpoint *endpoint.Endpoint
-	// mode mirrors the machine for Pick and Settle, which take no lock.
+	// mode mirrors the machine: see above. It is written with mu held.
 	mode atomic.Int32
 
-	// resortAt is when it may be tried next as a last resort, and aheadAt when instead of an
-	// endpoint that is kept, while it is ejected; 0: at any time. See resort.go.
+	// resortAt is the instant from which it may be tried as a last resort while it is ejected,
+	// and aheadAt that from which it may be tried instead of an endpoint that is kept; 0: at any
+	// time. See resort.go.
 	resortAt, aheadAt atomic.Int64
 
-	slowSince atomic.Int64 // when the window of its slow start began
+	slowSince atomic.Int64 // instant at which the window of its slow start began
 
 	// The rest is guarded by the service's mu.
 	machine   health.Machine
-	before    health.Machine // when it was removed, should the source take that back
-	removedAt time.Duration
-	checkGen  uint64        // the check that machine knows
-	counted   bool          // among tally.healthy
-	sound     bool          // among tally.sound
-	first     bool          // among tally.awaiting
-	covering  bool          // removed, but in use until its replacement has a verdict
-	confirmed bool          // removed, and a probe failed: it must not be used
-	out       bool          // the source says that it takes no new requests
-	outAt     time.Duration // since when
-	probing   bool          // its prober runs, or is about to
-	busyAt    time.Duration // when its trials, if any, were last seen in flight
-	signal    engine.Signal // wakes the prober; nil before there was one
+	before    health.Machine // state at its removal, for resume
+	removedAt time.Duration  // instant
+	checkGen  uint64         // conf.checkGen of the verdicts in machine
+	counted   bool           // it is in tally.healthy
+	sound     bool           // it is in tally.sound
+	first     bool           // it is in tally.awaiting
+	covering  bool           // removed, but in use until a new endpoint has a verdict
+	confirmed bool           // removed, and a probe has failed: it must not be used
+	out       bool           // the source says that it takes no new requests
+	outAt     time.Duration  // instant at which out was set
+	probing   bool           // its prober runs, or was asked for
+	busyAt    time.Duration  // instant at which its trials were last seen in flight
+	signal    engine.Signal  // wakes the prober; nil before the first one has begun
 
-	heldUntil  time.Duration // end of the hold of its removal; 0: its removal is not held
-	quietUntil time.Duration // until then it is damped; 0: it is not
+	heldUntil  time.Duration // instant at which the hold ends; 0: its removal is not held
+	quietUntil time.Duration // instant at which its damping ends; 0: it is not damped
 
-	slowUntil time.Duration // end of that window; 0: it is not in one
+	slowUntil time.Duration // instant at which its slow start ends; 0: it is in none
 
 	lastProbe uint8 // the latest verdict: probeNone, probePassed or probeFailed
 
-	prober   engine.Join // the keeper's own
-	schedule schedule    // the prober's own
+	prober   engine.Join // used by the keeper only; nil: no prober
+	schedule schedule    // used by the prober; see there
 
-	window health.Window // no lock; apart from mode, which is read as often as this is written
+	window health.Window // needs no lock; written often, so not next to mode, which is read often
 }
 
-// Modes, in an order that lets the hot path compare.
+// Modes, in an order that lets Pick and Settle compare: what is below modeCalm is not in rotation.
 const (
-	modeLeaving    int32 = iota // out, draining or gone: never picked, outcomes mean nothing
-	modeShut                    // probing: never picked, outcomes mean nothing
-	modeProbed                  // ejected by probes: picked in panic mode, a success changes nothing
-	modeConvicted               // ejected by probes, and attempts fail too
-	modeProbedDeaf              // ejected by probes, and no connection comes about
-	modeOpen                    // ejected by the breaker
-	modeOpenDeaf                // ejected by the breaker, and no connection comes about
-	modeCalm                    // healthy, and a success changes nothing
-	modeTally                   // healthy, and a success changes something: attempts have failed
-	modeKept                    // healthy, for want of another one
-	modeTrial                   // half-open, without a free trial; +n: with n of them
+	modeLeaving         int32 = iota // out, draining or gone: never picked, outcomes mean nothing
+	modeShut                         // probing: never picked, outcomes mean nothing
+	modeProbed                       // ejected by probes: picked in panic mode, a success changes nothing
+	modeConvicted                    // ejected by probes, and attempts fail too
+	modeProbedUnreached              // ejected by probes, and the latest try got no connection
+	modeOpen                         // ejected by the breaker
+	modeOpenUnreached                // ejected by the breaker, and the latest try got no connection
+	modeCalm                         // healthy, and a success changes nothing
+	modeTally                        // healthy, and a success changes something: attempts have failed
+	modeKept                         // healthy only because the service has no other
+	modeTrial                        // half-open, without a free trial; +n: with n of them
 )
 
 // byID orders members as policies want them.
 func byID(a, b *Member) int { return a.endpoint.ID().Compare(b.endpoint.ID()) }
 
-// Of is what the service that holds e keeps about it. It costs no lock.
+// Of is the Member of an endpoint of a service. It takes no lock; any goroutine may call it. It
+// panics for an endpoint that no service has made.
 func Of(e *endpoint.Endpoint) *Member { return e.Local.(*Member) }
 
-// modeOf is the mirror of a machine.
+// modeOf is the mode of a machine, without modeSlow.
 func modeOf(m *health.Machine, c *health.Config) int32 {
 	switch m.State() {
 	case health.Healthy:
@@ -93,11 +112,11 @@ func modeOf(m *health.Machine, c *health.Config) int32 {
 	case health.Ejected:
 		switch {
 		case m.Cause() == health.Attempts && m.Unreached():
-			return modeOpenDeaf
+			return modeOpenUnreached
 		case m.Cause() == health.Attempts:
 			return modeOpen
 		case m.Unreached():
-			return modeProbedDeaf
+			return modeProbedUnreached
 		case m.Convicted():
 			return modeConvicted
 		}
@@ -111,15 +130,15 @@ func modeOf(m *health.Machine, c *health.Config) int32 {
 	}
 }
 
-// nudge makes the prober look at its orders. Called with mu held.
+// nudge makes the prober, if there is one, read its orders again. Called with mu held.
 func (m *Member) nudge() {
 	if m.signal != nil {
 		m.signal.Set()
 	}
 }
 
-// apply puts an input to m's machine and everything that follows from it: the mirror, the
-// counts, the event, a build. Called with mu held; err is a failed probe's.
+// apply puts an input to m's machine and does what follows: mirror, counts, the event, a request
+// for a build. err is that of a failed probe, else nil. Called with mu held.
 func (s *Service) apply(m *Member, in health.Input, err error) {
 	doubtful, convicted := m.machine.Doubtful(), m.machine.Convicted()
 	change := m.machine.Apply(&s.conf.health, in)
@@ -137,7 +156,7 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 	s.todo.dirty = true
 	mayHelp := m.counted || m.machine.State() == health.HalfOpen || m.machine.Doubtful() && s.conf.set.PanicThreshold > 0
 	if mayHelp && len(s.view.Load().usable) == 0 || healthy > 0 && s.tally.healthy == 0 || sound > 0 && s.tally.sound == 0 {
-		s.todo.urgent = true // requests are refused for want of it, or of panic mode
+		s.todo.urgent = true // until the next view requests are refused
 	}
 	s.wake.Set()
 	if change.Moved() {
@@ -150,7 +169,8 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 	}
 }
 
-// mirror brings what others read up to date with m's machine. Called with mu held.
+// mirror brings mode, the endpoint's Usable and the tally up to date with m's machine. Called with
+// mu held, after every change of the machine, of out or of slowUntil.
 func (s *Service) mirror(m *Member) {
 	mode := modeOf(&m.machine, &s.conf.health)
 	if m.out {
@@ -183,8 +203,8 @@ func (s *Service) mirror(m *Member) {
 	}
 }
 
-// countSound counts one sound member more or less. Whether there is one decides how often probes
-// are due. Called with mu held.
+// countSound counts one sound member more or less. When the first one comes or the last one goes it
+// wakes all probers, whose interval depends on that. Called with mu held.
 func (s *Service) countSound(more bool) {
 	before := s.tally.sound
 	if more {
@@ -200,7 +220,8 @@ func (s *Service) countSound(more bool) {
 	}
 }
 
-// spare reports whether a healthy endpoint is left without m. Called with mu held.
+// spare reports whether there is a healthy endpoint other than m, so that the breaker may eject m.
+// Called with mu held.
 func (s *Service) spare(m *Member) bool {
 	if m.counted {
 		return s.tally.healthy > 1
@@ -208,8 +229,8 @@ func (s *Service) spare(m *Member) bool {
 	return s.tally.healthy > 0
 }
 
-// alarm makes the keeper come back at the instants after now that m waits for. Called with
-// mu held.
+// alarm makes the keeper do a round at the earliest instant after now at which something of m ends:
+// ejection, hold, quiet time, slow start. Called with mu held.
 func (s *Service) alarm(m *Member, now time.Duration) {
 	for _, at := range [...]time.Duration{m.machine.Deadline(), m.heldUntil, m.quietUntil, m.slowUntil} {
 		if at > now && (s.todo.due == 0 || at < s.todo.due) {
@@ -218,7 +239,8 @@ func (s *Service) alarm(m *Member, now time.Duration) {
 	}
 }
 
-// expect makes the keeper come back for what m's state needs. Called with mu held.
+// expect makes the keeper come back for the deadlines of m, and for its trials. Called with mu
+// held.
 func (s *Service) expect(m *Member) {
 	s.alarm(m, 0)
 	if m.machine.State() == health.HalfOpen {

@@ -1,5 +1,14 @@
 package service
 
+// Members that are out: the instance itself, or an operator, has said that it takes no new
+// requests (disabled, OUT_OF_SERVICE, maintenance, weight 0). That is a fact rather than a
+// conclusion, so it counts at once: the guard does not hold it, probes do not confirm it, panic
+// mode does not doubt it. If all endpoints of a service are out, the service has none.
+//
+// A member that is out stays a member, so that a hashing policy gives it the same keys again
+// when it is back, and attempts under way end as they would have. It is not probed: it may be
+// shutting down, so a failed probe would mean nothing.
+
 import (
 	"time"
 
@@ -7,16 +16,7 @@ import (
 	"github.com/poise-lb/poise/health"
 )
 
-// A source may say of an endpoint that it is out: the instance itself, or an operator, has
-// said that it takes no new requests. That is known, not concluded, so it counts at once: the
-// guard does not hold it, probes do not confirm it, and panic mode does not doubt it. If all
-// endpoints of a service are out, the service has none.
-//
-// A member that is out stays a member, so that the keys of a hashing policy come home to it,
-// and attempts under way end as they would have. It is not probed: what runs there may be
-// shutting down, and a failed probe would say nothing new.
-
-// setOut takes over whether the source says that m is out. Called with mu held.
+// setOut sets whether m is out, as the source says at the instant now. Called with mu held.
 func (s *Service) setOut(m *Member, out bool, now time.Duration) {
 	if m.out == out {
 		return
@@ -32,12 +32,12 @@ func (s *Service) setOut(m *Member, out bool, now time.Duration) {
 	}
 	s.mirror(m)
 	s.wantProber(m)
-	m.nudge() // its prober may be without orders now
+	m.nudge() // one that is out is not probed
 }
 
-// resume has m go on where its machine stood before it was out or removed, for so long. What was
-// known then is as fresh as any other verdict if that is no longer than lies between two
-// probes. Called with mu held.
+// resume continues m with the state before, which it had when it was declared out or removed.
+// unwatched is how long that lasted. If it is longer than an interval of the check, or the check
+// has changed, the state is not valid any more and m begins anew. Called with mu held.
 func (s *Service) resume(m *Member, before health.Machine, unwatched time.Duration) {
 	m.machine = before.Resumed()
 	if s.conf.health.Probed && unwatched > s.conf.check.Interval || m.checkGen != s.conf.checkGen {
@@ -47,8 +47,8 @@ func (s *Service) resume(m *Member, before health.Machine, unwatched time.Durati
 	s.expect(m)
 }
 
-// weigh gives every member its weight among the others: in whole numbers, in the proportions
-// that the source gave. Called with both locks.
+// weigh sets the weights of all members: whole numbers from 1 to 65536 in the proportions of the
+// source's weights. Called with both locks.
 func (s *Service) weigh(members []*Member) {
 	set := make([]endpoint.Spec, len(members))
 	for i, m := range members {

@@ -124,7 +124,7 @@ func TestTheGuardCountsWhoIsInUse(t *testing.T) {
 		if st.Source().Held != 0 {
 			t.Error("a full replacement is held")
 		}
-		// Those that come in out replace nobody.
+		// New endpoints that are out replace no other.
 		st.takeOut([]string{a, b}, a, b)
 		st.uses(c, e)
 	})
@@ -147,7 +147,7 @@ func TestOutEndsAHoldAndCoversNothing(t *testing.T) {
 	})
 }
 
-// The breaker and the last healthy endpoint: one that is out is nobody's spare.
+// The breaker and the last healthy endpoint: one that is out does not count.
 func TestOneThatIsOutIsNoSpare(t *testing.T) {
 	onGuardedStage(t, Settings{}, func(st *stage) {
 		st.take(a, b)
@@ -246,7 +246,7 @@ func TestDampingHasAFloor(t *testing.T) {
 	})
 }
 
-// A DNS name whose answers are random subsets of a hundred addresses: nobody is damped, and
+// A DNS name whose answers are random subsets of a hundred addresses: none is damped, and
 // requests are spread over what the latest answer names.
 func TestARotatingSetIsNotDamped(t *testing.T) {
 	onGuardedStage(t, Settings{}, func(st *stage) {

@@ -1,5 +1,20 @@
 package service
 
+// What exchanges do with a service: Pick an endpoint, Begin an attempt at it, Settle the
+// attempt. The common case takes no lock and allocates nothing:
+//
+//	Pick     view, Picker.Pick, the endpoint's mode is modeCalm or modeTally: return it
+//	Begin    two counters
+//	Settle   modeCalm and a success: two counters and the latency
+//
+// When the picker's choice may not be used, Pick goes on in this order:
+//
+//	1  other choices of the picker, at most policy.AttemptsMax (8), then all of usable
+//	2  usable endpoints that the picker does not know, if it is an older or a custom one
+//	3  the reserve: endpoints that are only damped
+//	4  the last resort: ejected endpoints whose turn it is
+//	5  an endpoint that the source has just removed and that still runs, most likely
+
 import (
 	"time"
 
@@ -8,16 +23,17 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// Seq is the running number of picks, for Attempt.Seq. It starts anywhere. Two services do
-// not share it: alternating between them would break round robin. All workers do: those of
-// few requests each would start theirs anywhere, and what they take turns at is not even.
+// Seq is the next running number, for policy.Attempt.Seq; the first one is random. Each service has
+// its own: with a common one, clients that alternate between two services would break round
+// robin. All workers share it: many workers with few requests each would not be even otherwise.
 func (s *Service) Seq() uint64 { return s.load.seq.Add(1) }
 
-// Pick chooses an endpoint for an attempt; nil: none is available that a has not tried.
-// The caller must Begin and Settle an attempt at the endpoint that it gets: it may be a trial. Pick fills in a.Load; the rest of a is as before on return.
+// Pick chooses an endpoint for an attempt; nil: there is none that a has not tried. The caller sets
+// all fields of a but Load, which Pick sets; the others are unchanged on return. The caller must
+// Begin and Settle an attempt at the endpoint, which may be counted as a trial.
 //
-// Pick takes no lock and allocates nothing, except that a trial of a half-open endpoint is
-// counted under a lock.
+// Any task may call Pick. It takes no lock and allocates nothing, except that a trial of a
+// half-open endpoint is counted under mu.
 func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	w := s.view.Load()
 	a.Load = s.load.n.Load()
@@ -39,9 +55,8 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 // earlier request of the same client. As after a Pick, the caller must Begin and Settle then.
 func (s *Service) Keep(e *endpoint.Endpoint) bool { return s.admit(s.view.Load(), e) }
 
-// pickOn goes on picking when the policy chose an endpoint that left the usable set after
-// the view was built, or a half-open one: those it may not have count as tried meanwhile.
-// One that the source has just removed is still there, and better than none.
+// pickOn is Pick when the picker's choice e is not simply healthy: half-open, kept, in its slow
+// start, or not usable any more since the view was built.
 func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
 	if Of(e).mode.Load()&^modeSlow == modeKept {
 		if other := s.ahead(w, a); other != nil {
@@ -61,15 +76,15 @@ func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endp
 	if e == nil {
 		e = s.otherwise(w, a)
 	}
-	if e == nil && !w.astray {
+	if e == nil && !w.oldPicker {
 		return leaving
 	}
 	return e
 }
 
-// draw goes on picking from e, the picker's first choice, until ok takes one: those it does
-// not take count as tried meanwhile. full: none was taken, and there are more of them than
-// Tried can hold.
+// draw returns the first of the picker's choices, beginning with e, for which ok returns true. The
+// others count as tried until it returns. full: ok has refused policy.AttemptsMax of them, so there
+// may be more.
 func (w *view) draw(a *policy.Attempt, e *endpoint.Endpoint, ok func(*endpoint.Endpoint) bool) (_ *endpoint.Endpoint, full bool) {
 	tried := a.Tried
 	defer func() { a.Tried = tried }()
@@ -86,11 +101,10 @@ func (w *view) draw(a *policy.Attempt, e *endpoint.Endpoint, ok func(*endpoint.E
 	return nil, e != nil
 }
 
-// otherwise picks where the picker has nothing to offer: what a picker of another set does
-// not know, or does not choose because it panics, and then the reserve.
+// otherwise picks without the picker: steps 2 to 4 above.
 func (s *Service) otherwise(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	admitted := func(e *endpoint.Endpoint) bool { return s.admit(w, e) }
-	if _, custom := w.picker.(*guarded); custom || w.astray {
+	if _, custom := w.picker.(*guarded); custom || w.oldPicker {
 		if e := sweep(w.usable, a, admitted); e != nil {
 			return e
 		}
@@ -101,7 +115,8 @@ func (s *Service) otherwise(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	return s.resort(w, a)
 }
 
-// sweep takes the next one of a list that was not tried and that ok takes, from a random place.
+// sweep returns the first endpoint of list, from a random position on, that was not tried and for
+// which ok returns true; nil: there is none.
 func sweep(list []*endpoint.Endpoint, a *policy.Attempt, ok func(*endpoint.Endpoint) bool) *endpoint.Endpoint {
 	for i := range list {
 		e := list[(a.Rand%uint64(len(list))+uint64(i))%uint64(len(list))]
@@ -112,7 +127,7 @@ func sweep(list []*endpoint.Endpoint, a *policy.Attempt, ok func(*endpoint.Endpo
 	return nil
 }
 
-// admit reports whether e may be picked now, and takes a trial if it is half-open.
+// admit reports whether e may be picked now. If e is half-open it takes a trial, under mu.
 func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 	m := Of(e)
 	switch mode := m.mode.Load() &^ modeSlow; {
@@ -128,7 +143,7 @@ func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 	return false
 }
 
-// trial takes one of m's free trials.
+// trial takes one of m's free trials; false: none is free.
 func (s *Service) trial(m *Member) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,15 +152,16 @@ func (s *Service) trial(m *Member) bool {
 	return ok
 }
 
-// Begin counts an attempt at an endpoint that Pick returned as in flight.
+// Begin counts an attempt as in flight that begins at the instant now, at an endpoint that Pick has
+// returned. Settle must follow. Any task may call it; it takes no lock.
 func (s *Service) Begin(e *endpoint.Endpoint, now time.Duration) {
 	s.load.n.Add(1)
 	e.Begin(now)
 }
 
-// Settle ends an attempt. counts false: it says nothing about the endpoint (the client
-// went away), whatever o says, and only frees its place. Any task may call it, once for
-// each Begin. A success of a healthy endpoint takes no lock.
+// Settle ends an attempt with the outcome o. counts false: the attempt says nothing about the
+// endpoint, since the client left for instance, so it is only not in flight any more. Any task may
+// call it, once for each Begin. A success of a healthy endpoint takes no lock.
 func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) {
 	s.load.n.Add(-1)
 	m := Of(e)
@@ -168,7 +184,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 			e.End(o)
 			return
 		}
-	case modeConvicted, modeProbedDeaf, modeOpen, modeOpenDeaf, modeTally, modeKept:
+	case modeConvicted, modeProbedUnreached, modeOpen, modeOpenUnreached, modeTally, modeKept:
 		if !counts {
 			e.End(o)
 			return
@@ -177,7 +193,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 	s.settle(m, o, counts)
 }
 
-// settle is Settle where the state machine has to hear of it.
+// settle is Settle for an outcome that the state machine needs.
 func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,6 +212,6 @@ func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 	if counts {
 		m.rest(!o.Failed || o.Refused, o.Now)
 	}
-	// Under the lock, so that the next one to settle sees who is left in flight.
+	// With mu held, so that the next settle sees the right number in flight.
 	m.endpoint.End(o)
 }

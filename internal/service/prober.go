@@ -1,5 +1,18 @@
 package service
 
+// Probers: each probed endpoint has a task that probes it, so that an endpoint which hangs
+// delays no other. With interval 5 s, timeout 1 s, unhealthy_after 3, healthy_after 2:
+//
+//	 0 s           first probe, at once: its verdict decides alone
+//	 5, 10, 15 s   three fail (each ±10 %): ejected
+//	20 s           passes; 25 s: passes: healthy
+//	               if no endpoint was sound, the probes came every second instead
+//
+// Before each probe the prober reads its orders, under mu: what to do, how often, or to end.
+// Changes (another check, a hold, the last sound endpoint lost) wake it, so that it reads them
+// at once. A prober ends when its endpoint needs none any more, and the keeper joins it. After
+// Rehome it ends too, and a new one goes on by the same schedule.
+
 import (
 	"errors"
 	"time"
@@ -9,32 +22,33 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// orders are what a prober is to do, as of one moment.
+// orders are what a prober has to do, copied under mu.
 type orders struct {
 	probe    func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error
 	interval time.Duration
 	timeout  time.Duration
 	checkGen uint64
 	version  uint64
-	held     bool // its removal is held
-	pressed  bool // the service has nothing sound: probes are due sooner
+	held     bool // the removal of the endpoint is held
+	pressed  bool // no endpoint is sound: probes are due sooner
 }
 
-// A schedule is how far a prober has come. It outlives a prober that gives way to another
-// one, which goes on from there.
+// A schedule is the state of probing one endpoint. The prober alone uses it while it runs; a prober
+// that replaces another one continues it.
 type schedule struct {
 	last  orders
-	began time.Duration // the latest probe
-	at    time.Duration // the next one
+	began time.Duration // instant of the latest probe
+	at    time.Duration // instant of the next one
 }
 
-// probed reports whether m is to be probed. Called with mu held.
+// probed reports whether m must be probed: by the check, unless it is out, or because its removal
+// is held. Called with mu held.
 func (s *Service) probed(m *Member) bool {
 	return !m.out && s.conf.health.Probed || m.heldUntil > 0 && s.conf.set.Connect != nil
 }
 
-// wantProber asks the keeper for m's prober if there is none and m is to be probed. Called
-// with mu held.
+// wantProber has the keeper start a prober for m, if m must be probed and has none. Called with mu
+// held.
 func (s *Service) wantProber(m *Member) {
 	if s.probed(m) && !m.probing && !s.stopped.Load() {
 		m.probing = true
@@ -43,8 +57,8 @@ func (s *Service) wantProber(m *Member) {
 	}
 }
 
-// tend takes leave of the probers that ended and starts those that are wanted. It is the
-// keeper's: only its task forks and joins.
+// tend joins the probers that have ended and starts those that are wanted. Only the keeper calls
+// it: one task forks and joins.
 func (s *Service) tend() {
 	s.mu.Lock()
 	ended, starting, fork, home := s.probers.ended, s.probers.starting, s.conf.set.Prober, s.probers.home
@@ -62,10 +76,9 @@ func (s *Service) tend() {
 	}
 }
 
-// probe is a prober: the task that probes one endpoint, first at once, then at intervals,
-// so that a black hole delays no other probe. It ends when its endpoint is removed, when
-// there is neither a check nor a hold any more, and when the service stops; after a Rehome
-// it gives way to another one.
+// probe is a prober, a task of rt. It ends when its endpoint is removed, when there is neither a
+// check nor a hold any more, when the service stops, and after Rehome, if home is not the latest
+// one. A panic of Settings.Probe ends it too; another one starts, an interval later.
 func (s *Service) probe(rt engine.Runtime, m *Member, home uint64) {
 	returned := false
 	s.shield("a probe", func() {
@@ -80,11 +93,11 @@ func (s *Service) probe(rt engine.Runtime, m *Member, home uint64) {
 	m.schedule.at = s.after(rt.Now(), max(s.conf.check.Interval, heldEvery))
 	m.probing = false
 	s.probers.ended = append(s.probers.ended, m)
-	s.wantProber(m) // another one goes on, an interval later
+	s.wantProber(m)
 	s.wake.Set()
 }
 
-// follow probes m until there are no orders any more.
+// follow probes m until it has no orders any more. It waits in the calling task.
 func (s *Service) follow(rt engine.Runtime, m *Member, home uint64) {
 	signal := rt.NewSignal()
 	s.mu.Lock()
@@ -115,15 +128,15 @@ func (s *Service) follow(rt engine.Runtime, m *Member, home uint64) {
 	}
 }
 
-// after is an interval after t, give or take 10 %, so that probes of many endpoints and
-// many proxies do not keep step.
+// after is the instant t plus interval, ±10 % at random, so that probes of many endpoints and many
+// proxies spread evenly.
 func (s *Service) after(t, interval time.Duration) time.Duration {
 	tenth := float64(interval) / 10
 	return t + interval + time.Duration(tenth*(float64(s.rt.Rand()>>11)/(1<<52)-1))
 }
 
-// ordersFor says what m's prober, which was started in that home, is to do; ok false: to
-// end, which is noted.
+// ordersFor returns the orders of m's prober, which was started at that home. ok false: it must
+// end; ordersFor has recorded that it has.
 func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,9 +173,9 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 	return o, true
 }
 
-// verdict reports the result of a probe that ended now, unless the check became another one
-// meanwhile. Of a held member a failure says that its removal is right, and without a check
-// no more.
+// verdict puts the result of a probe that ended at the instant now to the state machine; err
+// nil: it passed. If the check has changed since the probe began, the result is dropped. A
+// failure of a held member confirms its removal; without a check a success of one means nothing.
 func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	in := health.Input{Event: health.ProbePassed, Now: now}
 	switch {

@@ -220,7 +220,7 @@ func (x *chaos) settledDown() {
 
 // TestIdentitySurvivesEverything: whatever sources, operators, checks and clients do, an
 // endpoint stays the same one until it is gone, its attempts stay counted, its machine is
-// what everybody sees, and nobody picks one that is out.
+// what all see, and no pick returns one that is out.
 func TestIdentitySurvivesEverything(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

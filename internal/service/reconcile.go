@@ -1,5 +1,17 @@
 package service
 
+// Comparing a new set with the members, by identity (scheme, address, instance). With members A,
+// B and C and the set A (another weight), C (out), D:
+//
+//	A   keep     has the new weight; health, latency and connections stay
+//	B   missing  removed: drains; or held, if the Guard finds that too many are missing
+//	C   setOut   stays a member, gets no new requests
+//	D   join     a new state machine: probing with a check, else healthy; a prober
+//
+// An endpoint that is named again while it drains is kept as well: resume continues with the
+// state it had, unless it was unwatched for longer than an interval of its check. When nothing
+// is in flight at a draining endpoint, and a second has passed, reap frees it.
+
 import (
 	"slices"
 	"time"
@@ -10,12 +22,12 @@ import (
 	"github.com/poise-lb/poise/internal/record"
 )
 
-// drainAtLeast is how long a removed endpoint is kept although nothing is in flight: an
-// exchange may have picked it from the last view and not begun its attempt yet.
+// drainAtLeast is how long a removed endpoint is kept although nothing is in flight: an exchange
+// may have picked it from an older view and not begun its attempt yet.
 const drainAtLeast = time.Second
 
-// reconcile compares the set the source named last with the endpoints that are known.
-// Called with work held, which makes it the only writer of byID and members.
+// reconcile compares the set that was named last with the members, and does nothing if that was
+// done already. A build must follow. Called with work held.
 func (s *Service) reconcile(now time.Duration) {
 	s.mu.Lock()
 	specs, unread, guarded, attach := s.named.specs, s.named.unread, s.named.guarded, s.conf.set.Attach
@@ -40,7 +52,7 @@ func (s *Service) reconcile(now time.Duration) {
 			missing = append(missing, m)
 		}
 	}
-	held := s.part(missing, &u)
+	held := s.removeOrHold(missing, &u)
 	removed := idsOf(missing, held)
 	s.members = append(u.members, held...)
 	slices.SortFunc(s.members, byID)
@@ -54,7 +66,7 @@ func (s *Service) reconcile(now time.Duration) {
 	}
 }
 
-// idsOf are the IDs of a list of members but for those that stay, which are in the same order.
+// idsOf returns the IDs of list without those of stay, a part of list in the same order.
 func idsOf(list, stay []*Member) (ids []endpoint.ID) {
 	for _, m := range list {
 		if len(stay) > 0 && stay[0] == m {
@@ -76,11 +88,11 @@ type update struct {
 	now     time.Duration
 
 	added   []endpoint.ID // members that it names and the last set did not
-	out, in int           // members that it says are out, or are not out any more
-	serving int           // those of added that are not out, and those of in: they replace others
+	out, in int           // how many members it declares out, and not out any more
+	serving int           // added ones that are not out, and those of in: they may replace others
 }
 
-// read finds the members that a set names, and makes those that are new: that is slow and
+// read finds the members that a set names and makes those that are new. It calls attach, which is
 // another package's code, so mu is not held. Called with work held.
 func (s *Service) read(specs []endpoint.Spec, attach func(*endpoint.Endpoint) any) update {
 	u := update{next: make(map[endpoint.ID]*Member, len(specs))}
@@ -98,8 +110,8 @@ func (s *Service) read(specs []endpoint.Spec, attach func(*endpoint.Endpoint) an
 	return u
 }
 
-// admitAll takes in or keeps every member of a set, and counts what that changed. Called
-// with both locks.
+// admitAll joins or keeps every member of a set, and counts the changes in u. Called with both
+// locks.
 func (s *Service) admitAll(u *update) {
 	back := 0
 	for i, m := range u.members {
@@ -137,7 +149,7 @@ func (s *Service) admitAll(u *update) {
 	}
 }
 
-// newMember makes an endpoint that no other task knows yet.
+// newMember makes an endpoint and its Member, which no other task knows yet. attach may be nil.
 func newMember(spec endpoint.Spec, attach func(*endpoint.Endpoint) any) *Member {
 	m := &Member{endpoint: endpoint.New(spec)}
 	m.endpoint.Local = m
@@ -147,7 +159,8 @@ func newMember(spec endpoint.Spec, attach func(*endpoint.Endpoint) any) *Member 
 	return m
 }
 
-// join takes a new endpoint in. Called with mu held.
+// join adds a new endpoint. first: it is one of the first set, for whose verdicts AwaitReady waits.
+// Called with both locks.
 func (s *Service) join(m *Member, first bool, now time.Duration) {
 	id := m.endpoint.ID()
 	s.byID[id] = m
@@ -166,8 +179,8 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 	s.wantProber(m)
 }
 
-// keep tells a known endpoint what the source says now, and takes it back if it was
-// draining, which it reports. Called with mu held.
+// keep updates a known endpoint with what the source says now. It reports whether the endpoint was
+// draining and is a member again. Called with both locks.
 func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back bool) {
 	if !spec.Equal(*m.endpoint.Spec()) {
 		m.endpoint.Update(spec)
@@ -188,7 +201,7 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 	return true
 }
 
-// remove lets an endpoint drain that the source names no more. Called with mu held.
+// remove begins to drain an endpoint. It does not change Service.members. Called with mu held.
 func (s *Service) remove(m *Member, now time.Duration) {
 	m.before, m.removedAt = m.machine, now
 	m.heldUntil, m.quietUntil = 0, 0
@@ -198,8 +211,8 @@ func (s *Service) remove(m *Member, now time.Duration) {
 	m.nudge()
 }
 
-// reap takes leave of the draining endpoints that have nothing in flight any more and
-// returns them. Called with work held.
+// reap removes the draining endpoints that are finished and returns them, so that the caller
+// discards them without a lock. Called with work held.
 func (s *Service) reap(now time.Duration) (gone []*endpoint.Endpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,5 +1,22 @@
 package service
 
+// The last resort. When no usable endpoint is left for an attempt, or those that are left fail,
+// an ejected one may have recovered. The breaker would find out when open_for is over, perhaps
+// in minutes, and probes at their next turn; requests that would fail otherwise find out at
+// once.
+//
+// Each ejected endpoint gets one such attempt every resortEvery. It gets any number if the
+// latest one succeeded, or if the latest probe or attempt was refused a connection: that costs
+// next to nothing. With two endpoints, of which the breaker ejects a at 0 s for 10 s:
+//
+//	0.5 s    b begins to refuse connections. a is not due: it has failed at 0 s
+//	1.0 s    b refuses; a is due and gets an attempt, which fails. a is due again at 2.0 s
+//	2.0 s    b refuses; a gets an attempt, which succeeds: a is back (with Breaker.Trials 1)
+//
+// A success counts for that only if the attempt began health.ProofAfter (1 s) after the
+// ejection. An endpoint that its probes have ejected serves the request, but only its probes
+// bring it back.
+
 import (
 	"sync/atomic"
 	"time"
@@ -8,35 +25,26 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// The last resort. When no usable endpoint is left for an attempt, or those that are left
-// fail, an ejected one may have recovered: the breaker would find out when open_for is over,
-// which may be minutes, and probes at their next turn. Requests find out at once. Each
-// ejected endpoint gets an attempt every resortEvery; more are let through where the latest
-// one succeeded, and where the latest probe or attempt was refused a connection, because that
-// costs a request next to nothing.
-// The other requests fail, as they would have.
-//
-// One success brings back what the breaker ejected (as many as it wants trials); see
-// health.ProofAfter. What probes ejected serves this one request: its probes, which are due
-// every probeAgain while nothing is sound, bring it back.
 const (
+	// resortEvery is the interval of last-resort attempts at one endpoint.
 	resortEvery = time.Second
 	// resortMost bounds how many endpoints one pick looks at.
 	resortMost = 256
-	// probeAgain is the interval of probes while nothing is sound, unless the check's own is
-	// shorter, and probeShare how much longer it is for each member, so that a large service
-	// that is switched off is not a burden.
+	// probeAgain is the interval of probes while no endpoint is sound, unless that of the check
+	// is shorter. It is at least probeShare for each member, so that a large service that is
+	// switched off costs little: 1 s for 500 endpoints, 2 s for 1000.
 	probeAgain = time.Second
 	probeShare = 2 * time.Millisecond
 )
 
-// pace is the interval of probes while nothing is sound. Called with mu held.
+// pace is the interval of probes while no endpoint is sound. Called with mu held.
 func (s *Service) pace() time.Duration {
 	return min(s.conf.check.Interval, max(probeAgain, time.Duration(len(s.members))*probeShare))
 }
 
-// resort takes an ejected endpoint that may be tried now; nil: there is none, or an endpoint
-// that this exchange has tried works otherwise, so that its failure may be the request's.
+// resort returns an ejected endpoint that may be tried now; nil: there is none. It is also nil if a
+// usable endpoint is known to work (modeCalm): this exchange has tried it, so its failure may be
+// the fault of the request.
 func (s *Service) resort(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	for _, e := range w.usable[:min(len(w.usable), policy.AttemptsMax)] {
 		if Of(e).mode.Load()&^modeSlow == modeCalm {
@@ -54,14 +62,16 @@ func (s *Service) resort(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	return s.ejected(w.usable, a, least, due) // those that were ejected since the view was built
 }
 
-// ahead takes an endpoint that the breaker ejected in place of one that is only kept: by
-// requests that may not be repeated it would not be found otherwise.
+// ahead returns an endpoint that the breaker has ejected, to be tried in place of one that is only
+// kept; nil: none is due. Otherwise a service that gets only requests that may not be repeated
+// would never find out that an ejected endpoint works again.
 func (s *Service) ahead(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	return s.ejected(w.ejected, a, modeOpen, func(m *Member, now int64) bool { return claim(&m.aheadAt, now) })
 }
 
-// ejected returns the first ejected endpoint of a list, from a random place, that was not
-// tried and is due. Its mode is at least the given one.
+// ejected returns the first endpoint of list, from a random position on, that is ejected with a
+// mode of at least least, was not tried, and is due; nil: there is none among resortMost. due
+// may take the turn of the endpoint that it is asked for.
 func (s *Service) ejected(list []*endpoint.Endpoint, a *policy.Attempt, least int32, due func(m *Member, now int64) bool) *endpoint.Endpoint {
 	if len(list) == 0 {
 		return nil
@@ -81,15 +91,16 @@ func (s *Service) ejected(list []*endpoint.Endpoint, a *policy.Attempt, least in
 	return nil
 }
 
-// claim takes the turn that is due at an instant, and sets the next one.
+// claim reports whether a turn is due at the instant now, and if so takes it: the next turn is due
+// resortEvery later. Of several tasks one gets it.
 func claim(at *atomic.Int64, now int64) bool {
 	was := at.Load()
 	return now >= was && at.CompareAndSwap(was, now+int64(resortEvery))
 }
 
-// rest has an endpoint that failed wait for its next turn. One that served an attempt, or
-// that refused a connection, is free to be tried at any time. Called with the service's mu
-// held.
+// rest sets when m may be tried again: at any time if free, because it has served an attempt or
+// has refused a connection, and else resortEvery after now, unless a turn is set. Called with mu
+// of the service held.
 func (m *Member) rest(free bool, now time.Duration) {
 	if free {
 		m.resortAt.Store(0)

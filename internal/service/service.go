@@ -1,7 +1,7 @@
-// Package service is the middle of an endpoint's corridor: the sets a source names are
-// compared with the endpoints that are known, by identity; probes start and stop; what may
-// be picked goes to Policy.Build; and one atomic store publishes the view that exchanges
-// read.
+// Package service is the middle of the endpoint lifecycle. It compares the sets that a source names
+// with the endpoints it knows, by identity, starts and stops their probers, has the policy build
+// a picker for the endpoints that may be picked, and publishes the view that exchanges read by
+// one atomic store.
 //
 //	source ─Update─► reconcile ─► members ─► usable set ─► Policy.Build ─► view ─Pick─► exchange
 //	                     │           ▲  ▲                                                  │
@@ -10,20 +10,37 @@
 // What is known about an endpoint belongs to its identity: it survives every Update that
 // still names the endpoint and every Configure.
 //
+// Three kinds of tasks use a Service:
+//
+//	the keeper      Run, one per service: reconcile, views, deadlines, starts probers (keeper.go)
+//	probers         one per probed endpoint, on any worker (prober.go)
+//	exchanges       Pick, Begin, Settle: no lock but for trials and failures (pick.go)
+//
+// Sources call Take, and the configuration Update and Configure, from any goroutine; they do the
+// keeper's work at once where that is allowed.
+//
 // There are two locks. A task holds work while it changes the set of members or builds a
 // view, and mu while it touches a state machine; work is taken before mu. Neither is held
 // where the runtime may yield (Signal.Wait, Sleep, Probe), nor while an observer of events runs.
+// Comments say which of them the caller holds; where they say nothing the caller holds none.
 //
 // # Panic mode
 //
-// When fewer than PanicThreshold percent of the known endpoints (those with a verdict) are
-// usable, it is likelier that the check is wrong than that so many endpoints are: the view
-// then admits those that probes have ejected too. What the breaker has ejected did fail, so it
-// is admitted only when no endpoint is sound: healthy, and not only kept because there is no
-// other. Then it may be the load that all fail by, and it is spread over all. Two kinds stay
-// out, because there is no doubt about them: endpoints without a first verdict, and those to
-// which the latest probe or attempt got no connection. What becomes of requests when nothing
-// else is left is in resort.go.
+// When fewer than PanicThreshold percent of the endpoints are usable, where those without a
+// verdict count as usable, the check is more likely to be wrong than so many endpoints are. Then
+// the view admits endpoints that probes have ejected too. Those that the breaker has ejected did
+// fail, so they are admitted only when no endpoint is sound: too much load may be why all fail,
+// and it is best spread over all. Two kinds stay out: endpoints without a first verdict, and
+// those to which the latest probe or attempt got no connection. With a threshold of 50 %:
+//
+//	of 4: ejected by probes   by breaker   panic mode   may be picked
+//	2                         0            no           the 2 healthy ones
+//	3                         0            yes          all 4
+//	2                         1            yes          3: not the one of the breaker
+//	0                         3            yes          all 4: the healthy one is only kept, as
+//	                                                    the last one, so none is sound
+//
+// resort.go has what becomes of requests when nothing else is left.
 package service
 
 import (
@@ -40,7 +57,7 @@ import (
 // New or Configure.
 type Settings struct {
 	Policy policy.Policy
-	// Custom: Policy is not one of this module's. Its pickers may panic, which is recovered.
+	// Custom: Policy is the embedder's code, so panics of its pickers are recovered.
 	Custom bool
 	// Workers is how many workers settle attempts, for the counters: Runtime.Worker is below
 	// it. 0 means 1. It must not change between New and Configure.
@@ -51,7 +68,7 @@ type Settings struct {
 	// means passed, an error that wraps engine.ErrRefused that nothing listens there.
 	Probe func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error
 	// ProbeID is the identity of the check. Verdicts start anew when it changes: an
-	// endpoint in rotation stays there until the new check has spoken.
+	// endpoint in rotation stays there until the first verdict of the new check.
 	ProbeID string
 	Breaker health.Breaker
 	// PanicThreshold is a percentage; 0 means 50, negative: never.
@@ -60,17 +77,17 @@ type Settings struct {
 	SlowStart SlowStart
 	// Guard holds back updates of a source that would remove many endpoints at once.
 	Guard Guard
-	// Connect tells by connecting whether anything listens at e: it probes held members of
-	// a service without a check. Otherwise as Probe; nil: they are not probed.
+	// Connect finds out by connecting whether anything listens at e: it probes held members
+	// of a service without a check. Otherwise as Probe; nil: they are not probed.
 	Connect func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error
-	// Prober starts f as a task of the runtime that shall probe, and passes that. Nil: the
-	// service's own. It is called, and the Join waited for, by the service's own task.
+	// Prober starts f as a task of the runtime that is to probe, and passes that runtime to it.
+	// Nil: the service's own. The keeper calls it and waits for the Join.
 	Prober func(f func(rt engine.Runtime)) engine.Join
-	// Discard frees what Attach made: the endpoint is gone, or the service stopped. It is
-	// called once, by the service's own task, and may block. Nil: nothing to free.
+	// Discard frees what Attach made, when the endpoint is gone or the service has stopped. The
+	// keeper calls it once, and it may block. Nil: there is nothing to free.
 	Discard func(e *endpoint.Endpoint)
-	// Attach makes what the data path keeps for a new endpoint, found at Of(e).Attached.
-	// It must not block. Nil: nothing is kept.
+	// Attach makes what exchanges need of a new endpoint, a pool of connections for instance,
+	// which is then Of(e).Attached. It must not block. Nil: Attached is nil.
 	Attach func(e *endpoint.Endpoint) any
 }
 
@@ -84,10 +101,15 @@ type Check struct {
 }
 
 const (
-	// Builds take a tenth of the time at most, so that a service of thousands that is
-	// deployed leaves the processors to requests; one build answers all changes since the
-	// last one. They begin buildEvery after each other at least and buildRest at most,
-	// unless nothing is usable: then at once.
+	// Builds of views take a tenth of the time at most, so that a deployment of a service of
+	// thousands leaves the processors to requests. A build covers all changes since the last
+	// one. The distance of the beginnings of two builds is buildShare times what the first one
+	// took, from buildEvery to buildRest; urgent builds do not wait:
+	//
+	//	a build takes 100 µs    the next one may begin after 5 ms
+	//	a build takes 20 ms     after 200 ms
+	//	a build takes 300 ms    after 1 s
+	//	nothing is usable       at once
 	buildShare = 10
 	buildEvery = 5 * time.Millisecond
 	buildRest  = time.Second
@@ -95,8 +117,8 @@ const (
 	panicThreshold = 50
 )
 
-// New makes a service without endpoints. It must be called before the tasks that use the
-// service start; rt may not have to be running yet. events nil: what happens is not said.
+// New makes a service without endpoints; the caller must run Run in a task of rt, which need not
+// run yet. name is that of the configuration. events may be nil: then no events are published.
 func New(name string, rt engine.Runtime, set Settings, events *event.Bus) *Service {
 	s := &Service{
 		name:   name,
@@ -113,7 +135,7 @@ func New(name string, rt engine.Runtime, set Settings, events *event.Bus) *Servi
 	return s
 }
 
-// adopt takes set over as the settings. Called with mu held, or before anybody else knows s.
+// adopt makes set the settings, with defaults. Called with mu held, or by New.
 func (s *Service) adopt(set Settings) {
 	s.conf.set = set
 	if set.PanicThreshold == 0 {
@@ -164,16 +186,16 @@ func (s *Service) Configure(set Settings) {
 	s.build(now)
 }
 
-// configure takes over set and tells every member. Called with work held.
+// configure makes set the settings and puts the change to every member. Called with work held.
 func (s *Service) configure(set Settings, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	had, id := s.conf.health.Probed, s.conf.set.ProbeID
 	s.adopt(set)
 	if s.conf.set.Guard.MaxRemoval < 0 {
-		s.letGo(now)
+		s.releaseAll(now)
 	}
-	event := health.TimePassed // a breaker that was switched off lets go
+	event := health.TimePassed // ends ejections if the breaker was switched off
 	switch {
 	case had && !s.conf.health.Probed:
 		event = health.CheckGone
@@ -192,12 +214,12 @@ func (s *Service) configure(set Settings, now time.Duration) {
 		s.wantProber(m)
 		m.nudge()
 	}
-	s.fast(now)
+	s.endSlow(now)
 	s.todo.shaped, s.todo.dirty = true, true
 }
 
-// Rehome replaces the probers: Settings.Prober has a better place for them now. No probe is
-// repeated or left out for that. Any goroutine may call it.
+// Rehome replaces the probers by new ones, which Settings.Prober can put on workers that did not
+// run before. No probe is repeated or omitted. Any goroutine may call it.
 func (s *Service) Rehome() {
 	s.mu.Lock()
 	s.probers.home++

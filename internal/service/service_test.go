@@ -44,7 +44,7 @@ func TestAStaticServiceIsReadyAtOnce(t *testing.T) {
 	})
 }
 
-// When probes eject the last endpoints in a row, somebody is picked all the time: panic mode
+// When probes eject the last endpoints in a row, a pick always finds one: panic mode
 // does not wait for the next build's time.
 func TestPanicModeLeavesNoGap(t *testing.T) {
 	onStage(t, Settings{Check: &Check{Interval: 200 * time.Millisecond}}, func(st *stage) {
@@ -71,7 +71,7 @@ func (st *stage) healthyNow() int {
 
 func TestFirstVerdictBeforeFirstTraffic(t *testing.T) {
 	onStage(t, Settings{Check: everySecond}, func(st *stage) {
-		st.plant.set(errHole, a) // delays nobody
+		st.plant.set(errHole, a) // delays no other
 		st.plant.set(errIll, b)
 		began := st.rt.Now()
 		st.Update(specs(a, b, c))
@@ -525,7 +525,7 @@ func TestRetryAfterIsTheEarliest(t *testing.T) {
 			t.Errorf("retry after %v, want two probes", wait)
 		}
 		st.renew(a, b, c)
-		time.Sleep(2 * buildEvery) // a view with both, whoever was probed first
+		time.Sleep(2 * buildEvery) // a view with both, in whatever order they were probed
 		st.eject(a)
 		st.renew(a, c) // in this order: a is earlier
 		if wait := st.RetryAfter(st.rt.Now()); wait > resortEvery {
@@ -685,7 +685,7 @@ func TestConfigure(t *testing.T) {
 		if n := len(st.plant.times(a)); n != probes || st.rt.tasks.Load() != 1 {
 			t.Errorf("%d probes more without a check, %d tasks", n-probes, st.rt.tasks.Load())
 		}
-		// A first one: whoever is in rotation stays there until it spoke.
+		// A first one: what is in rotation stays there until its verdict.
 		st.plant.set(errHole, a)
 		set(Settings{Check: everySecond, ProbeID: "HEAD /"})
 		st.is(a, "healthy")

@@ -1,5 +1,19 @@
 package service
 
+// Slow start: an endpoint that is new or has just recovered may have to fill caches, to compile,
+// or to open connections before it can carry a full share. With Window 30 s and From 10
+// (percent):
+//
+//	at 0 s 10 % of its share    at 15 s 55 %    at 30 s 100 %
+//
+// It works with every policy: when the picker has chosen such an endpoint, Pick tosses a coin,
+// and with the probability that is missing to a full share it passes the endpoint over and the
+// picker chooses again. The coin of a request with a key depends on the key only, so each key of
+// a hashing policy moves to the endpoint once, at a moment of its own.
+//
+// While no endpoint is in its window this costs nothing: a bit in the mode of those that are,
+// modeSlow, leads Pick off its shortest path.
+
 import (
 	"time"
 
@@ -8,26 +22,22 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// A SlowStart gives an endpoint that is new in a running service, or that has just recovered,
-// a share of requests that grows: it may have to fill caches, to compile, or to open
-// connections first. Whatever the policy, the endpoint is passed over with the probability
-// that its share leaves, and the policy picks again; so a key of a hashing policy goes home
-// once, at a moment of its own. Endpoints of the first set start with a full share, and so do
-// endpoints that nothing else could stand in for.
-//
-// It costs a pick nothing while no endpoint is in its window: the mode of one that is has a
-// bit set, which leads the pick off its shortest way.
+// A SlowStart gives an endpoint that is new in a running service, or that has just recovered, a
+// share of requests that grows over Window. Endpoints of the first set have a full share at
+// once.
 type SlowStart struct {
-	Window time.Duration // until the full share; 0: no slow start
+	Window time.Duration // length of the slow start; 0: none
 	From   int           // percent of a full share at the beginning; 0 means 10
 }
 
+// slowFrom is the default of SlowStart.From.
 const slowFrom = 10
 
-// slowDraws is how many other endpoints are asked for in place of one in its window.
+// slowDraws is how many other choices of the picker are looked at in place of an endpoint in its
+// window.
 const slowDraws = 4
 
-// modeSlow is added to the mode of a healthy endpoint in its window.
+// modeSlow is set in the mode of a healthy endpoint in its window.
 const modeSlow int32 = 1 << 30
 
 // withDefaults replaces every zero by what it means.
@@ -38,13 +48,14 @@ func (w SlowStart) withDefaults() SlowStart {
 	return w
 }
 
-// share is the share of an endpoint whose window began at an instant, from 0 to 1.
+// share is the share, from 0 to 1, at the instant now of an endpoint whose window began at began.
 func (w SlowStart) share(began, now time.Duration) float64 {
 	from := float64(w.From) / 100
 	return min(1, from+(1-from)*float64(max(now-began, 0))/float64(max(w.Window, 1)))
 }
 
-// slow begins m's window, if it is healthy. Called with mu held.
+// slow begins m's window at the instant now, if m is healthy and there is a slow start. Called with
+// mu held.
 func (s *Service) slow(m *Member, now time.Duration) {
 	if s.conf.set.SlowStart.Window <= 0 || m.machine.State() != health.Healthy {
 		return
@@ -55,8 +66,8 @@ func (s *Service) slow(m *Member, now time.Duration) {
 	s.mirror(m)
 }
 
-// fast ends the windows that are over. Called with mu held.
-func (s *Service) fast(now time.Duration) {
+// endSlow ends the windows that are over at the instant now. Called with mu held.
+func (s *Service) endSlow(now time.Duration) {
 	for _, m := range s.members {
 		if m.slowUntil > 0 && (m.slowUntil <= now || s.conf.set.SlowStart.Window <= 0) {
 			m.slowUntil = 0
@@ -65,8 +76,8 @@ func (s *Service) fast(now time.Duration) {
 	}
 }
 
-// passOver picks another endpoint in place of e, which is in its window, unless it is e's
-// turn or there is no other. What it returns is e or healthy.
+// passOver returns e, which is in its window, with the probability of its share, and else another
+// healthy endpoint of the picker, or e if there is none. a is unchanged on return.
 func (s *Service) passOver(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
 	tried := a.Tried
 	defer func() { a.Tried = tried }()
@@ -86,8 +97,8 @@ func (s *Service) passOver(w *view, a *policy.Attempt, e *endpoint.Endpoint) *en
 	return e
 }
 
-// coinOf is a number from 0 to 1 that a policy does not choose by: of the key, so that a key
-// is passed over or not for all requests alike, or else of the attempt.
+// coinOf is a number from 0 up to 1 that is independent of the policy's choice. It comes from the
+// key, if there is one, so that all requests of a key have the same coin, or else from a.Rand.
 func coinOf(a *policy.Attempt) float64 {
 	x := a.Key
 	if x == 0 {

@@ -1,5 +1,14 @@
 package service
 
+// What a source says, in sets and errors. An error never changes the set in use; it makes the
+// service stale until the next set:
+//
+//	 0 s    Take(set)     in force
+//	60 s    Take(err)     stale: SourceFailed is published, the set stays in use
+//	65 s    Take(err)     nothing new: only the status has the latest error
+//	90 s    Take(set)     in force; not stale any more
+//	91 s                  SourceRecovered, if it has not failed again within a second
+
 import (
 	"slices"
 	"strings"
@@ -11,8 +20,8 @@ import (
 )
 
 const (
-	// backAfter is how long a source must not fail again before it counts as recovered: one
-	// with several parts repeats its failure after every set.
+	// backAfter is how long after a set a source must not fail before it counts as recovered:
+	// one with several parts repeats its failure after every set.
 	backAfter = time.Second
 	// rejectsMax bounds the rejected entries that are kept.
 	rejectsMax = 20
@@ -20,17 +29,17 @@ const (
 	rejectMax = 200
 )
 
-// source is what is known of where the sets come from.
+// source is the state of the source. It is guarded by Service.mu.
 type source struct {
-	from     time.Duration // since when it fails; 0: it does not
-	backAt   time.Duration // when it named a set again; 0: it did not
-	err      error         // why it fails
-	named    bool          // it named a set
-	rejected []discovery.Reject
-	rejects  int // in all
+	from     time.Duration      // instant since which it fails; 0: it does not
+	backAt   time.Duration      // instant at which it named a set again; 0: it has not
+	err      error              // its latest failure; nil: it does not fail
+	named    bool               // it has named a set
+	rejected []discovery.Reject // of the latest set, at most rejectsMax
+	rejects  int                // number of all of them
 }
 
-// A SourceStatus is what is known of a service's source at one moment.
+// A SourceStatus is the state of a service's source at one moment.
 type SourceStatus struct {
 	Stale    bool          // it fails: the last set, of which there may be none, stays in use
 	Age      time.Duration // for how long the last set may have been out of date; 0: it is not
@@ -40,9 +49,9 @@ type SourceStatus struct {
 	Rejects  int // entries rejected in all; Rejected is bounded
 }
 
-// Take takes everything that a source publishes. Any goroutine may call it; it does not
-// block. A set is taken like one of Update, but guarded: see Guard. An error leaves the
-// last set in use and marks it as stale.
+// Take takes what a source publishes: a set, which is taken like one of Update but guarded (see
+// Guard), or an error, which leaves the last set in use and marks it as stale. Any goroutine may
+// call it. It waits for a build under way, and may build a view itself, as Update does.
 func (s *Service) Take(u discovery.Update) {
 	if u.Err != nil {
 		s.Stale(u.Err)
@@ -54,8 +63,8 @@ func (s *Service) Take(u discovery.Update) {
 	s.take(u.Endpoints, true)
 }
 
-// Stale says that the source fails for now. The begin is logged, and the end, which is the
-// next set; what it says in between is in the status. Any goroutine may call it.
+// Stale records that the source fails with err, until its next set. The first failure and the
+// recovery are published; the latest err is in the status. Any goroutine may call it.
 func (s *Service) Stale(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,16 +76,16 @@ func (s *Service) Stale(err error) {
 	}
 }
 
-// Renew says that from now on another source names the sets: the first of them replaces
-// what the old one named, which is not held, and what it said of itself is forgotten. Any
-// goroutine may call it.
+// Renew says that another source names the sets from now on. Its first set is not guarded, and the
+// status of the old source is forgotten. Any goroutine may call it.
 func (s *Service) Renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.source = source{}
 }
 
-// noteSet notes a set's success and its rejected entries. Called with mu held.
+// noteSet records that the source has named a set, and the entries of it that were rejected. Called
+// with mu held.
 func (s *Service) noteSet(rejected []discovery.Reject) {
 	src := &s.source
 	if src.from > 0 && src.backAt == 0 {
@@ -94,7 +103,7 @@ func (s *Service) noteSet(rejected []discovery.Reject) {
 	s.publish(event.EntriesRejected{Rejected: src.rejected, Total: src.rejects})
 }
 
-// clip bounds a text that comes from elsewhere.
+// clip cuts a text from a source to rejectMax bytes.
 func clip(text string) string {
 	if len(text) <= rejectMax {
 		return text
@@ -102,8 +111,8 @@ func clip(text string) string {
 	return strings.ToValidUTF8(text[:rejectMax], "") + "…"
 }
 
-// recover notes that the source is back, once it has stayed so for a moment. Called with
-// mu held.
+// recover ends the failure of the source once it has not failed for backAfter since its set. Called
+// with mu held.
 func (s *Service) recover(now time.Duration) {
 	src := &s.source
 	if src.backAt == 0 || now-src.backAt < backAfter {
@@ -113,7 +122,7 @@ func (s *Service) recover(now time.Duration) {
 	src.from, src.backAt, src.err = 0, 0, nil
 }
 
-// Source is the state of the service's source. Any goroutine may call it.
+// Source is the state of the service's source now. Any goroutine may call it.
 func (s *Service) Source() SourceStatus {
 	now := s.rt.Now()
 	s.mu.Lock()
@@ -134,7 +143,8 @@ func (s *Service) Source() SourceStatus {
 // Known reports whether the service ever had an endpoint. It costs no lock.
 func (s *Service) Known() bool { return s.known.Load() }
 
-// take keeps the set that was named last and has it looked at.
+// take stores a set and puts it in force, at once if a view may be built now, or else by the
+// keeper.
 func (s *Service) take(specs []endpoint.Spec, guarded bool) {
 	s.keepSet(specs, guarded)
 	defer s.wake.Set()
@@ -147,11 +157,11 @@ func (s *Service) take(specs []endpoint.Spec, guarded bool) {
 	}
 }
 
-// keepSet notes a set that is to be looked at.
+// keepSet stores a set for reconcile, in place of one that it has not seen yet.
 func (s *Service) keepSet(specs []endpoint.Spec, guarded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A set that takes the place of one that was not looked at yet is as free as that one.
+	// A set that replaces an unguarded one that reconcile has not seen is not guarded either.
 	free := !guarded || !s.source.named || s.named.unread && !s.named.guarded
 	s.named.specs, s.named.unread, s.named.guarded = specs, true, !free
 	s.source.named = s.source.named || guarded

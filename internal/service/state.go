@@ -1,5 +1,16 @@
 package service
 
+// The state of a service, one struct for each concern. What no lock guards is atomic or never
+// changes. Who writes and reads it:
+//
+//	view, rated, settled   written by builds, read by every exchange without a lock
+//	load                   written by every attempt
+//	builds                 guarded by work: used by builds only
+//	all else               guarded by mu
+//
+// The set of members (byID, members) changes only with both locks held, so a task that holds either
+// of them may read it.
+
 import (
 	"sync"
 	"sync/atomic"
@@ -11,38 +22,32 @@ import (
 	"github.com/poise-lb/poise/internal/event"
 )
 
-// The state of a service, one struct for each concern. Functions say in their comments which
-// of the two locks their caller holds: work, mu, or both.
-
-// load are two numbers that every worker writes for every attempt, so they have a cache
-// line to themselves. They are not kept for each worker: Pick would have to read them all,
-// and turns that every worker takes by itself are not even.
+// load has two numbers that all workers write for every attempt, so they have a cache line to
+// themselves. They are not kept per worker: Pick would have to read all of them, and round robin
+// by a number of each worker is not even.
 type load struct {
 	_   [64]byte
-	n   atomic.Int64  // attempts in flight
-	seq atomic.Uint64 // picks
+	n   atomic.Int64  // attempts in flight, for policy.Attempt.Load
+	seq atomic.Uint64 // number of picks: see Seq
 	_   [48]byte
 }
 
 // A Service is a named set of endpoints with one policy. Make one with New.
-//
-// What no lock guards is atomic or never changes. work guards builds, and only the task that
-// holds it changes the set of members; mu guards everything below it.
 type Service struct {
 	name   string
 	rt     engine.Runtime
-	events *event.Bus    // takes what happens to observers; nil: nothing
-	wake   engine.Signal // the keeper's
+	events *event.Bus    // nil: no events are published
+	wake   engine.Signal // wakes the keeper
 
-	view    atomic.Pointer[view]
-	rated   atomic.Bool  // the breaker looks at the failure rate: successes are counted
-	retryAt atomic.Int64 // earliest instant at which an endpoint may become usable
-	settled atomic.Bool
-	known   atomic.Bool // there was a member
-	stopped atomic.Bool
-	load    load // attempts in flight, for Attempt.Load
+	view    atomic.Pointer[view] // never nil
+	rated   atomic.Bool          // the breaker has a failure rate: successes are counted
+	retryAt atomic.Int64         // earliest instant at which an endpoint may become usable
+	settled atomic.Bool          // see Settled
+	known   atomic.Bool          // there was a member
+	stopped atomic.Bool          // Stop was called
+	load    load
 
-	work   sync.Mutex // one change of members or view at a time; taken before mu
+	work   sync.Mutex // held while members or view change; taken before mu
 	builds builds     // guarded by work
 
 	mu       sync.Mutex // held for some instructions; never where a task may wait
@@ -52,8 +57,8 @@ type Service struct {
 	flaps    flaps
 	former   formerCells
 	members  []*Member               // in the order of their IDs; replaced, never modified
-	byID     map[endpoint.ID]*Member // members and draining; changed with work held, too
-	draining []*Member
+	byID     map[endpoint.ID]*Member // members and draining
+	draining []*Member               // removed, but not gone yet
 	tally    tally
 	todo     todo
 	probers  probers
@@ -63,10 +68,10 @@ type Service struct {
 
 // builds is when views are built. It is guarded by Service.work.
 type builds struct {
-	begun    bool          // there was a first set
-	next     time.Duration // when the next view may be built
-	again    time.Duration // when a Build that failed is repeated; 0: none did
-	pickerOf uint64        // version of the settings whose policy built the picker
+	begun    bool          // a view was built
+	next     time.Duration // instant from which the next view may be built
+	again    time.Duration // instant at which a failed Build is repeated; 0: none failed
+	pickerOf uint64        // conf.version whose policy built the picker
 }
 
 // conf is what the settings say, with defaults. It is guarded by Service.mu.
@@ -75,20 +80,20 @@ type conf struct {
 	check    Check // *set.Check
 	health   health.Config
 	version  uint64 // counts Configure
-	checkGen uint64 // counts identities of the check
+	checkGen uint64 // counts changes of the check's identity
 }
 
 // named is the set that was named last. It is guarded by Service.mu.
 type named struct {
 	specs   []endpoint.Spec
-	unread  bool // it was not looked at
-	guarded bool // it comes from a source that named a set before
+	unread  bool // reconcile has not seen it yet
+	guarded bool // Guard applies: it comes from a source that has named a set before
 }
 
 // A tally counts members by what is known of them. It is guarded by Service.mu.
 type tally struct {
-	healthy  int // members that are
-	sound    int // those of them that are not only kept for want of another
+	healthy  int // healthy members that are not out
+	sound    int // those of them that are not Kept by the machine
 	awaiting int // members of the first set without a verdict; -1 before the first set
 }
 
@@ -97,21 +102,21 @@ type todo struct {
 	dirty  bool          // the usable set may have changed since the last build
 	shaped bool          // members, weights or policy did: the picker must be rebuilt
 	urgent bool          // the next build must not wait
-	stray  bool          // there are members that were removed since the last reconcile
-	due    time.Duration // the earliest Deadline of a member; 0: none
-	trying []*Member     // half-open, perhaps
+	stray  bool          // members has some that were removed: see prune
+	due    time.Duration // earliest instant at which expire has work for a member; 0: none
+	trying []*Member     // members that are half-open, or were
 }
 
-// probers are the members whose probers begin or have ended. It is guarded by Service.mu.
+// probers is the keeper's work on probers. It is guarded by Service.mu.
 type probers struct {
-	starting []*Member // need a prober
-	ended    []*Member // their prober returned
-	home     uint64    // counts Rehome
+	starting []*Member // members that need a prober
+	ended    []*Member // members whose prober has returned, and must be joined
+	home     uint64    // number of calls of Rehome: a prober of an older one gives way
 }
 
-// faults is what went wrong in code that the service was given. It is guarded by Service.mu.
+// faults has the failures of the embedder's policy: see fault.go. It is guarded by Service.mu.
 type faults struct {
 	build  error         // of the last Build; nil: it went well
 	pick   error         // the last panic in Pick that was published
-	pickAt time.Duration // when that was
+	pickAt time.Duration // instant of that
 }

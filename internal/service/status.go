@@ -1,5 +1,8 @@
 package service
 
+// What a service tells about itself: for the status page, for Retry-After, and for those that
+// wait until it is ready. Reading never changes a state.
+
 import (
 	"maps"
 	"slices"
@@ -10,16 +13,16 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// retryAfterMin is the least that RetryAfter says.
+// retryAfterMin is the least result of RetryAfter.
 const retryAfterMin = time.Second
 
-// An EndpointStatus is what is known about an endpoint at one moment.
+// An EndpointStatus is the state of an endpoint at one moment. Instants are on the runtime's clock.
 type EndpointStatus struct {
 	Spec  endpoint.Spec
 	State health.State
-	Cause health.Cause  // who ejected it
-	Until time.Duration // end of an ejection by the breaker; 0: no such
-	// Held is the end of the hold of its removal, which see Guard; 0: the set names it.
+	Cause health.Cause  // what has ejected it: probes or the breaker
+	Until time.Duration // end of its ejection by the breaker; 0: it is not ejected by that
+	// Held is the end of the hold of its removal (see Guard); 0: the set names it.
 	Held time.Duration
 	// Damped is the end of its damping: it came and went too often; 0: it is not damped.
 	Damped time.Duration
@@ -55,21 +58,23 @@ func (s *Service) Snapshot() []EndpointStatus {
 	return all
 }
 
-// Panic reports whether ejected endpoints are in use, because too many are ejected.
+// Panic reports whether panic mode is on: so many endpoints are ejected that ejected ones are in
+// use. It takes no lock.
 func (s *Service) Panic() bool { return s.view.Load().panic }
 
 // Resorting reports whether no endpoint is sound, so that ejected ones are tried as a last
 // resort. It costs no lock.
 func (s *Service) Resorting() bool { return s.view.Load().resorting() }
 
-// RetryAfter is how long it takes at the earliest until an endpoint becomes usable, at
-// least a second: what to tell a client when Pick has none. It costs no lock.
+// RetryAfter is the shortest time after now until an endpoint may become usable, at least a second.
+// It is for clients when Pick returns nil. It takes no lock.
 func (s *Service) RetryAfter(now time.Duration) time.Duration {
 	return max(time.Duration(s.retryAt.Load())-now, retryAfterMin)
 }
 
-// Settled reports whether every endpoint of the first set has had its first verdict, or
-// needs none, so that Pick knows of it. Before the first Update it is false.
+// Settled reports whether a view was built in which every endpoint of the first set has its
+// first verdict, or needs none. Before the first set it is false; once true it stays true. It
+// takes no lock.
 func (s *Service) Settled() bool { return s.settled.Load() }
 
 // AwaitReady blocks the calling task, one of rt, until the service is Settled or the given

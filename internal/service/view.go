@@ -1,5 +1,16 @@
 package service
 
+// The view: what exchanges read of a service, in one atomic load. A build looks at all members,
+// sorts them into the lists of a view and has the policy build a picker for usable:
+//
+//	usable    healthy and half-open; in panic mode also ejected ones; what the picker picks from
+//	reserve   usable but damped (flap.go): picked when the picker has nothing to offer
+//	ejected   may be tried as a last resort (resort.go)
+//	members   all, out ones included: tables of hashing policies stand on them
+//
+// Between two builds a view may be out of date by some milliseconds. Pick therefore checks the
+// mode of what the picker returns.
+
 import (
 	"slices"
 	"time"
@@ -10,28 +21,30 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// A view is what exchanges read: never modified after it was published.
+// A view is a snapshot of a service. It is never modified after it was published.
 type view struct {
-	picker  policy.Picker
-	built   policy.Picker        // what the policy's Build returned; nil before the first
-	astray  bool                 // picker is that of another set: Build failed for this one
-	members []*endpoint.Endpoint // in the order of their IDs
-	usable  []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
-	reserve []*endpoint.Endpoint // usable, but damped: for when no other is left
-	ejected []*endpoint.Endpoint // those that may be tried as a last resort, in the same order
-	slow    SlowStart
-	panic   bool // ejected endpoints are among usable
-	strict  bool // panic mode is off: what probes ejected is not used at all
-	failing bool // no member is sound: in panic mode what the breaker ejected is used too
+	picker    policy.Picker
+	built     policy.Picker        // what the policy's Build returned; nil before the first
+	oldPicker bool                 // Build failed, so picker is that of an older set
+	members   []*endpoint.Endpoint // in the order of their IDs
+	usable    []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
+	reserve   []*endpoint.Endpoint // usable, but damped: for when no other is left
+	ejected   []*endpoint.Endpoint // those that may be tried as a last resort, in the same order
+	slow      SlowStart
+	panic     bool // panic mode: ejected endpoints may be among usable
+	strict    bool // panic mode is switched off: what probes ejected is never used
+	failing   bool // no member is sound: panic mode admits what the breaker has ejected too
 }
 
 // noEndpoints is the Picker before the first set is known.
 type noEndpoints struct{}
 
+// Pick implements policy.Picker.
 func (noEndpoints) Pick(*policy.Attempt) *endpoint.Endpoint { return nil }
 
-// build publishes a view of what is usable now. The picker is a new one only if something
-// changed that it stands on. Called with work held.
+// build publishes a view of what is usable at the instant now. The policy builds a new picker only
+// if the usable set, the members, weights or the policy have changed. Before the first set it does
+// nothing. Called with work held; it may take as long as Policy.Build.
 func (s *Service) build(now time.Duration) {
 	old := s.view.Load()
 	d := s.draft(now)
@@ -39,8 +52,8 @@ func (s *Service) build(now time.Duration) {
 		return
 	}
 	next := d.view
-	next.picker, next.built, next.astray = old.picker, old.built, old.astray
-	if d.shaped || old.astray || !slices.Equal(next.usable, old.usable) {
+	next.picker, next.built, next.oldPicker = old.picker, old.built, old.oldPicker
+	if d.shaped || old.oldPicker || !slices.Equal(next.usable, old.usable) {
 		s.shape(next, d.set.Policy, d.set.Custom, d.version, now)
 	}
 	s.builds.begun = true
@@ -54,10 +67,10 @@ type draft struct {
 	set     Settings
 	version uint64
 	shaped  bool // the picker must be built anew, whatever is usable
-	settled bool
+	settled bool // every endpoint of the first set has a verdict
 }
 
-// draft takes over what is to be in the next view. Called with work held.
+// draft makes the next view, without a picker. Called with work held.
 func (s *Service) draft(now time.Duration) (d draft) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,8 +82,7 @@ func (s *Service) draft(now time.Duration) (d draft) {
 	return d
 }
 
-// look sorts the members into a view, still without a picker, and notes when the next of
-// them may become usable. Called with mu held.
+// look sorts the members into the lists of a view and sets retryAt. Called with both locks.
 func (s *Service) look(now time.Duration) *view {
 	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members)), failing: s.tally.sound == 0, strict: s.conf.set.PanicThreshold < 0, slow: s.conf.set.SlowStart}
 	all, known, usable, doubtful := 0, 0, 0, 0
@@ -102,7 +114,7 @@ func (s *Service) look(now time.Duration) *view {
 		}
 	}
 	s.retryAt.Store(int64(retryAt))
-	// Those without a verdict may yet turn out well: they count as usable here.
+	// Members without a verdict count as usable here: they may turn out to be healthy.
 	unknown := all - known
 	w.panic = doubtful > 0 && (usable+unknown)*100 < s.conf.set.PanicThreshold*all
 	w.usable = make([]*endpoint.Endpoint, 0, usable+doubtful)
@@ -124,16 +136,17 @@ func (s *Service) look(now time.Duration) *view {
 	return w
 }
 
-// resorting reports whether no member is sound and there are ejected ones to try.
+// resorting reports whether the last resort is in use: no member is sound, and some are ejected.
 func (w *view) resorting() bool { return w.failing && len(w.ejected) > 0 }
 
-// doubts reports whether panic mode would use m. Called with mu held.
+// doubts reports whether panic mode would admit m, which is ejected. Called with mu held.
 func (w *view) doubts(m *Member) bool {
 	return m.machine.Doubtful() && (w.failing || m.machine.Cause() == health.Probes && !m.machine.Convicted())
 }
 
-// cover keeps removed endpoints in use while those that replace them have no verdict yet
-// and nothing else is usable: a full replacement leaves no gap. Called with mu held.
+// cover keeps removed endpoints in use while nothing else is usable and new ones have no verdict
+// yet, so that a full replacement leaves no gap. unknown: there are such new ones. Called with both
+// locks.
 func (s *Service) cover(w *view, unknown bool) {
 	covered := unknown && len(w.usable) == 0
 	for _, m := range s.draining {
@@ -150,8 +163,8 @@ func (s *Service) cover(w *view, unknown bool) {
 	}
 }
 
-// mayReturn is the earliest instant at which m may become usable; 0 if it is. Called with
-// mu held.
+// mayReturn is the earliest instant at which m may become usable, for Retry-After; 0: it is
+// healthy. Called with mu held.
 func (s *Service) mayReturn(m *Member, now time.Duration) time.Duration {
 	switch {
 	case m.machine.State() == health.Healthy:
@@ -163,10 +176,11 @@ func (s *Service) mayReturn(m *Member, now time.Duration) time.Duration {
 	case m.machine.Cause() == health.Probes:
 		return now + time.Duration(m.machine.Lacking(&s.conf.health))*s.pace()
 	}
-	return now // probing, or half-open: any moment
+	return now // probing or half-open: at any moment
 }
 
-// announce says what the new view means: panic mode began or ended, the service is ready.
+// announce publishes the events of a new view (panic mode, the last resort) and, once the
+// service is settled, wakes the tasks in AwaitReady. Called with work held.
 func (s *Service) announce(old, next *view, settled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

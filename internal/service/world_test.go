@@ -29,7 +29,7 @@ type goroutines struct {
 	tasks          atomic.Int64
 	forks, joins   atomic.Int64
 	waits          atomic.Int64 // for signals
-	worked         atomic.Int64 // time that passed while somebody worked and nobody waited
+	worked         atomic.Int64 // time that passed while tasks worked and none waited
 }
 
 func newGoroutines(seed uint64) *goroutines {
