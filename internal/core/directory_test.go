@@ -25,7 +25,7 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 )
 
-// A registry is a fake one: what it knows, by the path of a file source, and who watches.
+// A registry is a fake one: its sets and its watchers, by the path of a file source.
 type registry struct {
 	mu      sync.Mutex
 	sets    map[string][]endpoint.Spec
