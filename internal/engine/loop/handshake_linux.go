@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop/sign"
 )
 
 // A handshake is done by the task that serves the connection, inside of crypto/tls, and
@@ -34,7 +35,7 @@ type TLS struct {
 // that take long, which are all but those on P-256 and Ed25519, sign on goroutines. If
 // c.GetConfigForClient returns a config, that is used as it is.
 func NewTLS(c *tls.Config, elsewhere func(*tls.ClientHelloInfo) bool) *TLS {
-	t := &TLS{config: signElsewhere(c), elsewhere: elsewhere}
+	t := &TLS{config: sign.ForServer(c), elsewhere: elsewhere}
 	t.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if w, ok := hello.Conn.(*wire); ok {
 			if err := w.shake.heardHello(hello); err != nil {
@@ -182,7 +183,7 @@ func (l *loop) forDial(c *tls.Config) (*tls.Config, error) {
 	if len(c.Certificates) == 0 && c.GetClientCertificate == nil {
 		return c, nil
 	}
-	return signAt(c, l), nil
+	return sign.ForClient(c, &l.Loop), nil
 }
 
 // release takes the connection off the loop. What was read of it is read again.

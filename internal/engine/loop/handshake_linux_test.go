@@ -687,11 +687,3 @@ func TestAKeyThatPanics(t *testing.T) {
 	l.Close()
 	r.nothingLeft()
 }
-
-// TestSignaturesAreRefusedWhenTooManyWait: the handshake ends as one for which this machine
-// has no room.
-func TestSignaturesAreRefusedWhenTooManyWait(t *testing.T) {
-	if !errors.Is(errSignatures, engine.ErrExhausted) {
-		t.Error("the endpoint would be blamed")
-	}
-}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/engine/loop/sched"
+	"github.com/poise-lb/poise/internal/engine/loop/sign"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,6 +25,8 @@ func (waitError) Temporary() bool { return true }
 
 // A wire is a secure as what crypto/tls speaks over.
 type wire secure
+
+var _ sign.Conn = (*wire)(nil)
 
 func (w *wire) Read(p []byte) (n int, err error) {
 	t := (*secure)(w)
@@ -46,6 +50,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	w.out = append(w.out, p...)
 	return len(p), nil
 }
+
+// Loop implements sign.Conn: the handshake runs there.
+func (w *wire) Loop() *sched.Loop { return &w.s.loop.Loop }
 
 // follow counts records, and where in one the bytes that came end. A record starts with
 // its type, a version, and its length (RFC 8446 §5.1).
