@@ -261,7 +261,7 @@ func TestNothingIsLeftUnfinished(t *testing.T) {
 // that cannot wait, and so go past the scheduler.
 var unsafeAllowed = []string{
 	"internal/engine/goroutine/peek_linux.go",
-	"internal/engine/loop/accept_linux.go", "internal/engine/loop/address_linux.go", "internal/engine/loop/stream_linux.go",
+	"internal/engine/loop/accept_linux.go", "internal/engine/loop/address_linux.go", "internal/engine/loop/syscall_linux.go",
 	"internal/engine/loop/sched/poller_linux.go",
 }
 

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/internal/admission"
@@ -30,8 +29,6 @@ type Engine struct {
 
 	group *sched.Group
 	loops []*loop
-
-	rooted atomic.Bool // the system's roots of trust have been read
 }
 
 // New starts n loops; zero or less: as many as there are processors to run Go. Close

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -66,13 +66,16 @@ func (x *TLS) Secure(s engine.Stream, by time.Duration) (Secured, net.Conn, erro
 		return nil, nil, fmt.Errorf("loop: TLS over a %T", s)
 	}
 	h := &handshake{server: x, record: x.elsewhere != nil}
-	t, err := plain.secure(h, by, func(w *wire) *tls.Conn { return tls.Server(w, x.config) })
+	t, err := shakeHands(plain, h, by, func(w *wire) *tls.Conn { return tls.Server(w, x.config) })
 	switch {
 	case err == nil:
 		return t, nil, nil
 	case errors.Is(err, errElsewhere):
-		conn, err := plain.release(h.heard)
-		return nil, conn, err
+		conn, err := plain.detach()
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, &replayed{Conn: conn, heard: h.heard}, nil
 	}
 	return nil, nil, err
 }
@@ -88,10 +91,10 @@ type handshake struct {
 	heard  []byte // those that have
 }
 
-// secure performs a handshake over s, whose deadlines are none then. While it is under way
+// shakeHands performs a handshake over s, whose deadlines are none then. While it is under way
 // no other task uses the connection, so tasks may wait inside of crypto/tls. The context has
 // no Done: to cancel is to interrupt s.
-func (s *stream) secure(h *handshake, by time.Duration, start func(*wire) *tls.Conn) (*secure, error) {
+func shakeHands(s *stream, h *handshake, by time.Duration, start func(*wire) *tls.Conn) (*secure, error) {
 	t := &secure{s: s, shake: h}
 	h.t = t
 	t.conn = start((*wire)(t))
@@ -157,12 +160,13 @@ func (h *handshake) heardHello(hello *tls.ClientHelloInfo) error {
 
 var errRenegotiation = errors.New("loop: TLS renegotiation is not supported")
 
-// secureTo performs the handshake with a server, and closes s if that fails.
-func (l *loop) secureTo(s *stream, c *tls.Config, by time.Duration) (engine.Stream, error) {
-	c, err := l.forDial(c)
+// secureTo performs the handshake with a server over s, and closes s if that fails. by is
+// the deadline; zero: none.
+func secureTo(s *stream, c *tls.Config, by time.Duration) (engine.Stream, error) {
+	c, err := forDial(s.loop, c)
 	if err == nil {
 		var t *secure
-		if t, err = s.secure(&handshake{}, by, func(w *wire) *tls.Conn { return tls.Client(w, c) }); err == nil {
+		if t, err = shakeHands(s, &handshake{}, by, func(w *wire) *tls.Conn { return tls.Client(w, c) }); err == nil {
 			return t, nil
 		}
 	}
@@ -170,36 +174,24 @@ func (l *loop) secureTo(s *stream, c *tls.Config, by time.Duration) (engine.Stre
 	return nil, err
 }
 
+// rooted is set when crypto/x509 has read the system's roots of trust, which it does once in
+// a process.
+var rooted atomic.Bool
+
 // forDial prepares for what a handshake with a server would wait or compute for: the
 // roots of trust, which are files, and the signature of our own certificate.
-func (l *loop) forDial(c *tls.Config) (*tls.Config, error) {
+func forDial(l *loop, c *tls.Config) (*tls.Config, error) {
 	if c.Renegotiation != tls.RenegotiateNever {
 		return nil, errRenegotiation // it would wait in the middle of a Read
 	}
-	if c.RootCAs == nil && !c.InsecureSkipVerify && !l.engine.rooted.Load() {
+	if c.RootCAs == nil && !c.InsecureSkipVerify && !rooted.Load() {
 		l.Do(func() { x509.SystemCertPool() })
-		l.engine.rooted.Store(true)
+		rooted.Store(true)
 	}
 	if len(c.Certificates) == 0 && c.GetClientCertificate == nil {
 		return c, nil
 	}
 	return sign.ForClient(c, &l.Loop), nil
-}
-
-// release takes the connection off the loop. What was read of it is read again.
-func (s *stream) release(heard []byte) (net.Conn, error) {
-	if s.flags&closed != 0 {
-		return nil, s.why
-	}
-	s.loop.Ignore(int(s.fd))
-	s.leave()
-	f := os.NewFile(uintptr(s.fd), "")
-	defer f.Close()
-	conn, err := net.FileConn(f) // of a descriptor of its own
-	if err != nil {
-		return nil, err
-	}
-	return &replayed{Conn: conn, heard: heard}, nil
 }
 
 // A replayed is a connection from which the first bytes have been read already.

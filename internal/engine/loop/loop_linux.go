@@ -39,6 +39,3 @@ var (
 	_ engine.Stream = (*stream)(nil)
 	_ engine.Rester = (*stream)(nil)
 )
-
-// closeFD closes fd. On Linux the descriptor is gone whatever close says.
-func closeFD(fd int) { unix.Close(fd) }

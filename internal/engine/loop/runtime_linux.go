@@ -24,7 +24,7 @@ func (l *loop) Dial(d *engine.Dial) (engine.Stream, error) {
 	if d.TLS == nil {
 		return s, nil
 	}
-	t, err := l.secureTo(s, d.TLS, d.By)
+	t, err := secureTo(s, d.TLS, d.By)
 	if err != nil {
 		return nil, dialError(d, err)
 	}

@@ -3,7 +3,6 @@ package loop
 import (
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -255,12 +254,4 @@ func (p *passage) boundWrite() {
 		p.writeBy = p.loop.Instant() + p.stall
 	}
 	p.dst.SetWriteDeadline(p.writeBy)
-}
-
-// splice never waits, because neither the socket nor the pipe does, and so need not tell
-// the scheduler. That a pipe holds fewer than n bytes must not happen: the kernel would
-// hold back the last of them for more to come.
-func splice(from, to, n int) (int, syscall.Errno) {
-	moved, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-	return int(moved), errno
 }

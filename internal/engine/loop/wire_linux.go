@@ -12,22 +12,27 @@ import (
 )
 
 // How crypto/tls is kept from waiting: it reads and writes by a net.Conn that does neither.
-
-// errWait is what crypto/tls gets when nothing has come. That it is temporary makes
-// crypto/tls keep the part of a record that it has.
-var errWait error = waitError{}
-
-type waitError struct{}
-
-func (waitError) Error() string   { return "nothing has come yet" }
-func (waitError) Timeout() bool   { return false }
-func (waitError) Temporary() bool { return true }
+// After the handshake a read returns what has come, or errWait, and a write appends to a
+// buffer:
+//
+//	secure.Read                         wire
+//	  no byte decrypted, not readable:
+//	  the task waits at the stream
+//	  conn.Read (crypto/tls)    ------> Read: 700 bytes, part of a record
+//	                            ------> Read: errWait
+//	  errWait: waits at the stream
+//	  conn.Read (crypto/tls)    ------> Read: the other 400 bytes of the record
+//	  returns what was decrypted
+//
+// During the handshake no other task uses the connection, and the wire waits: see
+// handshake_linux.go.
 
 // A wire is a secure as what crypto/tls speaks over.
 type wire secure
 
 var _ sign.Conn = (*wire)(nil)
 
+// Read returns what has come. During a handshake it waits, else its error may be errWait.
 func (w *wire) Read(p []byte) (n int, err error) {
 	t := (*secure)(w)
 	if t.shake != nil {
@@ -39,7 +44,8 @@ func (w *wire) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Write takes everything.
+// Write takes all of p into the buffer and does not wait. secure.push gives the buffer to the
+// kernel, and bounds it: see unsentMost.
 func (w *wire) Write(p []byte) (int, error) {
 	if w.s.flags&closed != 0 {
 		return 0, engine.ErrClosed
@@ -80,7 +86,7 @@ func (t *secure) follow(p []byte) {
 // within reports whether part of a record has come.
 func (t *secure) within() bool { return t.have > 0 || t.left > 0 }
 
-// What crypto/tls and those it asks may want to know of a connection.
+// The addresses are for functions of a tls.Config, as GetConfigForClient.
 
 func (w *wire) LocalAddr() net.Addr  { return address(unix.Getsockname(int(w.s.fd))) }
 func (w *wire) RemoteAddr() net.Addr { return address(unix.Getpeername(int(w.s.fd))) }
