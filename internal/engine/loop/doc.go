@@ -1,8 +1,25 @@
 // Package loop runs exchanges on event loops, one per processor: epoll tells which sockets
 // are ready, and the tasks that wait for them are coroutines, switched past Go's scheduler.
-// Package sched below it has the loops themselves: tasks, timers, waiting, messages. Here
-// are listeners, streams, splicing, and TLS. It exists on Linux; elsewhere the package is
-// empty.
+// It exists on Linux; elsewhere the package is empty.
+//
+// Two packages are below: sched has the loops themselves (tasks, timers, waiting, messages),
+// and sign keeps slow signatures off them. The files here are in layers, and each uses only
+// what is in its own layer or a lower one, which a test checks:
+//
+//	runtime   what tasks see: Dial, Watch, Splice        runtime
+//	TLS       a stream under TLS, and its handshake      tls, handshake, wire
+//	sockets   streams                                    stream, read, write, leave
+//	          connecting, moving content, buffers        dial, splice, buffers
+//	          engine and listeners                       engine, loop, listen, accept, arrival
+//	          what the kernel is asked                   syscall, address
+//
+// A connection of a client, on its way up:
+//
+//	accept_linux.go     a loop accepts it, unless there are too many
+//	arrival_linux.go    this loop or the emptiest gets it, and starts its task
+//	                    the task calls Serve with the stream, on which the caller may have
+//	handshake_linux.go  TLS.Secure perform a handshake
+//	tls_linux.go        and then speaks over the stream that this returned
 //
 // # What may happen on a loop
 //
