@@ -5,13 +5,19 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
-
-	"github.com/poise-lb/poise/internal/invariants"
 )
 
-// Burst is how often in a row a task may read and write before others have their turn: see
-// Loop.Spend.
-const Burst = 32
+// What a loop consists of, how it begins and ends, and its clock. turn_linux.go is what it
+// does again and again, park_linux.go how tasks wait and are woken.
+//
+// A loop ends in steps, since tasks are never unwound in the middle of their work:
+//
+//	Group.Close posts stop
+//	stop          sources fail what waits for them, and tasks that sleep or wait for an
+//	              event or a signal are woken: their waits return engine.ErrStopping
+//	more turns    the tasks return, each when its own code does
+//	finished      no task is left, and the mailbox is empty and closed
+//	end           sources that no task has closed give back what they hold
 
 // A Loop runs tasks, one at a time, on the goroutine main. It is part of a larger struct,
 // which must not move, and starts with Group.Add. All fields belong to the loop but those
@@ -33,7 +39,7 @@ type Loop struct {
 	woken   queue // tasks woken by events of tasks: for this turn still
 	heavy   heavy
 	current *Task
-	running atomic.Pointer[Task] // current, for Group.Watch; nil if no one watches
+	running atomic.Pointer[Task] // current, for Group.Watch; nil unless loops are watched
 	budget  int                  // of current
 	alive   int                  // tasks that have not returned
 	turns   uint32               // so far; it may come round
@@ -44,7 +50,8 @@ type Loop struct {
 	over     bool
 }
 
-// open makes what the loop waits with.
+// open makes what the loop waits with, on the goroutine of Group.Add. If it fails, nothing is
+// left open.
 func (l *Loop) open(g *Group, number int) error {
 	l.group, l.number = g, number
 	if err := l.poller.open(); err != nil {
@@ -65,6 +72,7 @@ func (l *Loop) open(g *Group, number int) error {
 	return nil
 }
 
+// close closes what open has made.
 func (l *Loop) close() {
 	l.gate.close()
 	l.poller.close()
@@ -96,139 +104,7 @@ func (l *Loop) main() {
 	l.over = true
 }
 
-// turn waits for something to do and does it. A Goexit may end it in the middle; the next
-// turn does what is left. No task runs before all events of the batch are noted: what a
-// task closes cannot have one to come.
-func (l *Loop) turn() {
-	for _, fd := range l.leaving {
-		closeFD(fd)
-	}
-	l.leaving = l.leaving[:0]
-	l.admitHeavy()
-	l.turns++
-	l.wait()
-	for i := range l.poller.happened() {
-		e := &l.poller.events[i]
-		l.slots.dispatch(Slot{uint32(e.Fd), uint32(e.Pad)}, e.Events)
-	}
-	l.poller.n = 0
-	l.timers.expire(l.now)
-	if l.mailbox.any.Load() {
-		l.mailbox.deliver()
-	}
-	for range l.ready.begin() {
-		l.resume(l.ready.pop())
-	}
-	for n := wokenMost; n > 0 && l.woken.len() > 0; n-- {
-		l.resume(l.woken.pop())
-	}
-	l.woken.begin()
-}
-
-// wait fetches events, and waits for them if there is nothing else to do.
-func (l *Loop) wait() {
-	l.poller.poll()
-	l.tick()
-	if l.poller.n > 0 || l.ready.len() > 0 || l.woken.len() > 0 || l.mailbox.any.Load() {
-		return
-	}
-	at, timed := l.timers.first()
-	if timed && at <= l.now {
-		return
-	}
-	l.mailbox.asleep.Store(true)
-	// Looked at after asleep is set: either post sees that, or this sees the message.
-	if !l.mailbox.any.Load() {
-		l.sleep(at, timed)
-	}
-	l.mailbox.asleep.Store(false)
-}
-
-// tick reads the clock.
-func (l *Loop) tick() time.Duration {
-	l.now = time.Since(l.group.epoch)
-	l.clock.Store(int64(l.now))
-	return l.now
-}
-
-// resume lets t run until it waits.
-func (l *Loop) resume(t *Task) {
-	l.tick()
-	l.budget = Burst
-	l.current = t
-	t.queued = false
-	if l.group.watch != nil {
-		l.running.Store(t)
-		t.next()
-		l.running.Store(nil)
-	} else {
-		t.next()
-	}
-	l.current = nil
-	if l.now-l.yielded >= turnMax {
-		l.yield()
-	}
-}
-
-// Wake lets t, which is parked, go on in this turn if it is called by the Event of a Source,
-// else in the next one; nil: nothing. A task that is woken looks again at what it waits for.
-func (l *Loop) Wake(t *Task) {
-	if t != nil && !t.queued {
-		t.queued = true
-		l.ready.push(t)
-	}
-}
-
-// wakeSoon is Wake for a task that runs in this turn, before events are looked at again.
-func (l *Loop) wakeSoon(t *Task) {
-	if !t.queued {
-		t.queued = true
-		l.woken.push(t)
-	}
-}
-
-// Current is the calling task; nil: no task runs, as in the Event of a Source.
-func (l *Loop) Current() *Task { return l.current }
-
-// caller is the calling task, which there must be.
-func (l *Loop) caller() *Task {
-	t := l.current
-	if t == nil {
-		panic("sched: a call that waits from outside of a task")
-	}
-	return t
-}
-
-// Park stops the calling task until it is woken.
-func (l *Loop) Park() {
-	t := l.caller()
-	if invariants.Enabled && t.locks > 0 {
-		panic("sched: a task waits while it holds a lock")
-	}
-	t.yield(struct{}{})
-}
-
-// Pause lets other tasks run, and events be looked at.
-func (l *Loop) Pause() {
-	l.Wake(l.current)
-	l.Park()
-}
-
-// Spend is called for each read and write, and lets others run if the calling task has done
-// Burst of them.
-func (l *Loop) Spend() {
-	if l.budget--; l.budget < 0 {
-		l.Pause()
-	}
-}
-
-// Charge counts n more reads and writes, without letting others run.
-func (l *Loop) Charge(n int) { l.budget -= n }
-
-// CloseLater closes fd before the next turn: the events that were fetched may still name it.
-func (l *Loop) CloseLater(fd int) { l.leaving = append(l.leaving, fd) }
-
-// stop makes everything that waits fail.
+// stop makes everything that waits fail, now and later. It is received as a message.
 func (l *Loop) stop() {
 	if l.stopping {
 		return
@@ -278,10 +154,12 @@ func (l *Loop) Now() time.Duration {
 	return time.Since(l.group.epoch)
 }
 
-// Instant is Now for code that runs on the loop, and costs less.
+// Instant is Now for code that runs on the loop, and costs less. It stands still while a task
+// runs, and says in an Event or Expire when the events were fetched.
 func (l *Loop) Instant() time.Duration { return l.now }
 
-// Turn is the number of the present turn. It may come round.
+// Turn is the number of the present turn: as long as it is the same, no events were fetched.
+// It may come round, after 2^32 turns.
 func (l *Loop) Turn() uint32 { return l.turns }
 
 // Rand draws from the runtime's generator, which is per thread and needs no lock.
@@ -290,10 +168,10 @@ func (l *Loop) Rand() uint64 { return rand.Uint64() }
 // Worker is the loop's number among all workers.
 func (l *Loop) Worker() int { return l.group.first + l.number }
 
-// Log logs where it delays no loop.
+// Log logs on a goroutine, since a log may block, and returns at once.
 func (l *Loop) Log(level slog.Level, text string, args ...any) { l.group.log(level, text, args...) }
 
-// Stats are figures of a loop.
+// Stats are figures of a loop, for tests.
 type Stats struct {
 	Tasks   int // that have not returned
 	Spare   int // coroutines that are kept without work
