@@ -14,7 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How sockets are made: by connecting, or out of a descriptor that was accepted.
+// How sockets are made: by connecting, or out of a descriptor that was accepted. A TCP
+// connection takes these steps, the middle ones only if connect does not end at once:
+//
+//	socket, options, connect    EINPROGRESS
+//	register for IN and OUT     the stream is full: nothing can be written
+//	the task is parked
+//	event OUT, or ERR           the task is woken
+//	SO_ERROR                    says which: connected, or why not
+//	getsockname                 the socket must not be connected to itself
+//
+// Whatever fails on the way, the descriptor is closed before dial returns.
 
 // Keep-alive probes, as package net sets them: a peer that vanished without a word is
 // noticed after some minutes, even where there is no deadline.
@@ -23,7 +33,9 @@ const (
 	keepAliveProbes  = 9
 )
 
-// register makes fd, which does not block, a stream.
+// register makes fd, which does not block, a stream with the events that are asked for. If it
+// fails, fd stays the caller's. When the engine is being closed the stream is interrupted
+// already.
 func (l *loop) register(fd int, k kind, events uint32) (*stream, error) {
 	s := &stream{loop: l, fd: int32(fd), kind: k}
 	if events&unix.EPOLLOUT != 0 {
@@ -39,7 +51,8 @@ func (l *loop) register(fd int, k kind, events uint32) (*stream, error) {
 	return s, nil
 }
 
-// dial connects, without TLS.
+// dial connects, without TLS. The calling task waits until the connection is established,
+// until d.By, or for as long as the kernel tries.
 func (l *loop) dial(d *engine.Dial) (*stream, error) {
 	l.Spend()
 	switch {
@@ -68,6 +81,7 @@ func (l *loop) dial(d *engine.Dial) (*stream, error) {
 	return nil, unix.ECONNREFUSED
 }
 
+// dialTCP connects to an address of a family; by is the deadline, zero: none.
 func (l *loop) dialTCP(to unix.Sockaddr, family int, by time.Duration) (*stream, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -122,6 +136,8 @@ const (
 	pauseMax = 20 * time.Millisecond
 )
 
+// dialUnix connects to the unix socket of that name. connect ends at once, but for a queue
+// that is full: then it is tried again until d.By.
 func (l *loop) dialUnix(d *engine.Dial) (*stream, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -155,6 +171,8 @@ func (l *loop) dialUnix(d *engine.Dial) (*stream, error) {
 	return s, err
 }
 
+// dialError returns err with the address and what callers ask about: whether this machine is
+// exhausted, nothing listens there, or the time is over.
 func dialError(d *engine.Dial, err error) error {
 	if engine.DialExhausted(d.Network, d.Address, err) {
 		return fmt.Errorf("dial %s %s: %w: %w", d.Network, d.Address, engine.ErrExhausted, err)

@@ -18,7 +18,8 @@ func (s *stream) CloseWrite() error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(int(s.fd), unix.SHUT_WR))
 }
 
-// Close gives the descriptor back at the end of the turn.
+// Close wakes what waits for the stream with engine.ErrClosed. The descriptor is closed before
+// the next turn: events of this one may still name it. To close again does nothing.
 func (s *stream) Close() error {
 	if s.flags&closed == 0 {
 		s.leave()

@@ -74,7 +74,7 @@ func (e *Engine) Serve(l net.Listener, serve Serve) (*Listener, error) {
 	return a, nil
 }
 
-// Addr is where it listens.
+// Addr is where it listens. Any goroutine may call it.
 func (a *Listener) Addr() net.Addr { return a.origin.Addr() }
 
 // Close ends accepting. When it returns no further connection is accepted; those that

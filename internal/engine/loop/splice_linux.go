@@ -90,7 +90,7 @@ func (p pipe) close() {
 	closeFD(p.out)
 }
 
-// closeAll closes those that are not in use.
+// closeAll closes those that are not in use. The loop has ended.
 func (p *pipes) closeAll() {
 	for _, spare := range p.spare {
 		spare.close()
@@ -98,7 +98,15 @@ func (p *pipes) closeAll() {
 	p.spare = nil
 }
 
-// A passage is a Splice under way. Bytes are taken from src only when the pipe is empty: a
+// A passage is a Splice under way. For example, of 300 KiB by a pipe of 256 KiB:
+//
+//	fill    src has 100 KiB: they go into the pipe
+//	drain   dst takes 60 KiB, then 40 KiB after an event; the pipe is empty
+//	fill    src has nothing: the pipe is given back, the task waits without one
+//	fill    src has 200 KiB: a pipe is taken, they go into it
+//	drain   dst takes 200 KiB
+//
+// Bytes are taken from src only when the pipe is empty: a
 // pipe that is full and a socket that is empty say the same, and so it is the latter.
 type passage struct {
 	loop      *loop
@@ -112,7 +120,9 @@ type passage struct {
 	moved           engine.Moved
 }
 
-// splice is Splice of two plain streams of this loop.
+// splice is Splice of two plain streams of this loop: up to n bytes, each wait of stall at
+// most, reading until by; zero: no bound. If it returns fewer without an error, the caller
+// goes on by reading and writing.
 func (l *loop) splice(dst, src *stream, n int64, stall, by time.Duration) engine.Moved {
 	p := passage{loop: l, dst: dst, src: src, left: n, stall: stall, by: by, readBy: src.readBy, writeBy: dst.writeBy}
 	for p.left > 0 && p.fill() && p.drain() {

@@ -11,7 +11,18 @@ import (
 
 // A Stream under TLS, after its handshake: what waits is the task, at the stream below, and
 // never a call into crypto/tls. Reading decrypts what has come and goes on to wait if that
-// was only part of a record. Writing encrypts into a buffer, and the buffer is sent.
+// was only part of a record. Writing encrypts into a buffer, and the buffer is sent. For
+// example, a Write of 100 KiB to a peer that reads slowly:
+//
+//	conn.Write of 64 KiB    encrypted into out
+//	push                    the kernel takes 40 KiB; the stream is full
+//	                        the task is parked at the stream, until there is room
+//	push                    the kernel takes the rest; out is given back
+//	conn.Write of 36 KiB    and so on
+//
+// Several layers may hold bytes that the peer has sent: the kernel, crypto/tls (maybe), and
+// one byte read ahead (peeked). A task may wait at the stream only when the upper two are
+// empty: no event comes for what they hold.
 
 const (
 	// sealMost is how much is encrypted before the kernel is given what came of it.
@@ -63,8 +74,9 @@ var _ Secured = (*secure)(nil)
 // ConnectionState is what the handshake has agreed on.
 func (t *secure) ConnectionState() tls.ConnectionState { return t.conn.ConnectionState() }
 
-// Await parks the calling task until a byte or the end can be read. That what came below
-// says so much is known only after it was decrypted: one byte is read ahead.
+// Await parks the calling task until a byte or the end can be read. Whether the bytes that
+// came make a byte of content is known only when they are decrypted (they may be part of a
+// record, or a key update): so one byte is read ahead.
 func (t *secure) Await() error {
 	s := t.s
 	s.loop.Spend()
@@ -91,8 +103,8 @@ func (t *secure) peek() bool {
 	return t.peeked || t.end != nil
 }
 
-// take decrypts into p what has come. It also notes the end, and sends what crypto/tls has
-// to say to what it read.
+// take decrypts into p what has come, and never waits; 0: nothing yet, or the end, which it
+// notes in end. It also sends what crypto/tls answers to what it read.
 func (t *secure) take(p []byte) int {
 	n, err := t.conn.Read(p)
 	switch {
@@ -114,7 +126,7 @@ func (t *secure) take(p []byte) int {
 	return n
 }
 
-// Read reads without having waited if it can.
+// Read reads what has come, and waits only if nothing has. An empty p reads nothing.
 func (t *secure) Read(p []byte) (int, error) {
 	s := t.s
 	if len(p) == 0 {
@@ -160,6 +172,7 @@ func (t *secure) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// write is Write; with nothing to write it waits until out is sent.
 func (t *secure) write(p []byte) (written int, err error) {
 	s := t.s
 	for {
@@ -188,7 +201,8 @@ func (t *secure) write(p []byte) (written int, err error) {
 	}
 }
 
-// push gives the kernel what it takes at once of what is encrypted.
+// push gives the kernel what it takes at once of what is encrypted, and does not wait. The
+// stream calls it, too, when there is room and no task waits for that.
 func (t *secure) push() {
 	s := t.s
 	for t.sent < len(t.out) && t.sendErr == nil && s.flags&(full|closed) == 0 {
@@ -214,8 +228,8 @@ func (t *secure) drop() {
 	t.out, t.sent = nil, 0
 }
 
-// Quiet also reads what the peer has to say about the connection itself, as tickets for
-// the next one: that is not unread.
+// Quiet reports whether there is nothing to read. What the peer says about the connection
+// itself, as tickets for the next one, is read here and does not count.
 func (t *secure) Quiet() bool {
 	s := t.s
 	s.doubt()
@@ -238,6 +252,7 @@ func (t *secure) WhenReady(f func()) {
 	s.WhenReady(t.again)
 }
 
+// look is the task of WhenReady that decrypts what has come. It runs f, or waits again.
 func (t *secure) look() {
 	s := t.s
 	if s.why == nil && (s.readBy == 0 || s.readBy > s.loop.Instant()) && !t.peek() {
@@ -252,48 +267,3 @@ func (t *secure) look() {
 func (t *secure) SetReadDeadline(at time.Duration)  { t.s.SetReadDeadline(at) }
 func (t *secure) SetWriteDeadline(at time.Duration) { t.s.SetWriteDeadline(at) }
 func (t *secure) Interrupt(err error)               { t.s.Interrupt(err) }
-
-// CloseWrite says that nothing follows (close_notify, RFC 8446 §6.1). FIN would say so
-// too, and a peer may take a FIN for the end of both ways: there is none.
-func (t *secure) CloseWrite() error {
-	if t.s.flags&closed != 0 {
-		return engine.ErrClosed
-	}
-	err := t.conn.CloseWrite()
-	t.push()
-	return errors.Join(err, t.sendErr)
-}
-
-// lingerTime is how long it may take after Close to send what is encrypted.
-const lingerTime = 5 * time.Second
-
-// Close says that nothing follows, and does not wait: if the kernel does not take that at
-// once, a task does. After a Write that is cut off it would be a lie.
-func (t *secure) Close() error {
-	s := t.s
-	if s.flags&closed != 0 {
-		return nil
-	}
-	if !t.writing {
-		t.conn.CloseWrite()
-		t.push()
-	}
-	if t.writing || t.out == nil || s.why != nil || s.loop.Stopping() {
-		t.drop()
-		return s.Close()
-	}
-	rest, out := s.handOver(), t.out[t.sent:]
-	t.out = nil // the task has it
-	s.loop.StartFor(rest, func() {
-		rest.SetWriteDeadline(rest.loop.Instant() + lingerTime)
-		rest.Write(out)
-		rest.Close()
-	})
-	return nil
-}
-
-// Abort resets the connection below: the peer sees that it did not end.
-func (t *secure) Abort() {
-	t.drop()
-	t.s.Abort()
-}
