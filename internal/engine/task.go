@@ -5,14 +5,14 @@ import "time"
 // What a Runtime offers to tasks: a clock, more tasks, and three ways in which tasks wait
 // for each other. Which of the three is right depends on who wakes:
 //
-//   - An Event is for tasks of one worker. It costs no lock on a loop, so it may be used
+//   - A Wakeup is for tasks of one worker. It costs no lock on a loop, so it may be used
 //     for every piece of content: a reader of a multiplexed connection wakes the task of
 //     one of its streams, and that task wakes the one that writes.
 //   - A Signal may be set from any goroutine. It goes through the mailbox of the worker
 //     that waits, and is for rare news: a configuration, the end of a service.
 //   - A Lock is for data that several tasks of a worker use, between two waits.
 //
-// A queue whose items one task takes, for example, needs a Lock and an Event:
+// A queue whose items one task takes, for example, needs a Lock and a Wakeup:
 //
 //	func (q *queue) put(x item) {
 //		q.lock.Lock()
@@ -76,13 +76,13 @@ type Join interface {
 type Primitives interface {
 	// NewSignal returns an unset Signal.
 	NewSignal() Signal
-	// NewEvent returns an unset Event.
-	NewEvent() Event
+	// NewWakeup returns an unset Wakeup.
+	NewWakeup() Wakeup
 	// NewLock returns a Lock that is not held.
 	NewLock() Lock
 }
 
-// A Signal is a one-slot wake-up: any number of Sets before a Wait are one.
+// A Signal has one slot: any number of Sets before a Wait are one.
 type Signal interface {
 	// Set may be called from any goroutine and never blocks.
 	Set()
@@ -90,12 +90,12 @@ type Signal interface {
 	Wait(by time.Duration) bool
 }
 
-// An Event is a wake-up between tasks of one worker. Each Set lets one Wait return: that
+// A Wakeup is how tasks of one worker wake each other. Each Set lets one Wait return: that
 // of the task that waits longest or, if none waits, the next one. Sets without a Wait
 // between them count once. A Wait that returns nil has taken one Set, so there are no
 // spurious wake-ups; but another task may have changed meanwhile what the Set was about.
-type Event interface {
-	// Set never waits. It is called from a task of the Event's worker, or by an Interrupt
+type Wakeup interface {
+	// Set never waits. It is called from a task of the Wakeup's worker, or by an Interrupt
 	// that the runtime calls for a Watch. It may be called while a Lock is held. On a loop
 	// the task that it wakes runs before the loop looks at its sockets again.
 	Set()
@@ -105,7 +105,7 @@ type Event interface {
 	// before is taken even where one of these has come: no Set is lost.
 	Wait(by time.Duration) error
 
-	// Reset forgets a Set that no Wait has taken, so that the Event can be used again for
+	// Reset forgets a Set that no Wait has taken, so that the Wakeup can be used again for
 	// another purpose. Tasks that wait go on waiting.
 	Reset()
 }
@@ -116,7 +116,7 @@ type Event interface {
 // panics at such a wait, and so does the loop if built with the tag invariants.
 type Lock interface {
 	// Lock is called by a task that does not hold the lock, or by an Interrupt as in
-	// Event.Set.
+	// Wakeup.Set.
 	Lock()
 	Unlock()
 	// MustHold panics if no task holds the lock. It is meant for functions whose callers

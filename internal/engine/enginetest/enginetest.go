@@ -86,7 +86,7 @@ type promise struct {
 
 // promises are all of the contract's.
 func promises() []promise {
-	all := [][]promise{readPromises, deadlinePromises, interruptPromises, endPromises, watchPromises, taskPromises, eventPromises, dialPromises}
+	all := [][]promise{readPromises, deadlinePromises, interruptPromises, endPromises, watchPromises, taskPromises, waitPromises, dialPromises}
 	var out []promise
 	for _, some := range all {
 		out = append(out, some...)
@@ -170,14 +170,14 @@ func testCloseStarted(t *testing.T, start func(t *testing.T) *Driver) {
 	const tasks = 10
 	within(t, func() {
 		d.Play(func() {
-			never := rt.NewEvent()
+			never := rt.NewWakeup()
 			wait := func() {
 				defer ended.Add(1)
 				if err := never.Wait(0); !errors.Is(err, engine.ErrStopping) {
-					t.Errorf("Event.Wait when the engine stops: %v", err)
+					t.Errorf("Wakeup.Wait when the engine stops: %v", err)
 				}
 				if err := never.Wait(rt.Now() + time.Hour); !errors.Is(err, engine.ErrStopping) {
-					t.Errorf("Event.Wait after that: %v", err)
+					t.Errorf("Wakeup.Wait after that: %v", err)
 				}
 			}
 			for i := range tasks {

@@ -48,7 +48,7 @@ func New() *Runtime {
 // Epoch is the instant from which Now counts.
 func (rt *Runtime) Epoch() time.Time { return rt.epoch }
 
-// Close makes every Sleep and Event.Wait return, and waits for the tasks of Start and for
+// Close makes every Sleep and Wakeup.Wait return, and waits for the tasks of Start and for
 // the watchdog. It is not called by a task of Start.
 func (rt *Runtime) Close() {
 	rt.once.Do(func() { close(rt.stop) })

@@ -24,7 +24,7 @@
 // # What may happen on a loop
 //
 // A loop runs one task at a time, until that task waits: in a Stream's Await, Read or
-// Write, in Dial, Sleep, Signal.Wait, Event.Wait, Join.Wait or Do. Everything else delays
+// Write, in Dial, Sleep, Signal.Wait, Wakeup.Wait, Join.Wait or Do. Everything else delays
 // every other connection of the loop:
 //
 //   - No task may wait in another way: for a channel, for a lock that is held across a

@@ -17,7 +17,7 @@
 //	resume the tasks that are ready,        task_linux.go, park_linux.go
 //	    each until it waits again
 //	resume up to 64 tasks that those        event_linux.go
-//	    have woken by an Event
+//	    have woken by a Wakeup
 //
 // So all that a batch of events says is noted before the first task runs, and descriptors
 // are closed only when no event of the batch can name them any more. turn_linux.go has an
@@ -43,7 +43,7 @@
 // A Timer is left set when the wait ends otherwise. The next deadline is mostly later: then
 // SetTimerBy does nothing, and the owner sets the timer again if it comes too early.
 //
-// Tasks wait for each other by an engine.Event within a loop, which costs no lock and no
+// Tasks wait for each other by an engine.Wakeup within a loop, which costs no lock and no
 // turn; by an engine.Signal from anywhere, which is a message; and by Fork's Join. What
 // blocks runs on a goroutine (Loop.Do), and so does what computes for long (Loop.Compute).
 //

@@ -36,7 +36,7 @@ type Loop struct {
 	slots   slots
 	timers  timers
 	ready   queue // tasks for this turn; those woken meanwhile are for the next
-	woken   queue // tasks woken by events of tasks: for this turn still
+	woken   queue // tasks woken by Wakeups: for this turn still
 	heavy   heavy
 	current *Task
 	running atomic.Pointer[Task] // current, for Group.Watch; nil unless loops are watched

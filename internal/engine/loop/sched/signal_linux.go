@@ -8,7 +8,7 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// A signal wakes tasks of its loop from any goroutine. Between tasks of one loop an event
+// A signal wakes tasks of its loop from any goroutine. Between tasks of one loop a wakeup
 // (event_linux.go) does the same in the same turn and without a lock.
 
 // A signal is one slot. Set posts a message, since any goroutine may call it.

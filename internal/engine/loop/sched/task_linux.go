@@ -35,7 +35,7 @@ type Task struct {
 	until  time.Duration // the deadline of parkUntil, forever if there is none; 0: elsewhere
 	timer  Timer         // of parkUntil: set for until or sooner, and left set when the wait ends
 
-	behind  *Task // the next task in the list of the event that this one waits for
+	behind  *Task // the next task in the list of the wakeup that this one waits for
 	granted bool  // a Set was handed to this task
 	locks   int   // that it holds; counted with the tag invariants only
 

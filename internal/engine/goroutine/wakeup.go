@@ -54,8 +54,8 @@ func (rt *Runtime) Start(f func()) {
 	}()
 }
 
-// An event is an engine.Event of goroutines.
-type event struct {
+// A wakeup is an engine.Wakeup of goroutines.
+type wakeup struct {
 	rt *Runtime
 
 	mu          sync.Mutex // held for a moment only
@@ -63,92 +63,92 @@ type event struct {
 	first, last *waiter    // in the order in which they came; nil: none
 }
 
-// A waiter is a goroutine in an event's list. The waiters of a runtime share a pool: most
+// A waiter is a goroutine in a wakeup's list. The waiters of a runtime share a pool: most
 // waits are short.
 type waiter struct {
 	woken  chan struct{} // of one place, filled when the waiter is taken off the list
 	behind *waiter
 }
 
-// NewEvent returns an unset Event.
-func (rt *Runtime) NewEvent() engine.Event { return &event{rt: rt} }
+// NewWakeup returns an unset Wakeup.
+func (rt *Runtime) NewWakeup() engine.Wakeup { return &wakeup{rt: rt} }
 
-func (e *event) Set() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	w := e.first
+func (u *wakeup) Set() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	w := u.first
 	if w == nil {
-		e.set = true
+		u.set = true
 		return
 	}
-	e.remove(w)
+	u.remove(w)
 	w.woken <- struct{}{}
 }
 
-func (e *event) Reset() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.set = false
+func (u *wakeup) Reset() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.set = false
 }
 
-func (e *event) Wait(by time.Duration) error {
-	w := e.enter()
+func (u *wakeup) Wait(by time.Duration) error {
+	w := u.enter()
 	if w == nil {
 		return nil
 	}
 	var late <-chan time.Time // nil: there is no deadline
 	if by != 0 {
-		t := time.NewTimer(by - e.rt.Now())
+		t := time.NewTimer(by - u.rt.Now())
 		defer t.Stop()
 		late = t.C
 	}
 	var err error
 	select {
 	case <-w.woken:
-		e.rt.waiters.Put(w)
+		u.rt.waiters.Put(w)
 		return nil
 	case <-late:
 		err = engine.ErrTimeout
-	case <-e.rt.stop:
+	case <-u.rt.stop:
 		err = engine.ErrStopping
 	}
-	e.mu.Lock()
-	waits := e.remove(w)
-	e.mu.Unlock()
+	u.mu.Lock()
+	waits := u.remove(w)
+	u.mu.Unlock()
 	if !waits {
 		<-w.woken // a Set came at the same moment
 		err = nil
 	}
-	e.rt.waiters.Put(w)
+	u.rt.waiters.Put(w)
 	return err
 }
 
 // enter takes the Set that is there, and returns nil, or puts the caller on the list.
-func (e *event) enter() *waiter {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.set {
-		e.set = false
+func (u *wakeup) enter() *waiter {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.set {
+		u.set = false
 		return nil
 	}
-	w, _ := e.rt.waiters.Get().(*waiter)
+	w, _ := u.rt.waiters.Get().(*waiter)
 	if w == nil {
 		w = &waiter{woken: make(chan struct{}, 1)}
 	}
 	w.behind = nil
-	if e.last == nil {
-		e.first = w
+	if u.last == nil {
+		u.first = w
 	} else {
-		e.last.behind = w
+		u.last.behind = w
 	}
-	e.last = w
+	u.last = w
 	return w
 }
 
-// remove reports whether w was in the list, and takes it out. e.mu is held.
-func (e *event) remove(w *waiter) bool {
+// remove reports whether w was in the list, and takes it out. u.mu is held.
+func (u *wakeup) remove(w *waiter) bool {
 	var before *waiter
-	x := e.first
+	x := u.first
 	for ; x != w; x = x.behind {
 		if x == nil {
 			return false
@@ -156,12 +156,12 @@ func (e *event) remove(w *waiter) bool {
 		before = x
 	}
 	if before == nil {
-		e.first = w.behind
+		u.first = w.behind
 	} else {
 		before.behind = w.behind
 	}
-	if e.last == w {
-		e.last = before
+	if u.last == w {
+		u.last = before
 	}
 	return true
 }

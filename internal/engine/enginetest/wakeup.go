@@ -9,18 +9,18 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// Promises of Start, Event and Lock: what tasks of one worker wait for each other with.
+// Promises of Start, Wakeup and Lock: what tasks of one worker wait for each other with.
 
-var eventPromises = []promise{
+var waitPromises = []promise{
 	{name: "Start", test: starts},
 	{name: "StartSurvivesPanics", test: startPanics, foreign: true},
 	{name: "StartSurvivesGoexit", test: startGoexit, foreign: true},
-	{name: "EventKeepsOneSet", test: eventOneSet},
-	{name: "EventInTime", test: eventInTime},
-	{name: "EventPassesBackAndForth", test: eventPingPong},
-	{name: "EventWakesOneTaskForEachSet", test: eventManyWaiters},
-	{name: "EventTimedOutTaskTakesNoSet", test: eventLeavesTheList},
-	{name: "EventLosesNothingToDeadlines", test: eventDeadlineRace},
+	{name: "WakeupKeepsOneSet", test: wakeupOneSet},
+	{name: "WakeupInTime", test: wakeupInTime},
+	{name: "WakeupPassesBackAndForth", test: wakeupPingPong},
+	{name: "WakeupWakesOneTaskForEachSet", test: wakeupManyWaiters},
+	{name: "WakeupTimedOutTaskTakesNoSet", test: wakeupLeavesTheList},
+	{name: "WakeupLosesNothingToDeadlines", test: wakeupDeadlineRace},
 	{name: "LockExcludes", test: locks},
 	{name: "LockAndEventMakeAQueue", test: queues},
 }
@@ -29,10 +29,10 @@ var eventPromises = []promise{
 type group struct {
 	k    *kit
 	left atomic.Int64
-	none engine.Event
+	none engine.Wakeup
 }
 
-func (k *kit) group() *group { return &group{k: k, none: k.rt.NewEvent()} }
+func (k *kit) group() *group { return &group{k: k, none: k.rt.NewWakeup()} }
 
 // start has f run as a task of the group.
 func (g *group) start(f func()) {
@@ -110,10 +110,10 @@ func startGoexit(k *kit) {
 	g.wait()
 }
 
-// eventOneSet: a Set before Wait is kept, and only one; it counts for the same task, and
+// wakeupOneSet: a Set before Wait is kept, and only one; it counts for the same task, and
 // after the deadline.
-func eventOneSet(k *kit) {
-	e := k.rt.NewEvent()
+func wakeupOneSet(k *kit) {
+	e := k.rt.NewWakeup()
 	e.Set()
 	e.Set()
 	if err := e.Wait(k.rt.Now() - 1); err != nil {
@@ -138,8 +138,8 @@ func eventOneSet(k *kit) {
 	}
 }
 
-func eventInTime(k *kit) {
-	e := k.rt.NewEvent()
+func wakeupInTime(k *kit) {
+	e := k.rt.NewWakeup()
 	for _, d := range []time.Duration{-time.Hour, 0, time.Microsecond, moment, moment / 2, 2 * moment} {
 		by := k.rt.Now() + d
 		if err := e.Wait(by); !errors.Is(err, engine.ErrTimeout) || k.rt.Now() < by {
@@ -167,8 +167,8 @@ func eventInTime(k *kit) {
 	}
 }
 
-func eventPingPong(k *kit) {
-	ping, pong := k.rt.NewEvent(), k.rt.NewEvent()
+func wakeupPingPong(k *kit) {
+	ping, pong := k.rt.NewWakeup(), k.rt.NewWakeup()
 	const rounds = 2000
 	g := k.group()
 	g.start(func() {
@@ -189,11 +189,11 @@ func eventPingPong(k *kit) {
 	g.wait()
 }
 
-// eventManyWaiters: as many Sets as there are tasks wake them all, wherever they are on
+// wakeupManyWaiters: as many Sets as there are tasks wake them all, wherever they are on
 // their way into Wait: a Set that finds another one untaken is made again.
-func eventManyWaiters(k *kit) {
+func wakeupManyWaiters(k *kit) {
 	const tasks = 40
-	e, taken := k.rt.NewEvent(), k.rt.NewEvent()
+	e, taken := k.rt.NewWakeup(), k.rt.NewWakeup()
 	g := k.group()
 	var woken atomic.Int64
 	for i := range tasks {
@@ -224,9 +224,9 @@ func eventManyWaiters(k *kit) {
 	g.wait()
 }
 
-// eventLeavesTheList: a task whose deadline has come stands in the way of no other.
-func eventLeavesTheList(k *kit) {
-	e := k.rt.NewEvent()
+// wakeupLeavesTheList: a task whose deadline has come stands in the way of no other.
+func wakeupLeavesTheList(k *kit) {
+	e := k.rt.NewWakeup()
 	g := k.group()
 	for range 3 {
 		g.start(func() {
@@ -245,10 +245,10 @@ func eventLeavesTheList(k *kit) {
 	g.wait()
 }
 
-// eventDeadlineRace: where deadlines and Sets meet, a Wait says which of them it was, and
+// wakeupDeadlineRace: where deadlines and Sets meet, a Wait says which of them it was, and
 // the last Set always arrives.
-func eventDeadlineRace(k *kit) {
-	e := k.rt.NewEvent()
+func wakeupDeadlineRace(k *kit) {
+	e := k.rt.NewWakeup()
 	g := k.group()
 	var made, sets, waits atomic.Int64
 	const items, takers = 300, 3
@@ -314,7 +314,7 @@ func locks(k *kit) {
 // A queue is the example of engine.Primitives.
 type queue struct {
 	lock   engine.Lock
-	filled engine.Event
+	filled engine.Wakeup
 	items  []int
 }
 
@@ -346,7 +346,7 @@ func (q *queue) take(by time.Duration) (int, error) {
 }
 
 func queues(k *kit) {
-	q := &queue{lock: k.rt.NewLock(), filled: k.rt.NewEvent()}
+	q := &queue{lock: k.rt.NewLock(), filled: k.rt.NewWakeup()}
 	const writers, readers, each = 4, 4, 300
 	g := k.group()
 	for w := range writers {

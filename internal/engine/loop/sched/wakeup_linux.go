@@ -8,7 +8,7 @@ import (
 )
 
 // What tasks of one loop wait for each other with. All of them run on one goroutine, one at
-// a time, so an event is a flag and a list, and a lock is nothing: neither goes through the
+// a time, so a wakeup is a flag and a list, and a lock is nothing: neither goes through the
 // mailbox, as a signal has to.
 //
 // Set hands itself over to the task that waits longest, and that task need not compete with
@@ -19,42 +19,42 @@ import (
 //	C: Wait     -> parks: the Set of B is A's
 //	A:          -> runs in the same turn, sees that it was granted, returns nil
 
-// wokenMost bounds the tasks that events wake and that run in the same turn: two tasks that
+// wokenMost bounds the tasks that wakeups wake and that run in the same turn: two tasks that
 // wake each other must not keep the loop from its sockets.
 const wokenMost = 64
 
-// An event is an engine.Event of a loop.
-type event struct {
+// A wakeup is an engine.Wakeup of a loop.
+type wakeup struct {
 	loop        *Loop
 	set         bool  // no task has taken it; then none waits
 	first, last *Task // that wait, linked by task.behind; nil: none
 }
 
-// NewEvent returns an unset Event.
-func (l *Loop) NewEvent() engine.Event { return &event{loop: l} }
+// NewWakeup returns an unset Wakeup.
+func (l *Loop) NewWakeup() engine.Wakeup { return &wakeup{loop: l} }
 
 // Set may also be called by an event of a socket, which no task is running for.
-func (e *event) Set() {
-	t := e.first
+func (u *wakeup) Set() {
+	t := u.first
 	if t == nil {
-		e.set = true
+		u.set = true
 		return
 	}
-	e.unlink(nil, t)
+	u.unlink(nil, t)
 	t.granted = true
-	e.loop.wakeSoon(t)
+	u.loop.wakeSoon(t)
 }
 
-// Reset is for an event that no task waits for, and does nothing to others.
-func (e *event) Reset() { e.set = false }
+// Reset is for a wakeup that no task waits for, and does nothing to others.
+func (u *wakeup) Reset() { u.set = false }
 
 // Wait parks the calling task until a Set is handed to it.
-func (e *event) Wait(by time.Duration) error {
-	l := e.loop
+func (u *wakeup) Wait(by time.Duration) error {
+	l := u.loop
 	l.Spend()
 	switch {
-	case e.set:
-		e.set = false
+	case u.set:
+		u.set = false
 		return nil
 	case l.stopping:
 		l.Pause() // a task that waits again and again, in spite of the error, blocks no other
@@ -63,7 +63,7 @@ func (e *event) Wait(by time.Duration) error {
 		return engine.ErrTimeout
 	}
 	t := l.caller()
-	e.link(t)
+	u.link(t)
 	for {
 		t.parkUntil(by)
 		switch {
@@ -71,43 +71,43 @@ func (e *event) Wait(by time.Duration) error {
 			t.granted = false
 			return nil
 		case l.stopping:
-			e.remove(t)
+			u.remove(t)
 			return engine.ErrStopping
 		case by != 0 && by <= l.now:
-			e.remove(t)
+			u.remove(t)
 			return engine.ErrTimeout
 		}
 	}
 }
 
 // link puts t at the end of the list.
-func (e *event) link(t *Task) {
-	if e.last == nil {
-		e.first = t
+func (u *wakeup) link(t *Task) {
+	if u.last == nil {
+		u.first = t
 	} else {
-		e.last.behind = t
+		u.last.behind = t
 	}
-	e.last = t
+	u.last = t
 }
 
 // remove takes t, which is in the list, out of it.
-func (e *event) remove(t *Task) {
+func (u *wakeup) remove(t *Task) {
 	var before *Task
-	for x := e.first; x != t; x = x.behind {
+	for x := u.first; x != t; x = x.behind {
 		before = x
 	}
-	e.unlink(before, t)
+	u.unlink(before, t)
 }
 
 // unlink takes t out of the list; before is the one in front of it, nil: t is the first.
-func (e *event) unlink(before, t *Task) {
+func (u *wakeup) unlink(before, t *Task) {
 	if before == nil {
-		e.first = t.behind
+		u.first = t.behind
 	} else {
 		before.behind = t.behind
 	}
-	if e.last == t {
-		e.last = before
+	if u.last == t {
+		u.last = before
 	}
 	t.behind = nil
 }

@@ -19,7 +19,7 @@ func TestASetIsHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := New()
 		defer rt.Close()
-		e := rt.NewEvent()
+		e := rt.NewWakeup()
 		var mu sync.Mutex
 		var order []int
 		for i := range 4 {
@@ -55,7 +55,7 @@ func TestCloseWaitsForWhatItsTasksStart(t *testing.T) {
 		rt := New()
 		ended := 0
 		rt.Start(func() {
-			if err := rt.NewEvent().Wait(0); err != engine.ErrStopping {
+			if err := rt.NewWakeup().Wait(0); err != engine.ErrStopping {
 				t.Errorf("Wait: %v", err)
 			}
 			rt.Start(func() {

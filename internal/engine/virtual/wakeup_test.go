@@ -16,7 +16,7 @@ func TestASetIsHandedOver(t *testing.T) {
 		w := New(seed)
 		rt := w.Runtime()
 		w.Go("main", func() {
-			e, done := rt.NewEvent(), rt.NewEvent()
+			e, done := rt.NewWakeup(), rt.NewWakeup()
 			var order []int
 			for i := range 4 {
 				var by time.Duration
@@ -51,7 +51,7 @@ func TestStopEndsStartedTasks(t *testing.T) {
 	rt := w.Runtime()
 	ended := 0
 	wait := func() {
-		if err := rt.NewEvent().Wait(rt.Now() + time.Hour); !errors.Is(err, engine.ErrStopping) {
+		if err := rt.NewWakeup().Wait(rt.Now() + time.Hour); !errors.Is(err, engine.ErrStopping) {
 			t.Errorf("Wait: %v", err)
 		}
 		ended++
@@ -74,9 +74,9 @@ func TestStopEndsStartedTasks(t *testing.T) {
 func TestRunNamesAStartedTaskThatIsStuck(t *testing.T) {
 	w := New(1)
 	rt := w.Runtime()
-	w.Go("main", func() { rt.Start(func() { rt.NewEvent().Wait(0) }) })
+	w.Go("main", func() { rt.Start(func() { rt.NewWakeup().Wait(0) }) })
 	var stuck Stuck
-	if err := w.Run(); !errors.As(err, &stuck) || !strings.Contains(err.Error(), "main/1 waits: event") {
+	if err := w.Run(); !errors.As(err, &stuck) || !strings.Contains(err.Error(), "main/1 waits: wakeup") {
 		t.Errorf("%v", err)
 	}
 }

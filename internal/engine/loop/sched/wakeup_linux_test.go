@@ -13,19 +13,19 @@ import (
 	"github.com/poise-lb/poise/internal/testlog"
 )
 
-// TestAnEventWakesInTheSameTurn: the task that is woken runs before the loop looks at its
+// TestAWakeupWakesInTheSameTurn: the task that is woken runs before the loop looks at its
 // sockets again, and by a Signal, which goes through the mailbox, in the next turn.
-func TestAnEventWakesInTheSameTurn(t *testing.T) {
+func TestAWakeupWakesInTheSameTurn(t *testing.T) {
 	e := startGroup(t, 1)
 	l := e.loops[0]
 	play(t, e, 0, func() {
-		event, signal := l.NewEvent(), l.NewSignal()
+		wakeup, signal := l.NewWakeup(), l.NewSignal()
 		for name, wake := range map[string]struct {
 			set   func()
 			wait  func()
 			later uint32
 		}{
-			"event":  {event.Set, func() { event.Wait(0) }, 0},
+			"wakeup": {wakeup.Set, func() { wakeup.Wait(0) }, 0},
 			"signal": {signal.Set, func() { signal.Wait(0) }, 1},
 		} {
 			var set, woken uint32
@@ -45,7 +45,7 @@ func TestASetIsHandedOver(t *testing.T) {
 	e := startGroup(t, 1)
 	l := e.loops[0]
 	play(t, e, 0, func() {
-		event := l.NewEvent()
+		wakeup := l.NewWakeup()
 		var order []int
 		var joins []engine.Join
 		for i := range 4 {
@@ -54,18 +54,18 @@ func TestASetIsHandedOver(t *testing.T) {
 				if i == 2 {
 					by = l.now + time.Millisecond // it leaves the middle of the list
 				}
-				if event.Wait(by) == nil {
+				if wakeup.Wait(by) == nil {
 					order = append(order, i)
 				}
 			}))
 		}
 		joins[2].Wait()
-		event.Set()
-		if err := event.Wait(l.now + 1); err != engine.ErrTimeout {
+		wakeup.Set()
+		if err := wakeup.Wait(l.now + 1); err != engine.ErrTimeout {
 			t.Errorf("the Set of another task was taken: %v", err)
 		}
-		event.Set()
-		event.Set()
+		wakeup.Set()
+		wakeup.Set()
 		for _, i := range []int{0, 1, 3} {
 			joins[i].Wait()
 		}
@@ -80,14 +80,14 @@ func TestNothingIsLeftOfWaits(t *testing.T) {
 	e := startGroup(t, 1)
 	l := e.loops[0]
 	play(t, e, 0, func() {
-		event, signal := l.NewEvent(), l.NewSignal()
+		wakeup, signal := l.NewWakeup(), l.NewSignal()
 		for i := range 50 {
 			j := l.Fork(func() {
-				event.Wait(l.now + time.Hour)
+				wakeup.Wait(l.now + time.Hour)
 				signal.Wait(0)
 			})
 			l.Sleep(l.now + time.Duration(i%3))
-			event.Set()
+			wakeup.Set()
 			signal.Set()
 			j.Wait()
 		}
@@ -134,9 +134,9 @@ func TestALockAcrossAWaitIsFound(t *testing.T) {
 // waits. What waits with a deadline moves it every time, as content does.
 func BenchmarkPingPong(b *testing.B) {
 	for name, deadline := range map[string]time.Duration{"": 0, "ByADeadline": time.Minute} {
-		b.Run("Event"+name, func(b *testing.B) {
+		b.Run("Wakeup"+name, func(b *testing.B) {
 			pingPong(b, deadline, func(l *Loop) (func(), func(time.Duration)) {
-				e := l.NewEvent()
+				e := l.NewWakeup()
 				return e.Set, func(by time.Duration) { e.Wait(by) }
 			})
 		})
@@ -188,11 +188,11 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportAllocs()
 	e.Start(0, func() {
 		defer close(done)
-		event := l.NewEvent()
-		set := event.Set
+		wakeup := l.NewWakeup()
+		set := wakeup.Set
 		for range b.N {
 			l.Start(set)
-			event.Wait(0)
+			wakeup.Wait(0)
 		}
 	})
 	<-done

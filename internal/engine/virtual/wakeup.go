@@ -21,8 +21,8 @@ func (w *World) child(f func()) *task {
 	return w.start(fmt.Sprintf("%s/%d", parent.name, w.born), parent.daemon, f)
 }
 
-// An event is an engine.Event of a world.
-type event struct {
+// A wakeup is an engine.Wakeup of a world.
+type wakeup struct {
 	w       *World
 	set     bool      // no task has taken it; then none waits
 	waiting []*waiter // in the order in which they came
@@ -34,35 +34,35 @@ type waiter struct {
 	granted bool // a Set was handed over to it
 }
 
-func (r runtime) NewEvent() engine.Event { return &event{w: r.w} }
+func (r runtime) NewWakeup() engine.Wakeup { return &wakeup{w: r.w} }
 
-func (e *event) Set() {
-	if len(e.waiting) == 0 {
-		e.set = true
+func (u *wakeup) Set() {
+	if len(u.waiting) == 0 {
+		u.set = true
 		return
 	}
-	first := e.waiting[0]
-	e.waiting = slices.Delete(e.waiting, 0, 1)
+	first := u.waiting[0]
+	u.waiting = slices.Delete(u.waiting, 0, 1)
 	first.granted = true
-	e.w.wake(&first.wake)
+	u.w.wake(&first.wake)
 }
 
-func (e *event) Reset() { e.set = false }
+func (u *wakeup) Reset() { u.set = false }
 
-func (e *event) Wait(by time.Duration) error {
-	w := e.w
+func (u *wakeup) Wait(by time.Duration) error {
+	w := u.w
 	switch {
-	case e.set:
-		e.set = false
+	case u.set:
+		u.set = false
 		return nil
 	case w.stopping:
 		w.pass(w.running())
 		return engine.ErrStopping
 	}
 	self := &waiter{}
-	e.waiting = append(e.waiting, self)
+	u.waiting = append(u.waiting, self)
 	for !self.granted {
-		woken := w.wait(&self.wake, by, "event")
+		woken := w.wait(&self.wake, by, "wakeup")
 		var err error
 		switch {
 		case self.granted:
@@ -72,8 +72,8 @@ func (e *event) Wait(by time.Duration) error {
 			err = engine.ErrTimeout
 		}
 		if err != nil {
-			i := slices.Index(e.waiting, self)
-			e.waiting = slices.Delete(e.waiting, i, i+1)
+			i := slices.Index(u.waiting, self)
+			u.waiting = slices.Delete(u.waiting, i, i+1)
 			return err
 		}
 	}

@@ -2,15 +2,15 @@ package loop
 
 import "testing"
 
-// TestEventsDoNotKeepTheLoopFromItsSockets: two tasks wake each other for as long as a
+// TestWakeupsDoNotKeepTheLoopFromItsSockets: two tasks wake each other for as long as a
 // connection is served beside them.
-func TestEventsDoNotKeepTheLoopFromItsSockets(t *testing.T) {
+func TestWakeupsDoNotKeepTheLoopFromItsSockets(t *testing.T) {
 	e := startEngine(t, 1)
 	l := e.loops[0]
 	over := false
 	done := make(chan struct{})
 	if err := e.Start(0, func() {
-		ping, pong := l.NewEvent(), l.NewEvent()
+		ping, pong := l.NewWakeup(), l.NewWakeup()
 		j := l.Fork(func() {
 			for ping.Wait(0) == nil && !over {
 				pong.Set()
