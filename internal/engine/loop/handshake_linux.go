@@ -37,8 +37,8 @@ type TLS struct {
 func NewTLS(c *tls.Config, elsewhere func(*tls.ClientHelloInfo) bool) *TLS {
 	t := &TLS{config: sign.ForServer(c), elsewhere: elsewhere}
 	t.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if w, ok := hello.Conn.(*wire); ok {
-			if err := w.shake.heardHello(hello); err != nil {
+		if conn, ok := hello.Conn.(*transport); ok {
+			if err := conn.shake.heardHello(hello); err != nil {
 				return nil, err
 			}
 		}
@@ -66,7 +66,7 @@ func (x *TLS) Secure(s engine.Stream, by time.Duration) (Secured, net.Conn, erro
 		return nil, nil, fmt.Errorf("loop: TLS over a %T", s)
 	}
 	h := &handshake{server: x, record: x.elsewhere != nil}
-	t, err := shakeHands(plain, h, by, func(w *wire) *tls.Conn { return tls.Server(w, x.config) })
+	t, err := shakeHands(plain, h, by, func(conn *transport) *tls.Conn { return tls.Server(conn, x.config) })
 	switch {
 	case err == nil:
 		return t, nil, nil
@@ -94,10 +94,10 @@ type handshake struct {
 // shakeHands performs a handshake over s, whose deadlines are none then. While it is under way
 // no other task uses the connection, so tasks may wait inside of crypto/tls. The context has
 // no Done: to cancel is to interrupt s.
-func shakeHands(s *stream, h *handshake, by time.Duration, start func(*wire) *tls.Conn) (*secure, error) {
+func shakeHands(s *stream, h *handshake, by time.Duration, start func(*transport) *tls.Conn) (*secure, error) {
 	t := &secure{s: s, shake: h}
 	h.t = t
-	t.conn = start((*wire)(t))
+	t.conn = start((*transport)(t))
 	s.above = t
 	s.SetReadDeadline(by)
 	s.SetWriteDeadline(by)
@@ -166,7 +166,7 @@ func secureTo(s *stream, c *tls.Config, by time.Duration) (engine.Stream, error)
 	c, err := forDial(s.loop, c)
 	if err == nil {
 		var t *secure
-		if t, err = shakeHands(s, &handshake{}, by, func(w *wire) *tls.Conn { return tls.Client(w, c) }); err == nil {
+		if t, err = shakeHands(s, &handshake{}, by, func(conn *transport) *tls.Conn { return tls.Client(conn, c) }); err == nil {
 			return t, nil
 		}
 	}

@@ -27,14 +27,15 @@ import (
 // During the handshake no other task uses the connection, and the wire waits: see
 // handshake_linux.go.
 
-// A wire is a secure as what crypto/tls speaks over.
-type wire secure
+// A transport is a secure as the net.Conn below crypto/tls: it reads what has come, keeps what is
+// to be sent, and never waits.
+type transport secure
 
-var _ sign.Conn = (*wire)(nil)
+var _ sign.Conn = (*transport)(nil)
 
 // Read returns what has come. During a handshake it waits, else its error may be errWait.
-func (w *wire) Read(p []byte) (n int, err error) {
-	t := (*secure)(w)
+func (c *transport) Read(p []byte) (n int, err error) {
+	t := (*secure)(c)
 	if t.shake != nil {
 		n, err = t.shake.read(p)
 	} else {
@@ -46,19 +47,19 @@ func (w *wire) Read(p []byte) (n int, err error) {
 
 // Write takes all of p into the buffer and does not wait. secure.push gives the buffer to the
 // kernel, and bounds it: see unsentMost.
-func (w *wire) Write(p []byte) (int, error) {
-	if w.s.flags&closed != 0 {
+func (c *transport) Write(p []byte) (int, error) {
+	if c.s.flags&closed != 0 {
 		return 0, engine.ErrClosed
 	}
-	if w.out == nil {
-		w.out = w.s.loop.buffers.take()
+	if c.out == nil {
+		c.out = c.s.loop.buffers.take()
 	}
-	w.out = append(w.out, p...)
+	c.out = append(c.out, p...)
 	return len(p), nil
 }
 
 // Loop implements sign.Conn: the handshake runs there.
-func (w *wire) Loop() *sched.Loop { return &w.s.loop.Loop }
+func (c *transport) Loop() *sched.Loop { return &c.s.loop.Loop }
 
 // follow counts records, and where in one the bytes that came end. A record starts with
 // its type, a version, and its length (RFC 8446 §5.1).
@@ -88,8 +89,8 @@ func (t *secure) within() bool { return t.have > 0 || t.left > 0 }
 
 // The addresses are for functions of a tls.Config, as GetConfigForClient.
 
-func (w *wire) LocalAddr() net.Addr  { return address(unix.Getsockname(int(w.s.fd))) }
-func (w *wire) RemoteAddr() net.Addr { return address(unix.Getpeername(int(w.s.fd))) }
+func (c *transport) LocalAddr() net.Addr  { return address(unix.Getsockname(int(c.s.fd))) }
+func (c *transport) RemoteAddr() net.Addr { return address(unix.Getpeername(int(c.s.fd))) }
 
 func address(a unix.Sockaddr, err error) net.Addr {
 	switch a := a.(type) {
@@ -110,7 +111,7 @@ func address(a unix.Sockaddr, err error) net.Addr {
 // The deadlines of crypto/tls are not ours: it sets them around an alert, which does not
 // wait. Nor does it close: the task that serves the connection does.
 
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
-func (w *wire) Close() error                     { return nil }
+func (c *transport) SetDeadline(time.Time) error      { return nil }
+func (c *transport) SetReadDeadline(time.Time) error  { return nil }
+func (c *transport) SetWriteDeadline(time.Time) error { return nil }
+func (c *transport) Close() error                     { return nil }
