@@ -39,17 +39,16 @@ const lookEvery = time.Second
 func (a *attempt) await() *Error {
 	x := a.x
 	look := a.began + lookEvery
+	if a.upload.state == held {
+		look = x.rt.Now() + continueAfter
+	}
 	for interims := 0; ; {
-		waits := a.upload.state == held
-		if waits {
-			look = x.rt.Now() + continueAfter
-		}
 		err := a.call.ReadHead(&a.response, x.Request.Method, min(x.deadline, look))
 		switch {
 		case err == nil && (a.response.Status >= 200 || a.response.Status == 101):
 			return nil
-		case errors.Is(err, engine.ErrTimeout) && waits && x.rt.Now() < x.deadline:
-			err = a.goOn()
+		case errors.Is(err, engine.ErrTimeout) && a.upload.state == held && x.rt.Now() < x.deadline:
+			look, err = x.rt.Now()+lookEvery, a.goOn()
 		case errors.Is(err, engine.ErrTimeout):
 			var fault *Error
 			if look, fault = a.lookUp(err); fault != nil {

@@ -7,7 +7,7 @@
 // what is in its own layer or a lower one, which a test checks:
 //
 //	runtime   what tasks see: Dial, Watch, Splice        runtime
-//	TLS       a stream under TLS, and its handshake      tls, tlsclose, handshake, wire
+//	TLS       a stream under TLS, and its handshake      tls, tlsclose, handshake, transport
 //	sockets   streams                                    stream, read, write, leave
 //	          connecting, moving content, buffers        dial, splice, buffers
 //	          engine and listeners                       engine, loop, listen, accept, arrival

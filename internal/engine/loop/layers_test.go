@@ -22,7 +22,7 @@ var layers = []struct {
 	{"sockets", []string{
 		"accept", "address", "arrival", "buffers", "dial", "engine", "leave", "listen", "loop", "read", "splice", "stream", "syscall", "write",
 	}},
-	{"TLS", []string{"handshake", "tls", "tlsclose", "wire"}},
+	{"TLS", []string{"handshake", "tls", "tlsclose", "transport"}},
 	{"runtime", []string{"runtime"}},
 }
 

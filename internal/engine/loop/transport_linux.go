@@ -15,7 +15,7 @@ import (
 // After the handshake a read returns what has come, or errWait, and a write appends to a
 // buffer:
 //
-//	secure.Read                         wire
+//	secure.Read                         transport
 //	  no byte decrypted, not readable:
 //	  the task waits at the stream
 //	  conn.Read (crypto/tls)    ------> Read: 700 bytes, part of a record
@@ -24,7 +24,7 @@ import (
 //	  conn.Read (crypto/tls)    ------> Read: the other 400 bytes of the record
 //	  returns what was decrypted
 //
-// During the handshake no other task uses the connection, and the wire waits: see
+// During the handshake no other task uses the connection, and the transport waits: see
 // handshake_linux.go.
 
 // A transport is a secure as the net.Conn below crypto/tls: it reads what has come, keeps what is
