@@ -103,7 +103,7 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 //
 //	the upload's task met an error of the client     that error: it caused this one
 //	the upload has waited for the client             the client's: 408, as the endpoint gave up
-//	  for 100 ms or more                             on a request that did not come
+//	  for a second or more                           on a request that did not come
 //	  for less                                       either may be at fault: none is blamed
 //	otherwise                                        as endpointError says
 func (a *attempt) blame(err error) *Error {
@@ -127,8 +127,9 @@ func (a *attempt) blame(err error) *Error {
 }
 
 // starvedAfter is how long an endpoint must have waited for content for blame to conclude that
-// it closed the connection for that reason.
-const starvedAfter = 100 * time.Millisecond
+// it has given up. Servers that limit the time of a request's content count in seconds; a
+// client on a bad line pauses for less, and an endpoint may break down meanwhile.
+const starvedAfter = time.Second
 
 // interim passes a 1xx response on to the client, except in a race, where it is not known yet
 // whose response the client gets. A 100 starts content that is held; any other 100 is dropped.
