@@ -21,7 +21,6 @@ package core
 import (
 	"errors"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 
 	"github.com/poise-lb/poise/internal/buffer"
@@ -55,73 +54,6 @@ type connection struct {
 	open     atomic.Pointer[session] // of a concurrent protocol; nil for a sequential one
 	wake     func()                  // resumes serving; nil: the stream is no engine.Rester
 	bonds    upstream.Bonds
-}
-
-// Pools of what serving takes, for all connections.
-var (
-	sessions  = sync.Pool{New: func() any { return new(session) }}
-	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }} // of ServeExchange
-)
-
-// A session is what a connection needs while it is served: of a sequential protocol from the
-// first byte of a request until it rests, of a concurrent one from its first byte to its end.
-// It is one object, with all that a request takes, since each visit to a pool costs as much
-// as parsing a field.
-type session struct {
-	protocol *downstream.Protocol
-	conn     downstream.Conn    // of that protocol; released while the session is in the pool
-	exchange *exchange.Exchange // nil: a sequential protocol has not needed it yet
-	peer     exchange.Peer
-	text     [46]byte // room for the address: the longest text of an IPv6 address, with a zone's
-	// idle is set when the last exchange of a concurrent connection ends; nil for others.
-	idle engine.Signal
-}
-
-// session returns the open session of a concurrent connection, or opens a new one.
-func (c *connection) session() *session {
-	if s := c.open.Load(); s != nil {
-		return s
-	}
-	s := sessions.Get().(*session)
-	if s.protocol != c.protocol {
-		s.protocol, s.conn = c.protocol, nil
-	}
-	s.conn = c.protocol.Open(downstream.Opening{
-		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.settings.Load(), Draining: &c.proxy.draining,
-	}, s.conn)
-	s.identify(c.addr)
-	if s.peer.Scheme = "http"; c.secure {
-		s.peer.Scheme = "https"
-	}
-	if !c.protocol.Concurrent {
-		s.peer.Bonds = &c.bonds
-		return s
-	}
-	s.idle = c.rt.NewSignal()
-	c.open.Store(s)
-	return s
-}
-
-// identify sets the client's address in s.peer. Its text is made only if the address is another
-// one than before: behind another proxy most connections come from the same address.
-func (s *session) identify(addr netip.Addr) {
-	if s.peer.Addr == addr {
-		return
-	}
-	s.peer.Addr, s.peer.IP = addr, nil
-	if addr.IsValid() {
-		s.peer.IP = addr.WithZone("").AppendTo(s.text[:0]) // the zone means something on this machine only
-	}
-}
-
-// release gives s back to the pool. Its Conn must be at rest, or closed.
-func (s *session) release() {
-	s.conn.Release()
-	s.peer.Bonds = nil
-	if s.protocol.Concurrent { // a drain may still use its Conn, so it is not used again
-		s.conn, s.idle = nil, nil
-	}
-	sessions.Put(s)
 }
 
 // ServeStream serves one client connection, exchange after exchange, and closes s in the end. It

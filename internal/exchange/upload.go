@@ -27,13 +27,11 @@ package exchange
 //	attempt 2   sends the 32 KiB that were kept, then goes on with the client's content
 
 import (
-	"errors"
 	"io"
 	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
 
@@ -230,112 +228,4 @@ func (a *attempt) spliceUp() (useless, over bool) {
 func (a *attempt) breakOff(err error) {
 	a.upload.fault.Store(clientError(err))
 	a.call.Interrupt(err)
-}
-
-// finishUpload ends the upload after the response was read to its end, and reports whether the
-// request was sent completely, so that the connection can be used again. If the response came
-// first, the rest of the content is of no use (RFC 9112 §9.6) and the task is stopped, unless all
-// of it has arrived and sending it saves the connection. It waits for the forked task.
-func (a *attempt) finishUpload() (whole bool) {
-	p := &a.upload
-	if p.task == nil {
-		return p.state == sent && p.err == nil && p.fault.Load() == nil
-	}
-	if !p.ended.Load() && (!a.x.client.ContentRead() || !a.call.Persists()) {
-		a.stopUpload()
-	}
-	a.join()
-	return p.ended.Load()
-}
-
-// endUpload ends the upload of an attempt that is over, with fault or, if nil, without: when it
-// returns no other task uses the call or the client's content. It returns the fault of the
-// attempt, which is the client's if the client failed meanwhile.
-func (a *attempt) endUpload(fault *Error) *Error {
-	p := &a.upload
-	if p.task == nil {
-		return fault
-	}
-	if p.ended.Load() || p.stopping.Load() {
-		a.join()
-		return fault
-	}
-	if !a.continues(fault) {
-		a.stopUpload()
-		a.join()
-		return fault
-	}
-	a.handOver()
-	if f := p.fault.Load(); f != nil {
-		return f
-	}
-	return fault
-}
-
-// secures makes sure that the content stays complete for the next attempt, and reports whether
-// that has succeeded. Without it the forked task could lose content between the decision to
-// repeat the request and its own end. Content whose length is known to be too large is not
-// secured: it may be spliced, and then nothing of it is kept.
-func (a *attempt) secures() bool {
-	p, q := &a.upload, &a.x.Request
-	if p.task != nil && !p.ended.Load() && q.Body == message.Length && q.Length > limits.ReplayBytesMax {
-		return false
-	}
-	return a.x.content.secure()
-}
-
-// continues reports whether another attempt may need the content that the client is still
-// sending. Then the forked task must not be stopped in the middle of a read (stopUpload), after
-// which the client's stream has no defined position, but by handOver.
-func (a *attempt) continues(fault *Error) bool {
-	x := a.x
-	if fault == nil || x.content.lost() || a.upload.fault.Load() != nil {
-		return false
-	}
-	if x.Request.Body == message.Length && x.Request.Length > limits.ReplayBytesMax {
-		return false
-	}
-	if fault.Class == Status || fault.Class == Ejected {
-		return true // it is decided that there is one
-	}
-	if a.call.Stale() && a.replaces(fault) {
-		return true
-	}
-	return x.mayRepeat(fault)
-}
-
-// handOver ends the forked task with the next piece that comes from the client, which is kept
-// for the next attempt. It waits for that piece: the next attempt would have to wait for it
-// too. A client that sends nothing meets its stall limit.
-func (a *attempt) handOver() {
-	a.upload.stopping.Store(true)
-	a.call.Interrupt(errStopped)
-	a.join()
-	a.upload.stopping.Store(false)
-}
-
-// errStopped is the error of a call that was interrupted because the attempt is over.
-var errStopped = errors.New("the exchange is over")
-
-// stopUpload makes the forked task end at once, also if it waits for the client or the
-// endpoint. The content cannot be sent again, unless all of it has been read. Does not wait.
-func (a *attempt) stopUpload() {
-	p, client := &a.upload, &a.x.client
-	p.stopping.Store(true)
-	if !client.ContentRead() {
-		p.cut.Store(true)
-		client.StopContent()
-	}
-	a.call.Interrupt(errStopped)
-}
-
-// join waits for the forked task to end, and declares the content lost if stopUpload has stopped
-// a read of it.
-func (a *attempt) join() {
-	p := &a.upload
-	p.task.Wait()
-	p.task = nil
-	if p.cut.Load() && !a.x.client.ContentRead() {
-		a.x.content.lose()
-	}
 }
