@@ -16,6 +16,7 @@ package exchange
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -42,6 +43,12 @@ func (x *Exchange) fail(err *Error) {
 // answer sends r as the response of the exchange. No attempt may be under way.
 func (x *Exchange) answer(r *message.Reply) {
 	x.log.Status, x.log.Reason = r.Status, r.Reason
+	if r.Reason != "" && r.Body == nil { // of a filter, which may use r again
+		full := *r
+		body, kind := x.explain(&Error{Status: r.Status, Reason: r.Reason})
+		full.Body, full.Fields = body, append(slices.Clone(r.Fields), message.NewField("Content-Type", kind))
+		r = &full
+	}
 	if x.respond(r) != nil {
 		x.client.Cut()
 	}

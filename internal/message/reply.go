@@ -9,7 +9,8 @@ type Reply struct {
 	Reason string
 	// Fields are the head's fields without those that frame the content, and without Date.
 	Fields []Field
-	// Body is the content; nil: none. It is not sent in answer to HEAD.
+	// Body is the content; nil: none, or, if there is a Reason, what the proxy says to it, as text
+	// or JSON and with its Content-Type. It is not sent in answer to HEAD.
 	Body []byte
 	// Close has the connection take no further request, where a connection carries one at a
 	// time.

@@ -20,6 +20,7 @@
 // does the first route:
 //
 //	deny           answer 401 to requests without "Token: let-me-in"; X-Guarded on each response
+//	refuse         answer 429 with a reason and no content of its own
 //	wait DURATION  wait; X-Waited on the request
 //	count          X-Request-Bytes on the response, X-Response-Bytes in its trailers
 //	upper [TEXT]   content of both directions in capitals, and TEXT behind it

@@ -20,13 +20,14 @@ import (
 // doc.go.
 
 var filterMakers = map[string]func(args []string) (filter.Filter, error){
-	"deny":  deny,
-	"wait":  waitFor,
-	"count": count,
-	"upper": upper,
-	"limit": limit,
-	"mark":  mark,
-	"panic": panicIn,
+	"deny":   deny,
+	"refuse": refuse,
+	"wait":   waitFor,
+	"count":  count,
+	"upper":  upper,
+	"limit":  limit,
+	"mark":   mark,
+	"panic":  panicIn,
 }
 
 // addFilters gives the routes of c what the file says.
@@ -51,6 +52,12 @@ func addFilters(c *config.Config, text string) error {
 		c.Routes[i].Filters = append(c.Routes[i].Filters, f)
 	}
 	return nil
+}
+
+// refuse answers 429 to every request, and leaves the words to the proxy.
+func refuse([]string) (filter.Filter, error) {
+	reply := &head.Reply{Status: 429, Reason: reason.Overloaded, Fields: []head.Field{head.NewField("Retry-After", "7")}}
+	return filter.Filter{Name: "refuse", Slot: filter.IdentityLimit, Request: func(*filter.Exchange) *head.Reply { return reply }}, nil
 }
 
 // deny answers 401 to requests without Token: let-me-in, and closes their connections. It
