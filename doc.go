@@ -12,9 +12,9 @@
 //	defer proxy.Close(context.Background())
 //	http.ListenAndServe("127.0.0.1:8080", proxy)
 //
-// A request passes one corridor: it is matched to a Route, rewritten, given to an endpoint
-// that the service's policy picks, and its response is relayed. An endpoint passes the
-// other: a source names it, probes and the outcome of requests decide whether it is
-// usable, and the policy is built anew for those that are. Its state belongs to its
-// identity and survives every Apply.
+// On the request path a request is matched to a Route, rewritten, given to an endpoint that
+// the service's policy picks, and its response is relayed. In its lifecycle an endpoint is
+// named by a source; probes and the outcome of requests decide whether it is usable, and the
+// policy is built anew for those that are. Its state belongs to its identity and survives
+// every Apply.
 package poise
