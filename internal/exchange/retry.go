@@ -57,7 +57,7 @@ func (x *Exchange) again(a *attempt) bool {
 	err := a.fault
 	if err.Class == Status || err.Class == Ejected { // decided while a was under way: see secures
 		x.next = a.next
-		return true
+		return !x.content.lost() // it was secured, but the client may have failed since
 	}
 	if !x.mayRepeat(err) {
 		return false
