@@ -16,7 +16,6 @@ package exchange
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -43,10 +42,10 @@ func (x *Exchange) fail(err *Error) {
 // answer sends r as the response of the exchange. No attempt may be under way.
 func (x *Exchange) answer(r *message.Reply) {
 	x.log.Status, x.log.Reason = r.Status, r.Reason
-	if r.Reason != "" && r.Body == nil { // of a filter, which may use r again
-		full := *r
-		body, kind := x.explain(&Error{Status: r.Status, Reason: r.Reason})
-		full.Body, full.Fields = body, append(slices.Clone(r.Fields), message.NewField("Content-Type", kind))
+	if r.Reason != "" && r.Body == nil {
+		full := *r // r may be a filter's, which uses it again
+		body, kind := x.explain(r.Status, r.Reason)
+		full.Body, full.Fields = body, append([]message.Field{message.NewField("Content-Type", kind)}, r.Fields...)
 		r = &full
 	}
 	if x.respond(r) != nil {
@@ -84,11 +83,10 @@ func (x *Exchange) respond(r *message.Reply) error {
 	return x.client.End(nil)
 }
 
-// replyTo makes the reply to a request that failed with err, whose Status is not 0.
+// replyTo makes the reply to a request that failed with err, whose Status is not 0. Its words are
+// left to answer.
 func (x *Exchange) replyTo(err *Error) *message.Reply {
-	body, kind := x.explain(err)
-	r := &message.Reply{Status: err.Status, Reason: err.Reason, Body: body}
-	r.Fields = append(r.Fields, message.NewField("Content-Type", kind))
+	r := &message.Reply{Status: err.Status, Reason: err.Reason}
 	switch err.Status {
 	case 503:
 		r.Fields = append(r.Fields, message.NewField("Retry-After", x.retryAfter()))
@@ -101,15 +99,15 @@ func (x *Exchange) replyTo(err *Error) *message.Reply {
 
 // explain makes the body of a reply and its content type. The body contains neither addresses nor
 // causes, which are for the operator only: they are in the access log.
-func (x *Exchange) explain(err *Error) (body []byte, kind string) {
-	text := explanations[err.Reason]
+func (x *Exchange) explain(status int, why string) (body []byte, kind string) {
+	text := explanations[why]
 	if text == "" {
-		text = statusText(err.Status)
+		text = statusText(status)
 	}
 	if accept, ok := message.GetKind(x.Request.Fields, message.Accept); ok && prefersJSON(accept) {
-		return fmt.Appendf(nil, "{\"status\":%d,\"reason\":%q,\"message\":%q}\n", err.Status, err.Reason, text), "application/json"
+		return fmt.Appendf(nil, "{\"status\":%d,\"reason\":%q,\"message\":%q}\n", status, why, text), "application/json"
 	}
-	return fmt.Appendf(nil, "%d %s: %s\n", err.Status, err.Reason, text), "text/plain; charset=utf-8"
+	return fmt.Appendf(nil, "%d %s: %s\n", status, why, text), "text/plain; charset=utf-8"
 }
 
 // prefersJSON reports whether an Accept field names JSON before text or */*. It ignores

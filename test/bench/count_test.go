@@ -30,9 +30,6 @@ const countedFew, countedMany = 1000, 9000
 // countedConnections keep the program busy: with one it would sleep between two requests.
 const countedConnections = 4
 
-// countedMore is what a change may add: less than TestBefore lets pass, since there is no noise.
-const countedMore = 1.02
-
 // waiting are the functions by which Go's scheduler looks for work and goes to sleep. What
 // they cost depends on how long the load keeps the program waiting.
 var waiting = regexp.MustCompile(`^runtime\.(findRunnable|stealWork|netpoll|nanotime|lock2|unlock2|futex|usleep|procyield|osyield|sysmon|retake|` +
@@ -85,8 +82,8 @@ func TestInstructions(t *testing.T) {
 			}
 			ratio := cost[1] / cost[0]
 			fmt.Fprintf(w, "%s, %s\t%.0f\t%.0f\t%.3f\t\n", engine, s.name, cost[0], cost[1], ratio)
-			if ratio > countedMore {
-				t.Errorf("%s, %s takes %.3f of the instructions of before, want %.2f at most", engine, s.name, ratio, countedMore)
+			if ratio > costlier {
+				t.Errorf("%s, %s takes %.3f of the instructions of before, want %.2f at most", engine, s.name, ratio, costlier)
 			}
 		}
 	}
