@@ -636,6 +636,46 @@ func TestRegistrarLeaves(t *testing.T) {
 	}
 }
 
+// An agent that writes one registration after the other, whether the client still waits or
+// not, is asked for each once, by few connections; and all leave it in the end.
+func TestRegistrarOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c Config
+		fakes, dial := network(t, 1, &c)
+		f := fakes[0]
+		f.writes = make(chan struct{}, 1)
+		r := NewRegistrar(RegistrarConfig{Config: c, TTL: 5 * time.Minute})
+		r.dial = dial
+		const many = 500
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		for i := range many {
+			in := discovery.Instance{Service: "web", Address: fmt.Sprintf("10.0.%d.%d:80", i/100, i%100)}
+			running.Go(func() {
+				r.Run(ctx, in, func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+		time.Sleep(many*writeTime + time.Second)
+		var n int
+		f.do(func() { n = len(f.services) })
+		if calls := f.count("v1/agent/service/register"); n != many || calls != many {
+			t.Errorf("%d of %d instances are registered, by %d calls", n, many, calls)
+		}
+		if n := f.listen.Count(); n > callsMost {
+			t.Errorf("%d connections were made, want at most %d", n, callsMost)
+		}
+		cancel()
+		running.Wait()
+		if n = len(f.services); n > 0 {
+			t.Errorf("%d instances are still registered", n)
+		}
+	})
+}
+
 func TestRegistrarRefuses(t *testing.T) {
 	for _, in := range []discovery.Instance{
 		{Address: "10.0.0.1:80"}, {Service: "web"}, {Service: "web", Address: "name:80"}, {Service: "web", Address: "10.0.0.1"},

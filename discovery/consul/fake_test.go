@@ -39,9 +39,12 @@ type fake struct {
 	hasty    bool   // blocking queries do not block
 	calls    map[string]int
 	leader   string
+	writes   chan struct{} // of one place, for the registration that is written to the disk; nil: that takes no time
 	asked    *http.Request // for a service, last
 	extra    http.Header   // of every answer
 }
+
+const writeTime = 40 * time.Millisecond
 
 // A service is one registered instance with its check.
 type service struct {
@@ -234,6 +237,11 @@ func (f *fake) register(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		w.WriteHeader(http.StatusBadRequest)
 		return
+	}
+	if f.writes != nil { // also for a client that has given up
+		f.writes <- struct{}{}
+		time.Sleep(writeTime)
+		<-f.writes
 	}
 	ttl, _ := time.ParseDuration(in.Check.TTL)
 	f.do(func() {

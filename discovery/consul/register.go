@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
@@ -32,21 +33,34 @@ type RegistrarConfig struct {
 const (
 	// weightMax is the largest weight that Consul takes: those of SRV records have 16 bits.
 	weightMax  = 65535
-	removeTime = 3 * time.Second // bounds the removal at the end
-	reapMin    = time.Minute     // Consul does not forget a dead instance sooner
+	removeTime = 3 * time.Second  // bounds the call that removes, once it has its turn
+	removeWait = 10 * time.Second // bounds the removal, with the wait for that
+	reapMin    = time.Minute      // Consul does not forget a dead instance sooner
+
+	// callsMost bounds what one Registrar asks at once. An agent writes each registration to
+	// its disk and holds a lock while it passes those that have gathered on to the servers. A
+	// thousand at once would so all time out, be done by the agent nevertheless, and be asked
+	// again; and an agent refuses more than 200 connections of one address.
+	callsMost = 8
 )
 
 // A Registrar announces instances. Make it with NewRegistrar. It may be used by several
-// goroutines, one Run for each instance.
+// goroutines, one Run for each instance. They share a few connections to the agents and take
+// turns at them.
 type Registrar struct {
 	config RegistrarConfig
 	dial   client.DialFunc // nil but in tests
+	turns  chan struct{}   // full while as many calls are out as may be
+
+	mu      sync.Mutex
+	running int          // calls of Run
+	http    *http.Client // theirs; nil while there is none
 }
 
 // NewRegistrar returns a registrar of c.
 func NewRegistrar(c RegistrarConfig) *Registrar {
 	c.TTL = max(cmp.Or(c.TTL, 10*time.Second), time.Second)
-	return &Registrar{config: c}
+	return &Registrar{config: c, turns: make(chan struct{}, callsMost)}
 }
 
 // Run registers the instance with a check that it keeps passing, and registers it again
@@ -59,17 +73,42 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	if err != nil {
 		return fmt.Errorf("consul: it cannot be announced: %w", err)
 	}
-	g, err := newAgents(r.config.Config, r.dial, 1)
+	g, err := r.open()
 	if err != nil {
 		return fmt.Errorf("consul: %w", err)
 	}
-	defer g.close()
-	a := announcement{agents: g, ttl: r.config.TTL, what: what, homes: make(map[int]bool)}
+	defer r.close()
+	a := announcement{agents: g, turns: r.turns, ttl: r.config.TTL, what: what, homes: make(map[int]bool)}
 	a.Report = report
 	loop := client.Loop{Name: "consul", Servers: len(g.servers), Use: g.use}
 	loop.Beat(ctx, r.config.TTL, a.beat, a.Fail)
 	a.remove(ctx)
 	return nil
+}
+
+// open returns the agents with a place of their own, and the connections that all Runs share.
+func (r *Registrar) open() (*agents, error) {
+	g, err := newAgents(r.config.Config, r.dial, callsMost)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running++; r.http == nil {
+		r.http = g.http
+	}
+	g.http = r.http
+	return g, nil
+}
+
+// close closes the connections after the last Run.
+func (r *Registrar) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running--; r.running == 0 {
+		r.http.CloseIdleConnections()
+		r.http = nil
+	}
 }
 
 // A registration is the content of /v1/agent/service/register.
@@ -126,6 +165,7 @@ func register(c RegistrarConfig, in discovery.Instance) (*registration, error) {
 type announcement struct {
 	client.Announcement
 	agents *agents
+	turns  chan struct{} // the Registrar's
 	ttl    time.Duration
 	what   *registration
 	homes  map[int]bool // the agents it was registered with
@@ -136,16 +176,24 @@ func (a *announcement) timeout() time.Duration {
 	return min(plainTime, max(a.ttl/3, time.Second))
 }
 
-func (a *announcement) put(ctx context.Context, timeout time.Duration, path string, in any) error {
-	_, err := a.agents.call(ctx, timeout, http.MethodPut, path, make(url.Values), in, nil)
-	return err
+// put asks the agent in use, when it is this announcement's turn. It returns when it asked:
+// timeout begins then. It waits for its turn until ctx is done.
+func (a *announcement) put(ctx context.Context, timeout time.Duration, path string, in any) (asked time.Time, err error) {
+	select {
+	case a.turns <- struct{}{}:
+		defer func() { <-a.turns }()
+	case <-ctx.Done():
+		return time.Now(), client.Plain(ctx, ctx.Err())
+	}
+	asked = time.Now()
+	_, err = a.agents.call(ctx, timeout, http.MethodPut, path, make(url.Values), in, nil)
+	return asked, err
 }
 
 // beat keeps the check passing, and registers the instance where there is none.
 func (a *announcement) beat(ctx context.Context) error {
-	asked := time.Now()
 	if a.homes[a.agents.at] {
-		err := a.put(ctx, a.timeout(), "/v1/agent/check/pass/"+url.PathEscape(a.what.Check.CheckID), nil)
+		asked, err := a.put(ctx, a.timeout(), "/v1/agent/check/pass/"+url.PathEscape(a.what.Check.CheckID), nil)
 		if err == nil {
 			a.passed(asked, false)
 		}
@@ -153,10 +201,10 @@ func (a *announcement) beat(ctx context.Context) error {
 			return err
 		}
 	}
-	asked = time.Now()
 	known := a.homes[a.agents.at]
 	a.homes[a.agents.at] = true // even if the answer gets lost
-	if err := a.put(ctx, a.timeout(), "/v1/agent/service/register", a.what); err != nil {
+	asked, err := a.put(ctx, a.timeout(), "/v1/agent/service/register", a.what)
+	if err != nil {
 		if !known && refused(err) {
 			delete(a.homes, a.agents.at)
 		}
@@ -188,7 +236,7 @@ func (a *announcement) passed(asked time.Time, registered bool) {
 
 // remove deregisters the instance wherever it was registered, after ctx is done.
 func (a *announcement) remove(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWait)
 	defer cancel()
 	for range a.agents.servers {
 		if a.homes[a.agents.at] {
