@@ -40,6 +40,7 @@ type client struct {
 	trailed  []message.Field // of the response
 	read     atomic.Bool
 	stopped  atomic.Bool
+	failed   atomic.Bool // a read of the content did, and Content says why
 	last     atomic.Bool // the connection takes no further request
 	core     *core.Proxy
 
@@ -79,6 +80,9 @@ func (c *client) Content(wait bool) ([]byte, error) {
 	}
 	c.stalls.begin(&c.stalls.read)
 	n, err := c.r.Body.Read(c.buf)
+	if err != nil && err != io.EOF {
+		c.failed.Store(true) // before the end of the read, for clientLeft
+	}
 	c.stalls.read.end()
 	c.got += int64(n)
 	if err == nil && c.got == c.r.ContentLength && len(c.r.Trailer) == 0 {
@@ -186,10 +190,26 @@ func (c *client) Watch(up engine.Interrupter) {
 	w.Lock()
 	defer w.Unlock()
 	if w.stop == nil {
-		w.stop = context.AfterFunc(c.r.Context(), func() { c.Interrupt(engine.ErrClientGone) })
+		w.stop = context.AfterFunc(c.r.Context(), c.clientLeft)
 	}
 	if w.up = up; w.why != nil {
 		up.Interrupt(w.why)
+	}
+}
+
+// readGrace is how long a read of content has to fail once the request's context has ended.
+const readGrace = 100 * time.Millisecond
+
+// clientLeft is called when the request's context has ended. net/http ends that of HTTP/1.1
+// for every read that fails, also for one that a deadline of ours or of the server stopped:
+// then Content says what happened, and the client is there for an answer. A context that
+// ended while a read goes on was ended by middleware.
+func (c *client) clientLeft() {
+	if c.stalls.read.active() {
+		time.Sleep(readGrace)
+	}
+	if !c.failed.Load() && !c.stopped.Load() {
+		c.Interrupt(engine.ErrClientGone)
 	}
 }
 

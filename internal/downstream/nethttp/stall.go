@@ -49,6 +49,8 @@ func (w *stallWatch) begin(s *side) {
 
 func (s *side) end() { s.since.Store(0) }
 
+func (s *side) active() bool { return s.since.Load() != 0 }
+
 // look ends calls that have waited for too long, and says when to look again.
 func (w *stallWatch) look() {
 	w.mu.Lock()
