@@ -14,6 +14,7 @@ type (
 	Limits      = config.Limits
 	Log         = config.Log
 	AccessLog   = config.AccessLog
+	Metrics     = config.Metrics
 	Service     = config.Service
 	Endpoint    = config.Endpoint
 	Source      = config.Source

@@ -54,6 +54,7 @@ type Config struct {
 	Limits    Limits             `yaml:"limits" doc:"limits of size and number"`
 	Log       Log                `yaml:"log" doc:"the proxy's own log"`
 	AccessLog AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
+	Metrics   Metrics            `yaml:"metrics" doc:"what the metrics show"`
 	Services  map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
 	// Discover are patterns of services: a route that names one leads to whatever service
 	// of that name the registry has. Services and Discover may not both be empty.
@@ -152,6 +153,19 @@ type Limits struct {
 type Log struct {
 	Format string `yaml:"format" doc:"text or json" enum:"text,json" default:"text"`
 	Level  string `yaml:"level" doc:"lowest level written" enum:"debug,info,warn,error" default:"info"`
+}
+
+// Metrics says what Proxy.Collect, and so /metrics, shows. Counting costs the same whatever it
+// says.
+type Metrics struct {
+	// Buckets are the upper bounds of all histograms. They are chosen among those that are
+	// counted, so that a reload may change them and no count is lost: see docs/metrics.md.
+	Buckets []time.Duration `yaml:"buckets" doc:"upper bounds of histograms, of those that are counted: 100us 250us 500us, 1ms 2.5ms 5ms, 10ms 25ms 50ms 75ms, 100ms 250ms 500ms 750ms, 1s 2.5s 5s 7.5s, 10s 30s 60s" default:"500us,1ms,2.5ms,5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s"`
+	// EndpointsMax bounds the endpoints of all services that have series of their own. The rest
+	// is counted as _other.
+	EndpointsMax int `yaml:"endpoints_max" doc:"endpoints that have series of their own; the rest is counted as _other" default:"2000" min:"1" max:"100000"`
+	// NoEndpointHistograms leaves out the histogram of each endpoint, two thirds of the series.
+	NoEndpointHistograms bool `yaml:"no_endpoint_histograms" doc:"leave out the histograms of endpoints, which are two thirds of all series"`
 }
 
 // AccessLog writes one JSON line per exchange, with every attempt. The short form is its path.

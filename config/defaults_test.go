@@ -138,7 +138,7 @@ func populate(v reflect.Value, r *rand.Rand) {
 		v.Set(reflect.New(v.Type().Elem()))
 		populate(v.Elem(), r)
 	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.String && r == nil {
+		if plain := v.Type().Elem(); r == nil && (plain.Kind() == reflect.String || plain == tags.Duration) {
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))

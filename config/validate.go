@@ -24,6 +24,7 @@ func (c *Config) Validate() error {
 	v := validator{model: make(tags.Model)}
 	v.tags("", reflect.ValueOf(full))
 	v.limits(&full.Limits)
+	v.metrics(&full.Metrics)
 	v.listeners(full.Listen)
 	for i, text := range full.TrustedProxies {
 		if _, near, err := parsePrefix(text); err != nil {

@@ -74,6 +74,8 @@ func writeValue(b *strings.Builder, f tags.Field, t reflect.Type, indent, path s
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
 		b.WriteString("\n" + indent + "  -\n")
 		writeFields(b, t.Elem(), indent+"    ", path)
+	case t.Kind() == reflect.Slice && t.Elem() == tags.Duration:
+		b.WriteString(" [1s]\n") // a bucket of metrics
 	case t.Kind() == reflect.Slice:
 		b.WriteString(" [x]\n")
 	case f.Enum != nil:

@@ -115,8 +115,11 @@ func (g *generator) field(f tags.Field) *schema {
 			panic("configfile: default of " + f.Name + ": " + err.Error()) // a test reads every tag
 		}
 		s.Default = v.Interface()
-		if f.Type == tags.Duration || f.Bytes {
+		switch {
+		case f.Type == tags.Duration || f.Bytes:
 			s.Default = f.Default
+		case f.Type.Kind() == reflect.Slice:
+			s.Default = strings.Split(f.Default, ",")
 		}
 	}
 	if f.Example != "" {

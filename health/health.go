@@ -71,6 +71,8 @@ const (
 	None     Cause = iota // not ejected
 	Probes                // probes failed: only probes bring it back
 	Attempts              // the breaker, by the outcome of attempts: time or probes bring it back
+
+	Causes = int(iota) // how many there are
 )
 
 // String is the word used in logs and in the status; empty for None.

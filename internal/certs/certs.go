@@ -103,6 +103,15 @@ func names(c *tls.Certificate) []string {
 	return names
 }
 
+// Ends says when each certificate in use expires, by its file.
+func (s *Store) Ends() map[string]time.Time {
+	out := make(map[string]time.Time)
+	for i, c := range s.current.Load().all { // in the order of pairs: see Warnings
+		out[s.pairs[i].Cert] = c.Leaf.NotAfter
+	}
+	return out
+}
+
 // Warnings says which certificates are served although they are expired or not valid
 // yet: clients will refuse them, but so they would refuse a port that is closed.
 func (s *Store) Warnings(now time.Time) []string {

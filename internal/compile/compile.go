@@ -25,6 +25,7 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filter"
 	"github.com/poise-lb/poise/internal/limits"
+	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/rewrite"
 	"github.com/poise-lb/poise/internal/route"
 )
@@ -136,11 +137,12 @@ func (p *Plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 	return patterns, problems
 }
 
-// RouteNames are the identities of the routes, by index.
-func (p *Plan) RouteNames() []string {
-	names := make([]string, len(p.Config.Routes))
+// RouteNames are the identities of the routes and where they lead, by index, for counters.
+func (p *Plan) RouteNames() []record.RouteName {
+	names := make([]record.RouteName, len(p.Config.Routes))
 	for i := range p.Config.Routes {
-		names[i] = p.Config.Routes[i].Identity()
+		r := &p.Config.Routes[i]
+		names[i] = record.RouteName{Name: r.Identity(), Service: cmp.Or(r.Service, r.Discover)}
 	}
 	return names
 }

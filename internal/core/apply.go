@@ -22,6 +22,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/admission"
@@ -52,15 +53,28 @@ func (p *Proxy) Reread() error {
 // reload is Apply with applying held. It publishes an event with the outcome.
 func (p *Proxy) reload(c config.Config) error {
 	err := p.apply(c)
+	r := p.Reloads()
 	switch {
 	case err == nil:
-		p.generation++
 		now := p.config.Load()
-		p.events.Publish("", event.ConfigApplied{Generation: p.generation, Services: len(now.Services), Routes: len(now.Routes)})
+		r.Generation++
+		r.At, r.Refusal = p.rt.Now(), nil
+		p.events.Publish("", event.ConfigApplied{Generation: r.Generation, Services: len(now.Services), Routes: len(now.Routes)})
 	case !errors.Is(err, engine.ErrStopping):
+		r.Refused++
+		r.Refusal = err
 		p.events.Publish("", event.ConfigRefused{Err: err})
 	}
+	p.reloads.Store(&r)
 	return err
+}
+
+// Reloads says how configurations were taken: by Apply, and by Reread when a file changed.
+type Reloads struct {
+	Generation uint64        // of the configuration in force: how many were applied
+	At         time.Duration // instant at which that was applied
+	Refused    uint64
+	Refusal    error // why the latest one was refused; nil: it was applied
 }
 
 // apply does the steps above. Called with applying held.

@@ -105,9 +105,9 @@ type Proxy struct {
 
 	// applying is held by Apply and Reread. They may wait, for a disk or for a policy, so
 	// nothing else takes it: all other functions read state.
-	applying   sync.Mutex
-	generation uint64 // of the configuration in force, from 1; guarded by applying
-	state      atomic.Pointer[state]
+	applying sync.Mutex
+	reloads  atomic.Pointer[Reloads] // written with applying held; never nil
+	state    atomic.Pointer[state]
 
 	mu      sync.Mutex            // guards retired and live; held for some instructions
 	retired []*liveService        // see retire.go
@@ -137,6 +137,7 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	}
 	p := &Proxy{rt: rt, opts: o, live: make(map[*liveService]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
 	p.state.Store(&state{})
+	p.reloads.Store(&Reloads{})
 	p.events = event.NewBus(rt)
 	p.events.Observe("log", event.Log(o.Logger))
 	for _, observer := range o.Observers {
@@ -167,6 +168,16 @@ func (p *Proxy) EventsLost() uint64 { return p.events.Lost() }
 // Config is the configuration in force, with defaults. The caller must not modify it. Any
 // goroutine may call it.
 func (p *Proxy) Config() *config.Config { return p.config.Load() }
+
+// Reloads says how configurations were taken. Any goroutine may call it.
+func (p *Proxy) Reloads() Reloads { return *p.reloads.Load() }
+
+// Now is the instant on the clock of the Proxy's runtime, which counts from its start. Any
+// goroutine may call it.
+func (p *Proxy) Now() time.Duration { return p.rt.Now() }
+
+// UnmatchedCounts are the counters of exchanges that found no route. Any goroutine may call it.
+func (p *Proxy) UnmatchedCounts() record.RouteSums { return p.routes.UnmatchedSums() }
 
 // ClientSettings are the timeouts and limits of client connections in the configuration in force.
 // The caller must not modify them. Any goroutine may call it.

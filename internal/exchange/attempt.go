@@ -139,6 +139,7 @@ func (a *attempt) ask() *Error {
 		if !stale || !a.replaces(fault) {
 			return fault
 		}
+		x.replaced(a.endpoint)
 	}
 }
 
@@ -167,6 +168,7 @@ func (a *attempt) open(fresh bool) error {
 		return err
 	}
 	a.call = call
+	x.opened(a.endpoint, call)
 	if x.forward.login {
 		a.bind()
 	}

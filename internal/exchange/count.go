@@ -11,6 +11,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/upstream"
 )
 
 // begunOn counts the exchange as begun in cells, those of its route; nil: it counts nothing.
@@ -27,7 +28,7 @@ func (x *Exchange) ended(took time.Duration) {
 		x.begunOn(x.table.Unmatched)
 	}
 	if x.cell != nil {
-		x.cell.End(&x.log, took, x.tries)
+		x.cell.End(&x.log, took)
 	}
 }
 
@@ -35,4 +36,21 @@ func (x *Exchange) ended(took time.Duration) {
 // none came. failed: the endpoint is at fault.
 func (x *Exchange) attempted(e *endpoint.Endpoint, a *record.Attempt, headed time.Duration, failed bool) {
 	service.Of(e).Cells.At(x.slot).Attempt(a, headed, failed)
+}
+
+// opened counts the connection of a call at e: a new one, or one that had been idle.
+func (x *Exchange) opened(e *endpoint.Endpoint, call upstream.Call) {
+	if !call.Stale() {
+		service.Of(e).Cells.At(x.slot).Open()
+	}
+}
+
+// replaced counts a connection to e that had been idle, was dead and is replaced.
+func (x *Exchange) replaced(e *endpoint.Endpoint) { service.Of(e).Cells.At(x.slot).Replace() }
+
+// notRetried counts an attempt that failed with err and is not followed by another.
+func (x *Exchange) notRetried(why record.NoRetry, err *Error) {
+	if x.cell != nil && err.Class != Final {
+		x.cell.NoRetry(why)
+	}
 }

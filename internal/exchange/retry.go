@@ -37,6 +37,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/reason"
+	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -60,11 +61,15 @@ func (x *Exchange) again(a *attempt) bool {
 		return !x.content.lost() // it was secured, but the client may have failed since
 	}
 	if !x.mayRepeat(err) {
+		x.notRetried(x.whyNot(err), err)
 		return false
 	}
 	if x.next = x.another(err); x.next == nil && x.pause(err) {
 		x.choice.Tried = policy.Tried{}
 		x.next = x.another(err)
+	}
+	if x.next == nil {
+		x.notRetried(record.NoOtherLeft, err)
 	}
 	return x.next != nil
 }
@@ -95,6 +100,17 @@ func (x *Exchange) mayRepeat(err *Error) bool {
 		return r.Statuses[err.Status]
 	}
 	return false
+}
+
+// whyNot says for the counters why mayRepeat has refused another attempt after err.
+func (x *Exchange) whyNot(err *Error) record.NoRetry {
+	switch {
+	case x.rt.Now() >= x.deadline:
+		return record.NoTimeLeft
+	case x.client.Sent(), x.content.lost(), !err.Class.harmless() && !x.repeatable():
+		return record.NotRepeatable
+	}
+	return record.AttemptsUsedUp
 }
 
 // counted is what has to be added to x.attempts: 1 while the attempt that failed with err is
@@ -165,9 +181,13 @@ func (a *attempt) unwanted() *Error {
 	}
 	fault := &Error{Status: status, Reason: reason.Status, Side: ByEndpoint, Class: Status}
 	if !x.mayRepeat(fault) {
+		if x.service.Retry.Statuses[status] {
+			x.notRetried(x.whyNot(fault), fault)
+		}
 		return nil
 	}
 	if a.next = x.another(fault); a.next == nil || !a.secures() {
+		x.notRetried(record.NoOtherLeft, fault)
 		return nil
 	}
 	return fault

@@ -18,6 +18,7 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop"
 	"github.com/poise-lb/poise/internal/invariants"
+	"github.com/poise-lb/poise/internal/scrape"
 )
 
 const hasLoops = true
@@ -39,6 +40,7 @@ type loops struct {
 type running struct {
 	serve func(l net.Listener, serve loop.Serve) (stop func(), err error)
 	start func(i int, f func(engine.Runtime)) bool
+	look  func() []scrape.Worker
 	close func()
 }
 
@@ -56,6 +58,17 @@ func (ls *loops) Most() int { return ls.most }
 func (ls *loops) Start(i int, f func(engine.Runtime)) bool {
 	r := ls.running.Load()
 	return r != nil && r.start(i-1, f)
+}
+
+// look returns the figures of the loops; nil: they do not run.
+func (ls *loops) look() []scrape.Worker {
+	if ls == nil {
+		return nil
+	}
+	if r := ls.running.Load(); r != nil {
+		return r.look()
+	}
+	return nil
 }
 
 // get starts the loops if they do not run yet; first says that it was so. Nil: they cannot
@@ -85,6 +98,14 @@ func (ls *loops) get(admit *admission.Control) (r *running, first bool) {
 			return func() { a.Close() }, nil
 		},
 		start: func(i int, f func(engine.Runtime)) bool { return e.Start(i, func() { f(e.Runtime(i)) }) == nil },
+		look: func() (all []scrape.Worker) {
+			for i := range e.Loops() {
+				w := scrape.Worker{Number: i + 1, Busy: e.Busy(i)}
+				w.Lag.Take(e.Lag(i))
+				all = append(all, w)
+			}
+			return all
+		},
 		close: e.Close,
 	}
 	ls.running.Store(r)

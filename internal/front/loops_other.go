@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/scrape"
 )
 
 const hasLoops = false
@@ -19,6 +20,7 @@ func newLoops(time.Time, int, *slog.Logger) *loops { return nil }
 
 func (*loops) Most() int                            { return 0 }
 func (*loops) Start(int, func(engine.Runtime)) bool { return false }
+func (*loops) look() []scrape.Worker                { return nil }
 func (*loops) close()                               {}
 
 func (*Server) serveLoops(net.Listener) (served bool, err error) { return false, nil }

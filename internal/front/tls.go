@@ -31,7 +31,7 @@ func (srv *Server) TLSListener(l net.Listener, t config.TLS) (net.Listener, erro
 		c.MinVersion = tls.VersionTLS13
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	secure := &tlsListener{Listener: tls.NewListener(l, c), plain: l, config: c, cancel: cancel}
+	secure := &tlsListener{Listener: tls.NewListener(l, c), plain: l, config: c, store: store, cancel: cancel}
 	secure.watch.Go(func() { store.Watch(ctx, func(err error) { srv.reloaded(l, err) }) })
 	return secure, nil
 }
@@ -41,6 +41,7 @@ type tlsListener struct {
 	net.Listener
 	plain  net.Listener // what is below
 	config *tls.Config
+	store  *certs.Store
 	cancel context.CancelFunc
 	watch  sync.WaitGroup
 }

@@ -80,25 +80,55 @@ func (c *Cells[C]) each(f func(*C)) {
 // cache line, in a size class of the allocator, so that no other cell shares a line of it.
 type RouteCell struct {
 	begun    atomic.Uint64
-	classes  [6]atomic.Uint64 // by the first digit of the status; 0: no response head
+	codes    codes
 	bytesOut atomic.Uint64
 
-	took     durations
+	took     Histogram
 	bytesIn  atomic.Uint64
-	retries  atomic.Uint64
-	failures failures
-	_        [6]uint64
+	failures failures // of exchanges
+	retried  failures // of attempts that were followed by another
+	refused  atomic.Pointer[[NoRetries]atomic.Uint64]
+	_        [5]uint64
+}
+
+// A NoRetry is why an attempt that failed was not followed by another.
+type NoRetry uint8
+
+const (
+	NotRepeatable  NoRetry = iota // the request could be done twice, or its content was not kept
+	AttemptsUsedUp                // the configuration allows no more
+	NoTimeLeft                    // the deadline of the exchange
+	NoOtherLeft                   // no endpoint is left that could do better
+
+	NoRetries = int(iota) // how many there are
+)
+
+// String is the value of the label cause.
+func (n NoRetry) String() string {
+	return [...]string{"not-repeatable", "attempts", "time", "no-endpoint"}[n]
 }
 
 // Begin counts an exchange that has found its route.
 func (c *RouteCell) Begin() { c.begun.Add(1) }
 
-// End counts the end of an exchange that began. tries are all its attempts; t is what it
-// leaves behind. A response that was upgraded has no duration: a tunnel may last for days.
-func (c *RouteCell) End(t *Trace, took time.Duration, tries int) {
-	c.classes[class(t.Status)].Add(1)
+// NoRetry counts an attempt that failed and was not followed by another.
+func (c *RouteCell) NoRetry(why NoRetry) {
+	counts := c.refused.Load()
+	if counts == nil {
+		counts = new([NoRetries]atomic.Uint64)
+		if !c.refused.CompareAndSwap(nil, counts) {
+			counts = c.refused.Load()
+		}
+	}
+	counts[why].Add(1)
+}
+
+// End counts the end of an exchange that began; t is what it leaves behind. A response that
+// was upgraded has no duration: a tunnel may last for days.
+func (c *RouteCell) End(t *Trace, took time.Duration) {
+	c.codes.add(t.Status)
 	if t.Status != 101 {
-		c.took.add(took)
+		c.took.Add(took)
 	}
 	if t.BytesOut > 0 {
 		c.bytesOut.Add(uint64(t.BytesOut))
@@ -106,8 +136,8 @@ func (c *RouteCell) End(t *Trace, took time.Duration, tries int) {
 	if t.BytesIn > 0 {
 		c.bytesIn.Add(uint64(t.BytesIn))
 	}
-	if tries > 1 {
-		c.retries.Add(uint64(tries - 1))
+	for i := range t.n - 1 {
+		c.retried.add(t.Attempts()[i].Reason)
 	}
 	if t.Reason != "" {
 		c.failures.add(t.Reason)
@@ -118,18 +148,25 @@ func (c *RouteCell) End(t *Trace, took time.Duration, tries int) {
 // RouteCell.
 type EndpointCell struct {
 	classes  [6]atomic.Uint64 // by the first digit of the status; 0: no response head came
-	failures failures
+	opened   atomic.Uint64
+	replaced atomic.Uint64
 
-	headed durations
-	_      [2]uint64
+	headed   Histogram
+	failures failures
 }
+
+// Open counts a new connection that an attempt uses.
+func (c *EndpointCell) Open() { c.opened.Add(1) }
+
+// Replace counts a connection that had been idle, turned out to be dead and was replaced.
+func (c *EndpointCell) Replace() { c.replaced.Add(1) }
 
 // Attempt counts one attempt that has ended. headed is how long its response head took; 0:
 // none came. failed: it was the endpoint's fault, by that reason.
 func (c *EndpointCell) Attempt(a *Attempt, headed time.Duration, failed bool) {
 	c.classes[class(a.Status)].Add(1)
 	if headed > 0 {
-		c.headed.add(headed)
+		c.headed.Add(headed)
 	}
 	if failed {
 		c.failures.add(a.Reason)
@@ -142,6 +179,47 @@ func class(status int) int {
 		return c
 	}
 	return 0
+}
+
+// codes count statuses exactly. Most exchanges have one of few statuses, so each hundred of
+// them has a page of its own, made by the first.
+type codes struct {
+	none  atomic.Uint64 // no response head was sent
+	pages [5]atomic.Pointer[[100]atomic.Uint64]
+}
+
+func (c *codes) add(status int) {
+	hundred := status/100 - 1
+	if hundred < 0 || hundred >= len(c.pages) {
+		c.none.Add(1)
+		return
+	}
+	page := c.pages[hundred].Load()
+	if page == nil {
+		page = new([100]atomic.Uint64)
+		if !c.pages[hundred].CompareAndSwap(nil, page) {
+			page = c.pages[hundred].Load()
+		}
+	}
+	page[status%100].Add(1)
+}
+
+// each calls f for every status that was counted, in order; 0: no response head.
+func (c *codes) each(f func(status int, n uint64)) {
+	if n := c.none.Load(); n > 0 {
+		f(0, n)
+	}
+	for i := range c.pages {
+		page := c.pages[i].Load()
+		if page == nil {
+			continue
+		}
+		for j := range page {
+			if n := page[j].Load(); n > 0 {
+				f((i+1)*100+j, n)
+			}
+		}
+	}
 }
 
 // failures count reasons. Most cells never have one, so the counters are made by the first.
@@ -160,14 +238,17 @@ func (f *failures) add(why string) {
 	counts[reason.Index(why)].Add(1)
 }
 
-func (f *failures) sum(into map[string]uint64) {
+func (f *failures) sum(into *map[string]uint64) {
 	counts := f.counts.Load()
 	if counts == nil {
 		return
 	}
+	if *into == nil {
+		*into = make(map[string]uint64)
+	}
 	for i := range counts {
 		if n := counts[i].Load(); n > 0 {
-			into[reason.At(i)] += n
+			(*into)[reason.At(i)] += n
 		}
 	}
 }

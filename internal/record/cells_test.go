@@ -10,11 +10,19 @@ import (
 	"github.com/poise-lb/poise/internal/reason"
 )
 
+// named are routes that lead to services of the same names.
+func named(names ...string) (out []RouteName) {
+	for _, n := range names {
+		out = append(out, RouteName{n, n})
+	}
+	return out
+}
+
 // Exchanges of all workers are counted once each, whatever their status.
 func TestCellsOfManyWorkers(t *testing.T) {
 	const loops = 3
 	routes := NewRoutes(1 + loops)
-	cells := routes.Name([]string{"shop"}, 0)[0]
+	cells := routes.Name(named("shop"), 0)[0]
 	var group sync.WaitGroup
 	for i := range 40 {
 		group.Go(func() {
@@ -23,10 +31,10 @@ func TestCellsOfManyWorkers(t *testing.T) {
 			for _, status := range []int{0, 101, 200, 204, 302, 404, 503, 504, 999, -1} {
 				c := cells.At(slot)
 				c.Begin()
-				c.End(&Trace{Status: status, BytesIn: 10, BytesOut: 100}, time.Millisecond, 1)
+				c.End(&Trace{Status: status, BytesIn: 10, BytesOut: 100}, time.Millisecond)
 			}
 			routes.Unmatched().At(slot).Begin()
-			routes.Unmatched().At(slot).End(&Trace{Status: 404, Reason: reason.NoRoute}, 0, 0)
+			routes.Unmatched().At(slot).End(&Trace{Status: 404, Reason: reason.NoRoute}, 0)
 		})
 	}
 	group.Wait()
@@ -40,15 +48,39 @@ func TestCellsOfManyWorkers(t *testing.T) {
 	}
 }
 
+// Statuses are counted exactly, and what is none as none.
+func TestCodes(t *testing.T) {
+	var c codes
+	for status := -1; status <= 700; status++ {
+		c.add(status)
+	}
+	seen := 0
+	c.each(func(status int, n uint64) {
+		seen++
+		if want := uint64(1); status == 0 && n != 202 || status != 0 && (n != want || status < 100 || status > 599) {
+			t.Errorf("status %d: %d", status, n)
+		}
+	})
+	if seen != 501 {
+		t.Errorf("%d statuses", seen)
+	}
+}
+
 func TestRouteCellCountsRetriesAndReasons(t *testing.T) {
 	cells := NewCells[RouteCell](1)
 	c := cells.At(0)
 	c.Begin()
-	c.End(&Trace{Status: 502, Reason: reason.ConnectFailed}, time.Second, 3)
+	failed := Trace{Status: 502, Reason: reason.ConnectFailed}
+	failed.Add(&Attempt{Reason: reason.ConnectFailed})
+	failed.Add(&Attempt{Reason: reason.EndpointReset})
+	failed.Add(&Attempt{Reason: reason.ConnectFailed})
+	c.End(&failed, time.Second)
+	c.NoRetry(NoTimeLeft)
 	c.Begin()
 	var s RouteSums
 	s.add(cells)
-	if s.Retries != 2 || s.Begun != 2 || s.Ended() != 1 || !maps.Equal(s.Failures, map[string]uint64{reason.ConnectFailed: 1}) {
+	retried := map[string]uint64{reason.ConnectFailed: 1, reason.EndpointReset: 1}
+	if !maps.Equal(s.Retried, retried) || s.NoRetry != [NoRetries]uint64{NoTimeLeft: 1} || s.Begun != 2 || s.Ended() != 1 || !maps.Equal(s.Failures, map[string]uint64{reason.ConnectFailed: 1}) {
 		t.Errorf("%+v", s)
 	}
 }
@@ -70,25 +102,25 @@ func TestRoutesOutliveConfigurations(t *testing.T) {
 	r := NewRoutes(1)
 	count := func(c *Cells[RouteCell]) {
 		c.At(0).Begin()
-		c.At(0).End(&Trace{Status: 200}, 0, 1)
+		c.At(0).End(&Trace{Status: 200}, 0)
 	}
-	first := r.Name([]string{"a", "b"}, 0)
+	first := r.Name(named("a", "b"), 0)
 	count(first[0])
 	count(first[1])
-	second := r.Name([]string{"b", "c"}, time.Second)
+	second := r.Name(named("b", "c"), time.Second)
 	if second[0] != first[1] {
 		t.Error("b has other cells because it has another index")
 	}
-	if back := r.Name([]string{"a"}, time.Minute); back[0] != first[0] {
+	if back := r.Name(named("a"), time.Minute); back[0] != first[0] {
 		t.Error("a was taken back and has other cells")
 	}
 	second[0].At(0).Begin() // in flight: b must not be dropped
-	r.Name([]string{"a"}, time.Minute+routeKept)
+	r.Name(named("a"), time.Minute+routeKept)
 	if names := r.Sums(); len(names) != 2 || names[0].Name != "a" || names[1].Name != "b" {
 		t.Errorf("%+v", names)
 	}
-	second[0].At(0).End(&Trace{Status: 200}, 0, 1)
-	r.Name([]string{"a"}, time.Minute+routeKept)
+	second[0].At(0).End(&Trace{Status: 200}, 0)
+	r.Name(named("a"), time.Minute+routeKept)
 	if names := r.Sums(); len(names) != 1 {
 		t.Errorf("b stays: %+v", names)
 	}
@@ -107,8 +139,8 @@ func TestBuckets(t *testing.T) {
 		values = append(values, 1<<n-1, 1<<n, 1<<n+1)
 	}
 	for _, v := range values {
-		var d durations
-		d.add(v)
+		var d Histogram
+		d.Add(v)
 		want := 0
 		for want < len(bounds) && v > bounds[want] {
 			want++
@@ -147,7 +179,7 @@ func TestCellsDoNotAllocate(t *testing.T) {
 		c := cells.At(lane.Slot(1))
 		c.Begin()
 		ends.At(lane.Slot(1)).Attempt(&Attempt{Status: 200}, time.Millisecond, false)
-		c.End(&trace, time.Millisecond, 1)
+		c.End(&trace, time.Millisecond)
 	})
 	if n != 0 {
 		t.Errorf("%v allocations", n)
@@ -165,6 +197,6 @@ func BenchmarkCells(b *testing.B) {
 		c := cells.At(slot)
 		c.Begin()
 		ends.At(slot).Attempt(&attempt, 300*time.Microsecond, false)
-		c.End(&trace, 400*time.Microsecond, 1)
+		c.End(&trace, 400*time.Microsecond)
 	}
 }

@@ -4,20 +4,13 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"github.com/poise-lb/poise/internal/limits"
 )
 
-// Durations are counted in buckets with fixed bounds. They are decimal, because operators
-// set alerts at round numbers, and finer below 5 ms than what OpenTelemetry advises, because
-// a proxy in front of services that answer in 0.4 ms would see nothing otherwise. A bound
-// belongs to its bucket: a duration of exactly 1 ms is in the bucket up to 1 ms.
-var bounds = [...]time.Duration{
-	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
-	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
-	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 75 * time.Millisecond,
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, 750 * time.Millisecond,
-	time.Second, 2500 * time.Millisecond, 5 * time.Second, 7500 * time.Millisecond,
-	10 * time.Second, 30 * time.Second, 60 * time.Second,
-}
+// bounds are those of limits.DurationBounds. A bound belongs to its bucket: a duration of
+// exactly 1 ms is in the bucket up to 1 ms.
+var bounds = limits.DurationBounds
 
 // Buckets is how many buckets there are: one for each bound, and one for what is longer.
 const Buckets = len(bounds) + 1
@@ -41,13 +34,15 @@ var firstBucket = func() (first [65]uint8) {
 	return first
 }()
 
-// durations is a histogram. The zero value is empty.
-type durations struct {
+// A Histogram counts durations by buckets. One goroutine at a time should add to it, or the
+// cache lines are fought for; any may read. The zero value is empty.
+type Histogram struct {
 	sum     atomic.Uint64 // nanoseconds
 	buckets [Buckets]atomic.Uint64
 }
 
-func (d *durations) add(took time.Duration) {
+// Add counts one duration.
+func (d *Histogram) Add(took time.Duration) {
 	took = max(took, 0)
 	i := int(firstBucket[bits.Len64(uint64(took))])
 	for i < len(bounds) && took > bounds[i] {
@@ -63,7 +58,16 @@ type Durations struct {
 	Buckets [Buckets]uint64 // by Bounds; not cumulative
 }
 
-func (t *Durations) take(d *durations) {
+// Add adds o to t.
+func (t *Durations) Add(o *Durations) {
+	t.Sum += o.Sum
+	for i, n := range o.Buckets {
+		t.Buckets[i] += n
+	}
+}
+
+// Take adds what a histogram has counted.
+func (t *Durations) Take(d *Histogram) {
 	t.Sum += time.Duration(d.sum.Load())
 	for i := range d.buckets {
 		t.Buckets[i] += d.buckets[i].Load()

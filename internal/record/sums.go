@@ -13,57 +13,86 @@ import (
 // RouteSums are the counters of one route.
 type RouteSums struct {
 	Name     string
+	Service  string            // where the route leads, or led last: the name of a service or of an entry of discover
+	Since    time.Duration     // instant from which they count
 	Begun    uint64            // exchanges that found the route; less those that ended: in flight
-	Classes  [6]uint64         // exchanges that ended, by the first digit of the status; 0: no response head was sent
+	Codes    []CodeSum         // exchanges that ended, by status, in order
 	Took     Durations         // first byte of the request's head to the end of the exchange; without upgrades
 	BytesIn  uint64            // content received from clients
 	BytesOut uint64            // content sent to clients
-	Retries  uint64            // attempts beyond the first of an exchange
-	Failures map[string]uint64 // exchanges that ended with a reason
+	Failures map[string]uint64 // exchanges that ended with a reason; nil: none did
+	Retried  map[string]uint64 // attempts that were followed by another, by their reason
+	NoRetry  [NoRetries]uint64 // attempts that failed and were not followed by another
+}
+
+// A CodeSum is how many exchanges had a status; 0: no response head was sent.
+type CodeSum struct {
+	Status int
+	N      uint64
 }
 
 // Ended is how many exchanges have ended.
 func (s *RouteSums) Ended() (n uint64) {
-	for _, c := range s.Classes {
-		n += c
+	for _, c := range s.Codes {
+		n += c.N
 	}
 	return n
 }
 
+// addCode adds n exchanges with a status.
+func (s *RouteSums) addCode(status int, n uint64) {
+	i, found := slices.BinarySearchFunc(s.Codes, status, func(c CodeSum, status int) int { return c.Status - status })
+	if !found {
+		s.Codes = slices.Insert(s.Codes, i, CodeSum{Status: status})
+	}
+	s.Codes[i].N += n
+}
+
 // add adds the counters of one route to s.
 func (s *RouteSums) add(cells *Cells[RouteCell]) {
-	if s.Failures == nil {
-		s.Failures = make(map[string]uint64)
-	}
 	cells.each(func(c *RouteCell) {
-		for i := range c.classes { // before begun, which can only have grown since
-			s.Classes[i] += c.classes[i].Load()
-		}
+		c.codes.each(s.addCode) // before begun, which can only have grown since
 		s.Begun += c.begun.Load()
-		s.Took.take(&c.took)
+		s.Took.Take(&c.took)
 		s.BytesIn += c.bytesIn.Load()
 		s.BytesOut += c.bytesOut.Load()
-		s.Retries += c.retries.Load()
-		c.failures.sum(s.Failures)
+		c.failures.sum(&s.Failures)
+		c.retried.sum(&s.Retried)
+		if counts := c.refused.Load(); counts != nil {
+			for i := range counts {
+				s.NoRetry[i] += counts[i].Load()
+			}
+		}
 	})
 }
 
 // EndpointSums are the counters of one endpoint.
 type EndpointSums struct {
 	Classes  [6]uint64         // attempts by the first digit of the status; 0: no response head came
+	Opened   uint64            // new connections that attempts used
+	Replaced uint64            // connections that had been idle, were dead and were replaced
 	Headed   Durations         // attempt begun to response head
-	Failures map[string]uint64 // attempts that failed by the endpoint's fault
+	Failures map[string]uint64 // attempts that failed by the endpoint's fault; nil: none did
+}
+
+// Attempts are all of them.
+func (s *EndpointSums) Attempts() (n uint64) {
+	for _, c := range s.Classes {
+		n += c
+	}
+	return n
 }
 
 // SumEndpoint adds the cells of an endpoint up.
-func SumEndpoint(cells *Cells[EndpointCell]) EndpointSums {
-	s := EndpointSums{Failures: make(map[string]uint64)}
+func SumEndpoint(cells *Cells[EndpointCell]) (s EndpointSums) {
 	cells.each(func(c *EndpointCell) {
 		for i := range c.classes {
 			s.Classes[i] += c.classes[i].Load()
 		}
-		s.Headed.take(&c.headed)
-		c.failures.sum(s.Failures)
+		s.Opened += c.opened.Load()
+		s.Replaced += c.replaced.Load()
+		s.Headed.Take(&c.headed)
+		c.failures.sum(&s.Failures)
 	})
 	return s
 }
@@ -76,8 +105,8 @@ type Totals struct {
 }
 
 func (t *Totals) add(s *RouteSums) {
-	for i, n := range s.Classes {
-		t.Classes[i] += n
+	for _, c := range s.Codes {
+		t.Classes[class(c.Status)] += c.N
 	}
 	t.BytesIn += s.BytesIn
 	t.BytesOut += s.BytesOut
@@ -100,6 +129,8 @@ type Routes struct {
 
 type routeEntry struct {
 	cells *Cells[RouteCell]
+	to    string        // where it leads
+	since time.Duration // instant at which it was named first
 	until time.Duration // when it may be dropped; 0: the configuration names it
 }
 
@@ -111,10 +142,16 @@ func NewRoutes(workers int) *Routes {
 // Unmatched are the cells of exchanges that found no route.
 func (r *Routes) Unmatched() *Cells[RouteCell] { return r.unmatched }
 
+// A RouteName is what is said of a route with its counters.
+type RouteName struct {
+	Name    string // its identity
+	Service string // where it leads
+}
+
 // Name says which routes there are from now on, and returns the cells of each, by index. A
 // route that was named before keeps its own; one that is not named any more is dropped after
 // routeKept, when it has no exchange in flight.
-func (r *Routes) Name(names []string, now time.Duration) []*Cells[RouteCell] {
+func (r *Routes) Name(names []RouteName, now time.Duration) []*Cells[RouteCell] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.byName {
@@ -123,13 +160,13 @@ func (r *Routes) Name(names []string, now time.Duration) []*Cells[RouteCell] {
 		}
 	}
 	out := make([]*Cells[RouteCell], len(names))
-	for i, name := range names {
-		e := r.byName[name]
+	for i, n := range names {
+		e := r.byName[n.Name]
 		if e == nil {
-			e = &routeEntry{cells: NewCells[RouteCell](r.workers)}
-			r.byName[name] = e
+			e = &routeEntry{cells: NewCells[RouteCell](r.workers), since: now}
+			r.byName[n.Name] = e
 		}
-		e.until = 0
+		e.to, e.until = n.Service, 0
 		out[i] = e.cells
 	}
 	r.drop(now)
@@ -151,13 +188,19 @@ func (r *Routes) drop(now time.Duration) {
 	}
 }
 
+// UnmatchedSums are the counters of exchanges that found no route. Its Name is empty.
+func (r *Routes) UnmatchedSums() (s RouteSums) {
+	s.add(r.unmatched)
+	return s
+}
+
 // Sums are the counters of every route that has not been dropped, by name.
 func (r *Routes) Sums() []RouteSums {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := make([]RouteSums, 0, len(r.byName))
 	for name, e := range r.byName {
-		s := RouteSums{Name: name}
+		s := RouteSums{Name: name, Service: e.to, Since: e.since}
 		s.add(e.cells)
 		out = append(out, s)
 	}

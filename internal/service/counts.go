@@ -29,30 +29,31 @@ const (
 type formerCells map[endpoint.ID]formerCell
 
 type formerCell struct {
-	cells *record.Cells[record.EndpointCell]
-	until time.Duration // instant at which they are forgotten
+	cells   *record.Cells[record.EndpointCell]
+	history *History
+	until   time.Duration // instant at which they are forgotten
 }
 
 // keep adds the counters of an endpoint that is gone at the instant now. If there are cellsMax
 // already it drops them.
-func (f *formerCells) keep(id endpoint.ID, cells *record.Cells[record.EndpointCell], now time.Duration) {
+func (f *formerCells) keep(m *Member, now time.Duration) {
 	f.drop(now)
 	if *f == nil {
 		*f = make(formerCells)
 	}
 	if len(*f) < cellsMax {
-		(*f)[id] = formerCell{cells, now + cellsKept}
+		(*f)[m.endpoint.ID()] = formerCell{m.Cells, m.history, now + cellsKept}
 	}
 }
 
 // take removes and returns the counters of an endpoint that is named again; nil: there are none.
-func (f formerCells) take(id endpoint.ID, now time.Duration) *record.Cells[record.EndpointCell] {
+func (f formerCells) take(id endpoint.ID, now time.Duration) (*record.Cells[record.EndpointCell], *History) {
 	one, ok := f[id]
 	delete(f, id)
 	if !ok || now >= one.until {
-		return nil
+		return nil, nil
 	}
-	return one.cells
+	return one.cells, one.history
 }
 
 // drop removes the counters that were kept until the instant now.
@@ -68,6 +69,7 @@ func (f formerCells) drop(now time.Duration) {
 type EndpointCounts struct {
 	ID   endpoint.ID
 	Gone bool // the endpoint is not a member any more, and has drained
+	History
 	record.EndpointSums
 }
 
@@ -76,24 +78,25 @@ type EndpointCounts struct {
 func (s *Service) Counts() []EndpointCounts {
 	now := s.rt.Now()
 	type found struct {
-		id    endpoint.ID
-		gone  bool
-		cells *record.Cells[record.EndpointCell]
+		id      endpoint.ID
+		gone    bool
+		history History
+		cells   *record.Cells[record.EndpointCell]
 	}
 	var all []found
 	s.mu.Lock()
 	for id, m := range s.byID {
-		all = append(all, found{id, false, m.Cells})
+		all = append(all, found{id, false, *m.history, m.Cells})
 	}
 	s.former.drop(now)
 	for id, one := range s.former {
-		all = append(all, found{id, true, one.cells})
+		all = append(all, found{id, true, *one.history, one.cells})
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b found) int { return a.id.Compare(b.id) })
 	out := make([]EndpointCounts, len(all))
 	for i, one := range all { // without the lock: thousands of cells take milliseconds
-		out[i] = EndpointCounts{one.id, one.gone, record.SumEndpoint(one.cells)}
+		out[i] = EndpointCounts{one.id, one.gone, one.history, record.SumEndpoint(one.cells)}
 	}
 	return out
 }

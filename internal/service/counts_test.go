@@ -45,12 +45,12 @@ func TestCountersGoByIdentity(t *testing.T) {
 func TestFormerCellsAreBounded(t *testing.T) {
 	var f formerCells
 	for i := range 2 * cellsMax {
-		f.keep(endpoint.ID{Address: string(rune(i))}, nil, 0)
+		f.keep(&Member{endpoint: endpoint.New(endpoint.Spec{ID: endpoint.ID{Address: string(rune(i))}})}, 0)
 	}
 	if len(f) != cellsMax {
 		t.Errorf("%d are kept", len(f))
 	}
-	f.keep(endpoint.ID{Address: "later"}, nil, cellsKept)
+	f.keep(&Member{endpoint: endpoint.New(endpoint.Spec{ID: endpoint.ID{Address: "later"}})}, cellsKept)
 	if len(f) != 1 {
 		t.Errorf("%d are kept", len(f))
 	}

@@ -100,6 +100,7 @@ func (s *Service) removeOrHold(missing []*Member, u *update) (held []*Member) {
 		}
 	}
 	if fresh > 0 {
+		s.heard.Held++
 		s.publish(event.RemovalHeld{Endpoints: fresh, Members: len(s.members), For: s.conf.set.Guard.Hold})
 	}
 	return held

@@ -69,6 +69,7 @@ type Member struct {
 	slowUntil time.Duration // instant at which its slow start ends; 0: it is in none
 
 	lastProbe uint8 // the latest verdict: probeNone, probePassed or probeFailed
+	history   *History
 
 	prober   engine.Join // used by the keeper only; nil: no prober
 	schedule schedule    // used by the prober; see there
@@ -161,6 +162,7 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 	s.wake.Set()
 	if change.Moved() {
 		m.busyAt = in.Now
+		m.history.note(change.To, change.Cause, in.Now)
 		s.expect(m)
 		s.publish(event.EndpointChanged{
 			Endpoint: m.endpoint.ID(), From: change.From, To: change.To,

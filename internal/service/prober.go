@@ -197,6 +197,7 @@ func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	case !s.conf.health.Probed:
 		return
 	}
+	m.history.probed(m.schedule.began, now, err)
 	s.noteProbe(m, err)
 	s.apply(m, in, err)
 	if err != nil {

@@ -164,8 +164,8 @@ func newMember(spec endpoint.Spec, attach func(*endpoint.Endpoint) any) *Member 
 func (s *Service) join(m *Member, first bool, now time.Duration) {
 	id := m.endpoint.ID()
 	s.byID[id] = m
-	if m.Cells = s.former.take(id, now); m.Cells == nil {
-		m.Cells = record.NewCells[record.EndpointCell](s.conf.set.Workers)
+	if m.Cells, m.history = s.former.take(id, now); m.Cells == nil {
+		m.Cells, m.history = record.NewCells[record.EndpointCell](s.conf.set.Workers), &History{Since: now}
 	}
 	m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
 	if first {
@@ -222,7 +222,7 @@ func (s *Service) reap(now time.Duration) (gone []*endpoint.Endpoint) {
 		}
 		s.apply(m, health.Input{Event: health.Emptied, Now: now}, nil)
 		delete(s.byID, m.endpoint.ID())
-		s.former.keep(m.endpoint.ID(), m.Cells, now)
+		s.former.keep(m, now)
 		gone = append(gone, m.endpoint)
 		return true
 	})

@@ -29,6 +29,13 @@ const (
 	rejectMax = 200
 )
 
+// SourceCounts are what sources of a service have said since it began.
+type SourceCounts struct {
+	Applied uint64 // sets
+	Held    uint64 // sets that left out so many endpoints that these were held: see Guard
+	Failed  uint64 // errors
+}
+
 // source is the state of the source. It is guarded by Service.mu.
 type source struct {
 	from     time.Duration      // instant since which it fails; 0: it does not
@@ -47,6 +54,7 @@ type SourceStatus struct {
 	Held     int           // members in use that the source does not name any more: see Guard
 	Rejected []discovery.Reject
 	Rejects  int // entries rejected in all; Rejected is bounded
+	Counts   SourceCounts
 }
 
 // Take takes what a source publishes: a set, which is taken like one of Update but guarded (see
@@ -70,6 +78,7 @@ func (s *Service) Stale(err error) {
 	defer s.mu.Unlock()
 	src := &s.source
 	src.err, src.backAt = err, 0
+	s.heard.Failed++
 	if src.from == 0 {
 		src.from = s.rt.Now()
 		s.publish(event.SourceFailed{Err: err, First: !src.named})
@@ -88,6 +97,7 @@ func (s *Service) Renew() {
 // with mu held.
 func (s *Service) noteSet(rejected []discovery.Reject) {
 	src := &s.source
+	s.heard.Applied++
 	if src.from > 0 && src.backAt == 0 {
 		src.backAt = s.rt.Now()
 		s.wake.Set()
@@ -128,7 +138,7 @@ func (s *Service) Source() SourceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src := &s.source
-	st := SourceStatus{Rejected: src.rejected, Rejects: src.rejects}
+	st := SourceStatus{Rejected: src.rejected, Rejects: src.rejects, Counts: s.heard}
 	if src.from > 0 && src.backAt == 0 {
 		st.Stale, st.Age, st.Err = true, now-src.from, src.err
 	}

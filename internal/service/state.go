@@ -54,6 +54,7 @@ type Service struct {
 	conf     conf
 	named    named
 	source   source
+	heard    SourceCounts
 	flaps    flaps
 	former   formerCells
 	members  []*Member               // in the order of their IDs; replaced, never modified

@@ -30,6 +30,10 @@ type EndpointStatus struct {
 	Kept bool
 	// Slow is the end of the window of its slow start; 0: it is in none.
 	Slow time.Duration
+	// History is what has happened to it.
+	History History
+	// Attached is what Settings.Attach returned: its connections.
+	Attached any
 	endpoint.Stats
 }
 
@@ -53,6 +57,9 @@ func (s *Service) Snapshot() []EndpointStatus {
 			Damped: m.quietUntil,
 			Slow:   m.slowUntil,
 			Kept:   m.machine.Kept(),
+
+			History:  *m.history,
+			Attached: m.Attached,
 		})
 	}
 	return all

@@ -4,6 +4,7 @@
 package tags
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -104,8 +105,8 @@ func (m Model) Short(t reflect.Type) (Field, bool) {
 }
 
 // Value returns what the text of a default, min or max tag is in a field of type t: a
-// string, bool, int (also with a unit of bytes), float, duration or list of strings, which
-// is split at commas.
+// string, bool, int (also with a unit of bytes), float, duration, or list of strings or
+// durations, which is split at commas.
 func Value(t reflect.Type, text string) (reflect.Value, error) {
 	v := reflect.New(t).Elem()
 	var err error
@@ -132,6 +133,12 @@ func Value(t reflect.Type, text string) (reflect.Value, error) {
 		v.SetFloat(f)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:
 		v.Set(reflect.ValueOf(strings.Split(text, ",")).Convert(t))
+	case t.Kind() == reflect.Slice && t.Elem() == Duration:
+		for word := range strings.SplitSeq(text, ",") {
+			d, parseErr := time.ParseDuration(word)
+			err = errors.Join(err, parseErr)
+			v.Set(reflect.Append(v, reflect.ValueOf(d)))
+		}
 	default:
 		err = fmt.Errorf("a %s cannot have one", t)
 	}

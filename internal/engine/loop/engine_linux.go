@@ -11,6 +11,7 @@ import (
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop/sched"
+	"github.com/poise-lb/poise/internal/record"
 )
 
 // A Serve serves one client connection on the calling task, a task of rt, until it ends.
@@ -61,6 +62,15 @@ func (e *Engine) Runtime(i int) engine.Runtime { return e.loops[i] }
 // Start runs f as a task of loop i and does not wait for it. After Close it fails with
 // engine.ErrStopping.
 func (e *Engine) Start(i int, f func()) error { return e.group.Start(i, f) }
+
+// Loops is how many there are.
+func (e *Engine) Loops() int { return len(e.loops) }
+
+// Busy is how long loop i has not waited for events since it began.
+func (e *Engine) Busy(i int) time.Duration { return e.loops[i].Busy() }
+
+// Lag is how long events of loop i waited at most until they were fetched.
+func (e *Engine) Lag(i int) *record.Histogram { return e.loops[i].Lag() }
 
 // A Block is a task that did not wait for too long: see Watch.
 type Block = sched.Block

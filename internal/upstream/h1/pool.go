@@ -170,6 +170,12 @@ func (p *Pool) ended(n int) {
 	}
 }
 
+// Counts are the open connections, and how many of them are idle. Any goroutine may call it.
+func (p *Pool) Counts() (open, idle int64) {
+	idle = p.idle.Load() // first: they may come to use meanwhile, but not be more than are open
+	return max(p.open.Load(), idle), idle
+}
+
 // Shed closes an idle connection, one of that worker last of all; false: there is none.
 func (p *Pool) Shed(worker int) bool { return p.idle.Load() > 0 && p.evict(worker) }
 

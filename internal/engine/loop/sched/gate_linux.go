@@ -223,8 +223,10 @@ func (l *Loop) sleep(at time.Duration, timed bool) {
 func (l *Loop) slept(wait func()) {
 	g, began := &l.gate, l.now
 	l.clock.Store(0)
+	l.measures.sleep(began)
 	wait()
-	g.mean += (l.tick() - began - g.mean) / 8
+	l.measures.wake(l.tick())
+	g.mean += (l.now - began - g.mean) / 8
 	switch {
 	case g.mean < shortMax:
 		g.busy = true

@@ -29,6 +29,8 @@ type Loop struct {
 	clock   atomic.Int64 // now; 0 while the kernel waits for events. Read from any goroutine
 	mailbox mailbox      // written to by any goroutine
 
+	measures measures
+
 	now     time.Duration // when the present task was resumed
 	yielded time.Duration // when goroutines last had a chance
 	poller  poller
@@ -68,7 +70,8 @@ func (l *Loop) open(g *Group, number int) error {
 		l.close()
 		return err
 	}
-	l.tick()
+	l.measures.started = l.tick()
+	l.measures.looked = l.now
 	return nil
 }
 

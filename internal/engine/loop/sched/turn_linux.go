@@ -51,7 +51,7 @@ func (l *Loop) turn() {
 // no message has come, and no timer has.
 func (l *Loop) wait() {
 	l.poller.poll()
-	l.tick()
+	l.measures.look(l.tick())
 	if l.poller.n > 0 || l.ready.len() > 0 || l.woken.len() > 0 || l.mailbox.any.Load() {
 		return
 	}

@@ -1,0 +1,175 @@
+// Package scrape reads the metrics of a running proxy: it visits the families of package metric
+// with the figures of core. Figures are summed up when they are asked for; between two scrapes
+// nothing runs here.
+//
+//	cells of routes, by worker     ─┐
+//	cells of endpoints, by worker  ─┼─ snapshot ─► families, one after the other ─► Visitor
+//	states, sources, reloads       ─┘
+//
+// The snapshot is taken once, so all series of a scrape are of about one moment, and a family is
+// written as a whole, as the text formats want it.
+package scrape
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/metric"
+)
+
+// Process are the figures that core does not have.
+type Process struct {
+	Started       time.Time // of the runtime: when its clock was 0
+	Engine        string
+	Version       string
+	AccessLogLost uint64
+	LogLost       uint64
+	Certificates  []Certificate
+	Workers       []Worker
+}
+
+// A Certificate is one in use.
+type Certificate struct {
+	Name string // the first name that it is for
+	Ends time.Time
+}
+
+// A Worker is an event loop.
+type Worker struct {
+	Number int
+	Busy   time.Duration // since it began
+	Lag    record.Durations
+}
+
+// Collect visits every family that o asks for.
+func Collect(p *core.Proxy, about *Process, v metric.Visitor, o metric.Options) {
+	if o.Scopes == 0 {
+		o.Scopes = metric.Everything
+	}
+	s := scrape{core: p, about: about, visitor: v, options: o, config: &p.Config().Metrics}
+	s.chosen = chosen(s.config)
+	if o.Scopes&metric.Route != 0 {
+		s.routes()
+	}
+	if o.Scopes&(metric.Service|metric.Endpoint) != 0 {
+		s.load()
+	}
+	if o.Scopes&metric.Service != 0 {
+		s.ofServices()
+	}
+	if o.Scopes&metric.Endpoint != 0 {
+		s.ofEndpoints()
+	}
+	if o.Scopes&metric.Process != 0 {
+		s.process()
+	}
+}
+
+// A scrape is one visit.
+type scrape struct {
+	core    *core.Proxy
+	about   *Process
+	visitor metric.Visitor
+	options metric.Options
+	config  *config.Metrics
+
+	chosen   buckets
+	services []serviceFigures
+	labels   [3]string // room for the labels of one series
+}
+
+// value visits one series.
+func (s *scrape) value(v float64, since time.Duration, labels ...string) {
+	n := copy(s.labels[:], labels)
+	s.visitor.Value(s.labels[:n], v, s.at(since))
+}
+
+// at is the wall-clock time of an instant.
+func (s *scrape) at(since time.Duration) time.Time { return s.about.Started.Add(since) }
+
+// wanted reports whether the series of a service were asked for.
+func (s *scrape) wanted(name string) bool {
+	return len(s.options.Services) == 0 || slices.Contains(s.options.Services, name)
+}
+
+// buckets are the bounds that are shown, of those that are counted.
+type buckets struct {
+	shown metric.Distribution // Counts is room for one series
+	upTo  []int               // of each shown bucket but the last: the index of its last counted one
+}
+
+// chosen finds the buckets of a configuration.
+func chosen(c *config.Metrics) (b buckets) {
+	all := record.Bounds()
+	for i, bound := range all {
+		if slices.Contains(c.Buckets, bound) {
+			b.shown.Bounds = append(b.shown.Bounds, bound.Seconds())
+			b.upTo = append(b.upTo, i)
+		}
+	}
+	b.shown.Counts = make([]uint64, len(b.upTo)+1)
+	return b
+}
+
+// histogram visits one series.
+func (s *scrape) histogram(d *record.Durations, since time.Duration, labels ...string) {
+	b, i := &s.chosen, 0
+	clear(b.shown.Counts)
+	for k, n := range d.Buckets {
+		for i < len(b.upTo) && k > b.upTo[i] {
+			i++
+		}
+		b.shown.Counts[i] += n
+	}
+	b.shown.Sum = d.Sum.Seconds()
+	n := copy(s.labels[:], labels)
+	s.visitor.Histogram(s.labels[:n], &b.shown, s.at(since))
+}
+
+// codeOf is the label of a status.
+func codeOf(status int) string {
+	if status == 0 {
+		return "none"
+	}
+	return strconv.Itoa(status)
+}
+
+// serviceFigures are what is known of one service.
+type serviceFigures struct {
+	*service.Service
+	name   string
+	source service.SourceStatus
+	status []service.EndpointStatus
+	counts []service.EndpointCounts
+	shown  int // endpoints of counts that have series of their own
+}
+
+// load takes the snapshot of the services.
+func (s *scrape) load() {
+	left := s.config.EndpointsMax
+	for _, svc := range s.core.Services() {
+		if !s.wanted(svc.Name()) {
+			continue
+		}
+		f := serviceFigures{Service: svc, name: svc.Name(), source: svc.Source(), status: svc.Snapshot()}
+		if s.options.Scopes&metric.Endpoint != 0 {
+			f.counts = svc.Counts()
+		}
+		f.shown = min(len(f.counts), left)
+		left -= f.shown
+		s.services = append(s.services, f)
+	}
+}
+
+// flag is the value of a gauge that is on or off.
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,84 @@
+package metric
+
+// The families, in the order in which they are written. docs/metrics.md lists them; a test
+// compares.
+//
+// Labels come from the configuration and from sources only: the names of routes and services, the
+// addresses of endpoints, reasons, codes. Nothing that a client sends becomes a label, so clients
+// cannot make series.
+
+func family(scope Scope, kind Kind, name, unit, help string, labels ...string) Family {
+	return Family{Name: "poise_" + name, Help: help, Kind: kind, Unit: unit, Labels: labels, Scope: scope}
+}
+
+// Requests, by route. The route of requests that found none is "", and so is their service.
+var (
+	Requests         = family(Route, Counter, "requests_total", "", "Requests that have ended, by the status that the client got; none: it got no response head.", "route", "service", "code")
+	RequestDuration  = family(Route, Histogram, "request_duration_seconds", "seconds", "From the first byte of the request to the last byte of the response; without upgraded connections.", "route", "service")
+	RequestsInFlight = family(Route, Gauge, "requests_in_flight", "", "Requests under way, upgraded connections included.", "route", "service")
+	RequestBytes     = family(Route, Counter, "request_body_bytes_total", "bytes", "Content received from clients.", "route", "service")
+	ResponseBytes    = family(Route, Counter, "response_body_bytes_total", "bytes", "Content sent to clients.", "route", "service")
+	Failures         = family(Route, Counter, "failures_total", "", "Responses of Poise's own, and responses that were cut short, by reason.", "route", "service", "reason")
+	Retries          = family(Route, Counter, "retries_total", "", "Attempts that failed and were followed by another, by the reason of the failure.", "route", "service", "reason")
+	RetriesRefused   = family(Route, Counter, "retries_refused_total", "", "Attempts that failed and were not followed by another, by what forbade it.", "route", "service", "cause")
+)
+
+// Services and their sources.
+var (
+	Endpoints       = family(Service, Gauge, "endpoints", "", "Endpoints, by state.", "service", "state")
+	Panic           = family(Service, Gauge, "panic", "", "1: so few endpoints are usable that health is not believed.", "service")
+	LastResort      = family(Service, Gauge, "last_resort", "", "1: no endpoint is sound, and ejected ones are tried.", "service")
+	SourceStale     = family(Service, Gauge, "source_stale_seconds", "seconds", "For how long the source could not be asked; 0: it can.", "service")
+	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service")
+	SourceRejected  = family(Service, Gauge, "source_rejected_entries", "", "Entries of the source that are no usable endpoints.", "service")
+	SourceUpdates   = family(Service, Counter, "source_updates_total", "", "What the source has said: sets that were applied, sets of which removals were held, errors.", "service", "result")
+	MetricsOverflow = family(Service, Gauge, "metrics_overflow", "", "1: there are more endpoints than metrics.endpoints_max, and the rest is counted as _other.")
+)
+
+// Endpoints of services.
+var (
+	EndpointAttempts    = family(Endpoint, Counter, "endpoint_attempts_total", "", "Attempts, by the class of the endpoint's status; none: no response head came.", "service", "endpoint", "class")
+	EndpointFailures    = family(Endpoint, Counter, "endpoint_failures_total", "", "Attempts that failed by the endpoint's fault, by reason.", "service", "endpoint", "reason")
+	EndpointResponse    = family(Endpoint, Histogram, "endpoint_response_seconds", "seconds", "From the start of an attempt to the head of its response.", "service", "endpoint")
+	EndpointInFlight    = family(Endpoint, Gauge, "endpoint_in_flight", "", "Attempts under way.", "service", "endpoint")
+	EndpointWeight      = family(Endpoint, Gauge, "endpoint_weight", "", "Share relative to the other endpoints.", "service", "endpoint")
+	EndpointUsable      = family(Endpoint, Gauge, "endpoint_usable", "", "1: it is picked for new requests.", "service", "endpoint")
+	EndpointLatency     = family(Endpoint, Gauge, "endpoint_latency_estimate_seconds", "seconds", "The moving average that the policy peak_ewma goes by; 0: not measured lately.", "service", "endpoint")
+	EndpointEjections   = family(Endpoint, Counter, "endpoint_ejections_total", "", "How often it was taken out of use, and by what.", "service", "endpoint", "by")
+	EndpointConnections = family(Endpoint, Gauge, "endpoint_connections", "", "Open connections.", "service", "endpoint", "state")
+	EndpointOpened      = family(Endpoint, Counter, "endpoint_connections_opened_total", "", "New connections that attempts used; the other attempts reused one.", "service", "endpoint")
+	EndpointReplaced    = family(Endpoint, Counter, "endpoint_stale_reuses_total", "", "Idle connections that turned out to be dead when they were used, and were replaced.", "service", "endpoint")
+	EndpointProbes      = family(Endpoint, Counter, "endpoint_probes_total", "", "Health checks, by result.", "service", "endpoint", "result")
+	EndpointProbe       = family(Endpoint, Gauge, "endpoint_probe_seconds", "seconds", "How long the latest health check took.", "service", "endpoint")
+)
+
+// The process.
+var (
+	ClientConnections = family(Process, Gauge, "client_connections", "", "Connections of clients.")
+	ClientsRefused    = family(Process, Counter, "client_connections_refused_total", "", "Connections of clients that were closed at once (limit), or had to wait to be accepted (full).", "cause")
+	UpstreamOpen      = family(Process, Gauge, "upstream_connections", "", "Connections to endpoints, idle ones included.")
+	Overloads         = family(Process, Counter, "requests_refused_total", "", "Requests refused because limits.in_flight was reached.")
+	Shortages         = family(Process, Counter, "upstream_shortages_total", "", "Connections to endpoints that were not made because the process had no descriptor left.")
+	CertificateEnd    = family(Process, Gauge, "tls_certificate_not_after_timestamp_seconds", "seconds", "When the certificate in use expires.", "certificate")
+	Reloads           = family(Process, Counter, "config_reloads_total", "", "Configurations, the first included, by result.", "result")
+	ReloadSuccessful  = family(Process, Gauge, "config_last_reload_successful", "", "1: the latest configuration was applied; 0: it was refused, and the one before stays in force.")
+	ReloadTime        = family(Process, Gauge, "config_last_reload_success_timestamp_seconds", "seconds", "When the configuration in force was applied.")
+	Generation        = family(Process, Gauge, "config_generation", "", "Number of the configuration in force, from 1.")
+	LogDropped        = family(Process, Counter, "log_lines_dropped_total", "", "Lines that were lost because they came faster than they could be written.", "log")
+	EventsDropped     = family(Process, Counter, "events_dropped_total", "", "Events that an observer was too slow for.")
+	WorkerBusy        = family(Process, Counter, "worker_busy_seconds_total", "seconds", "Time that an event loop did not wait.", "worker")
+	WorkerLag         = family(Process, Histogram, "worker_lag_seconds", "seconds", "How long an event waited at most until its event loop looked at it: the time between two looks.", "worker")
+	BuildInfo         = family(Process, Gauge, "build_info", "", "1.", "version", "goversion", "engine")
+)
+
+// Families lists all of them, in the order in which they are visited.
+func Families() []*Family {
+	return []*Family{
+		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &RetriesRefused,
+		&Endpoints, &Panic, &LastResort, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
+		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
+		&EndpointLatency, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
+		&ClientConnections, &ClientsRefused, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,
+		&Reloads, &ReloadSuccessful, &ReloadTime, &Generation, &LogDropped, &EventsDropped, &WorkerBusy, &WorkerLag, &BuildInfo,
+	}
+}
