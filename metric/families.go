@@ -32,7 +32,7 @@ var (
 	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service")
 	SourceRejected  = family(Service, Gauge, "source_rejected_entries", "", "Entries of the source that are no usable endpoints.", "service")
 	SourceUpdates   = family(Service, Counter, "source_updates_total", "", "What the source has said: sets that were applied, sets of which removals were held, errors.", "service", "result")
-	MetricsOverflow = family(Service, Gauge, "metrics_overflow", "", "1: there are more endpoints than metrics.endpoints_max, and the rest is counted as _other.")
+	MetricsOverflow = family(Service, Gauge, "metrics_overflow", "", "1: there are more endpoints than metrics.endpoints_max, and the rest is counted as _other.", "service")
 )
 
 // Endpoints of services.

@@ -35,6 +35,10 @@ type Text struct {
 	family *Family
 	named  bool // the lines about the family were written
 	base   string
+
+	bounds *float64 // the bounds whose texts les has, by the first of them
+	les    []string
+	labels []byte // those of the histogram that is being written
 }
 
 // NewText returns a Text that writes to w.
@@ -91,10 +95,11 @@ func (t *Text) name() {
 // Value implements Visitor.
 func (t *Text) Value(labels []string, v float64, created Created) {
 	t.name()
-	t.series(t.family.Name, "", labels, "")
+	t.setLabels(labels)
+	t.series(t.family.Name, "", "")
 	t.number(v)
 	if t.family.Kind == Counter {
-		t.created(labels, created)
+		t.created(created)
 	}
 	t.spill()
 }
@@ -102,42 +107,60 @@ func (t *Text) Value(labels []string, v float64, created Created) {
 // Histogram implements Visitor. Buckets are cumulative in both formats.
 func (t *Text) Histogram(labels []string, d *Distribution, created Created) {
 	t.name()
+	t.setLabels(labels)
 	var n uint64
-	var room [32]byte
-	for i, bound := range d.Bounds {
+	for i, le := range t.boundsOf(d) {
 		n += d.Counts[i]
-		t.series(t.base, "_bucket", labels, string(appendBound(room[:0], bound)))
+		t.series(t.base, "_bucket", le)
 		t.count(n)
 	}
-	n += d.Counts[len(d.Bounds)]
-	t.series(t.base, "_bucket", labels, "+Inf")
-	t.count(n)
-	t.series(t.base, "_sum", labels, "")
+	t.series(t.base, "_sum", "")
 	t.number(d.Sum)
-	t.series(t.base, "_count", labels, "")
+	t.series(t.base, "_count", "")
 	t.count(n)
-	t.created(labels, created)
+	t.created(created)
 	t.spill()
 }
 
+// boundsOf are the texts of the bounds of d, +Inf included. Histograms share their bounds.
+func (t *Text) boundsOf(d *Distribution) []string {
+	if len(d.Bounds) == 0 {
+		return []string{"+Inf"}
+	}
+	if t.bounds != &d.Bounds[0] {
+		t.bounds, t.les = &d.Bounds[0], t.les[:0]
+		for _, b := range d.Bounds {
+			t.les = append(t.les, string(appendBound(nil, b)))
+		}
+		t.les = append(t.les, "+Inf")
+	}
+	return t.les
+}
+
 // created writes the sample that says from when a series counts; only OpenMetrics has it.
-func (t *Text) created(labels []string, at time.Time) {
+func (t *Text) created(at time.Time) {
 	if !t.open || at.IsZero() {
 		return
 	}
-	t.series(t.base, "_created", labels, "")
+	t.series(t.base, "_created", "")
 	t.number(float64(at.UnixMilli()) / 1000)
 }
 
+// setLabels makes the text of the labels of the next samples, each with a comma behind.
+func (t *Text) setLabels(labels []string) {
+	b := t.labels[:0]
+	for i, v := range labels {
+		b = append(append(b, t.family.Labels[i]...), `="`...)
+		b = append(appendLabel(b, v), `",`...)
+	}
+	t.labels = b
+}
+
 // series writes the name of a sample with its labels, and a space.
-func (t *Text) series(name, suffix string, labels []string, le string) {
+func (t *Text) series(name, suffix, le string) {
 	b := append(append(t.buf, name...), suffix...)
-	if len(labels) > 0 || le != "" {
-		b = append(b, '{')
-		for i, v := range labels {
-			b = append(append(b, t.family.Labels[i]...), `="`...)
-			b = append(appendLabel(b, v), `",`...)
-		}
+	if len(t.labels) > 0 || le != "" {
+		b = append(append(b, '{'), t.labels...)
 		if le != "" {
 			b = append(append(append(b, `le="`...), le...), `",`...)
 		}

@@ -69,34 +69,44 @@ func (f formerCells) drop(now time.Duration) {
 type EndpointCounts struct {
 	ID   endpoint.ID
 	Gone bool // the endpoint is not a member any more, and has drained
-	History
+	Tallies
 	record.EndpointSums
+
+	cells *record.Cells[record.EndpointCell]
 }
 
 // Counts lists the counters of all endpoints, those included that were gone less than a few
 // minutes ago, in the order of their IDs. Any goroutine may call it.
 func (s *Service) Counts() []EndpointCounts {
-	now := s.rt.Now()
+	out := s.tallies()
+	for i := range out { // without the lock: thousands of cells take milliseconds
+		out[i].EndpointSums = record.SumEndpoint(out[i].cells)
+	}
+	return out
+}
+
+// tallies is Counts without the sums of cells.
+func (s *Service) tallies() []EndpointCounts {
 	type found struct {
-		id      endpoint.ID
-		gone    bool
-		history History
-		cells   *record.Cells[record.EndpointCell]
+		id *endpoint.ID
+		formerCell
 	}
-	var all []found
+	now := s.rt.Now()
 	s.mu.Lock()
-	for id, m := range s.byID {
-		all = append(all, found{id, false, *m.history, m.Cells})
-	}
+	defer s.mu.Unlock()
 	s.former.drop(now)
-	for id, one := range s.former {
-		all = append(all, found{id, true, *one.history, one.cells})
+	all := make([]found, 0, len(s.byID)+len(s.former))
+	for _, m := range s.byID {
+		all = append(all, found{&m.endpoint.Spec().ID, formerCell{cells: m.Cells, history: m.history}})
 	}
-	s.mu.Unlock()
-	slices.SortFunc(all, func(a, b found) int { return a.id.Compare(b.id) })
+	for id, one := range s.former {
+		all = append(all, found{&id, one})
+	}
+	slices.SortFunc(all, func(a, b found) int { return a.id.Compare(*b.id) })
 	out := make([]EndpointCounts, len(all))
-	for i, one := range all { // without the lock: thousands of cells take milliseconds
-		out[i] = EndpointCounts{one.id, one.gone, one.history, record.SumEndpoint(one.cells)}
+	for i := range all {
+		one := &all[i]
+		out[i] = EndpointCounts{ID: *one.id, Gone: one.until > 0, Tallies: one.history.Tallies, cells: one.cells}
 	}
 	return out
 }

@@ -33,16 +33,22 @@ type ProbeResult struct {
 	Err  error // nil: it passed
 }
 
-// History is what has happened to an endpoint since it was named first. Instants are on the
-// runtime's clock.
-type History struct {
+// Tallies count what has happened to an endpoint since it was named first.
+type Tallies struct {
 	Since     time.Duration // instant at which it was named first
 	Passed    uint64        // probes
 	Failed    uint64        // probes
 	Ejections [health.Causes]uint64
-	Probe     ProbeResult
-	Changes   []Change // the latest, in the order of time; not to be modified
 }
+
+// History is what has happened to an endpoint. Instants are on the runtime's clock.
+type History struct {
+	Tallies
+	Probe   ProbeResult
+	Changes []Change // the latest, in the order of time; not to be modified
+}
+
+func newHistory(now time.Duration) *History { return &History{Tallies: Tallies{Since: now}} }
 
 // Changed is the instant of the latest change of state.
 func (h *History) Changed() time.Duration {

@@ -165,7 +165,7 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 	id := m.endpoint.ID()
 	s.byID[id] = m
 	if m.Cells, m.history = s.former.take(id, now); m.Cells == nil {
-		m.Cells, m.history = record.NewCells[record.EndpointCell](s.conf.set.Workers), &History{Since: now}
+		m.Cells, m.history = record.NewCells[record.EndpointCell](s.conf.set.Workers), newHistory(now)
 	}
 	m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
 	if first {
