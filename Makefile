@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO      ?= go
-MODULES := . ./cmd/poise ./test/live
+MODULES := . ./cmd/poise ./metrics ./test/live
 FUZZ    ?= 30s
 SOAK    ?= 30m
 SOAK_RACE ?= 2m
@@ -50,6 +50,7 @@ unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	@echo "== unit tests and scripts"
 	$(GO) test $(PACKAGES)
 	cd cmd/poise && $(GO) test ./...
+	cd metrics && $(GO) test ./...
 	@echo "== with invariants: buffers that were given back are poisoned"
 	$(GO) test -tags invariants ./internal/engine/loop/... ./internal/buffer ./internal/downstream/h1 ./test/loop ./test/script ./test/conformance ./test/differential
 
