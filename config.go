@@ -15,12 +15,16 @@ type (
 	Log         = config.Log
 	AccessLog   = config.AccessLog
 	Metrics     = config.Metrics
-	Service     = config.Service
-	Endpoint    = config.Endpoint
-	Source      = config.Source
-	SourceKind  = config.SourceKind
-	FileSource  = config.FileSource
-	DNSSource   = config.DNSSource
+	Admin       = config.Admin
+	AdminToken  = config.AdminToken
+
+	StatusListener = config.StatusListener
+	Service        = config.Service
+	Endpoint       = config.Endpoint
+	Source         = config.Source
+	SourceKind     = config.SourceKind
+	FileSource     = config.FileSource
+	DNSSource      = config.DNSSource
 
 	EtcdSource       = config.EtcdSource
 	ConsulSource     = config.ConsulSource

@@ -33,8 +33,8 @@ var ranks = map[string]int{
 	"internal/compile": 8, "internal/engine/loop/sign": 8, "internal/core": 9,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10, "internal/scrape": 10, "internal/front": 11,
-	".":                 12,
-	"policy/policytest": 13, "discovery/discoverytest": 13, "internal/engine/enginetest": 13, "internal/testcert": 13, "internal/testlog": 13,
+	".":     12,
+	"admin": 13, "policy/policytest": 13, "discovery/discoverytest": 13, "internal/engine/enginetest": 13, "internal/testcert": 13, "internal/testlog": 13,
 }
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.

@@ -76,6 +76,9 @@ func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
 // ErrClosed. Listen, Logger and Sources are not looked at.
 func (p *Proxy) Apply(c Config) error { return p.server.Apply(c) }
 
+// Config is the configuration in force, with its defaults. It is shared and must not be modified.
+func (p *Proxy) Config() *Config { return p.server.Core().Config() }
+
 // Ready waits until every endpoint that is probed has had its first verdict, or ctx is
 // done, and then returns ctx's error. Requests before that wait a little by themselves.
 // Once Drain or Close was called it returns ErrDraining or ErrClosed at once, so it can

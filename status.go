@@ -4,11 +4,22 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/poise-lb/poise/internal/front"
+	"github.com/poise-lb/poise/internal/scrape"
 	"github.com/poise-lb/poise/internal/service"
 )
 
 // Status is what a Proxy knows of its services at one moment.
 type Status struct {
+	Version string    `json:"version"` // of this module; (devel) for a build of a source tree
+	Engine  string    `json:"engine"`  // what serves the connections that Serve accepts
+	Started time.Time `json:"started"`
+	// Generation is the number of the configuration in force, from 1, and Applied when it was
+	// applied. Refusal is why the latest configuration was refused; empty: it was not.
+	Generation uint64    `json:"generation"`
+	Applied    time.Time `json:"applied"`
+	Refusal    string    `json:"refusal,omitempty"`
+
 	// Draining: Drain or Close was called.
 	Draining bool `json:"draining"`
 	// Totals are about all requests since New.
@@ -82,15 +93,22 @@ type Rejected struct {
 // EndpointStatus is one endpoint.
 type EndpointStatus struct {
 	URL      string            `json:"url"`
-	Weight   float64           `json:"weight"`         // share relative to the others, as the source says
-	Out      bool              `json:"out,omitempty"`  // by its own or an operator's word: it gets no new requests
-	Kept     bool              `json:"kept,omitempty"` // healthy only because there is no other: it fails often enough to be ejected
-	Slow     bool              `json:"slow,omitempty"` // in the window of its slow start
-	State    string            `json:"state"`          // probing, healthy, ejected, half-open, draining
-	Cause    string            `json:"cause"`          // who ejected it: probes or breaker; else empty
-	InFlight int64             `json:"in_flight"`      // attempts under way
-	Latency  time.Duration     `json:"latency"`        // smoothed, until the response head, in ns
-	Attempts uint64            `json:"attempts"`       // since it was first named
+	Label    string            `json:"label"`             // its value of the label endpoint in metrics
+	Word     string            `json:"word"`              // for people: State, or what counts more: out, held, damped
+	Usable   bool              `json:"usable"`            // it is picked for new requests
+	Since    time.Time         `json:"since"`             // when State began
+	Until    time.Time         `json:"until,omitzero"`    // end of its ejection by the breaker; zero: it is not
+	Probe    *ProbeStatus      `json:"probe,omitempty"`   // the latest health check; nil: there was none
+	Changes  []StateChange     `json:"changes,omitempty"` // of State, the latest 64, in order
+	Weight   float64           `json:"weight"`            // share relative to the others, as the source says
+	Out      bool              `json:"out,omitempty"`     // by its own or an operator's word: it gets no new requests
+	Kept     bool              `json:"kept,omitempty"`    // healthy only because there is no other: it fails often enough to be ejected
+	Slow     bool              `json:"slow,omitempty"`    // in the window of its slow start
+	State    string            `json:"state"`             // probing, healthy, ejected, half-open, draining
+	Cause    string            `json:"cause"`             // who ejected it: probes or breaker; else empty
+	InFlight int64             `json:"in_flight"`         // attempts under way
+	Latency  time.Duration     `json:"latency"`           // smoothed, until the response head, in ns
+	Attempts uint64            `json:"attempts"`          // since it was first named
 	Failures uint64            `json:"failures"`
 	Zone     string            `json:"zone,omitempty"`     // where it is, as its source says
 	Metadata map[string]string `json:"metadata,omitempty"` // what its source says of it; not to be modified
@@ -98,15 +116,34 @@ type EndpointStatus struct {
 	Damped   bool              `json:"damped,omitempty"`   // came and went too often: not used for a while if another one is there
 }
 
+// ProbeStatus is how a health check went.
+type ProbeStatus struct {
+	At    time.Time     `json:"at"`
+	Took  time.Duration `json:"took"`            // in ns
+	Error string        `json:"error,omitempty"` // empty: it passed
+}
+
+// StateChange is a change of an endpoint's state.
+type StateChange struct {
+	At    time.Time `json:"at"`
+	State string    `json:"state"`
+	Cause string    `json:"cause,omitempty"` // of an ejection
+}
+
 // Status reports the state of all services, discovered ones included. It takes a lock of
 // each for a moment.
 func (p *Proxy) Status() Status {
 	core := p.server.Core()
-	totals := core.Totals()
+	totals, reloads, epoch := core.Totals(), core.Reloads(), p.server.Epoch()
 	s := Status{
+		Version: front.Version(), Engine: p.server.Engine(), Started: epoch,
+		Generation: reloads.Generation, Applied: epoch.Add(reloads.At),
 		Draining: core.Draining(), AccessLogLost: p.server.AccessLogLost(),
 		Load:   p.load(),
 		Totals: Totals{Requests: totals.Classes, BytesIn: totals.BytesIn, BytesOut: totals.BytesOut},
+	}
+	if reloads.Refusal != nil {
+		s.Refusal = reloads.Refusal.Error()
 	}
 	for _, svc := range core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source())}
@@ -114,25 +151,47 @@ func (p *Proxy) Status() Status {
 			one.Fault = err.Error()
 		}
 		for _, e := range svc.Snapshot() {
-			one.Endpoints = append(one.Endpoints, EndpointStatus{
-				URL:      e.Spec.URL(),
-				Weight:   cmp.Or(e.Spec.Weight, 1),
-				Out:      e.Spec.Out,
-				Kept:     e.Kept,
-				Slow:     e.Slow > 0,
-				State:    e.State.String(),
-				Cause:    e.Cause.String(),
-				InFlight: e.InFlight,
-				Latency:  e.Latency,
-				Attempts: e.Attempts,
-				Failures: e.Failures,
-				Zone:     e.Spec.Zone,
-				Metadata: e.Spec.Metadata,
-				Held:     e.Held > 0,
-				Damped:   e.Damped > 0,
-			})
+			one.Endpoints = append(one.Endpoints, endpointStatus(&e, epoch))
 		}
 		s.Services = append(s.Services, one)
+	}
+	return s
+}
+
+// endpointStatus is the status of one endpoint; its instants count from epoch.
+func endpointStatus(e *service.EndpointStatus, epoch time.Time) EndpointStatus {
+	s := EndpointStatus{
+		URL:      e.Spec.URL(),
+		Label:    scrape.Label(e.Spec.ID),
+		Word:     scrape.StateOf(e),
+		Usable:   e.Usable,
+		Since:    epoch.Add(e.History.Changed()),
+		Weight:   cmp.Or(e.Spec.Weight, 1),
+		Out:      e.Spec.Out,
+		Kept:     e.Kept,
+		Slow:     e.Slow > 0,
+		State:    e.State.String(),
+		Cause:    e.Cause.String(),
+		InFlight: e.InFlight,
+		Latency:  e.Latency,
+		Attempts: e.Attempts,
+		Failures: e.Failures,
+		Zone:     e.Spec.Zone,
+		Metadata: e.Spec.Metadata,
+		Held:     e.Held > 0,
+		Damped:   e.Damped > 0,
+	}
+	if e.Until > 0 {
+		s.Until = epoch.Add(e.Until)
+	}
+	if p := &e.History.Probe; p.At > 0 {
+		s.Probe = &ProbeStatus{At: epoch.Add(p.At), Took: p.Took}
+		if p.Err != nil {
+			s.Probe.Error = p.Err.Error()
+		}
+	}
+	for _, c := range e.History.Changes {
+		s.Changes = append(s.Changes, StateChange{At: epoch.Add(c.At), State: c.To.String(), Cause: c.Cause.String()})
 	}
 	return s
 }

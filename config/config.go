@@ -55,6 +55,8 @@ type Config struct {
 	Log       Log                `yaml:"log" doc:"the proxy's own log"`
 	AccessLog AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
 	Metrics   Metrics            `yaml:"metrics" doc:"what the metrics show"`
+	Admin     Admin              `yaml:"admin" doc:"the admin API and its page"`
+	Status    StatusListener     `yaml:"status" doc:"a listener for probes and scrapers"`
 	Services  map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
 	// Discover are patterns of services: a route that names one leads to whatever service
 	// of that name the registry has. Services and Discover may not both be empty.

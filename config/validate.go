@@ -26,6 +26,7 @@ func (c *Config) Validate() error {
 	v.limits(&full.Limits)
 	v.metrics(&full.Metrics)
 	v.listeners(full.Listen)
+	v.operators(&full)
 	for i, text := range full.TrustedProxies {
 		if _, near, err := parsePrefix(text); err != nil {
 			v.add(Index("trusted_proxies", i), text, near, err.Error())

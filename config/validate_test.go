@@ -80,6 +80,18 @@ func TestValidateFinds(t *testing.T) {
 		{"trusted_proxies[0]", "by its address alone", "::1", func(c *Config) { c.TrustedProxies[0] = "[::1]:443" }},
 		{"trusted_proxies[0]", "bits set behind", "10.0.0.0/8", func(c *Config) { c.TrustedProxies[0] = "10.1.2.3/8" }},
 		{"timeouts.idle", "-1s is less than 1ms", "", func(c *Config) { c.Timeouts.Idle = -time.Second }},
+		{"metrics.buckets[1]", "3ms is not a bound", "2.5ms", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, 3 * time.Millisecond} }},
+		{"metrics.buckets[1]", "is there already", "", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, time.Millisecond} }},
+		{"admin.tokens", "can be reached by others: at least one token", "", func(c *Config) { c.Admin = Admin{Address: ":9900", TLS: c.Listen[1].TLS} }},
+		{"admin.tls", "tokens would be readable on the way", "", func(c *Config) { c.Admin = Admin{Address: "10.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef"}}} }},
+		{"admin.tokens[0].token", "has 5 bytes: at least 16", "", func(c *Config) { c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "short"}}} }},
+		{"admin.tokens[0].role", "is not one of view, operate", "operate", func(c *Config) {
+			c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef", Role: "operator"}}}
+		}},
+		{"admin.address", "without it there is no admin API", "", func(c *Config) { c.Admin.Profiles = true }},
+		{"admin.address", "same address as listen[0].address", "", func(c *Config) { c.Admin.Address = c.Listen[0].Address }},
+		{"status.address", "same address as admin.address", "", func(c *Config) { c.Admin.Address, c.Status.Address = "127.0.0.1:9900", "127.0.0.1:9900" }},
+		{"status.address", "begins with /", "", func(c *Config) { c.Status.Address = "unix:poise.sock" }},
 		{"limits.head", "512B is less than 1KiB", "", func(c *Config) { c.Limits.Head = 512 }},
 		{"limits.head", "2MiB is more than 1MiB", "", func(c *Config) { c.Limits.Head = 2 << 20 }},
 		{"limits.target", "2KiB is more than a whole head may have (limits.head is 1KiB)", "", func(c *Config) { c.Limits.Head, c.Limits.Target = 1<<10, 2<<10 }},

@@ -28,6 +28,7 @@ var special = []struct{ path, value string }{
 	{"routes.discover", ""},   // not beside service
 	{"discover.x.source", `{etcd: {servers: ["127.0.0.1:2379"], prefix: "/{service}/"}}`},
 	{"policy.type", "consistent_hash"},
+	{"admin.address", `"127.0.0.1:9900"`}, {"status.address", `"unix:/run/poise.sock"`}, {"token", "0123456789abcdef"}, {"role", "operate"},
 	{"address", `"127.0.0.1:8080"`},
 	{"trusted_proxies", "[10.0.0.0/8]"},
 	{"check", "GET /"}, {"expect", "[200, 300-399]"}, {"on", "[connect, 502]"}, {"methods", "[GET, POST]"},

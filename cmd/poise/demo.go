@@ -23,12 +23,14 @@ import (
 
 const (
 	demoPort     = 8080
-	demoPortsMax = 100 // how many are tried from demoPort on
+	adminPort    = 9900
+	demoPortsMax = 100 // how many are tried from one of these on
 	demoRate     = 50  // requests per second
 )
 
 type demoFlags struct {
 	policy string
+	admin  string
 	noLoad bool
 	length time.Duration
 }
@@ -46,6 +48,7 @@ terminal a small table shows what becomes of it. Ctrl-C ends it.`,
 		RunE: func(*cobra.Command, []string) error { return f.run(s) },
 	}
 	c.Flags().StringVar(&f.policy, "policy", "peak_ewma", "how an endpoint is chosen")
+	c.Flags().StringVar(&f.admin, "admin", "auto", "address of the admin API and its page; auto: the first free port of this machine from 9900 on; none: none")
 	c.Flags().BoolVar(&f.noLoad, "no-load", false, "send no requests")
 	c.Flags().DurationVar(&f.length, "for", 0, "end after this time; 0: at Ctrl-C")
 	completeWords(c, "policy", policies())
@@ -70,11 +73,14 @@ func (f demoFlags) run(s streams) error {
 			return err
 		}
 	}
-	listen, err := freeAddress()
+	listen, err := freeAddress(demoPort)
 	if err != nil {
 		return err
 	}
 	c := demoConfig(listen, f.policy, samples)
+	if c.Admin.Address, err = f.adminAddress(); err != nil {
+		return err
+	}
 	if err := c.Validate(); err != nil {
 		return asFlags(err)
 	}
@@ -82,7 +88,7 @@ func (f demoFlags) run(s streams) error {
 	if err != nil {
 		return err
 	}
-	in, served, err := start(s, c, engine)
+	in, served, err := start(s, c, "the demo", engine)
 	if err != nil || !served {
 		return asFlags(err)
 	}
@@ -110,16 +116,27 @@ func demoConfig(listen, policy string, samples []*demo.Sample) config.Config {
 	}
 }
 
-// freeAddress finds a port that is free, from demoPort on.
-func freeAddress() (string, error) {
-	for port := demoPort; port < demoPort+demoPortsMax; port++ {
+// adminAddress is that of the admin API; "": there is none.
+func (f demoFlags) adminAddress() (string, error) {
+	switch f.admin {
+	case "auto":
+		return freeAddress(adminPort)
+	case "none":
+		return "", nil
+	}
+	return f.admin, nil
+}
+
+// freeAddress finds a port that is free, from the given one on.
+func freeAddress(from int) (string, error) {
+	for port := from; port < from+demoPortsMax; port++ {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		if l, err := net.Listen("tcp", address); err == nil {
 			l.Close()
 			return address, nil
 		}
 	}
-	return "", fmt.Errorf("no free port from %d to %d", demoPort, demoPort+demoPortsMax-1)
+	return "", fmt.Errorf("no free port from %d to %d", from, from+demoPortsMax-1)
 }
 
 func (sh *show) introduce(policy string) {

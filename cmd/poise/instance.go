@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/cmd/poise/internal/operate"
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/asynclog"
@@ -45,17 +46,19 @@ type instance struct {
 	proxy  *poise.Proxy
 	server *serve.Server
 	engine serve.Engine
+	origin string          // where the configuration is from, for people
+	side   *operate.Server // of the operator
 }
 
 // config is the configuration in force, with defaults. It is not modified.
 func (in *instance) config() *config.Config { return in.conf.Load() }
 
-// start makes a proxy of c and binds its listeners; served is false if a signal came before
+// start makes a proxy of c and binds its listeners. origin says where c is from; served is false if a signal came before
 // it was ready.
-func start(s streams, c config.Config, e serve.Engine) (in *instance, served bool, err error) {
+func start(s streams, c config.Config, origin string, e serve.Engine) (in *instance, served bool, err error) {
 	signal.Ignore(syscall.SIGPIPE) // standard output that is not read any more is an error of the log
 	c = c.WithDefaults()
-	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e}
+	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e, origin: origin}
 	in.level.Set(levelOf(c.Log))
 	in.log, in.lines = newLogger(c.Log.Format, in.level, s.stderr)
 	c.Logger, c.Engine, c.Sources = in.log, e.Own(), sources.All()
@@ -86,7 +89,13 @@ func (in *instance) open(c config.Config) (_ *serve.Change, err error) {
 		return nil, err
 	}
 	in.server = serve.New(in.proxy, in.engine, in.log)
+	in.side = operate.New(in.proxy, in.log, in.origin)
 	listeners, err := in.server.Prepare(c)
+	if err == nil {
+		if err = in.side.Apply(&c); err != nil { // now: readiness is asked for before it is there
+			listeners.Cancel()
+		}
+	}
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), breakTimeMax)
 		defer cancel()
@@ -205,6 +214,9 @@ func (in *instance) apply(c config.Config) error {
 		return err
 	}
 	listeners.Commit()
+	if err := in.side.Apply(&c); err != nil {
+		in.log.Error("the operator's listeners stay as they were", "error", err)
+	}
 	in.level.Set(levelOf(c.Log))
 	if c.Log.Format != in.config().Log.Format {
 		in.log.Warn("log.format takes effect at the next start")
@@ -258,6 +270,7 @@ func (in *instance) shut(ctx context.Context) {
 		in.log.Warn("some exchanges were cut short, or something did not end", "error", err)
 	}
 	within(breakTimeMax, in.server.Wait)
+	in.side.Close() // last: until now it says that the proxy drains
 }
 
 // closeLog writes what is left of the log, if that can be written.
@@ -279,6 +292,9 @@ func (in *instance) ready(about string) {
 		where = "no address"
 	}
 	say(out, "poise: ready on %s, %s, engine %s\n", where, about, in.engine)
+	if url := in.side.URL(); url != "" {
+		say(out, "poise: admin on %s\n", url)
+	}
 }
 
 // newLogger returns a log that makes no caller wait, however w is read.

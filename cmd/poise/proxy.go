@@ -17,7 +17,7 @@ type proxyFlags struct {
 	listen, policy, engine, health string
 	to                             []string
 	workers                        int
-	cert, key                      string
+	cert, key, admin               string
 }
 
 // serviceName is what the only service of a proxy without a file is called.
@@ -45,6 +45,7 @@ func newProxy(s streams) *cobra.Command {
 	c.Flags().IntVar(&f.workers, "workers", 0, "processors to use; 0: all")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "PEM file with the certificate chain: serve https")
 	c.Flags().StringVar(&f.key, "tls-key", "", "PEM file with the private key")
+	c.Flags().StringVar(&f.admin, "admin", "", "address of the admin API and its page, as 127.0.0.1:9900; empty: none")
 	completeWords(c, "policy", policies())
 	completeWords(c, "engine", engines())
 	return c
@@ -65,7 +66,7 @@ func (f proxyFlags) run(s streams) error {
 	if err := c.Validate(); err != nil {
 		return asFlags(err)
 	}
-	in, served, err := start(s, c, engine)
+	in, served, err := start(s, c, "flags", engine)
 	if err != nil {
 		return asFlags(err)
 	}
@@ -99,6 +100,7 @@ func (f proxyFlags) config() (config.Config, error) {
 	}
 	return config.Config{
 		Listen:   []config.Listen{listen},
+		Admin:    config.Admin{Address: f.admin},
 		Services: map[string]config.Service{serviceName: service},
 		Routes:   []config.Route{{Service: serviceName}},
 	}, nil
@@ -113,6 +115,7 @@ func flagOf(path string) string {
 		{service + ".health", "--health"},
 		{"listen[0].tls", "--tls-cert"},
 		{"listen", "--listen"},
+		{"admin", "--admin"},
 	} {
 		if strings.HasPrefix(path, f.path) {
 			return f.flag

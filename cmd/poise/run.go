@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -66,7 +67,7 @@ func (f runFlags) run(s streams) error {
 	if signalled || err != nil {
 		return err
 	}
-	in, served, err := start(s, file.Config, engine)
+	in, served, err := start(s, file.Config, filepath.Base(f.file), engine)
 	if err != nil {
 		return located(file, err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/poise-lb/poise/internal/downstream/nethttp"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
+	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/sources"
 )
 
@@ -45,6 +46,7 @@ type Server struct {
 	log     *slog.Logger
 	queue   *asynclog.Handler // behind log, if New has made it; else nil
 	access  *accesslog.Log
+	events  chronicle
 	sources sources.Set
 	files   *followed
 
@@ -78,6 +80,7 @@ func New(c config.Config) (*Server, error) {
 	srv.files = newFollowed(srv.reread)
 	o := core.Options{
 		Logger: log, Sink: srv.access.Open, Feed: srv.feed, Start: srv.sources.Start, Files: srv.files.watcher.Follow, Descriptors: openFiles(),
+		Observers: []event.Observer{&srv.events},
 	}
 	if c.Engine != engineGoroutine {
 		if srv.loops = newLoops(srv.rt.Epoch(), c.Workers, log); srv.loops != nil {

@@ -15,7 +15,7 @@ import (
 // Collect visits the metrics.
 func (srv *Server) Collect(v metric.Visitor, o metric.Options) {
 	about := scrape.Process{
-		Started: srv.rt.Epoch(), Engine: srv.engine(), Version: Version(),
+		Started: srv.rt.Epoch(), Engine: srv.Engine(), Version: Version(),
 		AccessLogLost: srv.access.Lost(), Certificates: srv.certificates(), Workers: srv.loops.look(),
 	}
 	if srv.queue != nil {
@@ -23,6 +23,9 @@ func (srv *Server) Collect(v metric.Visitor, o metric.Options) {
 	}
 	scrape.Collect(srv.core, &about, v, o)
 }
+
+// Epoch is the wall-clock time at which the instants of the proxy's runtime begin.
+func (srv *Server) Epoch() time.Time { return srv.rt.Epoch() }
 
 // Version is that of this module in the program, as its build says: (devel) for a build of a
 // source tree.
@@ -43,8 +46,8 @@ func Version() string {
 	return "unknown"
 }
 
-// engine is the word for what serves connections.
-func (srv *Server) engine() string {
+// Engine is the word for what serves connections.
+func (srv *Server) Engine() string {
 	if srv.loops != nil {
 		return engineLoop
 	}

@@ -49,20 +49,24 @@ var states = [...]string{"probing", "healthy", "ejected", "half-open", "draining
 // statesOf counts endpoints by states.
 func statesOf(all []service.EndpointStatus) (n [len(states)]int) {
 	for i := range all {
-		switch e := &all[i]; {
-		case e.State == health.Draining:
-			n[4]++
-		case e.Spec.Out:
-			n[5]++
-		case e.Held > 0:
-			n[6]++
-		case e.Damped > 0:
-			n[7]++
-		case e.State <= health.HalfOpen:
-			n[e.State]++
-		}
+		n[slices.Index(states[:], StateOf(&all[i]))]++
 	}
 	return n
+}
+
+// StateOf is the one word for the state of an endpoint, a value of the label state.
+func StateOf(e *service.EndpointStatus) string {
+	switch {
+	case e.State >= health.Draining:
+		return "draining"
+	case e.Spec.Out:
+		return "out"
+	case e.Held > 0:
+		return "held"
+	case e.Damped > 0:
+		return "damped"
+	}
+	return e.State.String()
 }
 
 // Other stands for all endpoints above metrics.endpoints_max.
@@ -83,7 +87,7 @@ func (s *scrape) figures(f *metric.Family, visit func(name, endpoint string, c *
 		of := &s.services[i]
 		for k := range of.counts[:of.shown] {
 			c := &of.counts[k]
-			visit(of.name, label(c.ID), c)
+			visit(of.name, Label(c.ID), c)
 		}
 		if rest := of.counts[of.shown:]; len(rest) > 0 {
 			sum := total(rest)
@@ -132,7 +136,7 @@ func (s *scrape) gauges() {
 		for i := range s.services {
 			of := &s.services[i]
 			for k := range of.status[:min(len(of.status), left)] {
-				visit(of.name, label(of.status[k].Spec.ID), &of.status[k])
+				visit(of.name, Label(of.status[k].Spec.ID), &of.status[k])
 			}
 			left -= min(len(of.status), left)
 		}
@@ -163,8 +167,8 @@ func (s *scrape) gauges() {
 // classes are the values of the label class.
 var classes = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
-// label is what an endpoint is called: its address, and its instance where it has one.
-func label(id endpoint.ID) string {
+// Label is what an endpoint is called in metrics: its address, and its instance where it has one.
+func Label(id endpoint.ID) string {
 	switch {
 	case id.Scheme == "https" && id.Instance != "":
 		return "https://" + id.Address + "#" + id.Instance

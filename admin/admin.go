@@ -1,0 +1,114 @@
+// Package admin is the operator's side of a proxy over HTTP: its state as JSON, its events as a
+// stream, its metrics, and a page that shows them. A program mounts Handler on a listener of its
+// own; poise run does so for `admin` in the configuration.
+//
+//	GET  /                     the page
+//	GET  /api/v1/status        totals, generation, what is wrong now
+//	GET  /api/v1/services      services with their endpoints; …/services/{service} is one of them
+//	GET  /api/v1/routes        routes with their counters
+//	GET  /api/v1/events        what has happened, the latest 1,024
+//	GET  /api/v1/stream        all that as it happens (Server-Sent Events)
+//	GET  /metrics /healthz /readyz
+//
+// openapi.yaml describes all of it, and a test holds the handlers to it. Every request passes the
+// guard (guard.go) first: nothing here may be reached from a web page of somebody else.
+//
+// Status is the same without anything that tells more than metrics and readiness.
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/poise-lb/poise"
+)
+
+// A Role is what a client of the API may do.
+type Role string
+
+// The roles. Operate includes View.
+const (
+	View    Role = "view"    // read everything
+	Operate Role = "operate" // change state, too
+)
+
+// A Token is a secret that a client sends as Authorization: Bearer.
+type Token struct {
+	Name   string // stands in events and in the log
+	Secret string // at least 16 bytes
+	Role   Role
+}
+
+// Options say who may do what. The zero value is for a listener on loopback or a unix socket:
+// every client is trusted with everything, provided that it is no web page.
+type Options struct {
+	// Hosts are the names, beside those of loopback, by which the API may be asked for: what the
+	// field Host says, without a port. The address of the listener should be one of them.
+	Hosts []string
+	// Tokens are those that are accepted. None: requests need no token.
+	Tokens []Token
+	// Profiles serves net/http/pprof at /debug/pprof, for the role Operate.
+	Profiles bool
+	// Origin says for people where the configuration is from, as "poise.yaml"; "": by the program.
+	Origin string
+}
+
+// Handler returns the operator's side of p. It may be mounted on a listener of its own only, at
+// the root: its paths are fixed, and it does not share a name with what clients ask for.
+func Handler(p *poise.Proxy, o Options) http.Handler {
+	a := &api{proxy: p, options: o, started: time.Now()}
+	a.hub.init(p)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/status", a.status)
+	mux.HandleFunc("GET /api/v1/services", a.services)
+	mux.HandleFunc("GET /api/v1/services/{service}", a.service)
+	mux.HandleFunc("GET /api/v1/routes", a.routes)
+	mux.HandleFunc("GET /api/v1/events", a.events)
+	mux.HandleFunc("GET /api/v1/stream", a.stream)
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+": see /api/v1/openapi.yaml")
+	})
+	mux.HandleFunc("GET /api/v1/openapi.yaml", a.description)
+	health(mux, p)
+	if o.Profiles {
+		profiles(mux)
+	}
+	return newGuard(o, mux)
+}
+
+// Status returns /healthz, /readyz and /metrics of p alone, for a listener that others may reach:
+// nothing can be changed there, and no secret is told.
+func Status(p *poise.Proxy) http.Handler {
+	mux := http.NewServeMux()
+	health(mux, p)
+	return mux
+}
+
+// An api has the handlers.
+type api struct {
+	proxy   *poise.Proxy
+	options Options
+	started time.Time
+	hub     hub
+}
+
+// A Problem is an answer that says no, in JSON.
+type Problem struct {
+	Status  int    `json:"status"`
+	Message string `json:"message"`
+	Near    string `json:"near,omitempty"` // the nearest name that there is
+}
+
+// refuse answers with a Problem.
+func refuse(w http.ResponseWriter, status int, message string) {
+	answer(w, status, Problem{Status: status, Message: message})
+}
+
+// answer writes v as JSON. What it says is of this moment: it is not to be kept.
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) // a client that has left is no error of ours
+}

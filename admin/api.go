@@ -1,0 +1,190 @@
+package admin
+
+import (
+	_ "embed"
+	"io"
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/poise-lb/poise"
+)
+
+// An Overview is the answer of /api/v1/status.
+type Overview struct {
+	Version    string      `json:"version"`
+	Go         string      `json:"go"`
+	Engine     string      `json:"engine"`
+	Started    time.Time   `json:"started"`
+	Generation uint64      `json:"generation"` // of the configuration in force; also the ETag of every answer
+	Applied    time.Time   `json:"applied"`
+	Origin     string      `json:"origin,omitempty"`  // where the configuration is from
+	Refusal    string      `json:"refusal,omitempty"` // why the latest configuration was refused
+	Draining   bool        `json:"draining"`
+	Load       poise.Load  `json:"load"`
+	Role       Role        `json:"role"` // of the client that asks
+	Services   int         `json:"services"`
+	Routes     int         `json:"routes"`
+	Problems   []Complaint `json:"problems"` // what is wrong now, the worst first
+}
+
+func (a *api) status(w http.ResponseWriter, r *http.Request) {
+	s := a.proxy.Status()
+	answer(w, http.StatusOK, a.overview(&s, clientOf(r)))
+}
+
+func (a *api) overview(s *poise.Status, c Client) Overview {
+	conf := a.proxy.Config()
+	return Overview{
+		Version: s.Version, Go: runtime.Version(), Engine: s.Engine, Started: s.Started,
+		Generation: s.Generation, Applied: s.Applied, Origin: a.options.Origin, Refusal: s.Refusal,
+		Draining: s.Draining, Load: s.Load, Role: c.Role,
+		Services: len(s.Services), Routes: len(conf.Routes), Problems: complaints(s),
+	}
+}
+
+// A ServiceView is a service with what was counted of it.
+type ServiceView struct {
+	poise.ServiceStatus
+	Counts
+}
+
+// Counts are those since the proxy began.
+type Counts struct {
+	Requests uint64  `json:"requests"` // that ended
+	Errors   uint64  `json:"errors"`   // of status 5xx, or without a response head
+	InFlight int64   `json:"in_flight"`
+	P50      float64 `json:"p50"` // seconds
+	P99      float64 `json:"p99"` // seconds
+}
+
+func countsOf(s *Sums, bounds []float64) Counts {
+	if s == nil {
+		return Counts{}
+	}
+	return Counts{s.Requests, s.Errors, s.InFlight, quantile(bounds, s.Buckets, 0.5), quantile(bounds, s.Buckets, 0.99)}
+}
+
+func (a *api) services(w http.ResponseWriter, _ *http.Request) {
+	s, f := a.proxy.Status(), read(a.proxy)
+	all := make([]ServiceView, len(s.Services))
+	for i, one := range s.Services {
+		all[i] = ServiceView{one, countsOf(f.services[one.Name], f.bounds)}
+	}
+	answer(w, http.StatusOK, map[string]any{"generation": s.Generation, "services": all})
+}
+
+// An EndpointView is an endpoint with what was counted of it.
+type EndpointView struct {
+	poise.EndpointStatus
+	Share    float64 `json:"share"`    // of the attempts of its service, 0 to 1
+	Expected float64 `json:"expected"` // by its weight among those that are usable
+	P50      float64 `json:"p50"`      // seconds to the response head
+	P99      float64 `json:"p99"`
+}
+
+func (a *api) service(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("service")
+	s := a.proxy.Status()
+	one := find(s.Services, name)
+	if one == nil {
+		unknownService(w, s.Services, name)
+		return
+	}
+	f := read(a.proxy, name)
+	view := struct {
+		ServiceView
+		Endpoints []EndpointView `json:"endpoints"`
+	}{ServiceView: ServiceView{*one, countsOf(f.services[name], f.bounds)}, Endpoints: endpointViews(one, f)}
+	answer(w, http.StatusOK, view)
+}
+
+// endpointViews are the endpoints of a service with their shares.
+func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
+	var attempts uint64
+	weights := 0.0
+	for key, sums := range f.endpoints {
+		if key.service == s.Name {
+			attempts += sums.Requests
+		}
+	}
+	for i := range s.Endpoints {
+		if s.Endpoints[i].Usable {
+			weights += s.Endpoints[i].Weight
+		}
+	}
+	all := make([]EndpointView, len(s.Endpoints))
+	for i := range s.Endpoints {
+		e := EndpointView{EndpointStatus: s.Endpoints[i]}
+		if sums := f.endpoints[endpoint2{s.Name, e.Label}]; sums != nil {
+			if attempts > 0 {
+				e.Share = float64(sums.Requests) / float64(attempts)
+			}
+			e.P50, e.P99 = quantile(f.bounds, sums.Buckets, 0.5), quantile(f.bounds, sums.Buckets, 0.99)
+		}
+		if e.Usable && weights > 0 {
+			e.Expected = e.Weight / weights
+		}
+		all[i] = e
+	}
+	return all
+}
+
+// A RouteView is a route of the configuration with what was counted of it.
+type RouteView struct {
+	Index   int      `json:"index"`
+	Name    string   `json:"name"` // its identity: its name, or what it matches
+	Host    string   `json:"host,omitempty"`
+	Path    string   `json:"path,omitempty"`
+	Methods []string `json:"methods,omitempty"`
+	Service string   `json:"service"` // or the entry of discover
+	Counts
+}
+
+func (a *api) routes(w http.ResponseWriter, _ *http.Request) {
+	c, f := a.proxy.Config(), read(a.proxy)
+	all := make([]RouteView, len(c.Routes))
+	for i, r := range c.Routes {
+		service := r.Service
+		if service == "" {
+			service = r.Discover
+		}
+		all[i] = RouteView{i, r.Identity(), r.Match.Host, r.Match.Path, r.Match.Methods, service, countsOf(f.routes[r.Identity()], f.bounds)}
+	}
+	answer(w, http.StatusOK, map[string]any{"routes": all, "unmatched": countsOf(f.routes[""], f.bounds)})
+}
+
+// events answers with the events after ?after, of ?service if it is given.
+func (a *api) events(w http.ResponseWriter, r *http.Request) {
+	after, err := strconv.ParseUint(r.FormValue("after"), 10, 64)
+	if text := r.FormValue("after"); err != nil && text != "" {
+		refuse(w, http.StatusBadRequest, "after="+clip(text)+" is no number of an event")
+		return
+	}
+	all, _ := a.proxy.Events(after)
+	out := make([]poise.Event, 0, len(all))
+	for _, e := range all {
+		if s := r.FormValue("service"); s == "" || s == e.Service {
+			out = append(out, e)
+		}
+	}
+	answer(w, http.StatusOK, map[string]any{"events": out})
+}
+
+//go:embed openapi.yaml
+var description string
+
+func (a *api) description(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	io.WriteString(w, description)
+}
+
+func find(all []poise.ServiceStatus, name string) *poise.ServiceStatus {
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i]
+		}
+	}
+	return nil
+}
