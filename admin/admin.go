@@ -60,21 +60,30 @@ func Handler(p *poise.Proxy, o Options) http.Handler {
 	a := &api{proxy: p, options: o, started: time.Now()}
 	a.hub.init(p)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/v1/status", a.status)
-	mux.HandleFunc("GET /api/v1/services", a.services)
-	mux.HandleFunc("GET /api/v1/services/{service}", a.service)
-	mux.HandleFunc("GET /api/v1/routes", a.routes)
-	mux.HandleFunc("GET /api/v1/events", a.events)
-	mux.HandleFunc("GET /api/v1/stream", a.stream)
+	for pattern, handler := range a.handlers() {
+		mux.HandleFunc(pattern, handler)
+	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+": see /api/v1/openapi.yaml")
 	})
-	mux.HandleFunc("GET /api/v1/openapi.yaml", a.description)
 	health(mux, p)
 	if o.Profiles {
 		profiles(mux)
 	}
 	return newGuard(o, mux)
+}
+
+// handlers are those of the API by their patterns; openapi.yaml describes each.
+func (a *api) handlers() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /api/v1/status":             a.status,
+		"GET /api/v1/services":           a.services,
+		"GET /api/v1/services/{service}": a.service,
+		"GET /api/v1/routes":             a.routes,
+		"GET /api/v1/events":             a.events,
+		"GET /api/v1/stream":             a.stream,
+		"GET /api/v1/openapi.yaml":       a.description,
+	}
 }
 
 // Status returns /healthz, /readyz and /metrics of p alone, for a listener that others may reach:

@@ -83,8 +83,12 @@ func TestValidateFinds(t *testing.T) {
 		{"metrics.buckets[1]", "3ms is not a bound", "2.5ms", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, 3 * time.Millisecond} }},
 		{"metrics.buckets[1]", "is there already", "", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, time.Millisecond} }},
 		{"admin.tokens", "can be reached by others: at least one token", "", func(c *Config) { c.Admin = Admin{Address: ":9900", TLS: c.Listen[1].TLS} }},
-		{"admin.tls", "tokens would be readable on the way", "", func(c *Config) { c.Admin = Admin{Address: "10.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef"}}} }},
-		{"admin.tokens[0].token", "has 5 bytes: at least 16", "", func(c *Config) { c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "short"}}} }},
+		{"admin.tls", "tokens would be readable on the way", "", func(c *Config) {
+			c.Admin = Admin{Address: "10.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef"}}}
+		}},
+		{"admin.tokens[0].token", "has 5 bytes: at least 16", "", func(c *Config) {
+			c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "short"}}}
+		}},
 		{"admin.tokens[0].role", "is not one of view, operate", "operate", func(c *Config) {
 			c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef", Role: "operator"}}}
 		}},
