@@ -80,22 +80,6 @@ func TestValidateFinds(t *testing.T) {
 		{"trusted_proxies[0]", "by its address alone", "::1", func(c *Config) { c.TrustedProxies[0] = "[::1]:443" }},
 		{"trusted_proxies[0]", "bits set behind", "10.0.0.0/8", func(c *Config) { c.TrustedProxies[0] = "10.1.2.3/8" }},
 		{"timeouts.idle", "-1s is less than 1ms", "", func(c *Config) { c.Timeouts.Idle = -time.Second }},
-		{"metrics.buckets[1]", "3ms is not a bound", "2.5ms", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, 3 * time.Millisecond} }},
-		{"metrics.buckets[1]", "is there already", "", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, time.Millisecond} }},
-		{"admin.tokens", "can be reached by others: at least one token", "", func(c *Config) { c.Admin = Admin{Address: ":9900", TLS: c.Listen[1].TLS} }},
-		{"admin.tls", "tokens would be readable on the way", "", func(c *Config) {
-			c.Admin = Admin{Address: "10.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef"}}}
-		}},
-		{"admin.tokens[0].token", "has 5 bytes: at least 16", "", func(c *Config) {
-			c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "short"}}}
-		}},
-		{"admin.tokens[0].role", "is not one of view, operate", "operate", func(c *Config) {
-			c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef", Role: "operator"}}}
-		}},
-		{"admin.address", "without it there is no admin API", "", func(c *Config) { c.Admin.Profiles = true }},
-		{"admin.address", "same address as listen[0].address", "", func(c *Config) { c.Admin.Address = c.Listen[0].Address }},
-		{"status.address", "same address as admin.address", "", func(c *Config) { c.Admin.Address, c.Status.Address = "127.0.0.1:9900", "127.0.0.1:9900" }},
-		{"status.address", "begins with /", "", func(c *Config) { c.Status.Address = "unix:poise.sock" }},
 		{"limits.head", "512B is less than 1KiB", "", func(c *Config) { c.Limits.Head = 512 }},
 		{"limits.head", "2MiB is more than 1MiB", "", func(c *Config) { c.Limits.Head = 2 << 20 }},
 		{"limits.target", "2KiB is more than a whole head may have (limits.head is 1KiB)", "", func(c *Config) { c.Limits.Head, c.Limits.Target = 1<<10, 2<<10 }},
@@ -168,28 +152,59 @@ func TestValidateFinds(t *testing.T) {
 		{"routes[0].rewrite.replace.prefix", "is missing", "", func(c *Config) { c.Routes[0].Rewrite.Replace.Prefix = "" }},
 		{`services["a.b"]`, "needs endpoints", "", func(c *Config) { c.Services["a.b"] = Service{} }},
 	} {
-		t.Run(test.path+" "+test.message, func(t *testing.T) {
-			c := good()
-			test.spoil(&c)
-			var found *Errors
-			if !errors.As(c.Validate(), &found) {
-				t.Fatal("nothing was found")
-			}
-			i := slices.IndexFunc(found.List, func(p Problem) bool {
-				return p.Path == test.path && strings.Contains(p.Message, test.message) && p.Near == test.near
-			})
-			if i < 0 {
-				t.Errorf("found only:\n%+v", found.List)
-			}
-			if len(found.List) > 1 && test.path != "services" {
-				t.Errorf("one mistake, %d problems:\n%v", len(found.List), found)
-			}
-			// The same with defaults: nothing may hide or appear.
-			full := c.WithDefaults()
-			if got, want := fmt.Sprint(full.Validate()), found.Error(); got != want {
-				t.Errorf("with defaults:\n%s\nwithout:\n%s", got, want)
-			}
-		})
+		t.Run(test.path+" "+test.message, func(t *testing.T) { finds(t, test.path, test.message, test.near, test.spoil) })
+	}
+}
+
+// finds spoils a good configuration and expects one problem.
+func finds(t *testing.T, path, message, near string, spoil func(*Config)) {
+	t.Helper()
+	c := good()
+	spoil(&c)
+	var found *Errors
+	if !errors.As(c.Validate(), &found) {
+		t.Fatal("nothing was found")
+	}
+	i := slices.IndexFunc(found.List, func(p Problem) bool {
+		return p.Path == path && strings.Contains(p.Message, message) && p.Near == near
+	})
+	if i < 0 {
+		t.Errorf("found only:\n%+v", found.List)
+	}
+	if len(found.List) > 1 && path != "services" {
+		t.Errorf("one mistake, %d problems:\n%v", len(found.List), found)
+	}
+	// The same with defaults: nothing may hide or appear.
+	full := c.WithDefaults()
+	if got, want := fmt.Sprint(full.Validate()), found.Error(); got != want {
+		t.Errorf("with defaults:\n%s\nwithout:\n%s", got, want)
+	}
+}
+
+// What is said of the operator's side: metrics, the admin API, the listener for probes.
+func TestValidateFindsOfTheOperator(t *testing.T) {
+	for _, test := range []struct {
+		path, message, near string
+		spoil               func(*Config)
+	}{
+		{"metrics.buckets[1]", "3ms is not a bound", "2.5ms", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, 3 * time.Millisecond} }},
+		{"metrics.buckets[1]", "is there already", "", func(c *Config) { c.Metrics.Buckets = []time.Duration{time.Millisecond, time.Millisecond} }},
+		{"admin.tokens", "can be reached by others: at least one token", "", func(c *Config) { c.Admin = Admin{Address: ":9900", TLS: c.Listen[1].TLS} }},
+		{"admin.tls", "tokens would be readable on the way", "", func(c *Config) {
+			c.Admin = Admin{Address: "10.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef"}}}
+		}},
+		{"admin.tokens[0].token", "has 5 bytes: at least 16", "", func(c *Config) {
+			c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "short"}}}
+		}},
+		{"admin.tokens[0].role", "is not one of view, operate", "operate", func(c *Config) {
+			c.Admin = Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "a", Token: "0123456789abcdef", Role: "operator"}}}
+		}},
+		{"admin.address", "without it there is no admin API", "", func(c *Config) { c.Admin.Profiles = true }},
+		{"admin.address", "same address as listen[0].address", "", func(c *Config) { c.Admin.Address = c.Listen[0].Address }},
+		{"status.address", "same address as admin.address", "", func(c *Config) { c.Admin.Address, c.Status.Address = "127.0.0.1:9900", "127.0.0.1:9900" }},
+		{"status.address", "begins with /", "", func(c *Config) { c.Status.Address = "unix:poise.sock" }},
+	} {
+		t.Run(test.path+" "+test.message, func(t *testing.T) { finds(t, test.path, test.message, test.near, test.spoil) })
 	}
 }
 
