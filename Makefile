@@ -9,20 +9,20 @@ MODULES := . ./cmd/poise ./metrics ./test/live
 FUZZ    ?= 30s
 SOAK    ?= 30m
 SOAK_RACE ?= 2m
-PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults)
+PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults -e /test/observe)
 
-.PHONY: help test deps vet check unit race real edges faults quality fair cost before bench conformance live live-deps fuzz soak script bigendian build all
+.PHONY: help test deps vet check unit race real observe edges faults quality fair cost before bench conformance live live-deps fuzz soak script bigendian build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-test: deps vet unit race real edges quality fair cost ## all suites, installing what they need (about 6 minutes)
+test: deps vet unit race real observe edges quality fair cost ## all suites, installing what they need (about 6 minutes)
 	@echo "all suites passed"
 
-deps: ## nginx, wrk, curl and ip from Debian's packages, for the suites with real programs
-	@missing=; for c in nginx wrk curl taskset ip; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \
+deps: ## nginx, wrk, curl, ip and Prometheus from Debian's packages, for the suites with real programs
+	@missing=; for c in nginx wrk curl taskset ip prometheus promtool; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \
 	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light wrk curl util-linux iproute2 >/dev/null; fi
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light wrk curl util-linux iproute2 prometheus >/dev/null; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) mod download); done
 	@cd tools && GOWORK=off $(GO) mod download
 
@@ -40,6 +40,10 @@ check: ## what must agree: documents, configuration, policies, reasons, import r
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
 	@failed=; $(GO) test ./test/docs ./config ./configfile ./internal/compile ./internal/reason || failed=1; \
 	$(GO) test -run '^TestSuite$$' ./policy || failed=1; $(GO) test ./layout_test.go || failed=1; [ -z "$$failed" ]
+
+observe: ## Prometheus itself scrapes Poise: its checks, the alert rules, the queries of the Grafana board
+	@echo "== beside Prometheus"
+	$(GO) test -count=1 ./test/observe
 
 bigendian: ## the event loop's tests on s390x, by emulation
 	@command -v qemu-s390x >/dev/null || { echo "== installing qemu-user"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user >/dev/null; }

@@ -76,6 +76,11 @@ func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
 // ErrClosed. Listen, Logger and Sources are not looked at.
 func (p *Proxy) Apply(c Config) error { return p.server.Apply(c) }
 
+// Refused records that a configuration was refused before it came to Apply: the program could not
+// read it, or cannot listen where it says. Status, metrics and events then say so, as they do of
+// one that Apply has refused, until the next that is applied.
+func (p *Proxy) Refused(err error) { p.server.Core().Refused(err) }
+
 // Config is the configuration in force, with its defaults. It is shared and must not be modified.
 func (p *Proxy) Config() *Config { return p.server.Core().Config() }
 

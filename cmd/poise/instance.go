@@ -207,6 +207,7 @@ func (in *instance) apply(c config.Config) error {
 	c.Logger = in.log
 	listeners, err := in.server.Prepare(c)
 	if err != nil {
+		in.proxy.Refused(err)
 		return err
 	}
 	if err := in.proxy.Apply(c); err != nil {

@@ -104,6 +104,8 @@ func (in *instance) reload(path, why string, follow func(files map[string]filewa
 	if err == nil {
 		follow(file.Files())
 		err = located(file, in.apply(file.Config))
+	} else {
+		in.proxy.Refused(err)
 	}
 	if errors.Is(err, poise.ErrClosed) {
 		return // it is stopping

@@ -53,20 +53,34 @@ func (p *Proxy) Reread() error {
 // reload is Apply with applying held. It publishes an event with the outcome.
 func (p *Proxy) reload(c config.Config) error {
 	err := p.apply(c)
-	r := p.Reloads()
 	switch {
 	case err == nil:
-		now := p.config.Load()
+		r, now := p.Reloads(), p.config.Load()
 		r.Generation++
 		r.At, r.Refusal = p.rt.Now(), nil
+		p.reloads.Store(&r)
 		p.events.Publish("", event.ConfigApplied{Generation: r.Generation, Services: len(now.Services), Routes: len(now.Routes)})
 	case !errors.Is(err, engine.ErrStopping):
-		r.Refused++
-		r.Refusal = err
-		p.events.Publish("", event.ConfigRefused{Err: err})
+		p.refused(err)
 	}
-	p.reloads.Store(&r)
 	return err
+}
+
+// Refused records that a configuration was refused before it came to Apply, because it could not
+// be read, for instance.
+func (p *Proxy) Refused(err error) {
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	p.refused(err)
+}
+
+// refused is Refused with applying held.
+func (p *Proxy) refused(err error) {
+	r := p.Reloads()
+	r.Refused++
+	r.Refusal = err
+	p.reloads.Store(&r)
+	p.events.Publish("", event.ConfigRefused{Err: err})
 }
 
 // Reloads says how configurations were taken: by Apply, and by Reread when a file changed.
