@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ type past struct {
 	deaf    bool  // the latest probe or attempt that could tell got no connection
 	removed bool
 	emptied bool
+	barred  bool // an operator has ejected it, and has not taken that back
 }
 
 // a node of the search.
@@ -47,6 +49,9 @@ func (n node) later(d time.Duration) node {
 
 // remember is the specification's own view of an input.
 func (p past) remember(c *Config, in Input, from, to *Machine) past {
+	if from.barred && attempt(in) {
+		return p // an operator has ejected it
+	}
 	switch in.Event {
 	case ProbePassed:
 		p.passes, p.fails, p.last = min(p.passes+1, c.HealthyAfter), 0, in.Event
@@ -57,12 +62,18 @@ func (p past) remember(c *Config, in Input, from, to *Machine) past {
 		if from.state == Healthy && !c.Breaker.Off || from.state == HalfOpen && from.trials > 0 && !in.Stranger {
 			p.passes = 0
 		}
-	case CheckChanged, CheckGone:
+	case CheckChanged, CheckGone, OperatorAdmitted:
 		p.passes, p.fails, p.last = 0, 0, CheckChanged
 	case Removed:
-		p.removed = true
+		p.removed, p.barred = true, false
 	case Emptied:
 		p.emptied = p.emptied || p.removed
+	}
+	switch in.Event {
+	case OperatorEjected:
+		p.barred = !p.removed
+	case OperatorReleased, OperatorAdmitted:
+		p.barred = false
 	}
 	if to.state == Ejected && from.state != Ejected {
 		p.passes = 0
@@ -70,6 +81,9 @@ func (p past) remember(c *Config, in Input, from, to *Machine) past {
 	p.deaf = p.hears(in, from, to)
 	return p
 }
+
+// attempt reports whether in is the end of an attempt.
+func attempt(in Input) bool { return in.Event >= AttemptSucceeded && in.Event <= AttemptAbandoned }
 
 // hears says whether the endpoint could not be connected to, as far as in lets know.
 func (p past) hears(in Input, from, to *Machine) (deaf bool) {
@@ -82,7 +96,7 @@ func (p past) hears(in Input, from, to *Machine) (deaf bool) {
 	case in.Event == AttemptFailed && (from.state == Healthy || from.state == Ejected || trial && !in.Stranger):
 		return in.Unreached
 	case in.Event == AttemptSucceeded && (from.state == Healthy || trial || from.state == Ejected && in.Began >= from.proof),
-		in.Event <= ProbeFailed, in.Event == CheckChanged, in.Event == CheckGone, to.state == Healthy && from.state != Healthy:
+		in.Event <= ProbeFailed, in.Event == CheckChanged, in.Event == CheckGone, in.Event == OperatorAdmitted, to.state == Healthy && from.state != Healthy:
 		return false
 	}
 	return p.deaf
@@ -209,6 +223,12 @@ func explore(t *testing.T, c *Config) {
 func sound(n node, c *Config) error {
 	m := n.m
 	switch {
+	case m.Barred() != n.p.barred || (m.Cause() == Operator) != n.p.barred:
+		return fmt.Errorf("ejected by an operator, and does not say so, or the other way round")
+	case n.p.barred && (m.State() != Ejected || m.Usable(c) || m.Free(c) > 0 || m.Doubtful() || m.Kept() || m.trials > 0):
+		return fmt.Errorf("ejected by an operator, and in use")
+	case m.cause == Operator:
+		return fmt.Errorf("the state below an operator's ejection is one")
 	case (m.cause != None) != (m.state == Ejected):
 		return fmt.Errorf("a cause without an ejection, or the other way round")
 	case (m.until != 0) != (m.state == Ejected && m.cause == Attempts):
@@ -241,7 +261,7 @@ func sound(n node, c *Config) error {
 		return fmt.Errorf("unhealthy_after probes failed, and it is not ejected by probes")
 	case m.Unreached() != n.p.deaf && m.state != Probing:
 		return fmt.Errorf("whether connections come about is not what was heard last")
-	case m.Doubtful() == (m.state != Ejected || n.p.deaf):
+	case !n.p.barred && m.Doubtful() == (m.state != Ejected || n.p.deaf):
 		return fmt.Errorf("a doubt where no connection comes about, or none where one does")
 	}
 	return untold(m, c)
@@ -253,6 +273,14 @@ func untold(m Machine, c *Config) error {
 		n := m
 		n.Apply(c, in)
 		return n == m
+	}
+	if m.Barred() {
+		for _, in := range inputs() {
+			if attempt(in) && !same(in) {
+				return fmt.Errorf("ejected by an operator, and an attempt changes it")
+			}
+		}
+		return nil
 	}
 	if m.Calm() && !(same(Input{Event: AttemptSucceeded, Now: now}) && same(Input{Event: AttemptSucceeded, Now: now, Began: now})) {
 		return fmt.Errorf("calm, and a success changes it")
@@ -270,7 +298,7 @@ func untold(m Machine, c *Config) error {
 		return nil
 	}
 	for _, in := range inputs() {
-		if in.Event >= AttemptSucceeded && in.Event <= AttemptAbandoned && !same(in) {
+		if attempt(in) && !same(in) {
 			return fmt.Errorf("out of rotation, and an attempt changes it")
 		}
 	}
@@ -282,16 +310,22 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 	a, b := from.m, to.m
 	first := a.state == Probing || a.unsure
 	switch {
-	case change.From != a.state || change.To != b.state || change.Moved() != (a.state != b.state || a.cause != b.cause):
+	case change.From != a.State() || change.To != b.State() || change.Moved() != (a.State() != b.State() || a.Cause() != b.Cause() && b.Cause() != None):
 		return fmt.Errorf("the change says something else: %+v", change)
+	case a.barred && attempt(in) && (a != b || change.Forget):
+		return fmt.Errorf("ejected by an operator, and an attempt changes it")
+	case a.barred && attempt(in):
+		return nil
+	case in.Event >= OperatorEjected && from.p.removed && a != b:
+		return fmt.Errorf("removed, and an operator changes it")
 	case b.state == Probing && a.state != Probing:
 		return fmt.Errorf("back to probing")
-	case a.state == Probing && b.state == Healthy && in.Event != ProbePassed && in.Event != CheckGone:
+	case a.state == Probing && b.state == Healthy && in.Event != ProbePassed && in.Event != CheckGone && in.Event != OperatorAdmitted:
 		return fmt.Errorf("in rotation unknown")
 	case a.state == Probing && in.Event == ProbePassed && b.state != Healthy,
 		first && !from.p.removed && (in.Event == ProbeFailed || in.Event == ProbeRefused) && b.cause != Probes:
 		return fmt.Errorf("the first verdict does not decide")
-	case a.cause == Probes && b.cause != Probes && in.Event != ProbePassed && in.Event != CheckGone && in.Event != Removed:
+	case a.cause == Probes && b.cause != Probes && in.Event != ProbePassed && in.Event != CheckGone && in.Event != Removed && in.Event != OperatorAdmitted:
 		return fmt.Errorf("ejected by probes, and something else brings it back")
 	case b.state == HalfOpen && a.state != HalfOpen && (in.Event != TimePassed || a.until > now ||
 		from.p.last == ProbeFailed || from.p.last == ProbeRefused):
@@ -318,15 +352,41 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 	case b.cause == Attempts && a.cause != Attempts && b.until != now+c.Breaker.OpenFor<<a.row:
 		return fmt.Errorf("ejected until %v at row %d", b.until, a.row)
 	}
-	if err := keeps(a, b, in, c); err != nil {
+	if err := cmp.Or(keeps(a, b, in, c), obeys(from, b, in)); err != nil {
 		return err
 	}
 	// The window goes when what it held was judged, or is made up for, and only then.
 	forget := b.state == Healthy && a.state != Healthy ||
 		b.cause == Attempts && a.cause != Attempts ||
-		b.state == Healthy && in.Event == ProbePassed && to.p.passes >= c.HealthyAfter
+		b.state == Healthy && in.Event == ProbePassed && to.p.passes >= c.HealthyAfter ||
+		b.state == Healthy && in.Event == OperatorAdmitted
 	if change.Forget != forget {
 		return fmt.Errorf("forget %v, want %v", change.Forget, forget)
+	}
+	return nil
+}
+
+// obeys checks what an operator's word does, and that it does nothing else: what lies below an
+// ejection is the same when it begins and when it ends.
+func obeys(from node, b Machine, in Input) error {
+	a := from.m
+	switch in.Event {
+	case OperatorEjected:
+		if a.barred, a.trials = true, 0; a != b && !from.p.removed {
+			return fmt.Errorf("an operator ejects it, and it is %+v", b)
+		}
+	case OperatorReleased:
+		if a.barred = false; a != b {
+			return fmt.Errorf("the operator's ejection is over, and it is %+v", b)
+		}
+	case OperatorAdmitted:
+		if b != (Machine{state: Healthy}) && !from.p.removed {
+			return fmt.Errorf("an operator admits it, and it is %+v", b)
+		}
+	default:
+		if a.barred != b.barred && in.Event != Removed {
+			return fmt.Errorf("event %d ends an operator's ejection, or begins one", in.Event)
+		}
 	}
 	return nil
 }

@@ -36,6 +36,11 @@
 //     is wrong ([Machine.Convicted]).
 //   - The latest word on whether connections to an endpoint come about at all is kept
 //     ([Machine.Unreached]), whether a probe or an attempt found it.
+//   - An operator may eject an endpoint, whatever its state. Then it is not usable until the
+//     operator's ejection ends, and nobody doubts that. Its probes and the breaker's clock go on
+//     below: when the ejection ends the endpoint is where they have brought it.
+//   - An operator may admit an endpoint: it is healthy at once, with nothing held against it.
+//     Verdicts after that count as any.
 //   - Draining and gone are one-way: nothing but the end of its attempts moves a draining
 //     endpoint, and nothing moves a gone one.
 //
@@ -71,12 +76,13 @@ const (
 	None     Cause = iota // not ejected
 	Probes                // probes failed: only probes bring it back
 	Attempts              // the breaker, by the outcome of attempts: time or probes bring it back
+	Operator              // an operator: only an operator, or the end that was set, brings it back
 
 	Causes = int(iota) // how many there are
 )
 
 // String is the word used in logs and in the status; empty for None.
-func (c Cause) String() string { return [...]string{"", "probes", "breaker"}[c] }
+func (c Cause) String() string { return [...]string{"", "probes", "breaker", "operator"}[c] }
 
 // A Config is what a machine is to respect. It belongs to the service and may change
 // between two inputs.

@@ -20,6 +20,9 @@ const (
 	CheckGone              // no check any more
 	Removed                // the source does not name the endpoint any more
 	Emptied                // nothing is in flight
+	OperatorEjected        // an operator takes the endpoint out of rotation
+	OperatorReleased       // that is over: the state below it is in force again
+	OperatorAdmitted       // an operator says that the endpoint works
 
 	events = iota
 )
@@ -68,6 +71,7 @@ type Machine struct {
 	unsure bool // the next verdict decides at once: the check is another one
 	// unreached: the latest probe or attempt got no connection.
 	unreached bool
+	barred    bool          // ejected by an operator: state and cause are what lies below that
 	kept      bool          // healthy only because there is no other: it would have been ejected
 	convicted bool          // ejected by probes, and the latest attempt failed too
 	passes    int32         // passed probes in a row, since the last failed attempt; at most HealthyAfter
@@ -89,13 +93,23 @@ func New(c *Config) Machine {
 }
 
 // State is where the endpoint stands.
-func (m *Machine) State() State { return m.state }
+func (m *Machine) State() State {
+	if m.barred {
+		return Ejected
+	}
+	return m.state
+}
 
 // Cause says who ejected the endpoint; None if it is not ejected.
-func (m *Machine) Cause() Cause { return m.cause }
+func (m *Machine) Cause() Cause {
+	if m.barred {
+		return Operator
+	}
+	return m.cause
+}
 
 // Deadline is the instant at which TimePassed has an effect: the end of an ejection by
-// the breaker. Zero if there is none.
+// the breaker, also below an ejection by an operator. Zero if there is none.
 func (m *Machine) Deadline() time.Duration {
 	if m.state == Ejected && m.cause == Attempts {
 		return m.until
@@ -105,12 +119,12 @@ func (m *Machine) Deadline() time.Duration {
 
 // Usable reports whether the endpoint may be picked now.
 func (m *Machine) Usable(c *Config) bool {
-	return m.state == Healthy || m.Free(c) > 0
+	return m.State() == Healthy || m.Free(c) > 0
 }
 
 // Free is how many more trials a half-open endpoint may get at this moment.
 func (m *Machine) Free(c *Config) int {
-	if m.state != HalfOpen {
+	if m.State() != HalfOpen {
 		return 0
 	}
 	return max(0, c.Breaker.Trials-int(m.trials))
@@ -130,8 +144,12 @@ func (m *Machine) Trial(c *Config) bool {
 func (m *Machine) Trials() int { return int(m.trials) }
 
 // Calm reports whether a successful attempt would change nothing, so that the machine need
-// not hear of it. It may be true of a healthy endpoint, and of one that its probes ejected.
+// not hear of it. It may be true of a healthy endpoint, and of one that its probes ejected, and
+// is true of one that an operator ejected.
 func (m *Machine) Calm() bool {
+	if m.barred {
+		return true
+	}
 	switch m.state {
 	case Healthy:
 		return m.faults == 0 && !m.kept && !m.unreached
@@ -143,7 +161,7 @@ func (m *Machine) Calm() bool {
 
 // Kept reports whether the endpoint is healthy only because the service has no other: it
 // fails often enough to be ejected.
-func (m *Machine) Kept() bool { return m.kept }
+func (m *Machine) Kept() bool { return m.kept && !m.barred }
 
 // Unreached reports whether the latest probe or attempt got no connection.
 func (m *Machine) Unreached() bool { return m.unreached }
@@ -154,8 +172,11 @@ func (m *Machine) Convicted() bool { return m.convicted }
 
 // Doubtful reports whether the endpoint is ejected and yet could work: a failed probe may
 // be the check's fault, and a failed attempt one of too much load. Where no connection comes
-// about there is no doubt. Panic mode uses the doubtful.
-func (m *Machine) Doubtful() bool { return m.state == Ejected && !m.unreached }
+// about there is no doubt, and an operator's word is not doubted. Panic mode uses the doubtful.
+func (m *Machine) Doubtful() bool { return m.state == Ejected && !m.unreached && !m.barred }
+
+// Barred reports whether an operator has ejected the endpoint.
+func (m *Machine) Barred() bool { return m.barred }
 
 // Failing reports whether the latest probe failed; false if there was none.
 func (m *Machine) Failing() bool { return m.fails > 0 }
@@ -178,11 +199,14 @@ func (m Machine) Resumed() Machine {
 
 // Apply is the transition function: it changes m by what happened and says what changed.
 func (m *Machine) Apply(c *Config, in Input) Change {
-	from, cause := m.state, m.cause
-	forget := table[m.state][in.Event](m, c, in)
-	change := Change{From: from, To: m.state, Forget: forget}
-	if m.cause != cause {
-		change.Cause = m.cause
+	from, cause := m.State(), m.Cause()
+	forget := false
+	if !m.barred || in.Event < AttemptSucceeded || in.Event > AttemptAbandoned {
+		forget = table[m.state][in.Event](m, c, in)
+	} // else the attempt began before an operator ejected the endpoint, and proves nothing
+	change := Change{From: from, To: m.State(), Forget: forget}
+	if now := m.Cause(); now != cause {
+		change.Cause = now
 	}
 	return change
 }

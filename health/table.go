@@ -16,29 +16,33 @@ var table = [states][events]rule{
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: stay, AttemptFailed: stay, AttemptAbandoned: stay, TimePassed: stay,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
 	},
 	Healthy: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: absolve, AttemptFailed: count, AttemptAbandoned: stay, TimePassed: stay,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
 	},
 	Ejected: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: redeem, AttemptFailed: miss, AttemptAbandoned: stay, TimePassed: halfOpen,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
 	},
 	HalfOpen: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: win, AttemptFailed: lose, AttemptAbandoned: giveBack, TimePassed: halfOpen,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
 	},
 	Draining: {
 		stay, stay, stay, stay, stay, stay, stay, stay, stay,
-		Removed: stay, Emptied: leave,
+		Removed: stay, Emptied: leave, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay,
 	},
 	Gone: {
 		stay, stay, stay, stay, stay, stay, stay, stay, stay,
-		Removed: stay, Emptied: stay,
+		Removed: stay, Emptied: stay, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay,
 	},
 }
 
@@ -222,6 +226,26 @@ func uncheck(m *Machine, _ *Config, _ Input) bool {
 		return heal(m)
 	}
 	return false
+}
+
+// bar puts the operator's ejection over the state. The ends of trials under way are not heard of
+// any more, so they are forgotten.
+func bar(m *Machine, _ *Config, _ Input) bool {
+	m.barred, m.trials = true, 0
+	return false
+}
+
+// unbar ends the operator's ejection: what lies below it is in force again.
+func unbar(m *Machine, _ *Config, _ Input) bool {
+	m.barred = false
+	return false
+}
+
+// pardon makes the endpoint healthy because an operator says so. A probe that failed before
+// does not count towards the next ejection.
+func pardon(m *Machine, _ *Config, _ Input) bool {
+	m.barred, m.unsure, m.passes, m.fails = false, false, 0, 0
+	return heal(m)
 }
 
 func drain(m *Machine, _ *Config, _ Input) bool {
