@@ -213,6 +213,10 @@ func TestLog(t *testing.T) {
 		{"web", SetChanged{Added: []endpoint.ID{id}, Members: 3}, `level=INFO msg="endpoints changed" service=web added=1 removed=0 members=3`},
 		{"", Lost{Events: 7}, `level=WARN msg="events were not logged: too many at once" lost=7`},
 		{"", ConnectionsFull{Open: 5, Limit: 5}, `connections=5 limit=5`},
+		{"web", OverrideSet{endpoint.Override{Endpoint: id, Kind: endpoint.Weigh, Weight: 0.5, Who: "zhao", Why: "slow disk", Until: time.Minute}},
+			`level=WARN msg="override: weight 0.5" service=web endpoint=http://10.0.0.1:80 who=zhao why="slow disk" for=1m0s`},
+		{"web", OverrideEnded{Override: endpoint.Override{Endpoint: id, Kind: endpoint.Drain}, Reason: OverrideExpired},
+			`level=INFO msg="override ended: drain" service=web endpoint=http://10.0.0.1:80 reason=expired who=""`},
 		{"web", ProbeChanged{Endpoint: id}, ""},
 		{"", ConfigApplied{}, ""},
 	} {

@@ -71,6 +71,34 @@ type (
 	}
 )
 
+// What operators say about endpoints.
+type (
+	// OverrideSet says that an operator wants something of an endpoint. Override.Kind
+	// endpoint.Admit is an act: no OverrideEnded follows.
+	OverrideSet struct{ Override endpoint.Override }
+	// OverrideEnded says that an override is not in force any more.
+	OverrideEnded struct {
+		Override endpoint.Override
+		Reason   OverrideEnd
+		Who      string // who removed it or replaced it; empty: not known, or the clock did
+	}
+)
+
+// An OverrideEnd says why an override ended.
+type OverrideEnd uint8
+
+const (
+	OverrideExpired  OverrideEnd = iota // its end was reached
+	OverrideRemoved                     // by an operator
+	OverrideReplaced                    // by another one, or by an admission
+	OverrideDropped                     // with its service, which has stopped
+)
+
+// String is the word used in logs.
+func (r OverrideEnd) String() string {
+	return [...]string{"expired", "removed", "replaced", "service stopped"}[r]
+}
+
 // The service and its source.
 type (
 	// ServiceStarted says that a service has begun. It has no endpoints yet.
@@ -136,6 +164,8 @@ func (RemovalConfirmed) detail()  {}
 func (RemovalExpired) detail()    {}
 func (PanicChanged) detail()      {}
 func (LastResortChanged) detail() {}
+func (OverrideSet) detail()       {}
+func (OverrideEnded) detail()     {}
 func (ServiceStarted) detail()    {}
 func (ServiceStopped) detail()    {}
 func (SourceFailed) detail()      {}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/health"
@@ -31,6 +32,8 @@ func (l logger) Observe(e Event) {
 		l.set(d)
 	case RemovalHeld, RemovalTakenBack, RemovalConfirmed, RemovalExpired, EndpointDamped:
 		l.guard(d)
+	case OverrideSet, OverrideEnded:
+		l.override(e.At, d)
 	case SourceFailed, SourceRecovered, EntriesRejected:
 		l.source(d)
 	case Fault, FaultEnded, ObserverFailed:
@@ -89,6 +92,12 @@ func (d EndpointChanged) Why() string {
 		return "not named by the source any more"
 	case health.Emptied:
 		return "nothing in flight"
+	case health.OperatorEjected:
+		return "ejected by an operator"
+	case health.OperatorReleased:
+		return "the operator's ejection is over"
+	case health.OperatorAdmitted:
+		return "admitted by an operator"
 	}
 	return d.Cause.String()
 }
@@ -130,6 +139,20 @@ func (l logger) guard(d Detail) {
 	case EndpointDamped:
 		l.Warn("endpoint comes and goes: back in use only after a quiet time, or if nothing else is left",
 			"endpoint", d.Endpoint.String(), "quiet", d.Quiet)
+	}
+}
+
+// override logs what an operator wants, or that it is over. at is the instant of the event.
+func (l logger) override(at time.Duration, d Detail) {
+	switch d := d.(type) {
+	case OverrideSet:
+		attrs := []any{"endpoint", d.Override.Endpoint.String(), "who", d.Override.Who, "why", d.Override.Why}
+		if until := d.Override.Until; until > 0 {
+			attrs = append(attrs, "for", (until - at).Round(time.Millisecond))
+		}
+		l.Warn("override: "+d.Override.String(), attrs...)
+	case OverrideEnded:
+		l.Info("override ended: "+d.Override.String(), "endpoint", d.Override.Endpoint.String(), "reason", d.Reason.String(), "who", d.Who)
 	}
 }
 

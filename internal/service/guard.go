@@ -61,7 +61,8 @@ func (g Guard) withDefaults() Guard {
 }
 
 // holds reports whether an update is held: missing of the members are not named by it, and it names
-// added endpoints that are not members yet. Members that are out do not count.
+// added endpoints that are not members yet. Members that are out, or that an operator has drained
+// or ejected, do not count.
 func (g Guard) holds(missing, members, added int) bool {
 	switch {
 	case g.MaxRemoval < 0, missing == 0, added >= missing:
@@ -73,12 +74,12 @@ func (g Guard) holds(missing, members, added int) bool {
 }
 
 // removeOrHold removes the members that the source does not name any more, or holds them: those it
-// returns. Members that are out are not in use, so they are neither held nor counted. Called with
+// returns. Members that are away are not in use, so they are neither held nor counted. Called with
 // both locks.
 func (s *Service) removeOrHold(missing []*Member, u *update) (held []*Member) {
 	notOut := func(list []*Member) (n int) {
 		for _, m := range list {
-			if !m.out {
+			if !m.away() {
 				n++
 			}
 		}
@@ -87,7 +88,7 @@ func (s *Service) removeOrHold(missing []*Member, u *update) (held []*Member) {
 	hold := u.guarded && s.conf.set.Guard.holds(notOut(missing), notOut(s.members), u.serving)
 	fresh := 0
 	for _, m := range missing {
-		if !hold || m.out || m.machine.Failing() {
+		if !hold || m.away() || m.machine.Failing() {
 			s.remove(m, u.now)
 			continue
 		}

@@ -4,7 +4,7 @@ package service
 // come, and does one round, in this order:
 //
 //	reconcile   a set that was named since the last build
-//	expire      ends of ejections, holds, quiet times and slow starts; trials that got lost
+//	expire      ends of ejections, holds, quiet times, slow starts and overrides; lost trials
 //	reap        removed endpoints that have nothing in flight
 //	build       a view, if something has changed and the last build was long enough ago
 //	tend        joins probers that have ended, starts those that are wanted
@@ -58,6 +58,7 @@ func (s *Service) Run() {
 			s.shield("discarding an endpoint", func() { discard(m.endpoint) })
 		}
 	}
+	s.dropOverrides()
 	s.publish(event.ServiceStopped{})
 }
 
@@ -153,6 +154,7 @@ func (s *Service) expire(now time.Duration) {
 		s.release(now)
 		s.undamp(now)
 		s.endSlow(now)
+		s.endOverrides(now)
 		for _, m := range s.members {
 			if at := m.machine.Deadline(); at > 0 && at <= now {
 				s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)

@@ -10,8 +10,9 @@ package service
 //	half-open             modeTrial+n      if n > 0, under mu      yes
 //	ejected               modeProbed ...   in panic mode or as a   yes, but of modeProbed no
 //	                      modeOpenUn...    last resort
-//	probing, draining     modeShut,        no                      no
-//	                      modeLeaving
+//	probing, draining,    modeShut,        no                      no
+//	out, by an operator   modeLeaving,
+//	                      modeBarred
 //
 // apply puts an input to a machine and brings mirror, counts, events and the next build along. Only
 // trial, join, keep and resume change a machine in another way; each of them calls mirror or is
@@ -58,6 +59,7 @@ type Member struct {
 	covering  bool           // removed, but in use until a new endpoint has a verdict
 	confirmed bool           // removed, and a probe has failed: it must not be used
 	out       bool           // the source says that it takes no new requests
+	drained   bool           // an operator says so: see override.go
 	outAt     time.Duration  // instant at which out was set
 	probing   bool           // its prober runs, or was asked for
 	busyAt    time.Duration  // instant at which its trials were last seen in flight
@@ -79,8 +81,9 @@ type Member struct {
 
 // Modes, in an order that lets Pick and Settle compare: what is below modeCalm is not in rotation.
 const (
-	modeLeaving         int32 = iota // out, draining or gone: never picked, outcomes mean nothing
+	modeLeaving         int32 = iota // out, drained, draining or gone: never picked, outcomes mean nothing
 	modeShut                         // probing: never picked, outcomes mean nothing
+	modeBarred                       // ejected by an operator: never picked, outcomes mean nothing
 	modeProbed                       // ejected by probes: picked in panic mode, a success changes nothing
 	modeConvicted                    // ejected by probes, and attempts fail too
 	modeProbedUnreached              // ejected by probes, and the latest try got no connection
@@ -112,6 +115,8 @@ func modeOf(m *health.Machine, c *health.Config) int32 {
 		return modeTally
 	case health.Ejected:
 		switch {
+		case m.Barred():
+			return modeBarred
 		case m.Cause() == health.Attempts && m.Unreached():
 			return modeOpenUnreached
 		case m.Cause() == health.Attempts:
@@ -172,20 +177,20 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 }
 
 // mirror brings mode, the endpoint's Usable and the tally up to date with m's machine. Called with
-// mu held, after every change of the machine, of out or of slowUntil.
+// mu held, after every change of the machine, of out, drained or slowUntil.
 func (s *Service) mirror(m *Member) {
 	mode := modeOf(&m.machine, &s.conf.health)
-	if m.out {
+	if m.out || m.drained {
 		mode = modeLeaving
 	} else if m.slowUntil > 0 && m.machine.State() == health.Healthy {
 		mode |= modeSlow
 	}
 	m.mode.Store(mode)
-	if usable := m.machine.Usable(&s.conf.health) && !m.out; usable != m.endpoint.Usable() {
+	if usable := m.machine.Usable(&s.conf.health) && !m.away(); usable != m.endpoint.Usable() {
 		m.endpoint.SetUsable(usable)
 	}
 	state := m.machine.State()
-	if healthy := state == health.Healthy && !m.out; healthy != m.counted {
+	if healthy := state == health.Healthy && !m.away(); healthy != m.counted {
 		m.counted = healthy
 		if healthy {
 			s.tally.healthy++
@@ -197,7 +202,7 @@ func (s *Service) mirror(m *Member) {
 		m.sound = sound
 		s.countSound(sound)
 	}
-	if m.first && (state != health.Probing || m.out) {
+	if m.first && (state != health.Probing || m.away()) {
 		m.first = false
 		if s.tally.awaiting--; s.tally.awaiting == 0 {
 			s.todo.urgent = true // ready as soon as a view says so

@@ -28,6 +28,7 @@ func (s *Service) setOut(m *Member, out bool, now time.Duration) {
 		s.todo.urgent = true
 	} else {
 		s.resume(m, m.machine, now-m.outAt)
+		s.recall(m, now)
 		s.slow(m, now)
 	}
 	s.mirror(m)
@@ -48,11 +49,14 @@ func (s *Service) resume(m *Member, before health.Machine, unwatched time.Durati
 }
 
 // weigh sets the weights of all members: whole numbers from 1 to 65536 in the proportions of the
-// source's weights. Called with both locks.
+// source's weights, or of those that operators have given. Called with both locks.
 func (s *Service) weigh(members []*Member) {
 	set := make([]endpoint.Spec, len(members))
 	for i, m := range members {
 		set[i] = *m.endpoint.Spec()
+		if o := s.overrides[m.endpoint.ID()].weight; o != nil {
+			set[i].Weight = o.Weight
+		}
 	}
 	for i, w := range endpoint.Weights(set) {
 		if e := members[i].endpoint; e.Weight() != w {

@@ -170,7 +170,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 		m.window.Success(o.Now)
 	}
 	switch m.mode.Load() &^ modeSlow {
-	case modeLeaving, modeShut:
+	case modeLeaving, modeShut, modeBarred:
 		e.End(o)
 		return
 	case modeProbed:

@@ -29,6 +29,7 @@ type chaos struct {
 	flights  []*endpoint.Endpoint          // attempts in flight
 	inFlight map[*endpoint.Endpoint]int64
 	out      map[*endpoint.Endpoint]bool // discarded
+	wanted   []endpoint.Override         // by operators
 }
 
 func (x *chaos) update() {
@@ -73,6 +74,7 @@ func (x *chaos) begin() {
 	m := Of(e)
 	x.Service.mu.Lock()
 	state, trials := m.machine.State(), m.machine.Trials()
+	away := m.drained || m.machine.Barred()
 	x.Service.mu.Unlock()
 	switch {
 	case state == health.Gone:
@@ -85,6 +87,8 @@ func (x *chaos) begin() {
 		x.t.Fatalf("picked %v, which is ejected, outside panic mode, while others are healthy", e.ID())
 	case state == health.HalfOpen && trials == 0 && !w.panic:
 		x.t.Fatalf("picked %v, half-open, without a trial", e.ID())
+	case away && state < health.Draining:
+		x.t.Fatalf("picked %v, which an operator has drained or ejected", e.ID())
 	case trials > 3: // the most that is ever configured
 		x.t.Fatalf("%d trials", trials)
 	}
@@ -115,6 +119,69 @@ func (x *chaos) plantSomething() {
 	x.plant.set(fault, x.all[x.r.IntN(len(x.all))])
 }
 
+// override has an operator say something, or take it back.
+func (x *chaos) override() {
+	o := endpoint.Override{
+		Endpoint: specs(x.all[x.r.IntN(len(x.all))])[0].ID, Weight: 1 + float64(x.r.IntN(9)),
+		Kind: []endpoint.OverrideKind{endpoint.Drain, endpoint.Eject, endpoint.Weigh, endpoint.Admit}[x.r.IntN(4)],
+	}
+	if x.r.IntN(3) > 0 {
+		o.Until = x.rt.Now() + time.Duration(1+x.r.Int64N(int64(5*time.Second)))
+	}
+	if x.r.IntN(3) == 0 {
+		if _, err := x.RemoveOverride(o.Endpoint, o.Kind, "chaos"); err == nil {
+			x.forget(o.Endpoint, o.Kind)
+		}
+		return
+	}
+	if _, err := x.Override(o); err != nil {
+		return // it does not have the endpoint
+	}
+	switch o.Kind {
+	case endpoint.Admit:
+		x.forget(o.Endpoint, endpoint.Eject)
+		return
+	case endpoint.Drain, endpoint.Eject:
+		x.forget(o.Endpoint, endpoint.Drain)
+		x.forget(o.Endpoint, endpoint.Eject)
+	}
+	x.forget(o.Endpoint, o.Kind)
+	x.wanted = append(x.wanted, o)
+}
+
+// forget removes what an operator wanted from the list.
+func (x *chaos) forget(id endpoint.ID, k endpoint.OverrideKind) {
+	x.wanted = slices.DeleteFunc(x.wanted, func(o endpoint.Override) bool { return o.Endpoint == id && o.Kind == k })
+}
+
+// overridden checks that exactly what operators want is in force, for members and for others.
+func (x *chaos) overridden() {
+	x.t.Helper()
+	now := x.rt.Now()
+	x.wanted = slices.DeleteFunc(x.wanted, func(o endpoint.Override) bool { return o.Until > 0 && o.Until <= now })
+	got := x.Overrides()
+	if len(got) != len(x.wanted) {
+		x.t.Fatalf("%d overrides, want %d:\n%v\n%v", len(got), len(x.wanted), got, x.wanted)
+	}
+	x.Service.mu.Lock()
+	defer x.Service.mu.Unlock()
+	for _, o := range got {
+		if !slices.ContainsFunc(x.wanted, func(w endpoint.Override) bool {
+			return w.Endpoint == o.Endpoint && w.Kind == o.Kind && w.Until == o.Until && w.Weight == o.Weight
+		}) {
+			x.t.Fatalf("%+v is in force, and nobody wants it", o)
+		}
+	}
+	for id, m := range x.byID {
+		want := func(k endpoint.OverrideKind) bool {
+			return slices.ContainsFunc(x.wanted, func(o endpoint.Override) bool { return o.Endpoint == id && o.Kind == k })
+		}
+		if m.machine.State() < health.Draining && (m.drained != want(endpoint.Drain) || m.machine.Barred() != want(endpoint.Eject)) {
+			x.t.Fatalf("%v: drained %v, ejected %v, and that is not what was wanted", id, m.drained, m.machine.Barred())
+		}
+	}
+}
+
 // check compares the service with what must be true of it in every quiet moment.
 func (x *chaos) check() {
 	x.t.Helper()
@@ -131,7 +198,7 @@ func (x *chaos) check() {
 			x.t.Fatalf("%s: %d in flight, want %d", address, got, x.inFlight[e])
 		}
 		total += e.InFlight()
-		if x.mirrored(e) == health.Healthy {
+		if x.mirrored(e) == health.Healthy && !Of(e).drained {
 			healthy++
 			if !kept(e) {
 				sound++
@@ -160,7 +227,11 @@ func (x *chaos) mirrored(e *endpoint.Endpoint) health.State {
 	x.Service.mu.Lock()
 	defer x.Service.mu.Unlock()
 	m := Of(e)
-	if mode := modeOf(&m.machine, &x.conf.health); mode != m.mode.Load() || e.Usable() != m.machine.Usable(&x.conf.health) {
+	mode, usable := modeOf(&m.machine, &x.conf.health), m.machine.Usable(&x.conf.health)
+	if m.drained {
+		mode, usable = modeLeaving, false
+	}
+	if mode != m.mode.Load() || e.Usable() != usable {
 		x.t.Fatalf("%v: the mirror shows %d for %+v", e.ID(), m.mode.Load(), m.machine)
 	}
 	return m.machine.State()
@@ -209,6 +280,12 @@ func (x *chaos) settledDown() {
 		}
 		state := Of(e).machine.State()
 		in := slices.Contains(w.usable, e)
+		if Of(e).drained || Of(e).machine.Barred() {
+			if in || slices.Contains(w.reserve, e) || slices.Contains(w.ejected, e) {
+				x.t.Fatalf("%v is drained or ejected by an operator, and in the view", e.ID())
+			}
+			continue
+		}
 		if Of(e).quietUntil > 0 && !in {
 			in = slices.Contains(w.reserve, e)
 		}
@@ -244,6 +321,8 @@ func (x *chaos) run(changes int) {
 		case n < 12:
 			x.configure()
 			i++
+		case n < 15:
+			x.override()
 		case n < 50:
 			x.begin()
 		case n < 85:
@@ -257,6 +336,7 @@ func (x *chaos) run(changes int) {
 		}
 		synctest.Wait() // so that one seed is one story
 		x.check()
+		x.overridden()
 	}
 	for len(x.flights) > 0 {
 		x.settle()
@@ -303,7 +383,12 @@ func TestEverythingAtOnce(t *testing.T) {
 			tasks.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(task), 4))
 				for i := range 200 {
-					switch r.IntN(4) {
+					switch r.IntN(5) {
+					case 4:
+						o := endpoint.Override{Endpoint: specs(all[r.IntN(len(all))])[0].ID, Weight: 2, Kind: endpoint.OverrideKind(r.IntN(4)), Until: st.rt.Now() + 50*time.Millisecond}
+						_, _ = st.Override(o) // an error: it does not have the endpoint
+						_, _ = st.RemoveOverride(o.Endpoint, endpoint.OverrideKind(r.IntN(4)), "")
+						st.Overrides()
 					case 0:
 						st.Take(discovery.Update{Endpoints: specs(all[:r.IntN(len(all)+1)]...)})
 						st.Take(discovery.Update{Err: errIll})

@@ -168,6 +168,7 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 		m.Cells, m.history = record.NewCells[record.EndpointCell](s.conf.set.Workers), newHistory(now)
 	}
 	m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
+	s.recall(m, now)
 	if first {
 		m.first = true
 		s.tally.awaiting++
@@ -196,6 +197,7 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 		m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
 	}
 	s.draining = slices.DeleteFunc(s.draining, func(d *Member) bool { return d == m })
+	s.recall(m, now)
 	s.mirror(m)
 	s.wantProber(m)
 	return true

@@ -50,21 +50,22 @@ type Service struct {
 	work   sync.Mutex // held while members or view change; taken before mu
 	builds builds     // guarded by work
 
-	mu       sync.Mutex // held for some instructions; never where a task may wait
-	conf     conf
-	named    named
-	source   source
-	heard    SourceCounts
-	flaps    flaps
-	former   formerCells
-	members  []*Member               // in the order of their IDs; replaced, never modified
-	byID     map[endpoint.ID]*Member // members and draining
-	draining []*Member               // removed, but not gone yet
-	tally    tally
-	todo     todo
-	probers  probers
-	faults   faults
-	waiters  []engine.Signal // tasks in AwaitReady
+	mu        sync.Mutex // held for some instructions; never where a task may wait
+	conf      conf
+	named     named
+	source    source
+	heard     SourceCounts
+	flaps     flaps
+	former    formerCells
+	overrides overrides
+	members   []*Member               // in the order of their IDs; replaced, never modified
+	byID      map[endpoint.ID]*Member // members and draining
+	draining  []*Member               // removed, but not gone yet
+	tally     tally
+	todo      todo
+	probers   probers
+	faults    faults
+	waiters   []engine.Signal // tasks in AwaitReady
 }
 
 // builds is when views are built. It is guarded by Service.work.

@@ -6,7 +6,7 @@ package service
 //	usable    healthy and half-open; in panic mode also ejected ones; what the picker picks from
 //	reserve   usable but damped (flap.go): picked when the picker has nothing to offer
 //	ejected   may be tried as a last resort (resort.go)
-//	members   all, out ones included: tables of hashing policies stand on them
+//	members   all, those included that are out or drained: tables of hashing policies stand on them
 //
 // Between two builds a view may be out of date by some milliseconds. Pick therefore checks the
 // mode of what the picker returns.
@@ -89,7 +89,7 @@ func (s *Service) look(now time.Duration) *view {
 	retryAt := time.Duration(0)
 	for _, m := range s.members {
 		w.members = append(w.members, m.endpoint)
-		if m.out {
+		if m.away() {
 			continue
 		}
 		all++
@@ -120,7 +120,7 @@ func (s *Service) look(now time.Duration) *view {
 	w.usable = make([]*endpoint.Endpoint, 0, usable+doubtful)
 	for _, m := range s.members {
 		state := m.machine.State()
-		if m.out {
+		if m.away() {
 			continue
 		}
 		if state == health.Healthy || state == health.HalfOpen || w.panic && w.doubts(m) {
@@ -151,7 +151,7 @@ func (s *Service) cover(w *view, unknown bool) {
 	covered := unknown && len(w.usable) == 0
 	for _, m := range s.draining {
 		was := m.before.State()
-		if m.covering = covered && !m.confirmed && !m.out && (was == health.Healthy || was == health.HalfOpen); m.covering {
+		if m.covering = covered && !m.confirmed && !m.out && !m.drained && (was == health.Healthy || was == health.HalfOpen); m.covering {
 			w.members = append(w.members, m.endpoint)
 			w.usable = append(w.usable, m.endpoint)
 		}
