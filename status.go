@@ -2,8 +2,11 @@ package poise
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/front"
 	"github.com/poise-lb/poise/internal/scrape"
 	"github.com/poise-lb/poise/internal/service"
@@ -56,7 +59,8 @@ type Load struct {
 
 // ServiceStatus is one service.
 type ServiceStatus struct {
-	Name string `json:"name"`
+	Name   string `json:"name"`
+	Policy string `json:"policy"` // its type; "custom" for one that is Go
 	// Panic: so few endpoints are usable that health is not believed, and all are used.
 	Panic bool `json:"panic"`
 	// LastResort: no endpoint is sound, that is healthy and not only kept because there is no
@@ -71,6 +75,9 @@ type ServiceStatus struct {
 
 // SourceStatus is how the source of a service's endpoints does. A static list never fails.
 type SourceStatus struct {
+	// Kind is the key of the configuration that names the source; "list" for a list in the
+	// configuration, "custom" for one that is Go.
+	Kind string `json:"kind"`
 	// Stale: the source cannot be asked, and the last set, of which there may be none, stays
 	// in use; Age is for how long already, in ns, and Error is why.
 	Stale bool          `json:"stale"`
@@ -92,52 +99,59 @@ type Rejected struct {
 
 // EndpointStatus is one endpoint.
 type EndpointStatus struct {
+	ID       string            `json:"id"`     // URL and, if its source names one, the instance after a #
+	Label    string            `json:"label"`  // its value of the label endpoint in metrics
+	Word     string            `json:"word"`   // State, or what counts more: out, held, damped
+	Usable   bool              `json:"usable"` // it is picked for new requests
 	URL      string            `json:"url"`
-	Label    string            `json:"label"`             // its value of the label endpoint in metrics
-	Word     string            `json:"word"`              // for people: State, or what counts more: out, held, damped
-	Usable   bool              `json:"usable"`            // it is picked for new requests
-	Since    time.Time         `json:"since"`             // when State began
-	Until    time.Time         `json:"until,omitzero"`    // end of its ejection by the breaker; zero: it is not
-	Probe    *ProbeStatus      `json:"probe,omitempty"`   // the latest health check; nil: there was none
-	Changes  []StateChange     `json:"changes,omitempty"` // of State, the latest 64, in order
-	Weight   float64           `json:"weight"`            // share relative to the others, as the source says
-	Out      bool              `json:"out,omitempty"`     // by its own or an operator's word: it gets no new requests
-	Kept     bool              `json:"kept,omitempty"`    // healthy only because there is no other: it fails often enough to be ejected
-	Slow     bool              `json:"slow,omitempty"`    // in the window of its slow start
-	State    string            `json:"state"`             // probing, healthy, ejected, half-open, draining
-	Cause    string            `json:"cause"`             // who ejected it: probes or breaker; else empty
-	InFlight int64             `json:"in_flight"`         // attempts under way
-	Latency  time.Duration     `json:"latency"`           // smoothed, until the response head, in ns
-	Attempts uint64            `json:"attempts"`          // since it was first named
+	Weight   float64           `json:"weight"`         // share relative to the others, as the source says
+	Out      bool              `json:"out,omitempty"`  // by its own or an operator's word: it gets no new requests
+	Kept     bool              `json:"kept,omitempty"` // healthy only because there is no other: it fails often enough to be ejected
+	Slow     bool              `json:"slow,omitempty"` // in the window of its slow start
+	State    string            `json:"state"`          // probing, healthy, ejected, half-open, draining
+	Cause    string            `json:"cause"`          // who ejected it: probes, breaker or operator; else empty
+	InFlight int64             `json:"in_flight"`      // attempts under way
+	Latency  time.Duration     `json:"latency"`        // smoothed, until the response head, in ns
+	Attempts uint64            `json:"attempts"`       // since it was first named
 	Failures uint64            `json:"failures"`
 	Zone     string            `json:"zone,omitempty"`     // where it is, as its source says
 	Metadata map[string]string `json:"metadata,omitempty"` // what its source says of it; not to be modified
 	Held     bool              `json:"held,omitempty"`     // not named any more: see SourceStatus.Held
 	Damped   bool              `json:"damped,omitempty"`   // came and went too often: not used for a while if another one is there
+
+	// Condition says in words for people what goes for requests now: State, or what stands before
+	// it, and who says so: "healthy", "ejected (probes)", "draining (operator)", "out (source)".
+	Condition string `json:"condition"`
+	// Since is when State changed last, or when an operator began to drain it.
+	Since time.Time `json:"since"`
+	// Until is when Condition ends by itself; zero: not by the clock.
+	Until time.Time `json:"until,omitzero"`
+	// Probe is how it is probed; nil: it is not, and was not.
+	Probe *ProbeStatus `json:"probe,omitempty"`
+	// Changes are those of State, at most 64, the oldest first; see Proxy.History.
+	Changes []StateChange `json:"changes,omitempty"`
+	// Overrides are what operators say about it, at most one of drain and eject, and a weight.
+	Overrides []Override `json:"overrides,omitempty"`
 }
 
-// ProbeStatus is how a health check went.
+// ProbeStatus is how the probes of an endpoint went.
 type ProbeStatus struct {
-	At    time.Time     `json:"at"`
-	Took  time.Duration `json:"took"`            // in ns
-	Error string        `json:"error,omitempty"` // empty: it passed
-}
-
-// StateChange is a change of an endpoint's state.
-type StateChange struct {
-	At    time.Time `json:"at"`
-	State string    `json:"state"`
-	Cause string    `json:"cause,omitempty"` // of an ejection
+	At     time.Time     `json:"at,omitzero"`     // when the latest one ended; zero: none has
+	Took   time.Duration `json:"took"`            // of the latest one, in ns
+	Error  string        `json:"error,omitempty"` // of the latest one; empty: it passed
+	Passed uint64        `json:"passed"`          // since it was first named
+	Failed uint64        `json:"failed"`
+	Next   time.Time     `json:"next,omitzero"` // when the next one is due; zero: none is
 }
 
 // Status reports the state of all services, discovered ones included. It takes a lock of
 // each for a moment.
 func (p *Proxy) Status() Status {
 	core := p.server.Core()
-	totals, reloads, epoch := core.Totals(), core.Reloads(), p.server.Epoch()
+	totals, reloads := core.Totals(), core.Reloads()
 	s := Status{
-		Version: front.Version(), Engine: p.server.Engine(), Started: epoch,
-		Generation: reloads.Generation, Applied: epoch.Add(reloads.At),
+		Version: front.Version(), Engine: p.server.Engine(), Started: p.server.Epoch(),
+		Generation: reloads.Generation, Applied: p.server.Time(reloads.At),
 		Draining: core.Draining(), AccessLogLost: p.server.AccessLogLost(),
 		Load:   p.load(),
 		Totals: Totals{Requests: totals.Classes, BytesIn: totals.BytesIn, BytesOut: totals.BytesOut},
@@ -147,25 +161,28 @@ func (p *Proxy) Status() Status {
 	}
 	for _, svc := range core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source())}
+		one.Policy, one.Source.Kind = described(core.Config(), svc.Name())
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()
 		}
-		for _, e := range svc.Snapshot() {
-			one.Endpoints = append(one.Endpoints, endpointStatus(&e, epoch))
+		all := svc.Snapshot()
+		for i := range all {
+			one.Endpoints = append(one.Endpoints, p.endpointStatus(svc.Name(), &all[i]))
 		}
 		s.Services = append(s.Services, one)
 	}
 	return s
 }
 
-// endpointStatus is the status of one endpoint; its instants count from epoch.
-func endpointStatus(e *service.EndpointStatus, epoch time.Time) EndpointStatus {
+// endpointStatus is the status of one endpoint of a service.
+func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointStatus {
 	s := EndpointStatus{
-		URL:      e.Spec.URL(),
+		ID:       e.Spec.ID.String(),
 		Label:    scrape.Label(e.Spec.ID),
 		Word:     scrape.StateOf(e),
 		Usable:   e.Usable,
-		Since:    epoch.Add(e.History.Changed()),
+		Changes:  p.changes(&e.History),
+		URL:      e.Spec.URL(),
 		Weight:   cmp.Or(e.Spec.Weight, 1),
 		Out:      e.Spec.Out,
 		Kept:     e.Kept,
@@ -180,20 +197,48 @@ func endpointStatus(e *service.EndpointStatus, epoch time.Time) EndpointStatus {
 		Metadata: e.Spec.Metadata,
 		Held:     e.Held > 0,
 		Damped:   e.Damped > 0,
+		Since:    p.server.Time(e.History.Changed()),
 	}
-	if e.Until > 0 {
-		s.Until = epoch.Add(e.Until)
-	}
-	if p := &e.History.Probe; p.At > 0 {
-		s.Probe = &ProbeStatus{At: epoch.Add(p.At), Took: p.Took}
-		if p.Err != nil {
-			s.Probe.Error = p.Err.Error()
+	for _, o := range e.Overrides {
+		s.Overrides = append(s.Overrides, p.override(name, o))
+		if o.Kind == endpoint.Drain {
+			s.Since = p.server.Time(o.Made)
 		}
 	}
-	for _, c := range e.History.Changes {
-		s.Changes = append(s.Changes, StateChange{At: epoch.Add(c.At), State: c.To.String(), Cause: c.Cause.String()})
+	condition, until := e.Condition()
+	s.Condition, s.Until = condition, p.server.Time(until)
+	if h := &e.History; h.Passed+h.Failed > 0 || e.NextProbe > 0 {
+		s.Probe = &ProbeStatus{
+			At: p.server.Time(h.Probe.At), Took: h.Probe.Took,
+			Passed: h.Passed, Failed: h.Failed, Next: p.server.Time(e.NextProbe),
+		}
+		if h.Probe.Err != nil {
+			s.Probe.Error = h.Probe.Err.Error()
+		}
 	}
 	return s
+}
+
+// described returns the words for the policy and the source of a service in a configuration. One
+// that a request has named has those of its discover entry.
+func described(c *config.Config, name string) (policy, source string) {
+	entry, _, discovered := strings.Cut(name, "/")
+	if discovered {
+		d := c.Discover[entry]
+		return policyName(&d.Policy), d.Source.Kind()
+	}
+	s := c.Services[name]
+	if s.Source == nil {
+		return policyName(&s.Policy), "list"
+	}
+	return policyName(&s.Policy), s.Source.Kind()
+}
+
+func policyName(p *config.Policy) string {
+	if p.Custom != nil {
+		return "custom"
+	}
+	return p.Type
 }
 
 func (p *Proxy) load() Load {

@@ -2,11 +2,13 @@ package poise_test
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/discovery"
@@ -52,5 +54,40 @@ func TestWhatSourcesSayIsShown(t *testing.T) {
 	log, err := os.ReadFile(path)
 	if err != nil || strings.Count(string(log), `"zone":"north"`) != 1 {
 		t.Errorf("%v, the log: %s", err, log)
+	}
+}
+
+// TestTheStatusSaysSinceWhenAndWhy: policy, source, the latest probe, and when the next one is due.
+func TestTheStatusSaysSinceWhenAndWhy(t *testing.T) {
+	ill := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "db down", http.StatusServiceUnavailable)
+	}))
+	defer ill.Close()
+	began := time.Now().Add(-time.Second) // the clocks may be a little apart
+	c := toAll(ill.URL)
+	all := c.Services["all"]
+	all.Health = &poise.Health{Check: "GET /health", Interval: time.Hour}
+	c.Services["all"] = all
+	c.Services["made"] = poise.Service{Source: &poise.Source{Custom: placed{ill.URL}}}
+	p := start(t, c)
+	if err := p.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := p.Status()
+	if one := s.Services[0]; one.Policy != "round_robin" || one.Source.Kind != "list" {
+		t.Errorf("%+v", one)
+	}
+	if one := s.Services[1]; one.Policy != "p2c" || one.Source.Kind != "custom" {
+		t.Errorf("%+v", one)
+	}
+	e := s.Services[0].Endpoints[0]
+	switch now := time.Now().Add(time.Second); {
+	case e.Condition != "ejected (probes)" || e.ID != ill.URL || e.Since.Before(began) || e.Since.After(now) || !e.Until.IsZero():
+		t.Errorf("%+v", e)
+	case e.Probe == nil || e.Probe.At.Before(began) || e.Probe.At.After(now) || e.Probe.Took <= 0 || e.Probe.Failed == 0 || e.Probe.Passed != 0 || !strings.Contains(e.Probe.Error, "503"):
+		t.Errorf("%+v", e.Probe)
+	}
+	if e := s.Services[1].Endpoints[0]; e.Condition != "healthy" || e.Probe != nil {
+		t.Errorf("%+v", e)
 	}
 }

@@ -4,6 +4,7 @@ package config
 // makes a discovery.Source of it.
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
@@ -173,4 +174,18 @@ type SourceTLS struct {
 	// certificate.
 	ServerName string `yaml:"server_name" doc:"name to verify; empty: the host of the server's URL"`
 	Insecure   bool   `yaml:"insecure_skip_verify" doc:"accept any certificate: for tests only"`
+}
+
+// Kind is the key of the one source that s names, "custom" for Custom, and "" if it names none.
+func (s *Source) Kind() string {
+	if s.Custom != nil {
+		return "custom"
+	}
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); !v.Field(i).IsZero() {
+			return f.Tag.Get("yaml")
+		}
+	}
+	return ""
 }

@@ -59,7 +59,7 @@ func StateOf(e *service.EndpointStatus) string {
 	switch {
 	case e.State >= health.Draining:
 		return "draining"
-	case e.Spec.Out:
+	case e.Spec.Out, e.Drained:
 		return "out"
 	case e.Held > 0:
 		return "held"

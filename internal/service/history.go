@@ -70,6 +70,14 @@ func (h *History) note(to health.State, cause health.Cause, now time.Duration) {
 	h.Changes = append(h.Changes, Change{now, to, cause})
 }
 
+// resume records the state of an endpoint that is a member again. Nothing has ejected it now, so
+// that does not count. Called with the service's mu held.
+func (h *History) resume(m *health.Machine, now time.Duration) {
+	ejections := h.Ejections
+	h.note(m.State(), m.Cause(), now)
+	h.Ejections = ejections
+}
+
 // probed records the result of a probe. Called with the service's mu held.
 func (h *History) probed(began, now time.Duration, err error) {
 	h.Probe = ProbeResult{At: now, Took: now - began, Err: err}

@@ -47,6 +47,7 @@ type Member struct {
 	resortAt, aheadAt atomic.Int64
 
 	slowSince atomic.Int64 // instant at which the window of its slow start began
+	nextProbe atomic.Int64 // instant at which its prober probes it next; 0: it has none
 
 	// The rest is guarded by the service's mu.
 	machine   health.Machine

@@ -117,6 +117,7 @@ func (s *Service) follow(rt engine.Runtime, m *Member, home uint64) {
 		}
 		p.last = o
 		if now := rt.Now(); now < p.at {
+			m.nextProbe.Store(int64(p.at))
 			signal.Wait(p.at)
 			continue
 		}
@@ -146,6 +147,7 @@ func (s *Service) ordersFor(m *Member, home uint64) (o orders, ok bool) {
 		s.probers.ended = append(s.probers.ended, m)
 		if over {
 			m.schedule = schedule{} // should it be probed again, then at once
+			m.nextProbe.Store(0)
 		} else {
 			s.wantProber(m)
 		}

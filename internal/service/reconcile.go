@@ -174,6 +174,9 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 		s.tally.awaiting++
 	}
 	s.mirror(m)
+	if len(m.history.Changes) > 0 {
+		m.history.resume(&m.machine, now)
+	}
 	if !first {
 		s.slow(m, now)
 	}
@@ -199,6 +202,7 @@ func (s *Service) keep(m *Member, spec endpoint.Spec, now time.Duration) (back b
 	s.draining = slices.DeleteFunc(s.draining, func(d *Member) bool { return d == m })
 	s.recall(m, now)
 	s.mirror(m)
+	m.history.resume(&m.machine, now)
 	s.wantProber(m)
 	return true
 }

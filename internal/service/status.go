@@ -20,8 +20,15 @@ const retryAfterMin = time.Second
 type EndpointStatus struct {
 	Spec  endpoint.Spec
 	State health.State
-	Cause health.Cause  // what has ejected it: probes or the breaker
+	Cause health.Cause  // what has ejected it: probes, the breaker or an operator
 	Until time.Duration // end of its ejection by the breaker; 0: it is not ejected by that
+	// Overrides are what operators say about it now, at most one of each kind; nil: nothing.
+	Overrides []endpoint.Override
+	// Drained: one of them is endpoint.Drain.
+	Drained bool
+	// NextProbe is when its prober probes it next, at the latest; 0: it is not probed, or is being
+	// probed for the first time.
+	NextProbe time.Duration
 	// Held is the end of the hold of its removal (see Guard); 0: the set names it.
 	Held time.Duration
 	// Damped is the end of its damping: it came and went too often; 0: it is not damped.
@@ -37,6 +44,41 @@ type EndpointStatus struct {
 	endpoint.Stats
 }
 
+// Condition says in words for people what goes for new requests to the endpoint, and who says so:
+// its state, or what stands before that. until is the instant at which that ends by itself; 0: the
+// clock does not end it.
+func (e *EndpointStatus) Condition() (words string, until time.Duration) {
+	operators := func(k endpoint.OverrideKind) time.Duration {
+		i := slices.IndexFunc(e.Overrides, func(o endpoint.Override) bool { return o.Kind == k })
+		if i < 0 {
+			return 0
+		}
+		return e.Overrides[i].Until
+	}
+	state := e.State.String()
+	switch {
+	case e.State >= health.Draining:
+		return state + " (source)", 0
+	case e.Cause == health.Operator:
+		return state + " (operator)", operators(endpoint.Eject)
+	case e.Drained:
+		return "draining (operator)", operators(endpoint.Drain)
+	case e.Spec.Out:
+		return "out (source)", 0
+	case e.State == health.Ejected:
+		return state + " (" + e.Cause.String() + ")", e.Until
+	case e.Held > 0:
+		return state + ", held", e.Held
+	case e.Damped > 0:
+		return state + ", damped", e.Damped
+	case e.Kept:
+		return state + ", kept", 0
+	case e.Slow > 0:
+		return state + ", slow start", e.Slow
+	}
+	return state, 0
+}
+
 // Snapshot lists the endpoints in the order of their IDs, draining ones included. Any
 // goroutine may call it.
 func (s *Service) Snapshot() []EndpointStatus {
@@ -46,17 +88,25 @@ func (s *Service) Snapshot() []EndpointStatus {
 	members := slices.SortedFunc(maps.Values(s.byID), byID) // pointers: sorting statuses would be code of its own
 	all := make([]EndpointStatus, 0, len(members))
 	for _, m := range members {
+		until := m.machine.Deadline()
+		if m.machine.Barred() {
+			until = 0
+		}
 		all = append(all, EndpointStatus{
 			Spec:  *m.endpoint.Spec(),
 			State: m.machine.State(),
 			Cause: m.machine.Cause(),
-			Until: m.machine.Deadline(),
+			Until: until,
 			Stats: m.endpoint.Stats(now),
 
 			Held:   m.heldUntil,
 			Damped: m.quietUntil,
 			Slow:   m.slowUntil,
 			Kept:   m.machine.Kept(),
+
+			Overrides: s.overridesOf(m.endpoint.ID()),
+			Drained:   m.drained,
+			NextProbe: time.Duration(m.nextProbe.Load()),
 
 			History:  *m.history,
 			Attached: m.Attached,
