@@ -50,8 +50,8 @@ type Feed struct {
 // configuration, for errors.
 type Feeder func(path string, s config.Service) (Feed, error)
 
-// headTimeout bounds the wait for a response head where a route says nothing.
-const headTimeout = 60 * time.Second
+// HeadTimeout bounds the wait for a response head where a route says nothing.
+const HeadTimeout = 60 * time.Second
 
 // forever is no limit: instants are counted with it, and still far from their end.
 const forever = time.Duration(1) << 60
@@ -127,7 +127,7 @@ func (p *Plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 			Name:    r.Name,
 			Rules:   rules,
 			Filters: filters,
-			Timeout: patience(cmp.Or(r.Timeout, headTimeout)),
+			Timeout: patience(cmp.Or(r.Timeout, HeadTimeout)),
 			Whole:   r.Timeout > 0,
 			Stall:   patience(r.Stall),
 			Lenient: r.Paths == "lenient",

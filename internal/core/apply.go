@@ -117,6 +117,7 @@ func (p *Proxy) apply(c config.Config) error {
 	}
 	p.table.Store(&table)
 	p.config.Store(&plan.Config)
+	p.force.Store(&force{&table, &plan.Config})
 	p.settings.Store(compile.ClientSettings(&plan.Config))
 	p.admit(&plan.Config.Limits, table.Trusted)
 	p.replace(&state{services, directories})

@@ -90,6 +90,7 @@ type Proxy struct {
 
 	table    atomic.Pointer[exchange.Table]
 	config   atomic.Pointer[config.Config]       // with defaults
+	force    atomic.Pointer[force]               // table and config as one, for Explain
 	settings atomic.Pointer[downstream.Settings] // of client connections, in that configuration
 	routes   *record.Routes                      // counters of exchanges
 	events   *event.Bus

@@ -100,10 +100,7 @@ func (x *Exchange) replyTo(err *Error) *message.Reply {
 // explain makes the body of a reply and its content type. The body contains neither addresses nor
 // causes, which are for the operator only: they are in the access log.
 func (x *Exchange) explain(status int, why string) (body []byte, kind string) {
-	text := explanations[why]
-	if text == "" {
-		text = statusText(status)
-	}
+	text := TextOf(status, why)
 	if accept, ok := message.GetKind(x.Request.Fields, message.Accept); ok && prefersJSON(accept) {
 		return fmt.Appendf(nil, "{\"status\":%d,\"reason\":%q,\"message\":%q}\n", status, why, text), "application/json"
 	}

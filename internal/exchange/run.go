@@ -147,15 +147,28 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstr
 // of its own.
 const never = time.Duration(math.MaxInt64)
 
-// match finds the route and its service, and sets the exchange's deadline. It matches the path
-// in normal form, but the endpoint gets the path as it came, unless the route rewrites it:
+// match finds the route and its service, and sets the exchange's deadline.
+func (x *Exchange) match() *Error {
+	if err := x.find(); err != nil {
+		return err
+	}
+	x.begunOn(x.route.Cells)
+	x.deadline = never
+	if x.route.Whole {
+		x.deadline = x.began + x.route.Timeout
+	}
+	return x.enter()
+}
+
+// find finds the route and changes nothing else. It matches the path in normal form, but the
+// endpoint gets the path as it came, unless the route rewrites it:
 //
 //	received      matched        sent to the endpoint
 //	/a/%62//c     /a/b/c         /a/%62//c
 //	/a/../b       /b             /a/../b
 //	/a/%00        400 bad-path
 //	/a\b          400 bad-path, unless the route is Lenient
-func (x *Exchange) match() *Error {
+func (x *Exchange) find() *Error {
 	q := &x.Request
 	norm, bad := x.forward.normalize(q.Path)
 	i, found := -1, route.NotFound
@@ -169,12 +182,7 @@ func (x *Exchange) match() *Error {
 		return x.unmatched(found)
 	}
 	x.route = &x.table.Routes[i]
-	x.begunOn(x.route.Cells)
-	x.deadline = never
-	if x.route.Whole {
-		x.deadline = x.began + x.route.Timeout
-	}
-	return x.enter()
+	return nil
 }
 
 // rewrite computes the key for consistent hashing and then applies the rules of the route, so

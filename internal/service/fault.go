@@ -117,9 +117,13 @@ func (g *guarded) Pick(a *policy.Attempt) (e *endpoint.Endpoint) {
 }
 
 // note publishes the recovered panic v, at most one per faultFor. The deferred function that has
-// recovered it calls it, for the stack.
+// recovered it calls it, for the stack. That of a frozen view, without a service, publishes none.
 func (g *guarded) note(v any) {
-	s, now := g.service, g.service.rt.Now()
+	s := g.service
+	if s == nil {
+		return
+	}
+	now := s.rt.Now()
 	last := g.failed.Load()
 	if last != 0 && now-time.Duration(last) < faultFor || !g.failed.CompareAndSwap(last, int64(now)) {
 		return

@@ -35,8 +35,12 @@ func (s *Service) Seq() uint64 { return s.load.seq.Add(1) }
 // Any task may call Pick. It takes no lock and allocates nothing, except that a trial of a
 // half-open endpoint is counted under mu.
 func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
-	w := s.view.Load()
 	a.Load = s.load.n.Load()
+	return s.pickFrom(s.view.Load(), a)
+}
+
+// pickFrom is Pick with the view w and with a.Load set.
+func (s *Service) pickFrom(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	e := w.picker.Pick(a)
 	if e == nil {
 		return s.otherwise(w, a)
@@ -127,14 +131,15 @@ func sweep(list []*endpoint.Endpoint, a *policy.Attempt, ok func(*endpoint.Endpo
 	return nil
 }
 
-// admit reports whether e may be picked now. If e is half-open it takes a trial, under mu.
+// admit reports whether e may be picked now. If e is half-open it takes a trial, under mu, unless
+// the view is frozen.
 func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 	m := Of(e)
 	switch mode := m.mode.Load() &^ modeSlow; {
 	case mode >= modeCalm && mode <= modeKept:
 		return true
 	case mode > modeTrial:
-		return s.trial(m)
+		return w.frozen || s.trial(m)
 	case mode == modeProbed:
 		return w.panic
 	case mode == modeOpen || mode == modeConvicted:

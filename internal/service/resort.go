@@ -51,7 +51,7 @@ func (s *Service) resort(w *view, a *policy.Attempt) *endpoint.Endpoint {
 			return nil
 		}
 	}
-	due := func(m *Member, now int64) bool { return m.resortAt.Load() == 0 || claim(&m.resortAt, now) }
+	due := func(m *Member, now int64) bool { return m.resortAt.Load() == 0 || w.claim(&m.resortAt, now) }
 	if e := s.ejected(w.ejected, a, modeProbed, due); e != nil {
 		return e
 	}
@@ -66,7 +66,7 @@ func (s *Service) resort(w *view, a *policy.Attempt) *endpoint.Endpoint {
 // kept; nil: none is due. Otherwise a service that gets only requests that may not be repeated
 // would never find out that an ejected endpoint works again.
 func (s *Service) ahead(w *view, a *policy.Attempt) *endpoint.Endpoint {
-	return s.ejected(w.ejected, a, modeOpen, func(m *Member, now int64) bool { return claim(&m.aheadAt, now) })
+	return s.ejected(w.ejected, a, modeOpen, func(m *Member, now int64) bool { return w.claim(&m.aheadAt, now) })
 }
 
 // ejected returns the first endpoint of list, from a random position on, that is ejected with a
@@ -92,10 +92,10 @@ func (s *Service) ejected(list []*endpoint.Endpoint, a *policy.Attempt, least in
 }
 
 // claim reports whether a turn is due at the instant now, and if so takes it: the next turn is due
-// resortEvery later. Of several tasks one gets it.
-func claim(at *atomic.Int64, now int64) bool {
+// resortEvery later. Of several tasks one gets it. A frozen view takes none.
+func (w *view) claim(at *atomic.Int64, now int64) bool {
 	was := at.Load()
-	return now >= was && at.CompareAndSwap(was, now+int64(resortEvery))
+	return now >= was && (w.frozen || at.CompareAndSwap(was, now+int64(resortEvery)))
 }
 
 // rest sets when m may be tried again: at any time if free, because it has served an attempt or

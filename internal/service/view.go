@@ -34,6 +34,7 @@ type view struct {
 	panic     bool // panic mode: ejected endpoints may be among usable
 	strict    bool // panic mode is switched off: what probes ejected is never used
 	failing   bool // no member is sound: panic mode admits what the breaker has ejected too
+	frozen    bool // a copy for Explain: a pick from it takes no trial and no turn
 }
 
 // noEndpoints is the Picker before the first set is known.

@@ -1,0 +1,183 @@
+package core
+
+// What Explain says about the service of a request: who may serve it, what a retry would do, and
+// the limits of time.
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/compile"
+	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/explain"
+	"github.com/poise-lb/poise/internal/limits"
+	"github.com/poise-lb/poise/internal/service"
+)
+
+func headLimits(c *config.Config) limits.Head { return compile.ClientSettings(c).Limits }
+
+// look is Enter without an effect: it counts nobody and starts nothing. The service is nil if a
+// request would start it.
+func (d *directory) look(name string) (*exchange.Service, *exchange.Error) {
+	if config.CheckName(name) != nil {
+		return nil, exchange.ErrUnknownService
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.live[name]; e != nil {
+		return e.head.Load(), nil
+	}
+	if !d.plan.Config.Allows(name) {
+		return nil, exchange.ErrUnknownService
+	}
+	return nil, nil
+}
+
+// responseEdits lists the changes to a response, in the order of their application.
+func responseEdits(h config.HeaderEdit) (out []explain.Edit) {
+	for _, name := range h.Remove {
+		out = append(out, explain.Edit{Do: "remove", Name: name})
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Set)) {
+		out = append(out, explain.Edit{Do: "remove", Name: name}, explain.Edit{Do: "add", Name: name, Value: h.Set[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Add)) {
+		out = append(out, explain.Edit{Do: "add", Name: name, Value: h.Add[name]})
+	}
+	return out
+}
+
+// serve says who may serve the request and what a retry does.
+func (x *explaining) serve() {
+	e, c := &x.explained, x.service
+	s := &explain.Service{Policy: policyName(&c.Policy), ConfigKey: x.at, Candidates: []explain.Endpoint{}}
+	x.out.Service = s
+	if e.Service == nil {
+		r := &x.config.Routes[e.Route.Index]
+		s.Name, s.Starts = r.Discover+"/"+string(e.Segment), true
+		x.out.Notes = append(x.out.Notes, "the first request for service "+s.Name+" starts it; its source was not asked")
+		return
+	}
+	s.Name, s.Draws = e.Service.Name, explainDraws
+	said := e.Service.Explain(e.Hash, explainDraws)
+	s.PanicMode, s.LastResort, s.Nothing, s.Stale = said.Panic, said.Resorting, said.Nothing, e.Service.Source().Stale
+	now := x.proxy.Now()
+	for i := range said.Candidates {
+		s.Candidates = append(s.Candidates, candidate(&said, &said.Candidates[i], now))
+	}
+	if e.Service.Key != nil {
+		s.HashKey = &explain.HashKey{From: e.Service.Key.String(), Value: string(e.Key), Bounded: c.Policy.BoundedLoad}
+		if e.Hash != 0 {
+			s.HashKey.Hash = fmt.Sprintf("%016x", e.Hash)
+			s.HashKey.Owner, s.HashKey.Serves, s.HashKey.Spill = text(said.Owner), text(said.Serves), text(said.Spill)
+		}
+	}
+	x.retry(&e.Service.Retry, max(0, said.Eligible()-1))
+}
+
+func text(id endpoint.ID) string {
+	if id == (endpoint.ID{}) {
+		return ""
+	}
+	return id.String()
+}
+
+// candidate is one endpoint, as of the instant now.
+func candidate(said *service.Explanation, c *service.Candidate, now time.Duration) explain.Endpoint {
+	e := explain.Endpoint{
+		ID: c.Spec.ID.String(), State: c.State.String(), Cause: c.Cause.String(), Eligible: c.Eligible,
+		Weight: cmp.Or(c.Spec.Weight, 1), InFlight: c.InFlight, Latency: float64(c.Latency) / float64(time.Millisecond),
+		Score: c.Score, Scored: c.Unit, Draws: c.Draws,
+		Share: float64(c.Draws) / explainDraws, Expected: said.Expected(c),
+	}
+	if c.State == health.Ejected && c.Until > now {
+		e.For = (c.Until - now).Round(100 * time.Millisecond).String()
+	}
+	var flags []string
+	for _, f := range []struct {
+		on   bool
+		word string
+	}{{c.Spec.Out, "out"}, {c.Kept, "kept"}, {c.Slow > 0, "slow start"}, {c.Held > 0, "held"}, {c.Damped > 0, "damped"}} {
+		if f.on {
+			flags = append(flags, f.word)
+		}
+	}
+	e.Flags = strings.Join(flags, ", ")
+	return e
+}
+
+// policyName is the policy as the configuration calls it.
+func policyName(p *config.Policy) string {
+	switch {
+	case p.Custom != nil:
+		return fmt.Sprintf("custom (%T)", p.Custom)
+	case p.Type == "consistent_hash" && p.BoundedLoad > 0:
+		return fmt.Sprintf("consistent_hash (%s, bounded_load %v)", p.Algorithm, p.BoundedLoad)
+	case p.Type == "consistent_hash":
+		return "consistent_hash (" + p.Algorithm + ")"
+	}
+	return p.Type
+}
+
+// retry says what a failed first attempt leads to, with so many other endpoints.
+func (x *explaining) retry(r *exchange.Retry, others int) {
+	out := &explain.Retry{Others: others, Key: x.at + ".retry"}
+	switch most, sure := r.Most(); {
+	case sure:
+		out.Attempts = fmt.Sprintf("2, and up to %d at endpoints whose latest attempt did not fail", most)
+	default:
+		out.Attempts = strconv.Itoa(most)
+	}
+	words := map[exchange.Class]string{exchange.Connect: "connect", exchange.Reset: "reset", exchange.Timeout: "timeout"}
+	for _, one := range r.Repeats(x.proxy.rt, x.out.Request.Method) {
+		word := words[one.Class]
+		if one.Class == exchange.Status {
+			word = strconv.Itoa(one.Status)
+		}
+		out.Cases = append(out.Cases, explain.Repeat{Failure: word, Repeated: one.Again, Why: one.Why})
+	}
+	x.out.Retry = out
+}
+
+// limits lists the limits of time that the request is held to.
+func (x *explaining) limits() {
+	add := func(key string, d time.Duration, means string) {
+		value := "none"
+		if d > 0 {
+			value = d.String()
+		}
+		x.out.Limits = append(x.out.Limits, explain.Limit{Name: key[strings.LastIndexByte(key, '.')+1:], Value: value, Means: means, Key: key})
+	}
+	t := &x.config.Timeouts
+	add("timeouts.head", t.Head, "for the head of the request to arrive")
+	if x.service == nil {
+		return
+	}
+	at := config.Index("routes", x.explained.Route.Index)
+	r := &x.config.Routes[x.explained.Route.Index]
+	switch {
+	case r.Timeout > 0:
+		add(at+".timeout", r.Timeout, "for the whole exchange with all its attempts")
+	case r.Timeout == config.None:
+		add(at+".timeout", 0, "up to the response head")
+	default:
+		add(at+".timeout", compile.HeadTimeout, "up to the response head, from the end of the request")
+	}
+	add(x.at+".connections.connect_timeout", x.service.Connections.ConnectTimeout, "to connect to an endpoint, TLS included")
+	switch {
+	case r.Stall != 0:
+		add(at+".stall", max(r.Stall, 0), "of silence of the endpoint within content")
+	default:
+		add("timeouts.stall", t.Stall, "of silence within content; event streams may be silent for any time")
+	}
+	add("timeouts.tunnel", max(t.Tunnel, 0), "of silence of an upgraded connection")
+	add("timeouts.idle", t.Idle, "until the next request of the connection")
+}

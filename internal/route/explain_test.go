@@ -1,0 +1,81 @@
+package route
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// The first pattern that Explain names is the one that a Tree finds, on random patterns that
+// meet all the time.
+func TestExplainAgreesWithMatch(t *testing.T) {
+	rounds := 2000
+	if testing.Short() {
+		rounds = 200
+	}
+	var states [3]int
+	for seed := range rounds {
+		w := world{rand.New(rand.NewPCG(uint64(seed), 11))}
+		patterns := make([]Pattern, w.IntN(24))
+		for i := range patterns {
+			patterns[i] = w.pattern()
+		}
+		for {
+			_, j := oracleConflict(patterns)
+			if j == none {
+				break
+			}
+			patterns = slices.Delete(patterns, j, j+1)
+		}
+		tree := mustBuild(t, patterns)
+		for range 30 {
+			authority, path, method := w.request()
+			index, state := tree.Match([]byte(authority), []byte(path), []byte(method))
+			states[state]++
+			all := Explain(patterns, []byte(authority), []byte(path), []byte(method))
+			if len(all) != len(patterns) {
+				t.Fatalf("%d verdicts on %d patterns", len(all), len(patterns))
+			}
+			got, gotState := none, NotFound
+			if len(all) > 0 {
+				switch all[0].Failed {
+				case "":
+					got, gotState = all[0].Index, Found
+				case Method:
+					gotState = NotAllowed
+				}
+			}
+			if got != index || gotState != state {
+				t.Fatalf("%s %q %q among %+v:\nexplained %d, state %d\n  matched %d, state %d",
+					method, authority, path, patterns, got, gotState, index, state)
+			}
+		}
+	}
+	if slices.Min(states[:]) < rounds {
+		t.Fatalf("answers %v: the generator does not reach everything", states)
+	}
+}
+
+func TestExplainSaysWhichPartFails(t *testing.T) {
+	patterns := []Pattern{
+		{Path: "/users/**"},
+		{Path: "/users/{id}", Methods: []string{"PUT"}},
+		{Host: "api.example.com", Path: "/users/{id}"},
+		{Host: "shop.example.com"},
+		{Path: "/orders/**"},
+		{Host: "*.example.com", Path: "/users/**"},
+	}
+	want := []struct {
+		index  int
+		failed Part
+	}{{2, ""}, {5, ""}, {0, ""}, {1, Method}, {4, Path}, {3, Host}}
+	all := Explain(patterns, []byte("API.example.com:443"), []byte("/users/7"), []byte("GET"))
+	if len(all) != len(want) {
+		t.Fatalf("%d verdicts", len(all))
+	}
+	for i, w := range want {
+		if all[i].Index != w.index || all[i].Failed != w.failed {
+			t.Errorf("%d: pattern %d, failed %q, want %d, %q", i, all[i].Index, all[i].Failed, w.index, w.failed)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package service
+
+// Why requests go where they go: Explain asks the picker of the view in force a thousand times.
+// That is cheap and changes nothing, because Pick is a function of its arguments and of the load.
+// What a real pick takes besides, a trial of a half-open endpoint or the turn of a last resort, it
+// does not take from a view that is frozen:
+//
+//	view in force ─copy─► frozen view ─pickFrom─► as Pick, without trial and claim
+//	                                               no Begin, no Settle, no Seq
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/policy"
+)
+
+// explainSeed begins the random numbers of Explain: the same question about the same view has the
+// same answer.
+const explainSeed = 0x9e3779b97f4a7c15
+
+// An Explanation is how a service would serve a request at one moment.
+type Explanation struct {
+	Panic     bool // panic mode is on
+	Resorting bool // no endpoint is sound
+	// Candidates are all endpoints, in the order of their IDs, draining ones included.
+	Candidates []Candidate
+	Nothing    int // draws that found no endpoint
+	// Owner, Serves and Spill are about the key of consistent hashing, by ID: see policy.Owner;
+	// Serves is the one that gets the key now. Zero: there is none, or no such policy or key.
+	Owner, Serves, Spill endpoint.ID
+}
+
+// A Candidate is an endpoint of an Explanation.
+type Candidate struct {
+	EndpointStatus
+	Eligible bool    // the picker may choose it
+	Relative int64   // its weight as the picker sees it
+	Score    float64 // what the policy compares; the lower one wins
+	Unit     string  // what Score is; empty: the policy has none
+	Draws    int     // how many of the draws chose it
+}
+
+// Explain draws n times from the view in force, for requests with the given key; 0: without one.
+// It sends nothing and changes no state. Any goroutine may call it.
+func (s *Service) Explain(key uint64, n int) Explanation {
+	frozen := *s.view.Load()
+	frozen.frozen = true
+	if g, custom := frozen.picker.(*guarded); custom {
+		frozen.picker = &guarded{Picker: g.Picker}
+	}
+	now := s.rt.Now()
+	x := Explanation{Panic: frozen.panic, Resorting: frozen.resorting()}
+	drawn := make(map[endpoint.ID]int)
+	a := policy.Attempt{Key: key, Now: now, Load: s.load.n.Load(), Seq: s.load.seq.Load(), Rand: explainSeed}
+	for range n {
+		a.Seq++
+		a.Rand = scramble(a.Rand + explainSeed)
+		if e := s.pickFrom(&frozen, &a); e != nil {
+			drawn[e.ID()]++
+		} else {
+			x.Nothing++
+		}
+	}
+	x.own(&frozen, &a)
+	scorer, _ := frozen.built.(policy.Scorer)
+	for _, status := range s.Snapshot() {
+		c := Candidate{EndpointStatus: status, Draws: drawn[status.Spec.ID], Relative: 1}
+		if e := byIDIn(frozen.members, status.Spec.ID); e != nil {
+			c.Relative = e.Weight()
+			c.Eligible = byIDIn(frozen.usable, e.ID()) != nil
+			if scorer != nil && c.Eligible {
+				c.Score, c.Unit = scorer.Score(e, now)
+			}
+		}
+		x.Candidates = append(x.Candidates, c)
+	}
+	return x
+}
+
+// byIDIn finds an endpoint in a list of a view; nil: it is not there.
+func byIDIn(list []*endpoint.Endpoint, id endpoint.ID) *endpoint.Endpoint {
+	i, found := slices.BinarySearchFunc(list, id, func(e *endpoint.Endpoint, id endpoint.ID) int { return e.ID().Compare(id) })
+	if !found {
+		return nil
+	}
+	return list[i]
+}
+
+// own fills in what is about the key.
+func (x *Explanation) own(w *view, a *policy.Attempt) {
+	p, ok := w.built.(policy.Owner)
+	if !ok || a.Key == 0 {
+		return
+	}
+	if e := p.Owner(a.Key); e != nil {
+		x.Owner = e.ID()
+	}
+	if e := w.picker.Pick(a); e != nil {
+		x.Serves = e.ID()
+	}
+	if e := p.Spill(a); e != nil {
+		x.Spill = e.ID()
+	}
+}
+
+// Eligible counts the candidates that the picker may choose.
+func (x *Explanation) Eligible() (n int) {
+	for i := range x.Candidates {
+		if x.Candidates[i].Eligible {
+			n++
+		}
+	}
+	return n
+}
+
+// Expected is the share of candidate c by weight among those that the picker may choose.
+func (x *Explanation) Expected(c *Candidate) float64 {
+	var total int64
+	for i := range x.Candidates {
+		if x.Candidates[i].Eligible {
+			total += x.Candidates[i].Relative
+		}
+	}
+	if !c.Eligible {
+		return 0
+	}
+	return float64(c.Relative) / float64(cmp.Or(total, 1))
+}
+
+// scramble mixes a number well (the finalizer of SplitMix64).
+func scramble(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
