@@ -139,6 +139,16 @@ func (f *File) Locate(err error) error {
 	return located
 }
 
+// Place returns where the value at path is written, as in poise.yaml:22:14; empty: the file does
+// not say it, so that it has its default. path is as in config.Problem.
+func (f *File) Place(path string) string {
+	at, ok := f.places[path]
+	if !ok || path == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d:%d", f.name, at.line, at.column)
+}
+
 func (f *File) locate(p config.Problem) Problem {
 	at := f.find(p.Path)
 	return Problem{File: f.name, Line: at.line, Column: at.column, Message: p.String()}

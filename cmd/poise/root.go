@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -62,9 +63,11 @@ Exit codes: 0 after an orderly end, 1 for failures such as a port in use,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(errors.New("poise: " + err.Error() + "; see " + c.CommandPath() + " --help"))
 	})
-	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newRegister(s), newSchema(s), newVersion(s))
+	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newExplain(s), newRegister(s), newSchema(s), newVersion(s))
 	for _, c := range root.Commands() {
-		c.Args = noArguments
+		if !strings.Contains(c.Use, "'") { // an argument in quotes
+			c.Args = noArguments
+		}
 	}
 	return root
 }
