@@ -7,6 +7,9 @@
 //	GET  /api/v1/services      services with their endpoints; …/services/{service} is one of them
 //	GET  /api/v1/routes        routes with their counters
 //	GET  /api/v1/events        what has happened, the latest 1,024
+//	GET  /api/v1/config        the effective configuration, and where each value is from
+//	POST /api/v1/explain       what would become of a request
+//	     …/endpoints/{endpoint}/override   POST and DELETE: drain, eject, weight, admit
 //	GET  /api/v1/stream        all that as it happens (Server-Sent Events)
 //	GET  /metrics /healthz /readyz
 //
@@ -50,6 +53,9 @@ type Options struct {
 	Tokens []Token
 	// Profiles serves net/http/pprof at /debug/pprof, for the role Operate.
 	Profiles bool
+	// Place says where a value of the configuration is written, as "poise.yaml:22:14"; "": nowhere,
+	// so that it has its default. The path is as in config.Value. Nil: it is not known.
+	Place func(path string) string
 	// Origin says for people where the configuration is from, as "poise.yaml"; "": by the program.
 	Origin string
 }
@@ -82,7 +88,13 @@ func (a *api) handlers() map[string]http.HandlerFunc {
 		"GET /api/v1/routes":             a.routes,
 		"GET /api/v1/events":             a.events,
 		"GET /api/v1/stream":             a.stream,
+		"GET /api/v1/config":             a.config,
+		"GET /api/v1/overrides":          a.overrides,
+		"POST /api/v1/explain":           a.explain,
 		"GET /api/v1/openapi.yaml":       a.description,
+
+		"POST /api/v1/services/{service}/endpoints/{endpoint}/override":   a.override,
+		"DELETE /api/v1/services/{service}/endpoints/{endpoint}/override": a.removeOverride,
 	}
 }
 

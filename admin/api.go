@@ -172,6 +172,28 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"events": out})
 }
 
+// A ConfigValue is one value of the effective configuration.
+type ConfigValue struct {
+	Path   string `json:"path"`
+	Value  string `json:"value"`
+	Origin string `json:"origin,omitempty"` // file:line:column, or default; "": not known
+}
+
+func (a *api) config(w http.ResponseWriter, _ *http.Request) {
+	values := a.proxy.Config().Values()
+	out := make([]ConfigValue, len(values))
+	for i, v := range values {
+		out[i] = ConfigValue{Path: v.Path, Value: v.Value}
+		if a.options.Place == nil {
+			continue
+		}
+		if out[i].Origin = a.options.Place(v.Path); out[i].Origin == "" {
+			out[i].Origin = "default"
+		}
+	}
+	answer(w, http.StatusOK, map[string]any{"generation": a.proxy.Status().Generation, "origin": a.options.Origin, "values": out})
+}
+
 //go:embed openapi.yaml
 var description string
 

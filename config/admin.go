@@ -28,7 +28,7 @@ type Admin struct {
 // AdminToken is a secret with a role.
 type AdminToken struct {
 	Name  string `yaml:"name" doc:"stands in the log for what its client changes" required:"true"`
-	Token string `yaml:"token" doc:"the secret: at least 16 bytes, best from a file or the environment" required:"true" example:"${file:/run/secrets/poise-admin}"`
+	Token string `yaml:"token" secret:"true" doc:"the secret: at least 16 bytes, best from a file or the environment" required:"true" example:"${file:/run/secrets/poise-admin}"`
 	Role  string `yaml:"role" doc:"view: read; operate: change, too" enum:"view,operate" default:"view"`
 }
 

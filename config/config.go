@@ -14,6 +14,7 @@
 //	none      "true": the file may write none for a duration, which is the constant None
 //	path      "true": a relative path stands on the folder of the configuration file
 //	example   for people and editors
+//	secret    "true": its value is not shown to anybody
 //	zero      the bool field beside it that an explicit 0 in the file sets; the number then
 //	          has its default
 //

@@ -67,7 +67,7 @@ type EtcdSource struct {
 	// begin alike are taken too.
 	Prefix   string     `yaml:"prefix" doc:"what the keys of the service begin with; end it with a slash" required:"true" example:"/services/users/"`
 	Username string     `yaml:"username" doc:"of a server with authentication; empty: no login"`
-	Password string     `yaml:"password" doc:"as in ${file:/run/secrets/etcd}"`
+	Password string     `yaml:"password" secret:"true" doc:"as in ${file:/run/secrets/etcd}"`
 	TLS      *SourceTLS `yaml:"tls" doc:"how https servers are verified"`
 	Scheme   string     `yaml:"scheme" doc:"of endpoints whose values name none: http or https" enum:"http,https" default:"http"`
 }
@@ -92,7 +92,7 @@ type ConsulSource struct {
 	// Wait is that of one query. An agent that hangs is noticed sooner: it is asked every
 	// few seconds whether it is there.
 	Wait    time.Duration `yaml:"wait" doc:"how long a query waits for news" default:"5m" min:"1s" max:"10m"`
-	Token   string        `yaml:"token" doc:"ACL token, as in ${file:/run/secrets/consul}; empty: the anonymous one"`
+	Token   string        `yaml:"token" secret:"true" doc:"ACL token, as in ${file:/run/secrets/consul}; empty: the anonymous one"`
 	TLS     *SourceTLS    `yaml:"tls" doc:"how https agents are verified"`
 	Scheme  string        `yaml:"scheme" doc:"of instances whose metadata name none: http or https" enum:"http,https" default:"http"`
 	ZoneKey string        `yaml:"zone_key" doc:"metadata of the service, or else of the node, that holds the zone" default:"zone"`
@@ -108,10 +108,10 @@ type NacosSource struct {
 	Service   string   `yaml:"service" doc:"name of the service" required:"true"`
 	Clusters  []string `yaml:"clusters" doc:"only instances of these clusters; empty: of all"`
 	Username  string   `yaml:"username" doc:"of a server with authentication; empty: no login"`
-	Password  string   `yaml:"password" doc:"as in ${file:/run/secrets/nacos}"`
+	Password  string   `yaml:"password" secret:"true" doc:"as in ${file:/run/secrets/nacos}"`
 	// AccessKey and SecretKey sign every request about a service.
 	AccessKey string     `yaml:"access_key" doc:"of servers that want requests signed; empty: they are not"`
-	SecretKey string     `yaml:"secret_key" doc:"as in ${file:/run/secrets/nacos-key}"`
+	SecretKey string     `yaml:"secret_key" secret:"true" doc:"as in ${file:/run/secrets/nacos-key}"`
 	TLS       *SourceTLS `yaml:"tls" doc:"encrypts the gRPC connection too; absent: it is plain"`
 	// PortOffset is how far a server's gRPC port is above its HTTP port.
 	PortOffset int    `yaml:"port_offset" doc:"from a server's HTTP port to its gRPC port" default:"1000" min:"-65534" max:"65534"`
@@ -126,7 +126,7 @@ type EurekaSource struct {
 	Servers  []string      `yaml:"servers" doc:"base URLs of the servers, which are replicas" required:"true" example:"http://127.0.0.1:8761/eureka"`
 	App      string        `yaml:"app" doc:"name of the app, in upper or lower case" required:"true" example:"USERS"`
 	Username string        `yaml:"username" doc:"for servers whose URL has none; empty: no credentials"`
-	Password string        `yaml:"password" doc:"as in ${file:/run/secrets/eureka}"`
+	Password string        `yaml:"password" secret:"true" doc:"as in ${file:/run/secrets/eureka}"`
 	TLS      *SourceTLS    `yaml:"tls" doc:"how https servers are verified"`
 	Interval time.Duration `yaml:"interval" doc:"between polls, jittered by 10 %" default:"5s" min:"100ms"`
 	// WeightKey and ZoneKey are names of metadata: Eureka has no weights of its own.
@@ -143,7 +143,7 @@ type ZookeeperSource struct {
 	Servers  []string `yaml:"servers" doc:"host:port of the ensemble's members" required:"true" example:"127.0.0.1:2181"`
 	Path     string   `yaml:"path" doc:"node whose children are the instances" required:"true" example:"/services/users"`
 	Username string   `yaml:"username" doc:"of the digest scheme; empty: no authentication"`
-	Password string   `yaml:"password" doc:"as in ${file:/run/secrets/zookeeper}"`
+	Password string   `yaml:"password" secret:"true" doc:"as in ${file:/run/secrets/zookeeper}"`
 	Protocol string   `yaml:"protocol" doc:"of those that a Dubbo provider offers; empty: the first over HTTP" example:"tri"`
 	Scheme   string   `yaml:"scheme" doc:"of instances that do not say: http or https" enum:"http,https" default:"http"`
 }
@@ -160,7 +160,7 @@ type KubernetesSource struct {
 	Kubeconfig string     `yaml:"kubeconfig" doc:"file that says which cluster; empty: the pod's own" path:"true"`
 	Context    string     `yaml:"context" doc:"of the kubeconfig; empty: its current one"`
 	Server     string     `yaml:"server" doc:"URL of the API server, instead of kubeconfig" example:"https://10.0.0.1:6443"`
-	Token      string     `yaml:"token" doc:"bearer token, as in ${VAR}"`
+	Token      string     `yaml:"token" secret:"true" doc:"bearer token, as in ${VAR}"`
 	TokenFile  string     `yaml:"token_file" doc:"file with the bearer token, read again for every request" path:"true"`
 	TLS        *SourceTLS `yaml:"tls" doc:"how the server is verified; absent: by the system's authorities"`
 }

@@ -88,7 +88,7 @@ func (f demoFlags) run(s streams) error {
 	if err != nil {
 		return err
 	}
-	in, served, err := start(s, c, "the demo", engine)
+	in, served, err := start(s, c, &origin{name: "the demo"}, engine)
 	if err != nil || !served {
 		return asFlags(err)
 	}

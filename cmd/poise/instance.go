@@ -20,6 +20,7 @@ import (
 	"github.com/poise-lb/poise/cmd/poise/internal/operate"
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/internal/asynclog"
 	"github.com/poise-lb/poise/sources"
 )
@@ -46,19 +47,33 @@ type instance struct {
 	proxy  *poise.Proxy
 	server *serve.Server
 	engine serve.Engine
-	origin string          // where the configuration is from, for people
+	origin *origin         // where the configuration is from
 	side   *operate.Server // of the operator
+}
+
+// An origin is where the configuration is from, for people.
+type origin struct {
+	name string
+	file atomic.Pointer[configfile.File] // the one in force; nil: it is from no file
+}
+
+// place is where a value of the configuration is written; "": nowhere.
+func (o *origin) place(path string) string {
+	if f := o.file.Load(); f != nil {
+		return f.Place(path)
+	}
+	return ""
 }
 
 // config is the configuration in force, with defaults. It is not modified.
 func (in *instance) config() *config.Config { return in.conf.Load() }
 
-// start makes a proxy of c and binds its listeners. origin says where c is from; served is false if a signal came before
+// start makes a proxy of c and binds its listeners. from says where c is from; served is false if a signal came before
 // it was ready.
-func start(s streams, c config.Config, origin string, e serve.Engine) (in *instance, served bool, err error) {
+func start(s streams, c config.Config, from *origin, e serve.Engine) (in *instance, served bool, err error) {
 	signal.Ignore(syscall.SIGPIPE) // standard output that is not read any more is an error of the log
 	c = c.WithDefaults()
-	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e, origin: origin}
+	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e, origin: from}
 	in.level.Set(levelOf(c.Log))
 	in.log, in.lines = newLogger(c.Log.Format, in.level, s.stderr)
 	c.Logger, c.Engine, c.Sources = in.log, e.Own(), sources.All()
@@ -89,7 +104,11 @@ func (in *instance) open(c config.Config) (_ *serve.Change, err error) {
 		return nil, err
 	}
 	in.server = serve.New(in.proxy, in.engine, in.log)
-	in.side = operate.New(in.proxy, in.log, in.origin)
+	place := in.origin.place
+	if in.origin.file.Load() == nil {
+		place = nil // flags have no places
+	}
+	in.side = operate.New(in.proxy, in.log, in.origin.name, place)
 	listeners, err := in.server.Prepare(c)
 	if err == nil {
 		if err = in.side.Apply(&c); err != nil { // now: readiness is asked for before it is there

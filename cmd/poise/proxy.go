@@ -66,7 +66,7 @@ func (f proxyFlags) run(s streams) error {
 	if err := c.Validate(); err != nil {
 		return asFlags(err)
 	}
-	in, served, err := start(s, c, "flags", engine)
+	in, served, err := start(s, c, &origin{name: "flags"}, engine)
 	if err != nil {
 		return asFlags(err)
 	}

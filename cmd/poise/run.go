@@ -67,7 +67,9 @@ func (f runFlags) run(s streams) error {
 	if signalled || err != nil {
 		return err
 	}
-	in, served, err := start(s, file.Config, filepath.Base(f.file), engine)
+	from := &origin{name: filepath.Base(f.file)}
+	from.file.Store(file)
+	in, served, err := start(s, file.Config, from, engine)
 	if err != nil {
 		return located(file, err)
 	}
@@ -103,7 +105,9 @@ func (in *instance) reload(path, why string, follow func(files map[string]filewa
 	}
 	if err == nil {
 		follow(file.Files())
-		err = located(file, in.apply(file.Config))
+		if err = located(file, in.apply(file.Config)); err == nil {
+			in.origin.file.Store(file)
+		}
 	} else {
 		in.proxy.Refused(err)
 	}

@@ -33,6 +33,7 @@ type Field struct {
 	Bytes    bool // a number of bytes, written with its unit
 	None     bool // a duration that may be none: NoDuration
 	Path     bool
+	Secret   bool
 	Example  string
 	Zero     string // the bool field beside it that an explicit zero in the file sets; empty: none
 }
@@ -78,6 +79,7 @@ func read(f reflect.StructField) Field {
 		Min:      f.Tag.Get("min"),
 		Max:      f.Tag.Get("max"),
 		Required: f.Tag.Get("required") == "true",
+		Secret:   f.Tag.Get("secret") == "true",
 		Short:    f.Tag.Get("short") == "true",
 		Percent:  f.Tag.Get("unit") == "percent",
 		Bytes:    f.Tag.Get("unit") == "bytes",

@@ -29,15 +29,17 @@ type Server struct {
 	proxy  *Proxy
 	log    *slog.Logger
 	origin string
+	place  func(path string) string
 
 	mu            sync.Mutex // held while listeners are opened and closed
 	admin, status *listener  // nil: there is none
 	closed        bool
 }
 
-// New returns a Server that listens nowhere. origin says where the configuration is from.
-func New(p *Proxy, log *slog.Logger, origin string) *Server {
-	return &Server{proxy: p, log: log, origin: origin}
+// New returns a Server that listens nowhere. origin and place say where the configuration and its
+// values are from: see admin.Options.
+func New(p *Proxy, log *slog.Logger, origin string, place func(path string) string) *Server {
+	return &Server{proxy: p, log: log, origin: origin, place: place}
 }
 
 // a listener is one address with its server.
@@ -82,7 +84,7 @@ func probes(p *Proxy) http.Handler { return admin.Status(p) }
 
 // handler is the admin API of a configuration.
 func (s *Server) handler(c *config.Admin) http.Handler {
-	o := admin.Options{Hosts: c.Hosts, Profiles: c.Profiles, Origin: s.origin}
+	o := admin.Options{Hosts: c.Hosts, Profiles: c.Profiles, Origin: s.origin, Place: s.place}
 	if host, _, err := net.SplitHostPort(c.Address); err == nil && host != "" {
 		o.Hosts = append(o.Hosts[:len(o.Hosts):len(o.Hosts)], host)
 	}

@@ -1,0 +1,113 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/poise-lb/poise"
+)
+
+// change sends JSON as the page does. generation "": without If-Match.
+func (s *side) change(method, path, content, generation string) (int, string) {
+	s.Helper()
+	return s.ask(method, path, func(r *http.Request) {
+		r.Body = readCloser{strings.NewReader(content)}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set(field, "1")
+		r.Header.Set("Authorization", "Bearer "+secret)
+		if generation != "" {
+			r.Header.Set("If-Match", `"`+generation+`"`)
+		}
+	})
+}
+
+type readCloser struct{ *strings.Reader }
+
+func (readCloser) Close() error { return nil }
+
+// The whole life of an override: made by a name, shown everywhere, copied as configuration, gone
+// with a word.
+func TestOverride(t *testing.T) {
+	s := newSide(t, Options{Tokens: []Token{{"zhao", secret, Operate}}})
+	one := s.proxy.Status().Services[0].Endpoints[0]
+	path := "/api/v1/services/users/endpoints/" + url.PathEscape(one.Label) + "/override"
+	now := fmt.Sprint(s.proxy.Status().Generation)
+	for _, test := range []struct {
+		method, path, content, generation string
+		status                            int
+		text                              string
+	}{
+		{"POST", path, `{"kind":"drain"}`, "", 428, "If-Match"},
+		{"POST", path, `{"kind":"drain"}`, "7", 412, "its generation is " + now},
+		{"POST", path, `{"kind":"drain"}`, "x", 412, "its generation is " + now},
+		{"POST", path, `{"kind":"drian"}`, now, 400, `did you mean \"drain\"`},
+		{"POST", path, `{"kind":"drain","fro":"1h"}`, now, 400, "fro"},
+		{"POST", path, `{"kind":"drain","for":"1 hour"}`, now, 400, "is no duration"},
+		{"POST", path, `drain`, now, 400, "not what is expected"},
+		{"POST", path, `{"kind":"weight","weight":-1}`, now, 400, "out of bounds"},
+		{"POST", strings.Replace(path, "users", "user", 1), `{"kind":"drain"}`, now, 404, "no such service"},
+		{"POST", "/api/v1/services/users/endpoints/10.9.9.9:1/override", `{"kind":"drain"}`, now, 404, "no such endpoint"},
+		{"DELETE", path, "", now, 404, "no such override"},
+		{"POST", path, `{"kind":"drain","for":"1h","why":"slow disk"}`, now, 200, `"who":"zhao"`},
+		{"POST", path, `{"kind":"weight","weight":2.5}`, now, 200, `"weight":2.5`},
+	} {
+		status, text := s.change(test.method, test.path, test.content, test.generation)
+		if status != test.status || !strings.Contains(text, test.text) {
+			t.Errorf("%s %s: %d %s, want %d %s", test.method, test.content, status, text, test.status, test.text)
+		}
+	}
+	if e := s.proxy.Status().Services[0].Endpoints[0]; e.Condition != "draining (operator)" || len(e.Overrides) != 2 {
+		t.Errorf("%+v", e)
+	}
+	_, text := s.change("GET", "/api/v1/overrides", "", "")
+	var all struct {
+		Overrides []poise.Override
+		YAML      string
+	}
+	if err := json.Unmarshal([]byte(text), &all); err != nil || len(all.Overrides) != 2 || !strings.Contains(all.YAML, "weight 2.5") || !strings.Contains(all.YAML, "slow disk") {
+		t.Errorf("%v %s", err, text)
+	}
+	if status, text := s.change("DELETE", path+"?kind=weight", "", now); status != 204 {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := s.change("POST", path, `{"kind":"undrain"}`, now); status != 200 {
+		t.Errorf("%d %s", status, text)
+	}
+	if n := len(s.proxy.Overrides()); n != 0 {
+		t.Errorf("%d overrides are left", n)
+	}
+}
+
+// Explain is for everybody who may read, and finds its place.
+func TestExplain(t *testing.T) {
+	s := newSide(t, Options{Tokens: []Token{{"wall", secret, View}}, Place: func(path string) string { return "file: " + path }})
+	status, text := s.change("POST", "/api/v1/explain", `{"url":"http://a.example/x"}`, "")
+	if status != 200 || !strings.Contains(text, `"leads":"users"`) || !strings.Contains(text, "file: ") {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := s.change("POST", "/api/v1/explain", `{"url":""}`, ""); status != 400 {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+// The configuration says where each value is from.
+func TestConfigValues(t *testing.T) {
+	s := newSide(t, Options{Place: func(path string) string {
+		if path == "routes[0].name" {
+			return "poise.yaml:3:4"
+		}
+		return ""
+	}})
+	_, text := s.ask("GET", "/api/v1/config", nil)
+	for _, want := range []string{
+		`{"path":"routes[0].name","value":"all","origin":"poise.yaml:3:4"}`, `{"path":"timeouts.idle","value":"1m15s","origin":"default"}`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %s in %s", want, text)
+		}
+	}
+}
