@@ -84,6 +84,12 @@ type EndpointView struct {
 	P99      float64 `json:"p99"`
 }
 
+// A ServiceDetail is a service with what was counted of its endpoints.
+type ServiceDetail struct {
+	ServiceView
+	Endpoints []EndpointView `json:"endpoints"`
+}
+
 func (a *api) service(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("service")
 	s := a.proxy.Status()
@@ -93,11 +99,7 @@ func (a *api) service(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := read(a.proxy, name)
-	view := struct {
-		ServiceView
-		Endpoints []EndpointView `json:"endpoints"`
-	}{ServiceView: ServiceView{*one, countsOf(f.services[name], f.bounds)}, Endpoints: endpointViews(one, f)}
-	answer(w, http.StatusOK, view)
+	answer(w, http.StatusOK, ServiceDetail{ServiceView{*one, countsOf(f.services[name], f.bounds)}, endpointViews(one, f)})
 }
 
 // endpointViews are the endpoints of a service with their shares.
@@ -111,7 +113,7 @@ func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
 	}
 	for i := range s.Endpoints {
 		if s.Endpoints[i].Usable {
-			weights += s.Endpoints[i].Weight
+			weights += weightOf(&s.Endpoints[i])
 		}
 	}
 	all := make([]EndpointView, len(s.Endpoints))
@@ -124,11 +126,21 @@ func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
 			e.P50, e.P99 = quantile(f.bounds, sums.Buckets, 0.5), quantile(f.bounds, sums.Buckets, 0.99)
 		}
 		if e.Usable && weights > 0 {
-			e.Expected = e.Weight / weights
+			e.Expected = weightOf(&e.EndpointStatus) / weights
 		}
 		all[i] = e
 	}
 	return all
+}
+
+// weightOf is the weight in force: an operator's goes before the source's.
+func weightOf(e *poise.EndpointStatus) float64 {
+	for _, o := range e.Overrides {
+		if o.Kind == "weight" {
+			return o.Weight
+		}
+	}
+	return e.Weight
 }
 
 // A RouteView is a route of the configuration with what was counted of it.

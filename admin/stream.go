@@ -224,8 +224,8 @@ func (r *reading) endpoints(s *poise.ServiceStatus, took time.Duration) map[stri
 		}
 		all += one.Requests
 		if e.Usable {
-			one.Expected = e.Weight
-			weights += e.Weight
+			one.Expected = weightOf(e)
+			weights += one.Expected
 		}
 		out[e.Label] = one
 	}

@@ -3,9 +3,11 @@ package main
 // poise explain: says what would become of a request, by a configuration file alone.
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +19,8 @@ import (
 )
 
 type explainFlags struct {
+	live   bool
+	ctl    ctl
 	file   string
 	fields []string
 	client string
@@ -41,6 +45,9 @@ is left out. Exits 2 if the file or the request cannot be used.`,
   poise explain 'POST http://shop.example.com/orders' -c poise.yaml -o json`,
 		RunE: func(_ *cobra.Command, args []string) error { return f.run(s, args) },
 	}
+	c.Flags().BoolVar(&f.live, "live", false, "ask a running poise by its admin API, instead of a file: what is known of endpoints counts")
+	c.Flags().StringVar(&f.ctl.server, "server", "", "of --live: as that of poise ctl")
+	c.Flags().StringVar(&f.ctl.token, "token-file", "", "of --live: file with the token")
 	c.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (YAML)")
 	c.Flags().StringArrayVarP(&f.fields, "header", "H", nil, "header field of the request, as in 'Name: value'; may be repeated")
 	c.Flags().StringVar(&f.client, "client", "127.0.0.1", "IP address of the client")
@@ -79,11 +86,7 @@ func (f *explainFlags) run(s streams, args []string) error {
 	if err != nil {
 		return usage(fmt.Errorf("poise: %w", err))
 	}
-	file, err := readFile(f.file)
-	if err != nil {
-		return err
-	}
-	x, err := explainFile(file, q)
+	x, err := f.explain(q)
 	if err != nil {
 		return err
 	}
@@ -91,6 +94,25 @@ func (f *explainFlags) run(s streams, args []string) error {
 		return writeJSON(s, x)
 	}
 	return x.WriteText(s.stdout)
+}
+
+// explain asks a running poise, or reads the file.
+func (f *explainFlags) explain(q poise.ExplainRequest) (x poise.Explanation, err error) {
+	if !f.live {
+		file, err := readFile(f.file)
+		if err != nil {
+			return x, err
+		}
+		return explainFile(file, q)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ctlTimeout)
+	defer cancel()
+	res, err := f.ctl.do(ctx, http.MethodPost, "/api/v1/explain", q, 0)
+	if err != nil {
+		return x, err
+	}
+	defer res.Body.Close()
+	return x, json.NewDecoder(res.Body).Decode(&x)
 }
 
 // explainFile explains a request by a file.

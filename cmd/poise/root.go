@@ -63,7 +63,7 @@ Exit codes: 0 after an orderly end, 1 for failures such as a port in use,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(errors.New("poise: " + err.Error() + "; see " + c.CommandPath() + " --help"))
 	})
-	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newExplain(s), newRegister(s), newSchema(s), newVersion(s))
+	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newExplain(s), newCtl(s), newAdmin(s), newRegister(s), newSchema(s), newVersion(s))
 	for _, c := range root.Commands() {
 		if !strings.Contains(c.Use, "'") { // an argument in quotes
 			c.Args = noArguments
