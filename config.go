@@ -14,6 +14,8 @@ type (
 	Limits      = config.Limits
 	Log         = config.Log
 	AccessLog   = config.AccessLog
+	LogFields   = config.LogFields
+	LogSample   = config.LogSample
 	Metrics     = config.Metrics
 	Admin       = config.Admin
 	AdminToken  = config.AdminToken

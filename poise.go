@@ -84,6 +84,11 @@ func (p *Proxy) Refused(err error) { p.server.Core().Refused(err) }
 // Config is the configuration in force, with its defaults. It is shared and must not be modified.
 func (p *Proxy) Config() *Config { return p.server.Core().Config() }
 
+// ReopenLogs has the file of the access log opened again, after it was moved away by rotation:
+// until then lines go to the file that was moved. It returns at once. If the file cannot be opened
+// the old one stays in use, Config.Logger has a record of it, and it is tried again.
+func (p *Proxy) ReopenLogs() { p.server.ReopenLogs() }
+
 // Ready waits until every endpoint that is probed has had its first verdict, or ctx is
 // done, and then returns ctx's error. Requests before that wait a little by themselves.
 // Once Drain or Close was called it returns ErrDraining or ErrClosed at once, so it can

@@ -54,7 +54,7 @@ type Config struct {
 	Timeouts  Timeouts           `yaml:"timeouts" doc:"limits of time on the client's side"`
 	Limits    Limits             `yaml:"limits" doc:"limits of size and number"`
 	Log       Log                `yaml:"log" doc:"the proxy's own log"`
-	AccessLog AccessLog          `yaml:"access_log" doc:"one JSON line per request"`
+	AccessLog AccessLog          `yaml:"access_log" doc:"one line per request"`
 	Metrics   Metrics            `yaml:"metrics" doc:"what the metrics show"`
 	Admin     Admin              `yaml:"admin" doc:"the admin API and its page"`
 	Status    StatusListener     `yaml:"status" doc:"a listener for probes and scrapers"`
@@ -171,8 +171,33 @@ type Metrics struct {
 	NoEndpointHistograms bool `yaml:"no_endpoint_histograms" doc:"leave out the histograms of endpoints, which are two thirds of all series"`
 }
 
-// AccessLog writes one JSON line per exchange, with every attempt. The short form is its path.
+// AccessLog writes one line per exchange, with every attempt where the format has room for them.
+// The short form is its path. See docs/access-log.md.
 type AccessLog struct {
 	Path   string `yaml:"path" doc:"file to append to; - is standard output; empty is off" short:"true" path:"true"`
 	Buffer int    `yaml:"buffer" doc:"lines that may wait for the writer; more are dropped and counted" default:"8192" min:"1" max:"1048576"`
+	// Format is "json", "combined" (as Apache and nginx), "ecs" (Elastic Common Schema) or a
+	// template in nginx's language, with $variables.
+	Format string    `yaml:"format" doc:"json, combined, ecs, or a template with nginx's variables" default:"json"`
+	Fields LogFields `yaml:"fields" doc:"what of the heads is written"`
+	Sample LogSample `yaml:"sample" doc:"which exchanges are written; absent: all"`
+	// Mode is the mode of a file that is made, in octal, whatever the umask is. Empty means 0640
+	// less the umask.
+	Mode string `yaml:"mode" doc:"octal mode of a file that is made; absent: 0640 less the umask" example:"0640"`
+}
+
+// LogFields are the parts of heads that the access log has beside what every line has.
+type LogFields struct {
+	Request  []string `yaml:"request" doc:"fields of the request, as in [User-Agent, Referer]"`
+	Response []string `yaml:"response" doc:"fields of the response"`
+	// Query is what becomes of the query, and of that in Referer: "redact" (the default) keeps the
+	// names and writes … for the values, since they may be secret.
+	Query string `yaml:"query" doc:"keep, redact (names only) or drop the query" enum:"keep,redact,drop" default:"redact"`
+}
+
+// LogSample chooses exchanges at their end, when it is known what became of them. What it leaves
+// out is not lost.
+type LogSample struct {
+	Rate   string   `yaml:"rate" doc:"share of exchanges that is written, such as 1%" default:"100%"`
+	Always []string `yaml:"always" doc:"written whatever the rate: statuses, classes such as 5xx, retried, failed, slower 1s"`
 }

@@ -25,6 +25,7 @@ func (c *Config) Validate() error {
 	v.tags("", reflect.ValueOf(full))
 	v.limits(&full.Limits)
 	v.metrics(&full.Metrics)
+	v.accessLog(&full.AccessLog)
 	v.listeners(full.Listen)
 	v.operators(&full)
 	for i, text := range full.TrustedProxies {

@@ -33,6 +33,7 @@ var special = []struct{ path, value string }{
 	{"trusted_proxies", "[10.0.0.0/8]"},
 	{"check", "GET /"}, {"expect", "[200, 300-399]"}, {"on", "[connect, 502]"}, {"methods", "[GET, POST]"},
 	{"interval", "17m"},
+	{"access_log.format", "$status"}, {"rate", "1%"}, {"always", "[5xx, slower 1s]"}, {"mode", `"0640"`},
 	{"strip_prefix", "/a"}, {"add_prefix", "/b"}, {"prefix", "/c"}, {"with", "/d"},
 	{"service", "x"}, {"attempts", "7"}, {"panic_threshold", "7%"},
 }

@@ -78,6 +78,7 @@ func start(s streams, c config.Config, from *origin, e serve.Engine) (in *instan
 	in.log, in.lines = newLogger(c.Log.Format, in.level, s.stderr)
 	c.Logger, c.Engine, c.Sources = in.log, e.Own(), sources.All()
 	in.conf.Store(&c)
+	reopens := in.catchReopens()
 	var listeners *serve.Change
 	signalled, ended, err := s.unlessSignalled(func() (err error) {
 		listeners, err = in.open(c)
@@ -95,6 +96,7 @@ func start(s streams, c config.Config, from *origin, e serve.Engine) (in *instan
 		return in, false, in.stop()
 	}
 	listeners.Commit()
+	in.reopenAt(reopens)
 	return in, true, nil
 }
 

@@ -36,7 +36,7 @@ func newRun(s streams) *cobra.Command {
 
 SIGHUP or a changed file, also one that ${file:...} names, applies the new configuration
 without dropping anything; a file with mistakes is logged and the last good
-configuration stays. SIGTERM and SIGINT
+configuration stays. SIGUSR1 opens the access log again after a rotation. SIGTERM and SIGINT
 begin a drain (timeouts.drain_delay), stop accepting, let open exchanges end
 (timeouts.drain) and exit 0; a second one breaks everything off and exits 1.`,
 		Example: `  poise run -c poise.yaml

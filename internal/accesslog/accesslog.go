@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -35,8 +36,8 @@ func New(log *slog.Logger) *Log { return &Log{log: log} }
 // Open is called with every configuration in force and returns where records go: nil, if
 // there is to be no access log. It does not wait: the file is opened by the goroutine that
 // writes it, and opened again if it was open, so that a log that was moved away continues
-// in a new file. If the path or the buffer is another one, a new writer takes over; records
-// of exchanges that began before go there, too.
+// in a new file. If anything of c is another one, a new writer takes over; records of exchanges
+// that began before go there, too.
 func (l *Log) Open(c config.AccessLog) *record.Sink {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,7 +45,7 @@ func (l *Log) Open(c config.AccessLog) *record.Sink {
 		return nil
 	}
 	old := l.current
-	if old != nil && old.path == c.Path && old.buffer == c.Buffer {
+	if old != nil && reflect.DeepEqual(old.conf, c) {
 		old.ask(&old.again)
 		return old.sink
 	}
@@ -65,6 +66,17 @@ func (l *Log) Open(c config.AccessLog) *record.Sink {
 		return nil
 	}
 	return next.sink
+}
+
+// Reopen has the file opened again, so that a log that was moved away continues in a new one. It
+// does not wait. If the file cannot be opened the one that is open stays in use, the log says
+// so, and it is tried again every second.
+func (l *Log) Reopen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current != nil {
+		l.current.ask(&l.current.again)
+	}
 }
 
 // run writes until w is not needed any more.

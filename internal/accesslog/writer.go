@@ -26,10 +26,10 @@ const (
 // A writer is one ring and the goroutine that empties it into one file. The second half of
 // the fields belongs to that goroutine.
 type writer struct {
-	path   string
-	buffer int
-	sink   *record.Sink
-	log    *slog.Logger
+	conf config.AccessLog
+	path string // of conf
+	sink *record.Sink
+	log  *slog.Logger
 
 	wake    chan struct{} // of one slot: records have come, or one of the next three was set
 	again   atomic.Bool   // open the file again
@@ -54,11 +54,11 @@ type trouble struct {
 
 func newWriter(c config.AccessLog, log *slog.Logger) *writer {
 	w := &writer{
-		path: c.Path, buffer: c.Buffer, sink: record.NewSink(c.Buffer), log: log.With("path", c.Path),
+		conf: c, path: c.Path, sink: record.NewSink(c.Buffer), log: log.With("path", c.Path),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		stale: true,
 	}
-	w.sink.Wake = w.rouse
+	w.sink.Wake, w.sink.Format = w.rouse, record.Compile(c)
 	return w
 }
 
@@ -125,8 +125,7 @@ func (w *writer) reach() {
 	f := os.Stdout
 	if w.path != "-" {
 		var err error
-		// Without waiting: a named pipe that is not read is an error rather than a stop.
-		f, err = os.OpenFile(w.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|nonblock, 0o644)
+		f, err = openFile(w.conf)
 		if err != nil {
 			w.fails("access log cannot be opened", err)
 			return
@@ -138,6 +137,23 @@ func (w *writer) reach() {
 	if old != nil && old != os.Stdout {
 		old.Close()
 	}
+}
+
+// openFile opens the file of c, or makes it with its mode. The mode of a file that is there stays.
+func openFile(c config.AccessLog) (*os.File, error) {
+	// Without waiting: a named pipe that is not read is an error rather than a stop.
+	const flags = os.O_APPEND | os.O_CREATE | os.O_WRONLY | nonblock
+	mode, exact, err := c.FileMode()
+	if err != nil {
+		return nil, err // which validation has refused
+	}
+	if exact { // else the umask has its say
+		if f, err := os.OpenFile(c.Path, flags|os.O_EXCL, mode); err == nil {
+			_ = f.Chmod(mode) // a file system without modes has its own
+			return f, nil
+		}
+	}
+	return os.OpenFile(c.Path, flags, mode)
 }
 
 // drain writes what is in the ring, and says when that begins to fail and when it works

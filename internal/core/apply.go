@@ -102,6 +102,7 @@ func (p *Proxy) apply(c config.Config) error {
 	}
 	table := plan.Table
 	table.Logger, table.Unmatched, table.Admission = p.opts.Logger, p.routes.Unmatched(), p.admission
+	table.Generation = p.Reloads().Generation + 1
 	if p.opts.Sink != nil {
 		table.Sink = p.opts.Sink(plan.Config.AccessLog)
 	}

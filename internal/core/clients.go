@@ -46,10 +46,13 @@ type client struct {
 	breaker
 	next, prev *client
 	worker     uint16
-	secure     bool         // the connection uses TLS
+	tls        uint16       // version of TLS; 0: none; tlsUnknown
 	state      atomic.Int32 // see above
 	since      atomic.Int64 // instant since which it waits; not set for ServeExchange
 }
+
+// tlsUnknown is TLS of a version that the listener did not say.
+const tlsUnknown = 1
 
 // A breaker is what drain interrupts: a stream, or the Owner of an exchange.
 type breaker interface{ Interrupt(error) }

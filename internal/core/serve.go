@@ -38,6 +38,8 @@ import (
 type Peer struct {
 	Remote netip.AddrPort // the zero value for a unix socket
 	TLS    bool
+	// Version is that of TLS, as crypto/tls numbers them, for the access log; 0: not known.
+	Version uint16
 	// Protocol is what the client speaks; nil: HTTP/1.1.
 	Protocol *downstream.Protocol
 }
@@ -64,7 +66,9 @@ func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
 	if c.protocol == nil {
 		c.protocol = h1.Protocol
 	}
-	c.secure = peer.TLS
+	if c.tls = peer.Version; peer.TLS && c.tls == 0 {
+		c.tls = tlsUnknown
+	}
 	c.since.Store(int64(rt.Now()))
 	if c.protocol.Concurrent {
 		p.clients.enter(&c.client, rt.Worker(), concurrent{c})

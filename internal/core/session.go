@@ -51,7 +51,8 @@ func (c *connection) session() *session {
 		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.settings.Load(), Draining: &c.proxy.draining,
 	}, s.conn)
 	s.identify(c.addr)
-	if s.peer.Scheme = "http"; c.secure {
+	s.peer.TLS = c.tls
+	if s.peer.Scheme = "http"; c.tls != 0 {
 		s.peer.Scheme = "https"
 	}
 	if !c.protocol.Concurrent {

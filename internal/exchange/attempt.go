@@ -293,7 +293,7 @@ func (a *attempt) settle() {
 		a.log.Reason, o.Failed = reason.Status, true
 	}
 	a.log.Time = now - a.began
-	a.latency, a.failed = o.Latency, o.Failed
+	a.latency, a.failed, a.log.Head = o.Latency, o.Failed, o.Latency
 	a.x.service.Settle(a.endpoint, o, counts)
 }
 

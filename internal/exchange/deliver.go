@@ -45,6 +45,7 @@ func (a *attempt) deliver() *Error {
 	if a.upload.task == nil {
 		x.client.Skip()
 	}
+	x.logHead(r)
 	if err := x.client.Head(r); err != nil {
 		return clientError(err)
 	}

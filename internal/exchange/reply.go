@@ -71,6 +71,7 @@ func (x *Exchange) respond(r *message.Reply) error {
 		h.Body, h.Length = message.Length, int64(len(r.Body))
 	}
 	x.filterReply(h)
+	x.logHead(h)
 	if err := x.client.Head(h); err != nil {
 		return err
 	}

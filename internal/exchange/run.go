@@ -64,7 +64,7 @@ type Exchange struct {
 	content  content
 	own      attempt // the attempt under way; its buffers are worth keeping, too
 	forward  forward
-	asked    struct{ host, path []byte } // as received, for the log; rules may change Request
+	asked    asked
 	log      record.Trace
 	lane     record.Lane
 	slot     int               // of the cells that count the exchange and its attempts
@@ -140,7 +140,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstr
 	x.began, x.over = rt.Now(), 0
 	x.slot, x.cell = x.lane.Slot(rt.Worker()), nil
 	x.log.Reset()
-	x.asked.host, x.asked.path = x.Request.Host, x.Request.Path
+	x.logRequest()
 }
 
 // never is the deadline of an exchange whose route has no timeout: each phase has a limit
@@ -245,16 +245,7 @@ func (x *Exchange) record() {
 	if x.table.Sink == nil {
 		return
 	}
-	line := record.Exchange{
-		Client: x.peer.Addr, Protocol: x.client.Protocol(),
-		Method: x.Request.Method, Host: x.asked.host, Path: x.asked.path,
-		Duration: took,
-		Trace:    x.log,
-	}
-	if x.service != nil {
-		line.Route, line.RouteName, line.Service = x.route.Index, x.route.Name, x.service.Name
-	}
-	x.table.Sink.Put(&line)
+	x.put(took)
 }
 
 // rescue is deferred by Run. It turns a panic into a 500, or into a cut response if the client

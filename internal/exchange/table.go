@@ -37,6 +37,8 @@ type Table struct {
 	Tunnel  time.Duration // longest silence of a tunnel; 0: no limit
 	Logger  *slog.Logger
 	Sink    *record.Sink // nil: no access log
+	// Generation numbers the configurations in force, from 1.
+	Generation uint64
 	// Unmatched counts exchanges that find no route; nil: nothing is counted.
 	Unmatched *record.Cells[record.RouteCell]
 
@@ -89,6 +91,7 @@ type Peer struct {
 	Addr   netip.Addr // the zero Addr for a unix socket
 	IP     []byte     // Addr as text; empty for a unix socket
 	Scheme string     // "http" or "https"
+	TLS    uint16     // version, as crypto/tls numbers them; anything else: none, or not known
 	// Bonds are the connections to endpoints that are bound to the client's connection: see
 	// bound.go. nil: that connection is not known, or carries several requests at once.
 	Bonds *upstream.Bonds

@@ -17,6 +17,7 @@ package exchange
 //	endpoint sends FIN   down: CloseWrite towards the client; down ends, the exchange is over
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -44,6 +45,7 @@ func (a *attempt) tunnel() *Error {
 	if x.route.Filters != nil {
 		x.filterResponse(r)
 	}
+	x.logHead(r)
 	x.keepNames()
 	client, early, err := x.client.Upgrade(r)
 	if err != nil {
@@ -82,6 +84,7 @@ func (x *Exchange) keepNames() {
 	m := len(x.Request.Method)
 	h := m + len(x.asked.host)
 	x.Request.Method, x.asked.host, x.asked.path = text[:m:m], text[m:h:h], text[h:]
+	x.asked.query, x.forward.norm = bytes.Clone(x.asked.query), bytes.Clone(x.forward.norm)
 }
 
 // offered reports whether every protocol in chosen, the Upgrade field of the 101, is named in

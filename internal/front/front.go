@@ -151,5 +151,8 @@ func (srv *Server) Ready(ctx context.Context) error {
 // Core is the proxy that is run, for its status.
 func (srv *Server) Core() *core.Proxy { return srv.core }
 
+// ReopenLogs has the file of the access log opened again.
+func (srv *Server) ReopenLogs() { srv.access.Reopen() }
+
 // AccessLogLost counts the lines of the access log that were lost.
 func (srv *Server) AccessLogLost() uint64 { return srv.access.Lost() }

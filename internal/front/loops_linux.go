@@ -201,7 +201,7 @@ func (srv *Server) serveTLS(c *tls.Config) loop.Serve {
 		case conn != nil:
 			srv.takeOver(tls.Server(conn, x.Config()))
 		default:
-			srv.core.ServeStream(rt, secured, core.Peer{Remote: remote, TLS: true})
+			srv.core.ServeStream(rt, secured, core.Peer{Remote: remote, TLS: true, Version: secured.ConnectionState().Version})
 		}
 	}
 }

@@ -107,7 +107,8 @@ func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
 			conn.Close()
 			return
 		}
-		if t.ConnectionState().NegotiatedProtocol == "h2" {
+		state := t.ConnectionState()
+		if who.Version = state.Version; state.NegotiatedProtocol == "h2" {
 			srv.guests.Store(conn, guest) // until h2Ended
 			if handed = srv.h2.Serve(conn); !handed {
 				srv.guests.Delete(conn)

@@ -1,9 +1,11 @@
 package record
 
+// The default line: JSON with everything a record has. Readers of the log find the keys in
+// docs/access-log.md.
+
 import (
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/poise-lb/poise/internal/reason"
 )
@@ -25,29 +27,70 @@ func (s *stamp) append(b []byte, t time.Time) []byte {
 		byte('0'+us/100%10), byte('0'+us/10%10), byte('0'+us%10), 'Z')
 }
 
-// appendLine writes the record as one line of JSON. Empty reason, service, route and
-// the name of the route are left out; times are milliseconds with three decimals.
-func (l *slot) appendLine(b []byte, s *stamp) []byte {
-	path := int(l.methodSize) + int(l.hostSize)
-	b = append(b, `{"time":"`...)
-	b = s.append(b, l.wall.Add(-l.duration))
-	b = append(b, `","client":"`...)
-	switch {
-	case !l.client.IsValid():
-	case l.client.Zone() == "":
-		b = l.client.AppendTo(b)
-	default:
-		b = appendEscaped(b, l.client.String()) // a zone may be any text
+// A pen is what the writer of lines keeps from one line to the next. It belongs to the task that
+// drains the Sink.
+type pen struct {
+	stamp stamp
+	local second // of $time_local
+	iso   second // of $time_iso8601
+	about about
+}
+
+// about is the text that most lines have in common with the one before.
+type about struct {
+	protocol   string
+	scheme     scheme
+	tls        uint16
+	generation uint64
+	text       []byte // nil: none
+}
+
+// of appends protocol, scheme, version of TLS and generation, as keys of a JSON object.
+func (a *about) of(b []byte, l *slot) []byte {
+	if a.text == nil || a.generation != l.generation || a.tls != l.tls || a.scheme != l.scheme || a.protocol != l.protocol {
+		a.protocol, a.scheme, a.tls, a.generation = l.protocol, l.scheme, l.tls, l.generation
+		t := append(a.text[:0], `","protocol":"`...)
+		t = append(appendEscaped(t, l.protocol), '"')
+		if l.scheme != 0 {
+			t = append(append(append(t, `,"scheme":"`...), l.scheme.String()...), '"')
+		}
+		if version := versionOf(l.tls); version != "" {
+			t = append(append(append(t, `,"tls":"`...), version...), '"')
+		}
+		if l.generation != 0 {
+			t = strconv.AppendUint(append(t, `,"generation":`...), l.generation, 10)
+		}
+		a.text = append(t, `,"status":`...)
 	}
+	return append(b, a.text...)
+}
+
+// versionOf is the number of a version of TLS; empty: none.
+func versionOf(version uint16) string {
+	if version < 0x0301 || version > 0x0304 {
+		return ""
+	}
+	return [...]string{"1.0", "1.1", "1.2", "1.3"}[version-0x0301]
+}
+
+// appendJSON writes the record as one line of JSON, the default format. What is empty is left
+// out, but for client, method, host, path, protocol, status and the reason of attempts; times
+// are milliseconds with three decimals.
+func (f *Format) appendJSON(p *pen, b []byte, l *slot) []byte {
+	b = append(b, `{"time":"`...)
+	b = p.stamp.append(b, l.wall.Add(-l.duration))
+	b = append(b, `","client":"`...)
+	b = l.appendClient(b)
 	b = append(b, `","method":"`...)
-	b = appendEscaped(b, l.text[:l.methodSize])
+	b = appendEscaped(b, l.method())
 	b = append(b, `","host":"`...)
-	b = appendEscaped(b, l.text[l.methodSize:path])
+	b = appendEscaped(b, l.host())
 	b = append(b, `","path":"`...)
-	b = appendEscaped(b, l.text[path:])
-	b = append(b, `","protocol":"`...)
-	b = appendEscaped(b, l.protocol)
-	b = append(b, `","status":`...)
+	b = appendEscaped(b, l.path())
+	if l.hasQuery {
+		b = appendQuery(append(b, `","query":"`...), l.query(), f.query == redactQuery, appendEscaped[[]byte])
+	}
+	b = p.about.of(b, l)
 	b = strconv.AppendInt(b, int64(l.status), 10)
 	if l.reason != "" {
 		b = append(b, `,"reason":"`...)
@@ -72,17 +115,76 @@ func (l *slot) appendLine(b []byte, s *stamp) []byte {
 		b = appendEscaped(b, l.service)
 		b = append(b, '"')
 	}
+	b = f.appendExtras(b, l)
 	if l.cut {
 		b = append(b, `,"truncated":true`...)
 	}
-	b = append(b, `,"attempts":[`...)
+	return append(l.appendAttempts(append(b, `,"attempts":[`...)), ']', '}', '\n')
+}
+
+// appendExtras writes what few exchanges have: ids, and fields that were asked for.
+func (f *Format) appendExtras(b []byte, l *slot) []byte {
+	if id := l.requestID(); len(id) > 0 {
+		b = append(appendEscaped(append(b, `,"request_id":"`...), id), '"')
+	}
+	if l.traceID != [16]byte{} {
+		b = append(appendHex(append(b, `,"trace_id":"`...), l.traceID[:]), '"')
+	}
+	if f.captures {
+		b = f.appendFields(b, l, `,"request_fields":{`, f.chosen[0], f.chosen[1])
+		b = f.appendFields(b, l, `,"response_fields":{`, f.chosen[1], f.chosen[2])
+	}
+	return b
+}
+
+// appendFields writes the fields from to of the format that the heads had, as a JSON object.
+func (f *Format) appendFields(b []byte, l *slot, open string, from, to int) []byte {
+	some := false
+	for i := from; i < to; i++ {
+		if l.field(i) == nil {
+			continue
+		}
+		if !some {
+			b, some = append(b, open...), true
+		} else {
+			b = append(b, ',')
+		}
+		b = append(appendEscaped(append(b, '"'), f.names[i].name), `":"`...)
+		b = append(f.appendValue(b, l, i, appendEscaped[[]byte]), '"')
+	}
+	if some {
+		b = append(b, '}')
+	}
+	return b
+}
+
+// appendClient writes the client's address; nothing for a unix socket.
+func (l *slot) appendClient(b []byte) []byte {
+	switch {
+	case !l.client.IsValid():
+		return b
+	case l.client.Zone() == "":
+		return l.client.AppendTo(b)
+	}
+	return appendEscaped(b, l.client.String()) // a zone may be any text
+}
+
+// appendAttempts writes the attempts as elements of a JSON array.
+func (l *slot) appendAttempts(b []byte) []byte {
 	for i := range l.attempts {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = l.attempts[i].appendTo(b)
 	}
-	return append(b, ']', '}', '\n')
+	return b
+}
+
+func appendHex(b, v []byte) []byte {
+	for _, c := range v {
+		b = append(b, hex[c>>4], hex[c&15])
+	}
+	return b
 }
 
 func (a *Attempt) appendTo(b []byte) []byte {
@@ -123,50 +225,4 @@ func appendMillis(b []byte, d time.Duration) []byte {
 	b = strconv.AppendInt(b, us/1000, 10)
 	rest := us % 1000
 	return append(b, '.', byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10))
-}
-
-const hex = "0123456789abcdef"
-
-// appendEscaped writes s as the inside of a JSON string (RFC 8259 §7). Bytes that are not
-// UTF-8 become U+FFFD, and the two line separators of Unicode are escaped, so that a
-// line stays one line for every reader.
-func appendEscaped[T string | []byte](b []byte, s T) []byte {
-	from := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		if c < utf8.RuneSelf {
-			b = append(b, s[from:i]...)
-			b = appendEscape(b, c)
-			i++
-			from = i
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
-		if r == utf8.RuneError && size == 1 || r == '\u2028' || r == '\u2029' {
-			b = append(b, s[from:i]...)
-			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-			from = i + size
-		}
-		i += size
-	}
-	return append(b, s[from:]...)
-}
-
-func appendEscape(b []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(b, '\\', c)
-	case '\n':
-		return append(b, '\\', 'n')
-	case '\r':
-		return append(b, '\\', 'r')
-	case '\t':
-		return append(b, '\\', 't')
-	default:
-		return append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-	}
 }

@@ -17,24 +17,36 @@ const (
 	MethodBytesMax = 32
 	HostBytesMax   = 255 // the longest name DNS allows
 	PathBytesMax   = 1024
+	QueryBytesMax  = 1024
+	IDBytesMax     = 128 // of a request id
 )
 
 // An Exchange is the record of one exchange. The zero value is an empty record.
 type Exchange struct {
 	Client netip.Addr // the client's address; the zero Addr if it has none (a unix socket)
 
-	// Method, Host and Path are only read while Put runs, so they may be slices of the
-	// buffer that holds the head.
+	// Slices are only read while Put runs, so they may be those of the buffer that holds the
+	// head.
 	Method []byte
 	Host   []byte
-	Path   []byte
+	Path   []byte // as received
+	Query  []byte // as received; nil: there was no question mark
+	Norm   []byte // the path in normal form; nil: it has none
+	ID     []byte // of the request, for $request_id; nil: none
+	Heads  *Heads // what the format asks for of the heads; nil: nothing was copied
 
 	Protocol string        // a constant such as "HTTP/1.1"
+	Scheme   string        // "http" or "https"; "": not known
+	TLS      uint16        // version, as crypto/tls numbers them; anything else: none
+	TraceID  [16]byte      // zero: none
+	Rand     uint64        // random, for a format that samples; else 0
 	Duration time.Duration // from the first byte of the head to the end of the exchange
 	Route    int           // index in Config.Routes; of no meaning while Service is ""
 	Service  string        // "" if no route matched
 	// RouteName is the route's name in the configuration; "" if it has none.
 	RouteName string
+	// Generation is that of the configuration that the exchange began with; 0: not known.
+	Generation uint64
 
 	Trace
 }
@@ -63,6 +75,7 @@ type Attempt struct {
 	Reason  string        // "": it went well; else as in docs/life-of-a-request.md, or reason.Status
 	Start   time.Duration // since the start of the exchange
 	Time    time.Duration // what the attempt took
+	Head    time.Duration // from its start to the response head; 0: none came
 }
 
 // Reset makes x empty again.

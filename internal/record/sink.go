@@ -28,6 +28,10 @@ type Sink struct {
 	// Clock tells the wall time; nil: time.Now.
 	Clock func() time.Time
 
+	// Format says how lines look, which exchanges have one, and what is copied of heads. NewSink
+	// sets the default: JSON. The caller may set another before the Sink is used.
+	Format *Format
+
 	// Wake is called by Put, from the exchange's task, when a record arrives after Park.
 	// It must not block. nil: nobody is woken.
 	Wake func()
@@ -46,7 +50,7 @@ type Sink struct {
 	_       [32]byte
 	head    uint64 // next position to be read; the consumer's own
 	buf     []byte // the consumer's own
-	stamp   stamp  // likewise
+	pen     pen    // likewise
 }
 
 // A slot is one place of the ring. seq says whose it is: its position when free for the
@@ -64,11 +68,17 @@ type slot struct {
 	duration   time.Duration
 	status     int
 	route      int
-	methodSize uint16
-	hostSize   uint16
+	generation uint64
+	traceID    [16]byte
+	tls        uint16
+	scheme     scheme
 	cut        bool
-	text       []byte // method, host and path, one after the other
-	attempts   []Attempt
+	hasQuery   bool
+	// ends are where method, host, path, query, normal form and id end in text, in this order.
+	ends     [6]uint16
+	text     []byte  // those, and behind them the values of fields
+	heads    *copied // nil: the format has never asked for any
+	attempts []Attempt
 }
 
 // NewSink returns a ring for so many records, rounded up to a power of two; 0 or less
@@ -78,7 +88,7 @@ func NewSink(lines int) *Sink {
 		lines = linesDefault
 	}
 	size := 1 << bits.Len(uint(min(lines, linesMax)-1))
-	s := &Sink{slots: make([]slot, size), mask: uint64(size - 1)}
+	s := &Sink{slots: make([]slot, size), mask: uint64(size - 1), Format: &plain}
 	text := make([]byte, size*slotTextBytes)
 	attempts := make([]Attempt, size*slotAttempts)
 	for i := range s.slots {
@@ -99,6 +109,9 @@ func (s *Sink) Put(x *Exchange) {
 	for next := s.next.Load(); next != nil; next = s.next.Load() {
 		s = next
 	}
+	if f := s.Format; f != nil && f.samples && !f.keeps(x) {
+		return
+	}
 	l, at := s.claim()
 	if l == nil {
 		s.full.Add(1)
@@ -109,7 +122,7 @@ func (s *Sink) Put(x *Exchange) {
 	} else {
 		l.wall = time.Now()
 	}
-	l.fill(x)
+	l.fill(x, s.Format)
 	l.seq.Store(at + 1)
 	// Loading first keeps the line shared between processors while nobody is parked.
 	if s.parked.Load() && s.parked.CompareAndSwap(true, false) && s.Wake != nil {
@@ -135,18 +148,64 @@ func (s *Sink) claim() (*slot, uint64) {
 	}
 }
 
-func (l *slot) fill(x *Exchange) {
+func (l *slot) fill(x *Exchange, f *Format) {
 	l.client, l.protocol, l.status, l.reason = x.Client, x.Protocol, x.Status, x.Reason
 	l.bytesIn, l.bytesOut, l.duration = x.BytesIn, x.BytesOut, x.Duration
 	l.route, l.service, l.routeName = x.Route, x.Service, x.RouteName
+	l.scheme, l.tls, l.generation, l.traceID = schemeOf(x.Scheme), x.TLS, x.Generation, x.TraceID
 	method := x.Method[:min(len(x.Method), MethodBytesMax)]
 	host := x.Host[:min(len(x.Host), HostBytesMax)]
 	path := x.Path[:min(len(x.Path), PathBytesMax)]
-	l.methodSize, l.hostSize = uint16(len(method)), uint16(len(host))
 	l.cut = len(method)+len(host)+len(path) != len(x.Method)+len(x.Host)+len(x.Path)
-	l.text = append(append(append(l.text[:0], method...), host...), path...)
+	text := append(append(append(l.text[:0], method...), host...), path...)
+	end := uint16(len(text))
+	l.ends = [6]uint16{uint16(len(method)), uint16(len(method) + len(host)), end, end, end, end}
+	if l.hasQuery = x.Query != nil && f.query != dropQuery; l.hasQuery {
+		query := x.Query[:min(len(x.Query), QueryBytesMax)]
+		l.cut = l.cut || len(query) != len(x.Query)
+		text = append(text, query...)
+		end = uint16(len(text))
+		l.ends[3], l.ends[4], l.ends[5] = end, end, end
+	}
+	if f.norm {
+		text = append(text, x.Norm[:min(len(x.Norm), PathBytesMax)]...)
+		end = uint16(len(text))
+		l.ends[4], l.ends[5] = end, end
+	}
+	if len(x.ID) > 0 {
+		text = append(text, x.ID[:min(len(x.ID), IDBytesMax)]...)
+		l.ends[5] = uint16(len(text))
+	}
+	l.text = text
+	if f.captures {
+		l.copyHeads(x.Heads, f)
+	}
 	l.attempts = append(l.attempts[:0], x.Attempts()...)
 }
+
+// A scheme is that of a request, in a byte, since slots are many.
+type scheme uint8
+
+var schemes = [...]string{"", "http", "https"}
+
+func schemeOf(text string) scheme {
+	switch len(text) {
+	case len("http"):
+		return 1
+	case len("https"):
+		return 2
+	}
+	return 0
+}
+
+func (s scheme) String() string { return schemes[s] }
+
+func (l *slot) method() []byte    { return l.text[:l.ends[0]] }
+func (l *slot) host() []byte      { return l.text[l.ends[0]:l.ends[1]] }
+func (l *slot) path() []byte      { return l.text[l.ends[1]:l.ends[2]] }
+func (l *slot) query() []byte     { return l.text[l.ends[2]:l.ends[3]] }
+func (l *slot) norm() []byte      { return l.text[l.ends[3]:l.ends[4]] }
+func (l *slot) requestID() []byte { return l.text[l.ends[4]:l.ends[5]] }
 
 // Drain writes every record that is ready to w, one line each, and returns how many it
 // wrote. It stops at the first error of w; the lines of that piece count as dropped.
@@ -163,7 +222,7 @@ func (s *Sink) Drain(w io.Writer) (n int, err error) {
 		if l.seq.Load() != s.head+1 {
 			break
 		}
-		s.buf = l.appendLine(s.buf, &s.stamp)
+		s.buf = s.Format.line(s.Format, &s.pen, s.buf, l)
 		l.seq.Store(s.head + uint64(len(s.slots)))
 		s.head++
 		pending++

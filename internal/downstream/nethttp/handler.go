@@ -42,7 +42,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func peerOf(r *http.Request) exchange.Peer {
 	p := exchange.Peer{Scheme: "http"}
 	if r.TLS != nil {
-		p.Scheme = "https"
+		p.Scheme, p.TLS = "https", r.TLS.Version
 	}
 	if a, ok := exchange.ParseAddress([]byte(r.RemoteAddr)); ok { // middleware may have cut the port off
 		p.Addr = a
