@@ -72,6 +72,7 @@ func Handler(p *poise.Proxy, o Options) http.Handler {
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+": see /api/v1/openapi.yaml")
 	})
+	mux.HandleFunc("/", page)
 	health(mux, p)
 	if o.Profiles {
 		profiles(mux)
