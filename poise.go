@@ -2,6 +2,7 @@ package poise
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 
@@ -94,6 +95,18 @@ func (p *Proxy) ReopenLogs() { p.server.ReopenLogs() }
 // Once Drain or Close was called it returns ErrDraining or ErrClosed at once, so it can
 // answer a readiness probe.
 func (p *Proxy) Ready(ctx context.Context) error { return p.server.Ready(ctx) }
+
+// Handover is what the process that takes this one's place should know: for each endpoint, by
+// its identity, its health with the ends of ejections, its breaker and its latency; and the keys
+// of TLS session tickets, so it is secret. The new process gives it to New as Config.Handover.
+// What it says of an endpoint is good for a minute, in which a source must name the endpoint.
+// The form is JSON with a version of its own. Counters are not in it.
+func (p *Proxy) Handover() []byte { return p.server.Handover() }
+
+// Tickets has c, the TLS configuration of a server of the caller's that mounts the Proxy, seal
+// and open session tickets as TLSListener does: by keys that all listeners share, that change
+// once a day, and that Handover hands over. It is called before the server runs.
+func (p *Proxy) Tickets(c *tls.Config) { p.server.Tickets(c) }
 
 // Drain begins the end without refusing anything yet: from now on Ready returns
 // ErrDraining, Status says so, and every response is the last of its connection

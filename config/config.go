@@ -74,6 +74,10 @@ type Config struct {
 	// which links nothing else, and Apply does not look at them. Of two for the same key the
 	// later one is used. Go only.
 	Sources []SourceKind `yaml:"-"`
+	// Handover is what Proxy.Handover of the process returned that this one takes the place of;
+	// nil: there is none. It is given to New, and Apply does not look at it. What cannot be read,
+	// as that of a much newer version, is logged and ignored. Go only.
+	Handover []byte `yaml:"-"`
 
 	// Engine is what reads and writes the connections that Serve accepts: "loop", event
 	// loops, one per processor that runs Go (Linux only); "goroutine", a goroutine for each

@@ -63,6 +63,8 @@ type Options struct {
 	// certificate authorities for endpoints) and the content that was read of them. The
 	// implementation watches them and calls Reread when one changes. Nil: they are not watched.
 	Files func(known map[string]filewatch.Sum)
+	// Saved is what Save of another Proxy has returned; nil: nothing.
+	Saved *Saved
 	// Descriptors is how many the process may have open: see package admission. 0: not known.
 	Descriptors int
 	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: none.
@@ -99,6 +101,8 @@ type Proxy struct {
 	over     atomic.Bool // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool // Hurry was called
 	clients  clients
+
+	handed handed // what Options.Saved has left
 
 	admission *admission.Control
 	crowd     crowd
@@ -137,6 +141,7 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 		o.Feed = compile.Static
 	}
 	p := &Proxy{rt: rt, opts: o, live: make(map[*liveService]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
+	p.handed.open(o.Saved, rt.Now())
 	p.state.Store(&state{})
 	p.reloads.Store(&Reloads{})
 	p.events = event.NewBus(rt)

@@ -67,6 +67,7 @@ func (p *Proxy) start(name string, sp *compile.ServicePlan) *liveService {
 func (p *Proxy) launch(name string, sp *compile.ServicePlan) *liveService {
 	r := &liveService{config: sp.Config, ca: sp.CA, connections: sp.Connections}
 	r.Service = service.New(name, p.rt, r.settings(p, sp), p.events)
+	p.handed.restore(r.Service, p.rt.Now())
 	r.keeper = p.rt.Fork(r.Run)
 	if !p.begin(r) { // Close came first
 		r.Stop()

@@ -29,6 +29,7 @@ import (
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/sources"
+	"github.com/poise-lb/poise/internal/tickets"
 )
 
 // ErrClosed is what Serve, Apply and Ready return after Close.
@@ -49,6 +50,7 @@ type Server struct {
 	events  chronicle
 	sources sources.Set
 	files   *followed
+	tickets *tickets.Ring
 
 	serving        sync.WaitGroup  // connections and listeners
 	loops          *loops          // nil: goroutines only
@@ -79,6 +81,7 @@ func New(c config.Config) (*Server, error) {
 	srv.access = accesslog.New(log)
 	srv.files = newFollowed(srv.reread)
 	o := core.Options{
+		Saved:  srv.takeOverFrom(c.Handover),
 		Logger: log, Sink: srv.access.Open, Feed: srv.feed, Start: srv.sources.Start, Files: srv.files.watcher.Follow, Descriptors: openFiles(),
 		Observers: []event.Observer{&srv.events},
 	}

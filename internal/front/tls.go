@@ -30,6 +30,7 @@ func (srv *Server) TLSListener(l net.Listener, t config.TLS) (net.Listener, erro
 	if t.MinVersion == "1.3" {
 		c.MinVersion = tls.VersionTLS13
 	}
+	srv.tickets.Use(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	secure := &tlsListener{Listener: tls.NewListener(l, c), plain: l, config: c, store: store, cancel: cancel}
 	secure.watch.Go(func() { store.Watch(ctx, func(err error) { srv.reloaded(l, err) }) })

@@ -168,16 +168,17 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 		m.Cells, m.history = record.NewCells[record.EndpointCell](s.conf.set.Workers), newHistory(now)
 	}
 	m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
+	known := s.inherit(m, now)
 	s.recall(m, now)
 	if first {
 		m.first = true
 		s.tally.awaiting++
 	}
 	s.mirror(m)
-	if len(m.history.Changes) > 0 {
+	if len(m.history.Changes) > 0 && !known {
 		m.history.resume(&m.machine, now)
 	}
-	if !first {
+	if !first && !known {
 		s.slow(m, now)
 	}
 	s.wantProber(m)

@@ -57,6 +57,7 @@ type Service struct {
 	heard     SourceCounts
 	flaps     flaps
 	former    formerCells
+	handed    handed
 	overrides overrides
 	members   []*Member               // in the order of their IDs; replaced, never modified
 	byID      map[endpoint.ID]*Member // members and draining

@@ -1,0 +1,133 @@
+package service
+
+// What is known of endpoints, for the process that takes this one's place. Save is called by the
+// old one, Restore by the new one before its first set. An endpoint is known by its identity:
+//
+//	in the old process          in the new one, when its source names it
+//	ejected, 7 s left           ejected for the same cause, 7 s left
+//	healthy, latency 12 ms      healthy at once: nothing waits for a first verdict
+//	the check is another one    stays as it is until the new check has spoken once
+//	named only after a minute   unknown: a new endpoint
+//
+// What is not handed over: attempts in flight, trials, the breaker's window of ten seconds,
+// counters, and what a guard holds although the source does not name it any more.
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+)
+
+// savedKept is how long what was handed over waits for a source to name its endpoint.
+const savedKept = time.Minute
+
+// Saved is what a service knows of its endpoints, in a form for JSON.
+type Saved struct {
+	Check     string          `json:"check,omitempty"` // identity of the check that the verdicts are of
+	Probed    bool            `json:"probed,omitempty"`
+	Endpoints []SavedEndpoint `json:"endpoints,omitempty"`
+}
+
+// SavedEndpoint is one of them. Times are distances from the moment of Save, in ns.
+type SavedEndpoint struct {
+	Scheme   string           `json:"scheme"`
+	Address  string           `json:"address"`
+	Instance string           `json:"instance,omitempty"`
+	Health   health.Saved     `json:"health"`
+	Learned  endpoint.Learned `json:"learned,omitzero"`
+	Since    time.Duration    `json:"since,omitempty"`   // since it was named first
+	Changed  time.Duration    `json:"changed,omitempty"` // since its latest change of state
+	Slow     time.Duration    `json:"slow,omitempty"`    // since its slow start began; 0: it is in none
+}
+
+// Save returns what is known of the members. Any goroutine may call it.
+func (s *Service) Save() Saved {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.rt.Now()
+	out := Saved{Probed: s.conf.health.Probed}
+	if out.Probed {
+		out.Check = s.conf.set.ProbeID
+	}
+	for _, m := range s.members {
+		id := m.endpoint.ID()
+		one := SavedEndpoint{
+			Scheme: id.Scheme, Address: id.Address, Instance: id.Instance,
+			Health: m.machine.Save(now), Learned: m.endpoint.Learned(now),
+			Since: now - m.history.Since, Changed: now - m.history.Changed(),
+		}
+		if m.slowUntil > now {
+			one.Slow = max(now-time.Duration(m.slowSince.Load()), 1)
+		}
+		out.Endpoints = append(out.Endpoints, one)
+	}
+	return out
+}
+
+// handed is what Restore was given, until its endpoints are named. It is guarded by Service.mu.
+type handed struct {
+	from   Saved
+	byID   map[endpoint.ID]*SavedEndpoint // nil: there is nothing
+	at     time.Duration                  // instant of Restore
+	passed time.Duration                  // from Save to Restore
+}
+
+// Restore makes saved what is known of endpoints that are named from now on. passed is how long
+// ago it was saved. It is called once, before the first Update or Take.
+func (s *Service) Restore(saved Saved, passed time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handed = handed{from: saved, byID: make(map[endpoint.ID]*SavedEndpoint), at: s.rt.Now(), passed: max(passed, 0)}
+	for i := range saved.Endpoints {
+		one := &saved.Endpoints[i]
+		s.handed.byID[endpoint.ID{Scheme: one.Scheme, Address: one.Address, Instance: one.Instance}] = one
+	}
+}
+
+// inherit gives m, which has just been made, what was handed over of it. It reports whether there
+// was something. Called with both locks.
+func (s *Service) inherit(m *Member, now time.Duration) bool {
+	h := &s.handed
+	one := h.byID[m.endpoint.ID()]
+	if one == nil {
+		return false
+	}
+	delete(h.byID, m.endpoint.ID())
+	if now-h.at > savedKept {
+		h.byID = nil
+		return false
+	}
+	then := h.at - h.passed // instant of Save on this process's clock; may be negative
+	machine, ok := one.Health.Machine(then)
+	if !ok {
+		return false
+	}
+	m.machine = machine
+	m.endpoint.Learn(one.Learned, then)
+	s.recheck(m, now)
+	m.history.Since = min(then-one.Since, now)
+	m.history.Changes = []Change{{min(then-one.Changed, now), m.machine.State(), m.machine.Cause()}}
+	if one.Slow > 0 && s.conf.set.SlowStart.Window > 0 && m.machine.State() == health.Healthy {
+		m.slowSince.Store(int64(then - one.Slow))
+		m.slowUntil = max(then-one.Slow+s.conf.set.SlowStart.Window, 1)
+	}
+	s.expect(m)
+	return true
+}
+
+// recheck brings a machine that was handed over in line with the check and the breaker of this
+// process, as configure does for a change. Called with mu held.
+func (s *Service) recheck(m *Member, now time.Duration) {
+	in := health.Input{Event: health.TimePassed, Now: now}
+	switch had := s.handed.from.Probed; {
+	case had && !s.conf.health.Probed:
+		in.Event = health.CheckGone
+	case s.conf.health.Probed && (!had || s.handed.from.Check != s.conf.set.ProbeID):
+		in.Event = health.CheckChanged
+	}
+	m.machine.Apply(&s.conf.health, in)
+	if in.Event != health.TimePassed {
+		m.machine.Apply(&s.conf.health, health.Input{Event: health.TimePassed, Now: now})
+	}
+}

@@ -1,0 +1,122 @@
+package service
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
+)
+
+// successor runs f on a service that takes the place of st's after the given time, with another
+// clock, and is given what st's had saved.
+func (st *stage) successor(set Settings, after time.Duration, f func(next *stage)) {
+	st.t.Helper()
+	text, err := json.Marshal(st.Save())
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	var saved Saved
+	if err := json.Unmarshal(text, &saved); err != nil {
+		st.t.Fatal(err)
+	}
+	time.Sleep(after)
+	next := newStage(st.t, set)
+	next.rt.start = time.Now().Add(-time.Second) // it has just begun
+	next.Restore(saved, after)
+	keeper := next.rt.Fork(next.Run)
+	f(next)
+	next.Stop()
+	keeper.Wait()
+	next.events.Close(next.rt.Now() + time.Minute)
+}
+
+// What the breaker has ejected stays out as long as it would have, and latency is known.
+func TestRestoreKeepsEjections(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(specs(a, b))
+		st.pick(a)
+		e := st.eject(a)
+		st.Begin(e, st.rt.Now())
+		st.Settle(e, endpoint.Outcome{Now: st.rt.Now(), Latency: 20 * time.Millisecond, Failed: true}, true)
+		ejected := time.Now()
+		time.Sleep(3 * time.Second)
+		st.successor(Settings{}, 2*time.Second, func(next *stage) {
+			next.Update(specs(a, b))
+			next.is(a, "ejected by breaker")
+			next.is(b, "healthy")
+			next.pick(b)
+			if s := next.Snapshot()[0]; s.Latency < 5*time.Millisecond || s.Latency > 20*time.Millisecond {
+				t.Errorf("latency %v", s.Latency)
+			}
+			for next.states()[a] == "ejected by breaker" {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if out := time.Since(ejected); out < 10*time.Second || out > 10*time.Second+50*time.Millisecond {
+				t.Errorf("ejected for %v over both processes, want 10 s", out)
+			}
+			next.is(a, "half-open")
+		})
+	})
+}
+
+// An endpoint with a verdict is used at once; one without is waited for. Another check asks anew,
+// and what it has not asked about stays.
+func TestRestoreKeepsVerdicts(t *testing.T) {
+	set := Settings{Check: &Check{Interval: time.Second}, ProbeID: "GET /"}
+	onStage(t, set, func(st *stage) {
+		st.plant.set(errIll, a)
+		st.Update(specs(a, b))
+		st.is(a, "ejected by probes")
+		st.is(b, "healthy")
+		for _, id := range []string{"GET /", "GET /other"} {
+			set := set
+			set.ProbeID = id
+			st.successor(set, time.Second, func(next *stage) {
+				next.plant.set(errHole, a, b, c) // verdicts take a second
+				next.Update(specs(a, b))
+				if next.AwaitReady(next.rt, next.rt.Now()+time.Millisecond) != true {
+					t.Error("known endpoints are waited for")
+				}
+				next.is(a, "ejected by probes")
+				next.is(b, "healthy")
+				next.pick(b)
+			})
+		}
+		st.successor(Settings{}, 0, func(next *stage) { // no check any more
+			next.Update(specs(a, b, c))
+			next.is(a, "healthy")
+		})
+		st.successor(set, 0, func(next *stage) {
+			next.plant.set(errHole, c)
+			next.Update(specs(a, b, c))
+			if next.AwaitReady(next.rt, next.rt.Now()+time.Millisecond) {
+				t.Error("a new endpoint is not waited for")
+			}
+			next.is(c, "probing")
+		})
+	})
+}
+
+// What was handed over is good for a minute, and what makes no sense is ignored.
+func TestRestoreEnds(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(specs(a, b))
+		st.eject(a)
+		st.successor(Settings{}, 0, func(next *stage) {
+			next.Update(specs(b))
+			time.Sleep(savedKept + time.Second)
+			next.Update(specs(a, b))
+			next.is(a, "healthy")
+		})
+	})
+	for _, s := range []health.Saved{
+		{}, {State: "draining"}, {State: "asleep"}, {State: "healthy", Cause: "probes"}, {State: "ejected"},
+		{State: "healthy", Fails: -1},
+	} {
+		if _, ok := s.Machine(time.Second); ok {
+			t.Errorf("%+v was accepted", s)
+		}
+	}
+}
