@@ -76,7 +76,12 @@ func (l *lines) String() string {
 
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), out: &lines{}, done: make(chan struct{})}
+	return launchCommand(t, exec.Command(binary, args...))
+}
+
+func launchCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, out: &lines{}, done: make(chan struct{})}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +105,7 @@ func launch(t *testing.T, args ...string) *process {
 		p.cmd.Process.Kill()
 		<-p.done
 		if t.Failed() {
-			t.Logf("poise %q said:\n%s", args, p.out)
+			t.Logf("%q said:\n%s", cmd.Args, p.out)
 		}
 	})
 	return p

@@ -19,6 +19,9 @@ import (
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/cmd/poise/internal/operate"
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
+	"github.com/poise-lb/poise/cmd/poise/internal/sockets"
+	"github.com/poise-lb/poise/cmd/poise/internal/systemd"
+	"github.com/poise-lb/poise/cmd/poise/internal/upgrade"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/internal/asynclog"
@@ -49,6 +52,12 @@ type instance struct {
 	engine serve.Engine
 	origin *origin         // where the configuration is from
 	side   *operate.Server // of the operator
+
+	program upgrade.Program      // by which the next process is started
+	given   *sockets.Set         // listeners that this process was started with
+	before  *upgrade.Predecessor // whose place this process takes; nil: there is none
+	notify  *systemd.Notifier
+	left    bool // another process serves in its place; written before stop
 }
 
 // An origin is where the configuration is from, for people.
@@ -73,7 +82,7 @@ func (in *instance) config() *config.Config { return in.conf.Load() }
 func start(s streams, c config.Config, from *origin, e serve.Engine) (in *instance, served bool, err error) {
 	signal.Ignore(syscall.SIGPIPE) // standard output that is not read any more is an error of the log
 	c = c.WithDefaults()
-	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e, origin: from}
+	in = &instance{streams: s, level: &slog.LevelVar{}, engine: e, origin: from, program: upgrade.Self(), notify: systemd.New()}
 	in.level.Set(levelOf(c.Log))
 	in.log, in.lines = newLogger(c.Log.Format, in.level, s.stderr)
 	c.Logger, c.Engine, c.Sources = in.log, e.Own(), sources.All()
@@ -95,24 +104,35 @@ func start(s streams, c config.Config, from *origin, e serve.Engine) (in *instan
 		listeners.Cancel()
 		return in, false, in.stop()
 	}
+	signalled, _, err = s.unlessSignalled(in.takeOver)
+	if signalled || err != nil {
+		listeners.Cancel()
+		return in, false, errors.Join(err, in.stop())
+	}
 	listeners.Commit()
 	in.reopenAt(reopens)
+	in.begun()
 	return in, true, nil
 }
 
 // open makes the proxy and binds the listeners.
 func (in *instance) open(c config.Config) (_ *serve.Change, err error) {
+	if err := in.inherit(&c); err != nil {
+		return nil, err
+	}
 	if in.proxy, err = poise.New(c); err != nil {
 		return nil, err
 	}
 	in.server = serve.New(in.proxy, in.engine, in.log)
+	in.server.Given = in.given
 	place := in.origin.place
 	if in.origin.file.Load() == nil {
 		place = nil // flags have no places
 	}
 	in.side = operate.New(in.proxy, in.log, in.origin.name, place)
+	in.side.Given = in.given
 	listeners, err := in.server.Prepare(c)
-	if err == nil {
+	if err == nil && in.before == nil {
 		if err = in.side.Apply(&c); err != nil { // now: readiness is asked for before it is there
 			listeners.Cancel()
 		}
@@ -141,17 +161,29 @@ type events struct {
 	reload  func(why string) // nil: there is nothing to reload
 	changed <-chan struct{}  // asks for a reload
 	over    <-chan struct{}  // asks for the end
+	upgrade bool             // another process may take the place
 	first   func()           // at a signal to end: asks for over, which is waited for; may be nil
 }
 
 // run serves until a signal, an event or a failing listener ends it.
 func (in *instance) run(ev events) error {
-	r := reloads{in: in, do: ev.reload}
+	r, u := reloads{in: in, do: ev.reload}, upgrades{in: in}
+	alive, halt := in.pulse()
+	defer halt()
 	for {
 		select {
 		case sig := <-in.signals:
-			if sig != syscall.SIGHUP {
+			if ends(sig) {
+				u.stop()
 				return in.end(sig, ev)
+			}
+			if sig == upgradeSignal {
+				if !ev.upgrade {
+					in.log.Info("no upgrade: this command is for trying Poise out")
+				} else {
+					u.ask()
+				}
+				continue
 			}
 			if ev.reload == nil {
 				in.log.Info("nothing to reload: everything is in the flags")
@@ -164,9 +196,17 @@ func (in *instance) run(ev events) error {
 			r.next()
 		case <-r.slow:
 			in.log.Warn("a reload has not ended yet: a file or a source may hang; traffic is served as before")
+		case <-u.done:
+			if u.ended() {
+				return in.leave(u.pid)
+			}
+		case <-alive:
+			in.notified(in.notify.Alive())
 		case <-ev.over:
+			u.stop()
 			return in.stop()
 		case err := <-in.server.Failed():
+			u.stop()
 			return errors.Join(err, in.stop())
 		}
 	}
@@ -182,7 +222,7 @@ func (in *instance) end(sig os.Signal, ev events) error {
 		case <-ev.over:
 		case <-time.After(times.Drain):
 		case sig := <-in.signals:
-			if sig != syscall.SIGHUP {
+			if ends(sig) {
 				return errTwice
 			}
 		}
@@ -207,6 +247,7 @@ func (r *reloads) ask(why string) {
 	}
 	done := make(chan struct{})
 	r.done, r.slow = done, time.After(slowReload)
+	r.in.notified(r.in.notify.Reloading())
 	go func() {
 		defer close(done)
 		r.do(why)
@@ -216,6 +257,7 @@ func (r *reloads) ask(why string) {
 // next is called when one has ended.
 func (r *reloads) next() {
 	r.done, r.slow = nil, nil
+	r.in.notified(r.in.notify.Ready()) // also after one that was refused: it is over
 	if why := r.due; why != "" {
 		r.due = ""
 		r.ask(why)
@@ -256,7 +298,12 @@ var errTwice = errors.New("ended by a second signal: what was under way was brok
 func (in *instance) stop() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if !in.left { // else the service goes on
+		in.notified(in.notify.Stopping())
+	}
 	in.proxy.Drain()
+	alive, halt := in.pulse()
+	defer halt()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -267,8 +314,10 @@ func (in *instance) stop() error {
 		select {
 		case <-done:
 			return nil
+		case <-alive:
+			in.notified(in.notify.Alive())
 		case sig := <-in.signals:
-			if sig == syscall.SIGHUP {
+			if !ends(sig) {
 				continue
 			}
 			cancel()
@@ -284,7 +333,11 @@ func (in *instance) stop() error {
 // process: each step gives up in the end, and the end of the process ends the rest.
 func (in *instance) shut(ctx context.Context) {
 	times := in.config().Timeouts
-	pause(ctx, times.DrainDelay)
+	if in.left { // nothing is accepted any more: idle connections may use the delay
+		times.Drain += times.DrainDelay
+	} else {
+		pause(ctx, times.DrainDelay)
+	}
 	ctx, cancel := context.WithTimeout(ctx, times.Drain)
 	defer cancel()
 	within(times.Drain+breakTimeMax, func() { in.server.Stop(ctx) })
@@ -293,6 +346,16 @@ func (in *instance) shut(ctx context.Context) {
 	}
 	within(breakTimeMax, in.server.Wait)
 	in.side.Close() // last: until now it says that the proxy drains
+}
+
+// pulse delivers when systemd wants a sign of life; halt ends that.
+func (in *instance) pulse() (alive <-chan time.Time, halt func()) {
+	every := in.notify.Every()
+	if every <= 0 {
+		return nil, func() {}
+	}
+	t := time.NewTicker(every)
+	return t.C, t.Stop
 }
 
 // closeLog writes what is left of the log, if that can be written.

@@ -21,12 +21,12 @@ const (
 
 func main() {
 	signals := make(chan os.Signal, 4) // a burst of signals is not lost
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, upgradeSignal)
 	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, signals))
 }
 
 // Main is the command without the process around it: it returns the exit code. signals
-// delivers what the operating system would: SIGINT and SIGTERM end it, SIGHUP reloads.
+// delivers what the operating system would: SIGINT and SIGTERM end it, SIGHUP reloads, SIGUSR2 upgrades.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	root := newRoot(streams{stdin, stdout, stderr, signals})
 	root.SetArgs(args)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 	"time"
 )
@@ -48,6 +49,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// ends reports whether a signal asks for the end.
+func ends(sig os.Signal) bool { return sig == os.Interrupt || sig == syscall.SIGTERM }
+
 // unlessSignalled runs f and waits for it. A signal that asks for the end ends the wait
 // soon: signalled is true then, and ended says whether f has returned; only then does err
 // mean something.
@@ -59,7 +63,7 @@ func (s streams) unlessSignalled(f func() error) (signalled, ended bool, err err
 		case err := <-done:
 			return signalled, true, err
 		case sig := <-s.signals:
-			if sig == syscall.SIGHUP {
+			if !ends(sig) {
 				continue // what is being read is new enough
 			}
 		}

@@ -74,7 +74,7 @@ func (f proxyFlags) run(s streams) error {
 		return nil
 	}
 	in.ready("policy " + f.policy + ", " + counted(endpointsOf(in), "endpoint"))
-	return in.run(events{})
+	return in.run(events{upgrade: true})
 }
 
 // config is what the flags say, in the words of a file.

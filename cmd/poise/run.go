@@ -25,6 +25,7 @@ type runFlags struct {
 	file    string
 	engine  string
 	workers int
+	pid     string
 }
 
 func newRun(s streams) *cobra.Command {
@@ -38,14 +39,19 @@ SIGHUP or a changed file, also one that ${file:...} names, applies the new confi
 without dropping anything; a file with mistakes is logged and the last good
 configuration stays. SIGUSR1 opens the access log again after a rotation. SIGTERM and SIGINT
 begin a drain (timeouts.drain_delay), stop accepting, let open exchanges end
-(timeouts.drain) and exit 0; a second one breaks everything off and exits 1.`,
+(timeouts.drain) and exit 0; a second one breaks everything off and exits 1.
+SIGUSR2 starts the binary anew, with the same arguments, to take the place of this
+process: it gets the listeners and what is known of endpoints. This process drains when
+the new one serves, and goes on if that does not get ready.`,
 		Example: `  poise run -c poise.yaml
-  kill -HUP $(pidof poise)      # reload`,
+  kill -HUP $(pidof poise)      # reload
+  kill -USR2 $(pidof poise)     # upgrade to the binary that is in place now`,
 		RunE: func(*cobra.Command, []string) error { return f.run(s) },
 	}
 	c.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (YAML)")
 	c.Flags().StringVar(&f.engine, "engine", "auto", strings.Join(engines(), ", "))
 	c.Flags().IntVar(&f.workers, "workers", 0, "processors to use; 0: all")
+	c.Flags().StringVar(&f.pid, "pid-file", "", "file for the number of the process that serves")
 	completeFile(c)
 	completeWords(c, "engine", engines())
 	return c
@@ -76,6 +82,11 @@ func (f runFlags) run(s streams) error {
 	if !served {
 		return nil
 	}
+	pid := pidFile{f.pid}
+	if err := pid.write(); err != nil {
+		return errors.Join(err, in.stop())
+	}
+	defer pid.remove()
 	in.ready(counted(len(in.config().Services), "service") + ", " + counted(len(in.config().Routes), "route"))
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -92,7 +103,7 @@ func (f runFlags) run(s streams) error {
 	})
 	w.Follow(file.Files())
 	watching.Go(func() { w.Run(ctx) })
-	return in.run(events{reload: func(why string) { in.reload(f.file, why, w.Follow) }, changed: changed})
+	return in.run(events{reload: func(why string) { in.reload(f.file, why, w.Follow) }, changed: changed, upgrade: true})
 }
 
 // reload applies the file, or says what is wrong with it and changes nothing. follow is

@@ -23,6 +23,9 @@ const (
 	// brokenFor does if what it does was broken off before.
 	stepFor   = 10 * time.Second
 	brokenFor = 2 * time.Second
+	// handshakesFor bounds how long handshakes that were under way when the listeners closed may
+	// take.
+	handshakesFor = time.Second
 	// logFor bounds the writing of what is left of the logs.
 	logFor = 5 * time.Second
 )
@@ -155,7 +158,8 @@ func (srv *Server) awaitDelay() {
 	}
 }
 
-// stopAccepting closes the listeners and breaks off handshakes.
+// stopAccepting closes the listeners, and lets handshakes under way end: their clients have a
+// connection, and send a request on it next.
 func (srv *Server) stopAccepting() {
 	srv.mu.Lock()
 	srv.closed = true
@@ -168,7 +172,29 @@ func (srv *Server) stopAccepting() {
 	for _, l := range all {
 		srv.within(func() { l.Close() })
 	}
+	srv.awaitHandshakes()
+	srv.mu.Lock()
+	srv.sealed = true
+	srv.mu.Unlock()
 	srv.stopHandshakes()
+}
+
+// awaitHandshakes waits until every connection that was accepted is core's or net/http's: twice
+// in a row, as one is in nobody's hands for an instant.
+func (srv *Server) awaitHandshakes() {
+	tick := time.NewTicker(enterEvery)
+	defer tick.Stop()
+	end := time.Now().Add(handshakesFor)
+	for none := 0; none < 2 && time.Now().Before(end); none++ {
+		if srv.entering.Load() > 0 {
+			none = -1
+		}
+		select {
+		case <-tick.C:
+		case <-srv.closing.hurried.Done():
+			return
+		}
+	}
 }
 
 // within runs f and waits for it as long as a step may take; it reports whether f returned.

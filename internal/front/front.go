@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/config"
@@ -58,10 +59,12 @@ type Server struct {
 	guests         sync.Map        // of those connections: *admission.Guest by net.Conn
 	handshakes     context.Context // of TLS handshakes under way
 	stopHandshakes context.CancelFunc
+	entering       atomic.Int64 // connections that were accepted and are not core's or h2's yet
 
 	done      chan struct{} // closed when nothing is accepted any more
 	mu        sync.Mutex    // held for some instructions
 	closed    bool          // as done
+	sealed    bool          // handshakes are over: connections change hands no more
 	listeners map[net.Listener]struct{}
 	closing   closing
 }

@@ -22,7 +22,7 @@ func (srv *Server) h2Ended(conn net.Conn) {
 func (srv *Server) takeOver(conn net.Conn) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if srv.closed {
+	if srv.sealed {
 		conn.Close()
 		return
 	}
@@ -33,6 +33,7 @@ func (srv *Server) takeOver(conn net.Conn) {
 		return
 	}
 	a.Reenter()
+	srv.entering.Add(1)
 	srv.serving.Go(func() { srv.serveConn(conn, guest) })
 }
 

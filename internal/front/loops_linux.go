@@ -191,6 +191,7 @@ func (srv *Server) servePlain(rt engine.Runtime, s engine.Stream, remote netip.A
 func (srv *Server) serveTLS(c *tls.Config) loop.Serve {
 	x := loop.NewTLS(c, func(hello *tls.ClientHelloInfo) bool { return slices.Contains(hello.SupportedProtos, "h2") })
 	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+		srv.entering.Add(1)
 		secured, conn, err := x.Secure(s, rt.Now()+srv.core.Config().Timeouts.Head)
 		switch {
 		case err != nil:
@@ -200,7 +201,9 @@ func (srv *Server) serveTLS(c *tls.Config) loop.Serve {
 			}
 		case conn != nil:
 			srv.takeOver(tls.Server(conn, x.Config()))
-		default:
+		}
+		srv.entering.Add(-1)
+		if secured != nil && err == nil {
 			srv.core.ServeStream(rt, secured, core.Peer{Remote: remote, TLS: true, Version: secured.ConnectionState().Version})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ func (srv *Server) Serve(l net.Listener) error {
 		if err == nil {
 			pause = 0
 			if guest, ok := srv.enter(l, conn); ok {
+				srv.entering.Add(1)
 				srv.serving.Go(func() { srv.serveConn(conn, guest) })
 			}
 			continue
@@ -91,10 +93,12 @@ func remoteOf(conn net.Conn) netip.AddrPort {
 }
 
 // serveConn serves one connection until it ends or net/http has taken it over. enter has
-// counted it as guest.
+// counted it as guest, and the caller as entering.
 func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
 	handed := false
+	entered := sync.OnceFunc(func() { srv.entering.Add(-1) })
 	defer func() {
+		entered()
 		if !handed {
 			srv.core.Admission().Leave(guest)
 		}
@@ -116,6 +120,7 @@ func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
 			return
 		}
 	}
+	entered()
 	srv.core.ServeStream(srv.rt, srv.rt.Stream(conn), who)
 }
 

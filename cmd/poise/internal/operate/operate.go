@@ -18,6 +18,7 @@ import (
 
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/admin"
+	"github.com/poise-lb/poise/cmd/poise/internal/sockets"
 	"github.com/poise-lb/poise/config"
 )
 
@@ -30,6 +31,8 @@ type Server struct {
 	log    *slog.Logger
 	origin string
 	place  func(path string) string
+	// Given has listeners that are used before new ones are opened. It is set before Apply.
+	Given *sockets.Set
 
 	mu            sync.Mutex // held while listeners are opened and closed
 	admin, status *listener  // nil: there is none
@@ -46,6 +49,7 @@ func New(p *Proxy, log *slog.Logger, origin string, place func(path string) stri
 type listener struct {
 	config any // the part of the configuration that it was made of
 	net    net.Listener
+	plain  net.Listener // what is below TLS
 	server *http.Server
 	socket string // path of a unix socket, which is removed at the end
 }
@@ -105,9 +109,10 @@ func (s *Server) replace(old *listener, conf any, address string, t *config.TLS,
 	}
 	l := &listener{config: conf}
 	var err error
-	if l.net, err = l.open(address, old); err != nil {
+	if l.net, err = l.open(address, old, s.Given); err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", address, plain(err))
 	}
+	l.plain = l.net
 	if t != nil {
 		secure, err := s.proxy.TLSListener(l.net, *t)
 		if err != nil {
@@ -124,8 +129,14 @@ func (s *Server) replace(old *listener, conf any, address string, t *config.TLS,
 }
 
 // open listens on an address. One that the old listener has is shared with it.
-func (l *listener) open(address string, old *listener) (net.Listener, error) {
+func (l *listener) open(address string, old *listener, given *sockets.Set) (net.Listener, error) {
 	socket, isUnix := strings.CutPrefix(address, "unix:")
+	if given.Has(address) {
+		if isUnix {
+			l.socket = socket
+		}
+		return given.Listen(address)
+	}
 	if !isUnix {
 		made, err := net.Listen("tcp", address)
 		if err == nil || old == nil {
@@ -195,6 +206,19 @@ func (l *listener) close() {
 	}
 	l.net.Close()
 	l.server.Close() // streams of the page last for ever: they are broken off
+}
+
+// Sockets are the listeners in use, with their addresses in the configuration.
+func (s *Server) Sockets() (all []sockets.Named) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admin != nil {
+		all = append(all, sockets.Named{Name: s.admin.config.(config.Admin).Address, Listener: s.admin.plain})
+	}
+	if s.status != nil {
+		all = append(all, sockets.Named{Name: s.status.config.(config.StatusListener).Address, Listener: s.status.plain})
+	}
+	return all
 }
 
 // Close closes both listeners.

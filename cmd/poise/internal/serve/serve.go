@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/cmd/poise/internal/sockets"
 	"github.com/poise-lb/poise/config"
 )
 
@@ -60,6 +61,7 @@ type Proxy interface {
 	http.Handler
 	Serve(net.Listener) error
 	TLSListener(net.Listener, config.TLS) (net.Listener, error)
+	Tickets(*tls.Config)
 }
 
 // A Server holds the listeners of one process. One goroutine at a time prepares a Change;
@@ -69,7 +71,9 @@ type Server struct {
 	engine Engine
 	log    *slog.Logger
 	failed chan error
-	tasks  sync.WaitGroup
+	// Given has listeners that are used before new ones are opened. It is set before Prepare.
+	Given *sockets.Set
+	tasks sync.WaitGroup
 
 	mu      sync.Mutex           // held for some instructions: Prepare may hang, and Stop may not
 	open    map[string]*listener // by the address in the configuration; replaced, never modified
@@ -142,7 +146,7 @@ func (s *Server) bind(want config.Listen, t times, old *listener) (_ *listener, 
 	if old != nil {
 		l.socket, err = share(old.socket)
 	} else {
-		l.socket, err = bindTCP(want.Address)
+		l.socket, err = s.listen(want.Address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", want.Address, plainError(err))
@@ -159,12 +163,17 @@ func (s *Server) bind(want config.Listen, t times, old *listener) (_ *listener, 
 	return l, nil
 }
 
-func bindTCP(address string) (*net.TCPListener, error) {
-	l, err := net.Listen("tcp", address)
+func (s *Server) listen(address string) (*net.TCPListener, error) {
+	l, err := s.Given.Listen(address)
 	if err != nil {
 		return nil, err
 	}
-	return l.(*net.TCPListener), nil
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		l.Close()
+		return nil, fmt.Errorf("the socket that was passed to this process is a %s, not TCP", l.Addr().Network())
+	}
+	return tcp, nil
 }
 
 func share(l *net.TCPListener) (*net.TCPListener, error) {
@@ -256,6 +265,14 @@ func (s *Server) listeners() map[string]*listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open
+}
+
+// Sockets are the listeners in use, with their addresses in the configuration.
+func (s *Server) Sockets() (all []sockets.Named) {
+	for address, l := range s.listeners() {
+		all = append(all, sockets.Named{Name: address, Listener: l.socket})
+	}
+	return all
 }
 
 // Stop stops accepting everywhere and waits, until ctx is done, for the connections that

@@ -37,6 +37,8 @@ func (e *echo) server() *http.Server {
 
 func (e *echo) Serve(l net.Listener) error { return e.server().Serve(l) }
 
+func (e *echo) Tickets(*tls.Config) {}
+
 func (e *echo) TLSListener(l net.Listener, t config.TLS) (net.Listener, error) {
 	c, err := tls.LoadX509KeyPair(t.Certificates[0].Cert, t.Certificates[0].Key)
 	if err != nil {

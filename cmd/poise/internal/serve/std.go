@@ -30,7 +30,7 @@ type stdServer struct {
 	ctx    context.Context // ends the watching of certificates
 }
 
-func newStd(p http.Handler, t *config.TLS, bounds times, log *slog.Logger) (*stdServer, error) {
+func newStd(p Proxy, t *config.TLS, bounds times, log *slog.Logger) (*stdServer, error) {
 	s := &stdServer{log: log}
 	s.http = &http.Server{
 		Handler:   s.handler(p),
@@ -48,6 +48,7 @@ func newStd(p http.Handler, t *config.TLS, bounds times, log *slog.Logger) (*std
 	}
 	s.certs = store
 	s.http.TLSConfig = &tls.Config{MinVersion: minVersion(*t), GetCertificate: store.GetCertificate}
+	p.Tickets(s.http.TLSConfig)
 	return s, nil
 }
 
