@@ -175,8 +175,9 @@ func (d *directory) publish() {
 	d.known.Store(&next)
 }
 
-// forget drops services that no request has named for discover's forget_after. The housekeeper
-// calls it.
+// forget drops services that no request has named for discover's forget_after, but not those with
+// overrides: they would end, and an endpoint that an operator has drained would be used by the
+// next request. The housekeeper calls it.
 func (d *directory) forget(now time.Duration) {
 	all := d.sorted()
 	d.mu.Lock()
@@ -186,7 +187,7 @@ func (d *directory) forget(now time.Duration) {
 		if !e.Known() {
 			idle = min(idle, unknownFor)
 		}
-		if d.live[e.name] == e && now-e.uses.Last() >= idle && e.uses.Forget() {
+		if d.live[e.name] == e && now-e.uses.Last() >= idle && !e.Overridden() && e.uses.Forget() {
 			d.drop(e)
 		}
 	}

@@ -170,6 +170,13 @@ func (s *Service) Overrides() []endpoint.Override {
 	return all
 }
 
+// Overridden reports whether any override is in force. Any goroutine may call it.
+func (s *Service) Overridden() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.overrides) > 0
+}
+
 // overridesOf lists the overrides of one endpoint; nil: it has none. Called with mu held.
 func (s *Service) overridesOf(id endpoint.ID) (all []endpoint.Override) {
 	in := s.overrides[id]

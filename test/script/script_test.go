@@ -30,7 +30,7 @@ var (
 const seeds = 12
 
 // exceptionsMax bounds how many scripts may leave a driver out.
-const exceptionsMax = 14
+const exceptionsMax = 15
 
 // drivers are all of this system: on sockets, what Serve has, and net/http.
 var drivers = append(poise.Engines(), "std", "virtual")
