@@ -11,7 +11,7 @@ package service
 //	ejected               modeProbed ...   in panic mode or as a   yes, but of modeProbed no
 //	                      modeOpenUn...    last resort
 //	probing, draining,    modeShut,        no                      no
-//	out, by an operator   modeLeaving,
+//	or away (override.go) modeLeaving,
 //	                      modeBarred
 //
 // apply puts an input to a machine and brings mirror, counts, events and the next build along. Only
@@ -82,8 +82,8 @@ type Member struct {
 
 // Modes, in an order that lets Pick and Settle compare: what is below modeCalm is not in rotation.
 const (
-	modeLeaving         int32 = iota // out, drained, draining or gone: never picked, outcomes mean nothing
-	modeShut                         // probing: never picked, outcomes mean nothing
+	modeLeaving         int32 = iota // out, draining or gone: never picked, outcomes mean nothing
+	modeShut                         // probing, or drained by an operator: never picked, outcomes mean nothing
 	modeBarred                       // ejected by an operator: never picked, outcomes mean nothing
 	modeProbed                       // ejected by probes: picked in panic mode, a success changes nothing
 	modeConvicted                    // ejected by probes, and attempts fail too
@@ -181,7 +181,9 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 // mu held, after every change of the machine, of out, drained or slowUntil.
 func (s *Service) mirror(m *Member) {
 	mode := modeOf(&m.machine, &s.conf.health)
-	if m.out || m.drained {
+	if m.drained {
+		mode = modeShut
+	} else if m.out {
 		mode = modeLeaving
 	} else if m.slowUntil > 0 && m.machine.State() == health.Healthy {
 		mode |= modeSlow

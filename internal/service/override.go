@@ -241,11 +241,12 @@ func barring(eject bool) health.Event {
 	return health.OperatorReleased
 }
 
-// press makes the next build urgent if the view in force is of no use: all that it offers was
-// drained or ejected, or it has nothing to offer. Called with mu held.
+// press makes the next build urgent if the view in force is of no use: it offers nothing, or all
+// that it offers was drained or ejected. Called with mu held.
 func (s *Service) press() {
-	w := s.view.Load()
-	s.todo.urgent = s.todo.urgent || s.todo.dirty && (len(w.usable) == 0 || s.tally.healthy == 0)
+	if s.todo.dirty && !slices.ContainsFunc(s.view.Load().usable, (*endpoint.Endpoint).Usable) {
+		s.todo.urgent = true
+	}
 	s.wake.Set()
 }
 

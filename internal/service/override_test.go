@@ -95,6 +95,23 @@ func TestADrainedEndpointGetsNoNewRequestsAndIsProbed(t *testing.T) {
 	}
 }
 
+// What an operator says holds on return, though views are built some milliseconds apart only.
+func TestADrainHoldsOnReturn(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(specs(a, b))
+		time.Sleep(2 * buildEvery)
+		st.operate(endpoint.Eject, b, 0) // the view has only a now, and the next one must wait
+		st.pick(a)
+		st.operate(endpoint.Admit, b, 0)
+		st.operate(endpoint.Drain, a, 0)
+		st.pick(b)
+		st.operate(endpoint.Drain, b, 0)
+		st.pick("")
+		st.revoke(endpoint.Drain, b)
+		st.pick(b)
+	})
+}
+
 func TestAnOperatorsEjectionIsNotDoubted(t *testing.T) {
 	onGuardedStage(t, Settings{Check: everySecond, PanicThreshold: 100}, func(st *stage) {
 		st.take(a, b, c)

@@ -229,7 +229,7 @@ func (x *chaos) mirrored(e *endpoint.Endpoint) health.State {
 	m := Of(e)
 	mode, usable := modeOf(&m.machine, &x.conf.health), m.machine.Usable(&x.conf.health)
 	if m.drained {
-		mode, usable = modeLeaving, false
+		mode, usable = modeShut, false
 	}
 	if mode != m.mode.Load() || e.Usable() != usable {
 		x.t.Fatalf("%v: the mirror shows %d for %+v", e.ID(), m.mode.Load(), m.machine)

@@ -3,6 +3,7 @@ package script
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,6 +24,23 @@ func (p *play) apply(words []string) error {
 		return fmt.Errorf("it said: %v", err)
 	}
 	return nil
+}
+
+// operate plays KIND NAME, or weight N NAME: what an operator says of an endpoint.
+func (p *play) operate(words []string) (err error) {
+	weight := 0.0
+	if len(words) == 3 && words[0] == "weight" {
+		weight, err = strconv.ParseFloat(words[1], 64)
+		words = []string{words[0], words[2]}
+	}
+	if err != nil || len(words) != 2 || (words[0] == "weight") != (weight > 0) {
+		return errors.New("want: operator drain | undrain | eject | admit | weight N, and the name of an endpoint")
+	}
+	e := p.endpoints[words[1]]
+	if e == nil {
+		return fmt.Errorf("no configuration speaks of it: endpoint %s", words[1])
+	}
+	return p.proxy.Operate(words[0], e.address, weight)
 }
 
 // shortage plays begins or ends: whether the proxy lacks descriptors for new connections to

@@ -45,6 +45,8 @@
 //	wait DURATION                                  real on sockets: short; a jump if virtual
 //	shortage begins | ends                         the proxy has no descriptors to connect; virtual only
 //	apply FILE [refused TEXT]                      another configuration
+//	operator drain | undrain | eject | admit NAME  what an operator says of an endpoint
+//	operator weight N NAME
 //	drain DURATION / draining / drained            begin to close; it goes on; it has ended:
 //	                                               timeouts.drain_delay is a part of DURATION
 //

@@ -71,3 +71,13 @@ func (p *socketProxy) Close(by time.Duration) error {
 		return errors.New("Serve does not return after Close")
 	}
 }
+
+func (p *socketProxy) Operate(kind, address string, weight float64) error {
+	for _, s := range p.Status().Services {
+		r := poise.OverrideRequest{Service: s.Name, Endpoint: address, Kind: kind, Weight: weight}
+		if _, err := p.Override(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -16,6 +16,9 @@ import (
 type proxy interface {
 	Apply(cfg config.Config) error
 	Close(by time.Duration) error // by is on the stage's clock
+	// Operate has an operator say something about the endpoint at an address, in all services:
+	// drain, undrain, eject, admit, or weight with the weight.
+	Operate(kind, address string, weight float64) error
 }
 
 // A play is one run of one script.
@@ -158,6 +161,8 @@ func (p *play) doOther(s statement) error {
 		return p.apply(rest)
 	case "counts":
 		return p.counts(rest, (*endpointActor).takeCount)
+	case "operator":
+		return p.operate(rest)
 	case "shortage":
 		return p.shortage(rest)
 	case "connections":

@@ -16,6 +16,7 @@ import (
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/configfile"
+	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine/virtual"
 )
@@ -223,6 +224,22 @@ func (p virtualProxy) accept() {
 		s := c.(*virtual.Stream)
 		p.world.Daemon("proxy connection", func() { p.ServeStream(p.world.Runtime(), s, core.Peer{Remote: s.Remote()}) })
 	}
+}
+
+func (p virtualProxy) Operate(kind, address string, weight float64) error {
+	id := endpoint.ID{Scheme: "http", Address: address}
+	for _, s := range p.Services() {
+		var err error
+		if k, ok := endpoint.ParseOverrideKind(kind); ok {
+			_, err = s.Override(endpoint.Override{Endpoint: id, Kind: k, Weight: weight})
+		} else {
+			_, err = s.RemoveOverride(id, endpoint.Drain, "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p virtualProxy) Close(by time.Duration) error {

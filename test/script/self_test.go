@@ -18,6 +18,8 @@ type nothing struct{}
 func (nothing) Apply(config.Config) error { return nil }
 func (nothing) Close(time.Duration) error { return nil }
 
+func (nothing) Operate(string, string, float64) error { return nil }
+
 // direct returns a play whose clients connect to endpoint a.
 func direct(s stage, text string) (*play, error) {
 	a, err := parseArchive("-- poise.yaml --\n${a} ${b}\n-- script --\n" + text)
@@ -174,6 +176,8 @@ func TestExpectationsFail(t *testing.T) {
 		"endpoint a reset-at-once\nGET / -> 200":                                                            "reset",
 		"endpoint a refuse\nGET / -> 200":                                                                   "refused",
 		"GET / -> 200\napply x":                                                                             "no file named x",
+		"operator weight a":                                                                                 "want: operator",
+		"operator drain z":                                                                                  "no configuration speaks of it",
 		"endpoint z refuse":                                                                                 "no configuration speaks of it",
 		"endpoint a dance":                                                                                  "cannot do that",
 		"frobnicate":                                                                                        "no such statement",
