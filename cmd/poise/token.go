@@ -12,7 +12,8 @@ import (
 func newAdmin(s streams) *cobra.Command {
 	c := &cobra.Command{
 		Use: "admin", Short: "Prepare the admin API", Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Example: "  poise admin token > /run/secrets/poise-admin",
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(&cobra.Command{
 		Use: "token", Short: "Make a token for admin.tokens", Args: noArguments,

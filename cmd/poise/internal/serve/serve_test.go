@@ -147,8 +147,13 @@ func TestListenersComeAndGo(t *testing.T) {
 			}
 		}
 		s.apply(t, b)
-		if _, err := get("http://" + a.Address); err == nil {
-			t.Error("the removed listener still answers")
+		for limit := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // Commit does not wait for its end
+			if _, err := get("http://" + a.Address); err != nil {
+				break
+			}
+			if time.Now().After(limit) {
+				t.Fatal("the removed listener still answers")
+			}
 		}
 		if _, err := get("http://" + b.Address); err != nil {
 			t.Error(err)
