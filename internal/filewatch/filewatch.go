@@ -3,7 +3,8 @@
 // its volumes. It is the only watcher of files here.
 //
 // Folders are watched rather than files, because a rename replaces a file, and only events
-// of the names on the way to a file count: a busy neighbour costs nothing. A change is reported
+// of the names on the way to a file count. A busy neighbour in such a folder, an access log for
+// instance, costs little: see pauses. A change is reported
 // when the writing has paused, and at the latest a second after it began. Beside that every
 // file is read from time to time, because not everything makes events (network file
 // systems, a system that has no watches left). What decides is always the content.
@@ -90,6 +91,7 @@ type Watcher struct {
 	changed func()
 	patient bool
 	blind   bool // there are no events: for tests
+	noise   int  // events of other files so far: for tests, when Run has returned
 
 	mu    sync.Mutex // held for some instructions
 	known map[string]Sum
@@ -124,6 +126,8 @@ func (w *Watcher) Run(ctx context.Context) {
 	f.follow(w.paths())
 	poll := time.NewTicker(f.every())
 	defer poll.Stop()
+	var rest pauses
+	defer rest.stop()
 	var quiet debounce
 	quiet.event() // a file may have changed before it was watched
 	for {
@@ -133,12 +137,17 @@ func (w *Watcher) Run(ctx context.Context) {
 		case <-w.again:
 			f.follow(w.paths())
 			quiet.event()
-		case e, ok := <-f.events():
+		case <-rest.over():
+			rest.listen()
+		case e, ok := <-rest.unless(f.events()):
 			switch {
 			case !ok:
 				f.close()
 			case f.concerns(e.Name):
 				quiet.event()
+			default:
+				w.noise++
+				rest.neighbour()
 			}
 		case err := <-f.errors(): // events were lost
 			if errors.Is(err, fsnotify.ErrClosed) {
