@@ -47,6 +47,8 @@
 //	apply FILE [refused TEXT]                      another configuration
 //	operator drain | undrain | eject | admit NAME  what an operator says of an endpoint
 //	operator weight N NAME
+//	logged TEXT                                    the oldest line of the access log that was
+//	                                               not asked about yet contains TEXT
 //	drain DURATION / draining / drained            begin to close; it goes on; it has ended:
 //	                                               timeouts.drain_delay is a part of DURATION
 //

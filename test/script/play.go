@@ -32,6 +32,11 @@ type play struct {
 	// parse reads a configuration.
 	parse func(name string, data []byte) (config.Config, error)
 
+	// log reads the access log; nil: there is none. logFile is where it is; empty: not in a file.
+	log     logReader
+	logFile string
+	logRead int // bytes that logged has looked at
+
 	entrance  string
 	endpoints map[string]*endpointActor
 	clients   map[string]*client
@@ -52,7 +57,7 @@ var reference = regexp.MustCompile(`\$\{([a-z][a-z0-9_]*)\}`)
 // run plays the script to its end, or to the first expectation that fails, and takes the
 // stage down again.
 func (p *play) run() (err error) {
-	p.proxy, p.drained, p.over = nil, nil, false
+	p.proxy, p.drained, p.over, p.logRead = nil, nil, false, 0
 	p.endpoints, p.clients, p.variables = map[string]*endpointActor{}, map[string]*client{}, map[string]string{}
 	script, ok := p.archive.get("script")
 	if !ok {
@@ -107,6 +112,9 @@ func (p *play) config(name string) (config.Config, error) {
 		return "http://" + p.endpoints[ref[2:len(ref)-1]].address
 	})
 	c, err := p.parse(name, []byte(data))
+	if c.AccessLog.Path != "" && p.logFile != "" {
+		c.AccessLog.Path = p.logFile
+	}
 	if f, ok := p.archive.get("filters"); ok && err == nil {
 		err = addFilters(&c, f.data)
 	}
@@ -159,6 +167,8 @@ func (p *play) doOther(s statement) error {
 		return err
 	case "apply":
 		return p.apply(rest)
+	case "logged":
+		return p.logged(rest)
 	case "counts":
 		return p.counts(rest, (*endpointActor).takeCount)
 	case "operator":

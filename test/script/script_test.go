@@ -157,6 +157,8 @@ func drive(t *testing.T, driver, path string, a archive) {
 	t.Parallel()
 	s := newSocketStage()
 	p.stage, p.patience = s, 10*time.Second
+	p.logFile = filepath.Join(t.TempDir(), "access.log")
+	p.log = fileLog(p.logFile)
 	p.open = func(cfg config.Config) (proxy, string, error) {
 		if driver == "std" {
 			return openStd(s, cfg)
@@ -189,7 +191,7 @@ func playVirtual(p *play, seed uint64, trace io.Writer) error {
 	w.Preempt = []int{0, 3}[seed/2%2]
 	w.Trace = trace
 	v := &virtualStage{world: w}
-	p.stage, p.patience = v, 10*time.Second
+	p.stage, p.patience, p.log = v, 10*time.Second, &v.log
 	p.open = func(cfg config.Config) (proxy, string, error) { return openVirtual(w, v, cfg) }
 	return rehearse(w, p.run)
 }
@@ -202,7 +204,7 @@ type virtualProxy struct {
 }
 
 func openVirtual(w *virtual.World, v *virtualStage, cfg config.Config) (proxy, string, error) {
-	core, err := core.New(w.Runtime(), cfg, core.Options{Logger: quiet})
+	core, err := core.New(w.Runtime(), cfg, core.Options{Logger: quiet, Sink: v.log.open})
 	if err != nil {
 		return nil, "", err
 	}

@@ -14,6 +14,7 @@ type virtualStage struct {
 	world     *virtual.World
 	addresses int
 	ports     uint16
+	log       ringLog
 }
 
 func (v *virtualStage) Now() time.Duration { return v.world.Now() }
