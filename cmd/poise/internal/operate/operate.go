@@ -62,11 +62,11 @@ func (s *Server) Apply(c *config.Config) error {
 	if s.closed {
 		return nil
 	}
-	admin, err := s.replace(s.admin, c.Admin, c.Admin.Address, c.Admin.TLS, func() http.Handler { return s.handler(&c.Admin) })
+	admin, err := s.replace(s.admin, c.Admin, c.Admin.Address, c.Admin.TLS, s.Given.Take(sockets.Admin(c.Admin.Address)), func() http.Handler { return s.handler(&c.Admin) })
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
 	}
-	status, err := s.replace(s.status, c.Status, c.Status.Address, nil, func() http.Handler { return probes(s.proxy) })
+	status, err := s.replace(s.status, c.Status, c.Status.Address, nil, s.Given.Take(sockets.Status(c.Status.Address)), func() http.Handler { return probes(s.proxy) })
 	if err != nil {
 		if admin != s.admin {
 			admin.close()
@@ -100,7 +100,7 @@ func (s *Server) handler(c *config.Admin) http.Handler {
 
 // replace returns the listener for an address: old if its configuration is the same, nil if the
 // address is empty.
-func (s *Server) replace(old *listener, conf any, address string, t *config.TLS, handler func() http.Handler) (*listener, error) {
+func (s *Server) replace(old *listener, conf any, address string, t *config.TLS, given net.Listener, handler func() http.Handler) (*listener, error) {
 	if old != nil && reflect.DeepEqual(old.config, conf) {
 		return old, nil
 	}
@@ -109,7 +109,7 @@ func (s *Server) replace(old *listener, conf any, address string, t *config.TLS,
 	}
 	l := &listener{config: conf}
 	var err error
-	if l.net, err = l.open(address, old, s.Given); err != nil {
+	if l.net, err = l.open(address, old, given); err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", address, plain(err))
 	}
 	l.plain = l.net
@@ -128,14 +128,14 @@ func (s *Server) replace(old *listener, conf any, address string, t *config.TLS,
 	return l, nil
 }
 
-// open listens on an address. One that the old listener has is shared with it.
-func (l *listener) open(address string, old *listener, given *sockets.Set) (net.Listener, error) {
+// open listens on an address, unless given does. One that the old listener has is shared with it.
+func (l *listener) open(address string, old *listener, given net.Listener) (net.Listener, error) {
 	socket, isUnix := strings.CutPrefix(address, "unix:")
-	if given.Has(address) {
+	if given != nil {
 		if isUnix {
 			l.socket = socket
 		}
-		return given.Listen(address)
+		return given, nil
 	}
 	if !isUnix {
 		made, err := net.Listen("tcp", address)
@@ -213,10 +213,10 @@ func (s *Server) Sockets() (all []sockets.Named) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.admin != nil {
-		all = append(all, sockets.Named{Name: s.admin.config.(config.Admin).Address, Listener: s.admin.plain})
+		all = append(all, sockets.Named{Name: sockets.Admin(s.admin.config.(config.Admin).Address), Listener: s.admin.plain})
 	}
 	if s.status != nil {
-		all = append(all, sockets.Named{Name: s.status.config.(config.StatusListener).Address, Listener: s.status.plain})
+		all = append(all, sockets.Named{Name: sockets.Status(s.status.config.(config.StatusListener).Address), Listener: s.status.plain})
 	}
 	return all
 }

@@ -164,9 +164,12 @@ func (s *Server) bind(want config.Listen, t times, old *listener) (_ *listener, 
 }
 
 func (s *Server) listen(address string) (*net.TCPListener, error) {
-	l, err := s.Given.Listen(address)
-	if err != nil {
-		return nil, err
+	l := s.Given.Take(address)
+	if l == nil {
+		var err error
+		if l, err = net.Listen("tcp", address); err != nil {
+			return nil, err
+		}
 	}
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
@@ -230,7 +233,11 @@ func (ch *Change) Commit() {
 	}
 	for _, l := range ch.stopped {
 		l.ended.Store(true)
-		go l.close() // the watch of its certificates may be at a disk that hangs
+		if l.secure != nil {
+			go l.close() // the watch of its certificates may be at a disk that hangs
+		} else {
+			l.close()
+		}
 		if l.std != nil {
 			l.std.retired.Store(true)
 			s.old = append(s.old, l.std)

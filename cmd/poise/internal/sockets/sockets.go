@@ -1,21 +1,27 @@
 // Package sockets has listeners that this process did not open: those of the process whose place
-// it takes, or of systemd. Each waits under the address of the configuration that it is for.
+// it takes, or of systemd. Each waits under a name that says what in the configuration it is for.
 package sockets
 
 import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 )
 
-// Named is a listener with its address in the configuration: "127.0.0.1:8080", ":443" or
-// "unix:/run/poise.sock".
+// Named is a listener with its name: the address of an entry of listen, as the configuration
+// writes it ("127.0.0.1:8080", ":443"), or what Admin and Status return.
 type Named struct {
 	Name     string
 	Listener net.Listener
 }
+
+// Admin is the name of the admin API's listener, and Status that of the listener for probes. They
+// differ from those of listen where all are "127.0.0.1:0".
+func Admin(address string) string { return "admin at " + address }
+
+// Status: see Admin.
+func Status(address string) string { return "status at " + address }
 
 // A Set has the listeners that wait. A nil Set is empty. Any goroutine may call its methods.
 type Set struct {
@@ -32,36 +38,16 @@ func New(all []Named) *Set {
 	return s
 }
 
-// Listen returns the listener that waits for an address, or opens one. An address is
-// host:port, or unix: and a path.
-func (s *Set) Listen(address string) (net.Listener, error) {
-	if l := s.take(address); l != nil {
-		return l, nil
-	}
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return net.Listen("unix", path)
-	}
-	return net.Listen("tcp", address)
-}
-
-// Has reports whether a listener waits for an address.
-func (s *Set) Has(address string) bool {
-	if s == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.byName[address] != nil
-}
-
-func (s *Set) take(address string) net.Listener {
+// Take returns the listener that waits under a name, and is the caller's from now on; nil: none
+// does.
+func (s *Set) Take(name string) net.Listener {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.byName[address]
-	delete(s.byName, address)
+	l := s.byName[name]
+	delete(s.byName, name)
 	return l
 }
 

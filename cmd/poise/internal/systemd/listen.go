@@ -23,7 +23,7 @@ import (
 // firstFD is the first descriptor that the manager passes.
 const firstFD = 3
 
-// Sockets takes the sockets that the manager has passed, named by their addresses in c. It takes
+// Sockets takes the sockets that the manager has passed, named as package sockets wants it. It takes
 // LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES out of the environment. Nil: there are none.
 func Sockets(c *config.Config) ([]sockets.Named, error) {
 	pid, fds, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
@@ -65,32 +65,36 @@ func adopt(fd int, name string, c *config.Config) (one sockets.Named, err error)
 	if err != nil {
 		return one, fmt.Errorf("descriptor %d (%q) is no listening socket: %w", fd, name, err)
 	}
-	address := addressOf(name, l.Addr(), c)
-	if address == "" {
+	own := nameOf(name, l.Addr(), c)
+	if own == "" {
 		l.Close()
 		return one, fmt.Errorf("nothing in the configuration listens on the passed socket %q (%s): add it to listen, name it by the index of its entry, or take it out of the socket unit", name, sockets.Kind(l))
 	}
-	return sockets.Named{Name: address, Listener: l}, nil
+	return sockets.Named{Name: own, Listener: l}, nil
 }
 
-// addressOf is the address in c that a socket is for; empty: none.
-func addressOf(name string, bound net.Addr, c *config.Config) string {
+// nameOf is the name of what in c a socket is for; empty: none.
+func nameOf(name string, bound net.Addr, c *config.Config) string {
 	if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(c.Listen) {
 		return c.Listen[i].Address
 	}
-	side := map[string]string{"admin": c.Admin.Address, "status": c.Status.Address}
-	if address := side[name]; address != "" {
-		return address
+	admin, status := c.Admin.Address, c.Status.Address
+	switch {
+	case name == "admin" && admin != "":
+		return sockets.Admin(admin)
+	case name == "status" && status != "":
+		return sockets.Status(status)
 	}
 	for _, l := range c.Listen {
 		if same(l.Address, bound) {
 			return l.Address
 		}
 	}
-	for _, address := range side {
-		if address != "" && same(address, bound) {
-			return address
-		}
+	switch {
+	case admin != "" && same(admin, bound):
+		return sockets.Admin(admin)
+	case status != "" && same(status, bound):
+		return sockets.Status(status)
 	}
 	return ""
 }
