@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -356,4 +357,62 @@ func TestUpgradeKeepsTheOperatorsListeners(t *testing.T) {
 	}
 	l.kill(syscall.SIGTERM)
 	l.exit(0)
+}
+
+// TestReadinessAtTheEnd: the order that Kubernetes needs. At SIGTERM the process is not ready any
+// more, and alive; requests on new connections are served until drain_delay is over; then nothing
+// listens, and an exchange under way ends.
+func TestReadinessAtTheEnd(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(arrived)
+			<-release
+		}
+		io.WriteString(w, "a")
+	}))
+	defer s.Close()
+	status := unusedAddress(t)
+	conf := write(t, filepath.Join(t.TempDir(), "poise.yaml"), file(s.URL, "127.0.0.1:0")+
+		"status: {address: \""+status+"\"}\ntimeouts: {drain_delay: 1s}\n")
+	p := ready(t, "run", "-c", conf)
+	code := func(path string) int {
+		r, err := http.Get("http://" + status + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		return r.StatusCode
+	}
+	if c := code("/readyz"); c != http.StatusOK {
+		t.Errorf("/readyz answers %d", c)
+	}
+	slow := make(chan error, 1)
+	go func() {
+		_, err := fetch(p.urls[0] + "/slow")
+		slow <- err
+	}()
+	<-arrived
+	p.signal(syscall.SIGTERM)
+	p.say("stopping")
+	for deadline := time.Now().Add(patience); code("/readyz") != http.StatusServiceUnavailable; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("ready after SIGTERM")
+		}
+	}
+	if got, err := fetch(p.urls[0]); got != "a" || err != nil { // the delay is longer than this
+		t.Errorf("in the delay: %q, %v", got, err)
+	}
+	if c := code("/healthz"); c != http.StatusOK {
+		t.Errorf("/healthz answers %d while it drains", c)
+	}
+	closes(t, strings.TrimPrefix(p.urls[0], "http://"))
+	if c := code("/readyz"); c != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answers %d after the delay", c)
+	}
+	close(release)
+	if err := <-slow; err != nil {
+		t.Errorf("the exchange under way: %v", err)
+	}
+	p.exit(0)
 }

@@ -320,10 +320,7 @@ func (s *socket) echo() error {
 // loadFile is a configuration with a plain and a secure listener.
 func loadFile(t *testing.T, url, plain, secure string, more string) (text string, pool *tls.Config) {
 	c := testcert.New(t, testcert.Template{Names: []string{"127.0.0.1"}})
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	write(t, cert, string(c.Cert))
-	write(t, key, string(c.Key))
+	cert, key := c.Files(t)
 	text = fmt.Sprintf(`version: 1
 listen:
   - address: %s
