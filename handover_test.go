@@ -74,6 +74,7 @@ func TestHandshakeDuringClose(t *testing.T) {
 					}
 					other.Close()
 				}
+				time.Sleep(50 * time.Millisecond) // Close goes on: it would have broken off the handshake by now
 				close(held.release)
 				if err := <-answer; err != nil {
 					t.Error(err)

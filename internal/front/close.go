@@ -25,7 +25,7 @@ const (
 	brokenFor = 2 * time.Second
 	// handshakesFor bounds how long handshakes that were under way when the listeners closed may
 	// take.
-	handshakesFor = time.Second
+	handshakesFor = 2 * time.Second
 	// logFor bounds the writing of what is left of the logs.
 	logFor = 5 * time.Second
 )

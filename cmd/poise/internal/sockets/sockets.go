@@ -20,7 +20,7 @@ type Named struct {
 // differ from those of listen where all are "127.0.0.1:0".
 func Admin(address string) string { return "admin at " + address }
 
-// Status: see Admin.
+// Status is the name of the listener for probes: see Admin.
 func Status(address string) string { return "status at " + address }
 
 // A Set has the listeners that wait. A nil Set is empty. Any goroutine may call its methods.
