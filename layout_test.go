@@ -30,7 +30,7 @@ var ranks = map[string]int{
 	"internal/rewrite": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5,
 	"internal/upstream/h1": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
 	"internal/exchange": 7, "sources": 7, "internal/engine/loop/sched": 7,
-	"internal/compile": 8, "internal/engine/loop/sign": 8, "internal/core": 9,
+	"internal/compile": 8, "internal/engine/loop/sign": 8, "internal/core": 9, "internal/plan": 9,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10, "internal/scrape": 10, "internal/front": 11,
 	".":     12,

@@ -176,3 +176,27 @@ func Static(path string, s config.Service) (Feed, error) {
 	}
 	return f, nil
 }
+
+// Listed is the static list of a service without asking anything: a host name stands for its
+// addresses. why says which endpoints are not known; empty: all are. The list of a service with a
+// source is empty.
+func Listed(path string, s config.Service) (feed Feed, why string, err error) {
+	if s.Source != nil {
+		if list, ok := s.Source.Custom.(discovery.Static); ok {
+			return Feed{Static: list}, "", nil
+		}
+		return feed, "its endpoints come from a source, which was not asked", nil
+	}
+	for i, e := range s.Endpoints {
+		spec, host, err := e.Parse()
+		if err != nil {
+			at := config.Index(path+".endpoints", i)
+			return feed, "", config.NewErrors(config.Problem{Path: at, Value: e.URL, Message: err.Error()})
+		}
+		if host != "" {
+			why = "host names such as " + host + " are not resolved here: each stands for its addresses, by which the keys of consistent hashing go"
+		}
+		feed.Static = append(feed.Static, spec)
+	}
+	return feed, why, nil
+}

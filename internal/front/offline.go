@@ -5,12 +5,11 @@ package front
 // its name; nothing is resolved.
 
 import (
-	"fmt"
 	"log/slog"
 	"maps"
 
 	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/explain"
@@ -28,7 +27,7 @@ func ExplainOffline(c config.Config, q explain.Request) (explain.Explanation, er
 	proxy, err := core.New(rt, withoutProbes(c), core.Options{
 		Logger: rt.Log,
 		Feed: func(path string, s config.Service) (core.Feed, error) {
-			feed, why, err := listed(path, s)
+			feed, why, err := compile.Listed(path, s)
 			if why != "" {
 				unknown[path] = why
 			}
@@ -64,26 +63,4 @@ func withoutProbes(c config.Config) config.Config {
 		c.Services[name] = s
 	}
 	return c
-}
-
-// listed is the static list of a service, or why its endpoints are not known.
-func listed(path string, s config.Service) (feed core.Feed, why string, err error) {
-	if s.Source != nil {
-		if list, ok := s.Source.Custom.(discovery.Static); ok {
-			return core.Feed{Static: list}, "", nil
-		}
-		return feed, "its endpoints come from a source, which was not asked", nil
-	}
-	for i, e := range s.Endpoints {
-		spec, host, err := e.Parse()
-		if err != nil {
-			at := config.Index(path+".endpoints", i)
-			return feed, "", config.NewErrors(config.Problem{Path: at, Value: e.URL, Message: err.Error()})
-		}
-		if host != "" {
-			why = fmt.Sprintf("host names such as %s are not resolved here: each stands for its addresses, by which the keys of consistent hashing go", host)
-		}
-		feed.Static = append(feed.Static, spec)
-	}
-	return feed, why, nil
 }
