@@ -2,7 +2,8 @@
 // github.com/poise-lb/poise that turns flags and files into a configuration.
 //
 // Exit codes: 0 after an orderly end, 1 for failures (a port in use, say) and for an end by
-// a second signal, 2 for flags or a configuration that cannot be used.
+// a second signal, 2 for flags or a configuration that cannot be used, 4 from plan if something
+// would change.
 package main
 
 import (
@@ -35,6 +36,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-ch
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errChanges):
+		return exitChanges
 	case errors.As(err, &problem):
 		say(stderr, "%v\n", problem)
 		return exitUsage

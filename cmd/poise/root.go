@@ -39,7 +39,8 @@ func newRoot(s streams) *cobra.Command {
 		Long: `Poise balances HTTP services: as this program, or mounted in a Go program.
 
 Exit codes: 0 after an orderly end, 1 for failures such as a port in use,
-2 for flags or a configuration that cannot be used.`,
+2 for flags or a configuration that cannot be used, 4 from plan if something would
+change.`,
 		Example: `  # see it work, nothing to install
   poise demo
 
@@ -63,7 +64,7 @@ Exit codes: 0 after an orderly end, 1 for failures such as a port in use,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(errors.New("poise: " + err.Error() + "; see " + c.CommandPath() + " --help"))
 	})
-	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newExplain(s), newCtl(s), newAdmin(s), newRegister(s), newSchema(s), newVersion(s))
+	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newExplain(s), newPlan(s), newCtl(s), newAdmin(s), newRegister(s), newSchema(s), newVersion(s))
 	for _, c := range root.Commands() {
 		if !strings.Contains(c.Use, "'") { // an argument in quotes
 			c.Args = noArguments
