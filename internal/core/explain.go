@@ -20,7 +20,6 @@ import (
 	"github.com/poise-lb/poise/internal/explain"
 	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/message"
-	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/route"
 )
 
@@ -231,8 +230,22 @@ func (x *explaining) reply() {
 		if e.Refused.Err != nil {
 			x.out.Reply.Cause = e.Refused.Err.Error()
 		}
-	case x.out.Service != nil && x.out.Service.Nothing == x.out.Service.Draws && !x.out.Service.Starts:
-		x.out.Reply = &explain.Reply{Status: 503, Reason: reason.NoEndpoint, Message: exchange.TextOf(503, reason.NoEndpoint)}
-		x.out.Reply.Cause = "service " + x.out.Service.Name + " has no endpoint that may be used now"
+	case x.out.Service != nil && e.Service != nil && x.out.Service.Nothing == x.out.Service.Draws:
+		x.unserved(e)
 	}
+}
+
+// unserved says what a request gets whose service has no endpoint now, as Exchange.first and
+// Exchange.unavailable have it.
+func (x *explaining) unserved(e *exchange.Explained) {
+	s, name := e.Service, x.out.Service.Name
+	if !s.Settled() {
+		x.out.Notes = append(x.out.Notes, "the endpoints of service "+name+" are not known yet: a request waits for them, some seconds at most")
+		return
+	}
+	err, cause := exchange.ErrNoEndpoint, "service "+name+" has no endpoint that may be used now"
+	if e.Route.Directory != nil && !s.Known() && !s.Source().Stale {
+		err, cause = exchange.ErrUnknownService, "the registry knows no endpoint of service "+name
+	}
+	x.out.Reply = &explain.Reply{Status: err.Status, Reason: err.Reason, Message: exchange.TextOf(err.Status, err.Reason), Cause: cause}
 }

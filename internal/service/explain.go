@@ -69,7 +69,7 @@ func (s *Service) Explain(key uint64, n int) Explanation {
 		c := Candidate{EndpointStatus: status, Draws: drawn[status.Spec.ID], Relative: 1}
 		if e := byIDIn(frozen.members, status.Spec.ID); e != nil {
 			c.Relative = e.Weight()
-			c.Eligible = byIDIn(frozen.usable, e.ID()) != nil
+			c.Eligible = byIDIn(frozen.usable, e.ID()) != nil && s.admit(&frozen, e) // ejected since the view was built
 			if scorer != nil && c.Eligible {
 				c.Score, c.Unit = scorer.Score(e, now)
 			}

@@ -165,3 +165,24 @@ func (p *wildPicker) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	}
 	return p.usable[0]
 }
+
+// The turn of a last resort, which comes once a second, is left to requests.
+func TestExplainTakesNoTurnOfTheLastResort(t *testing.T) {
+	onStage(t, Settings{PanicThreshold: -1, Breaker: health.Breaker{OpenFor: time.Hour}}, func(st *stage) {
+		st.Update(specs(a, b))
+		e := st.eject(a)
+		st.renew(a)
+		time.Sleep(1100 * time.Millisecond)
+		resort, ahead := Of(e).resortAt.Load(), Of(e).aheadAt.Load()
+		said := st.Explain(0, 100)
+		if !said.Resorting || said.Candidates[0].Draws != 100 || said.Eligible() != 0 {
+			t.Errorf("%+v", said)
+		}
+		if Of(e).resortAt.Load() != resort || Of(e).aheadAt.Load() != ahead || resort == 0 {
+			t.Error("a turn was taken")
+		}
+		if st.Pick(&policy.Attempt{Now: st.rt.Now()}) != e {
+			t.Error("the turn is gone")
+		}
+	})
+}
