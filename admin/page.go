@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/poise-lb/poise"
 )
 
 //go:embed page
@@ -101,4 +103,15 @@ func acceptsGzip(h http.Header) bool {
 		}
 	}
 	return false
+}
+
+// shown is the word that the page has for the state of an endpoint: out by an operator's drain is
+// draining to the one who drains it.
+func shown(e *poise.EndpointStatus) string {
+	for i := range e.Overrides {
+		if e.Word == "out" && e.Overrides[i].Kind == "drain" {
+			return "draining"
+		}
+	}
+	return e.Word
 }

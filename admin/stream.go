@@ -197,7 +197,7 @@ func (r *reading) tick(service string) Tick {
 		s := &r.status.Services[i]
 		words := make([]string, len(s.Endpoints))
 		for k := range s.Endpoints {
-			words[k] = s.Endpoints[k].Word
+			words[k] = shown(&s.Endpoints[k])
 		}
 		t.States[s.Name] = words
 	}

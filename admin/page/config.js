@@ -1,46 +1,37 @@
-// The tab of the configuration in force, with where each value is from.
+// The tab of the configuration in force, with where each value is written.
 
-import { h } from './dom.js';
+import { h, Table, text } from './dom.js';
 import { ask } from './api.js';
 import { store } from './store.js';
 import { t } from './words.js';
 
 export class Config {
   constructor() {
-    this.el = h('div', { class: 'card' }, h('p', { class: 'empty' }, t('waiting')));
+    const column = (id, className) => ({ id, className, cell: (td, v) => text(td, v[id] === 'default' ? t('default') : v[id] || '–') });
+    this.table = new Table('config', [column('path', 'mono name'), column('value', 'mono'), column('origin', 'mono muted')]);
+    this.about = h('p', { class: 'muted' });
+    this.empty = h('p', { class: 'empty' });
+    this.el = h('div', { class: 'card' }, h('div', { class: 'tools' }, this.about), this.table.el, this.empty);
   }
 
   async load() {
     try {
       this.said = await ask('config');
-      this.show();
-    } catch (e) {
-      this.el.replaceChildren(h('p', { class: 'empty' }, e.status === 404 ? t('config.missing') : e.message));
-    }
-  }
-
-  // show finds values in the forms that the API gives them: lines, a text, or JSON.
-  show() {
-    const c = this.said, lines = c.values || c.settings;
-    const head = h('p', { class: 'muted top' }, t('config.about', { generation: store.overview?.generation ?? '–', origin: store.overview?.origin || t('config.program') }));
-    if (Array.isArray(lines)) {
-      const search = this.search || '';
-      this.el.replaceChildren(head, h('table', { role: 'table', class: 'config' }, h('caption', { class: 'sr' }, t('tab.config')),
-        h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ['key', 'value', 'origin'].map((k) => h('th', { role: 'columnheader', scope: 'col' }, t('col.' + k))))),
-        h('tbody', { role: 'rowgroup' }, lines.filter((l) => JSON.stringify(l).toLowerCase().includes(search)).map((l) => h('tr', { role: 'row', tabindex: '-1' },
-          h('td', { role: 'cell', class: 'mono', 'data-label': t('col.key') }, l.key),
-          h('td', { role: 'cell', class: 'mono', 'data-label': t('col.value') }, typeof l.value === 'string' ? l.value : JSON.stringify(l.value)),
-          h('td', { role: 'cell', class: 'muted', 'data-label': t('col.origin') }, l.origin || l.place || ''))))));
-      return;
-    }
-    const text = c.yaml || c.text || JSON.stringify(c.config || c, null, 2);
-    this.el.replaceChildren(head, h('pre', { tabindex: '0', 'aria-label': t('tab.config') }, text));
+      this.problem = '';
+    } catch (e) { this.problem = e.status === 404 ? t('config.missing') : e.message; }
+    this.render(this.search);
   }
 
   // render reads it anew when the generation is another.
   render(search) {
+    this.search = search;
     const generation = store.overview?.generation;
     if (generation !== this.generation) { this.generation = generation; this.load(); }
-    if (search !== this.search) { this.search = search; if (this.said) this.show(); }
+    const found = (this.said?.values || []).filter((v) => `${v.path} ${v.value} ${v.origin || ''}`.toLowerCase().includes(search));
+    text(this.about, t('config.about', { generation: this.said?.generation ?? '–', origin: this.said?.origin || t('config.program') }));
+    this.table.update(found, (v) => v.path);
+    this.table.el.hidden = !found.length;
+    this.empty.hidden = found.length > 0;
+    text(this.empty, this.problem || (this.said ? t('nothing.found', { search }) : t('waiting')));
   }
 }

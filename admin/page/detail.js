@@ -79,7 +79,7 @@ export class Detail {
     const [got, bar, fair] = td.children, digits = Math.max(e.share, e.expected) < 0.0995 ? 1 : 0;
     text(got, percent(e.share, digits));
     text(fair, percent(e.expected, digits));
-    share(bar, e.share, e.expected);
+    share(bar, e.share, e.expected, this.fair);
   }
 
   probe(td, e) {
@@ -115,6 +115,7 @@ export class Detail {
     this.filters(endpoints);
     const found = endpoints.filter((e) => (!this.only || e.word === this.only) && (!search || (e.label + ' ' + (e.zone || '') + JSON.stringify(e.metadata || '')).toLowerCase().includes(search)))
       .sort((a, b) => order.indexOf(b.word) - order.indexOf(a.word) || (a.label < b.label ? -1 : 1));
+    this.fair = Math.max(0, ...endpoints.map((e) => e.expected));
     const shown = this.all ? found : found.slice(0, few);
     this.table.update(shown, (e) => e.label);
     this.table.el.hidden = !shown.length;

@@ -58,13 +58,14 @@ export function states(el, words) {
   });
 }
 
-// share is a bar of the share an endpoint gets, with a mark at what its weight would give.
-export function share(el, got, expected) {
+// share is a bar of the share an endpoint gets, with a mark at what its weight would give. Its full
+// width is twice the largest fair share of the service: differences are seen with 2 endpoints and
+// with 1,000.
+export function share(el, got, expected, fair) {
   let bar = el.firstChild;
   if (!bar) el.append(bar = h('span', { class: 'share', 'aria-hidden': 'true' }, h('i'), h('b')));
-  // Full width is twice the fair share, or 100 %: differences are seen with 2 and with 1,000.
-  const full = Math.min(1, Math.max(2 * expected, got, 0.001));
-  bar.style.setProperty('--got', Math.round(100 * got / full) + '%');
+  const full = Math.min(1, 2 * fair || 1);
+  bar.style.setProperty('--got', Math.round(100 * Math.min(1, got / full)) + '%');
   bar.style.setProperty('--fair', Math.round(100 * expected / full) + '%');
   attr(bar, 'class', 'share' + (expected ? '' : ' none'));
 }

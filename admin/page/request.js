@@ -66,10 +66,10 @@ function explained(e) {
 }
 
 function candidates(s) {
-  const key = s.hash_key;
+  const key = s.hash_key, fair = Math.max(0, ...(s.candidates || []).map((c) => c.expected || 0));
   const rows = (s.candidates || []).map((c) => {
     const bar = h('span', { class: 'at' });
-    share(bar, c.share || 0, c.expected || 0);
+    share(bar, c.share || 0, c.expected || 0, fair);
     return [h('span', { class: 'mono' }, c.id), h('span', { class: 'word ' + c.state }, glyph(c.state), said('state.' + c.state, c.state), c.for ? ' ' + c.for : ''),
       h('span', { class: 'num' }, String(c.weight)), h('span', { class: 'num' }, number(c.in_flight)), h('span', { class: 'num' }, latency((c.latency_ms || 0) / 1000)),
       h('span', { class: 'shares' }, h('span', { class: 'num' }, percent(c.share || 0, 1)), bar)];

@@ -78,7 +78,7 @@ export function takeDetail(detail, figures, at) {
   const old = new Map((store.detail?.name === detail.name ? store.detail.endpoints : []).map((e) => [e.label, e]));
   endpoints.forEach((e, i) => {
     const f = figures[e.label] || {}, was = old.get(e.label);
-    if (e.overrides?.some((o) => o.kind === 'drain')) e.word = 'draining';
+    if (e.word === 'out' && e.overrides?.some((o) => o.kind === 'drain')) e.word = 'draining';
     Object.assign(e, f.p50 || !was ? { p50: f.p50 || e.p50 || 0, p99: f.p99 || e.p99 || 0, heard: at } : { p50: was.p50, p99: was.p99, heard: was.heard });
     if (at - e.heard > secondsKept * 1e3) e.p50 = e.p99 = 0;
     e.share = all ? since[i] / all : e.share || 0;

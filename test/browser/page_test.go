@@ -1,0 +1,201 @@
+package browser
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/admin"
+)
+
+const (
+	enter  = "\r"
+	escape = "\x1b"
+	tabKey = "\t"
+)
+
+// shows is an expression: what a selector finds has that text in it.
+func shows(selector, text string) string {
+	return "[...document.querySelectorAll(`" + selector + "`)].some(e => e.innerText.includes(`" + text + "`))"
+}
+
+// row is the row of the endpoint of that number, in the table of endpoints.
+func (b *backend) row(i int) string {
+	return "tr:has([title^='" + b.URLs[i] + "'])"
+}
+
+// An endpoint fails its probes, is seen as ejected with the reason, and returns.
+func TestEjectedAndReturned(t *testing.T) {
+	w, b := shop(t)
+	page := open(t, "en-US", 1280, 800, w.URL(""))
+	page.until("nothing wrong", shows("#wrong", "Nothing is wrong")+" && "+shows(".services tr", "4 of 4"))
+	b.down[2].Store(true)
+	page.until("what is wrong", shows("#wrong li.warn", "1 of 4 endpoints ejected")+" && "+shows("#wrong li", "status 503"))
+	page.until("its place in the table", shows(".services tbody tr:first-child", "carts")+" && "+shows(".services tbody tr:first-child", "1 ejected"))
+	page.until("words for screen readers", `document.querySelector("#wrong [aria-live]").textContent.includes("carts: 1 of 4")`)
+	page.click("#wrong a")
+	page.until("the endpoint with its reason", shows(b.row(2), "ejected")+" && "+shows(b.row(2), "by probes")+" && "+shows(b.row(2), "status 503"))
+	page.until("the timeline", `document.querySelector("`+b.row(2)+` .timeline .ejected")`)
+	page.until("no share expected", shows(b.row(2)+" .shares", "0.0 %"))
+	page.shot("endpoint-ejected")
+	b.down[2].Store(false)
+	page.until("its return", shows(b.row(2), "healthy")+" && "+shows("#wrong", "Nothing is wrong"))
+	page.visit("events")
+	page.until("both events", shows(".events tr", "Endpoint ejected")+" && "+shows(".events tr", "Endpoint healthy"))
+}
+
+// The connection is lost, which the page says, and comes back; what happened meanwhile is shown.
+func TestConnection(t *testing.T) {
+	w, b := shop(t)
+	page := open(t, "en-US", 1280, 800, w.URL("#/events"), "ERR_", "Failed to load")
+	page.until("live", shows("#live", "live"))
+	w.hide()
+	page.until("the word for it", shows("#live.lost", "connection lost"))
+	b.down[0].Store(true)
+	w.waitFor("carts", b.URLs[0], "ejected")
+	w.show()
+	page.until("live again", shows("#live.live", "live"))
+	page.until("what happened meanwhile", shows(".events tr", "Endpoint ejected"))
+	if n, all := ask[int](page, `document.querySelectorAll(".events tbody tr").length`), ask[int](page, `new Set([...document.querySelectorAll(".events tbody tr")].map(e => e.innerText)).size`); n != all {
+		t.Errorf("%d events, %d different ones", n, all)
+	}
+}
+
+// waitFor waits until an endpoint is in a state.
+func (w *world) waitFor(service, url, state string) {
+	w.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for _, s := range w.proxy.Status().Services {
+			for _, e := range s.Endpoints {
+				if s.Name == service && e.URL == url && e.State == state {
+					return
+				}
+			}
+		}
+	}
+	w.Fatalf("%s in %s is never %s", url, service, state)
+}
+
+// The page begins in the language that the browser accepts; both switches are remembered.
+func TestLanguageAndTheme(t *testing.T) {
+	w, _ := shop(t)
+	page := open(t, "zh-CN", 1280, 800, w.URL(""))
+	page.until("Chinese", shows("#tabs", "服务")+" && "+shows("thead", "端点")+` && document.documentElement.lang === "zh-CN"`)
+	page.click("#language")
+	page.until("English", shows("#tabs", "Services")+" && "+shows("thead", "Endpoints"))
+	ground := `getComputedStyle(document.documentElement).backgroundColor`
+	light := ask[string](page, ground)
+	page.click("#theme")
+	page.until("the dark page", ground+" !== `"+light+"`")
+	ask[string](page, "location.reload(), ''")
+	page.until("both after a reload", shows("#tabs", "Services")+" && "+ground+" !== `"+light+"`")
+	page.click("#theme")
+	page.click("#language")
+	page.until("Chinese and light", shows("#tabs", "服务")+" && "+ground+" === `"+light+"`")
+}
+
+// Everything can be reached by keyboard.
+func TestKeyboard(t *testing.T) {
+	w, _ := shop(t)
+	page := open(t, "en-US", 1280, 800, w.URL(""))
+	rows := `document.querySelectorAll(".services tbody tr").length`
+	page.until("three services", rows+" === 3")
+	page.command("/")
+	page.until("the search", `document.activeElement.id === "search"`)
+	page.press("user")
+	page.until("one service", rows+" === 1")
+	page.press(escape)
+	page.until("all of them", rows+" === 3")
+	page.press(escape)
+	page.command("j")
+	page.command("j")
+	page.until("the second row", `document.activeElement === document.querySelectorAll(".services tbody tr")[1]`)
+	page.command("k")
+	page.press(enter)
+	page.until("the service", shows("h2", "carts")+` && document.querySelectorAll(".endpoints tbody tr").length === 4`)
+	page.command("j")
+	page.command("d")
+	page.until("the dialog", `document.querySelector("dialog[open] [value=drain]").checked`)
+	page.press(escape)
+	page.until("no dialog", `!document.querySelector("dialog") && document.activeElement.tagName === "TR"`)
+	page.press(escape)
+	page.until("back", `location.hash === "#/services" && `+rows+" === 3")
+	ask[string](page, `document.activeElement.blur(), ''`)
+	for range 40 {
+		page.press(tabKey)
+		if ask[bool](page, `document.activeElement.dataset.tab === "routes"`) {
+			break
+		}
+	}
+	if !ask[bool](page, `getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
+		t.Error("the focus is not visible")
+	}
+	page.press(enter)
+	page.until("the routes", shows(".routes tr", "carts-v1"))
+}
+
+// An operator drains an endpoint from the page, takes that back, and changes a weight.
+func TestChange(t *testing.T) {
+	w, b := shop(t)
+	page := open(t, "en-US", 1280, 800, w.URL("#/services/carts"))
+	change := func(kind, more string) {
+		t.Helper()
+		page.until("the button", `document.querySelector("`+b.row(1)+` .actions button")`)
+		page.click(b.row(1) + " .actions button")
+		page.until("the dialog", `document.querySelector("dialog[open]")`)
+		page.click("dialog [value=" + kind + "]")
+		if more != "" {
+			ask[string](page, more)
+		}
+		page.click("dialog .primary")
+		page.until("no dialog", `!document.querySelector("dialog")`)
+	}
+	change("drain", `document.querySelector("dialog [maxlength]").value = "new disk"`)
+	page.until("drained, and why", shows(b.row(1), "draining")+" && "+shows(b.row(1), "drained by an operator")+" && "+shows(b.row(1), "new disk"))
+	page.shot("endpoint-drained")
+	change("undrain", "")
+	page.until("back", shows(b.row(1), "healthy")+" && !"+shows(b.row(1), "operator"))
+	change("weight", `document.querySelector("dialog [type=number]").value = "3"`)
+	page.until("the weight", shows(b.row(1), "weight 3"))
+	change("unweight", "")
+	page.until("no weight", "!"+shows(b.row(1), "weight 3"))
+	if all := w.proxy.Overrides(); len(all) > 0 {
+		t.Errorf("left: %v", all)
+	}
+}
+
+// A request is explained without being sent.
+func TestTryRequest(t *testing.T) {
+	w, _ := shop(t)
+	page := open(t, "en-US", 1280, 800, w.URL("#/request"))
+	page.until("the form", `document.querySelector(".request input")`)
+	ask[string](page, `document.querySelector(".request input").value = "/carts/7"`)
+	page.click(".request .primary")
+	page.until("the route that takes it", shows(".tried .taken", "carts-v1")+" && "+shows(".tried li", "users-v1"))
+	page.until("the endpoints", shows(".explained table", "healthy"))
+	page.shot("request-explained")
+	page.visit("config")
+	page.until("the configuration", shows(".config tr", "services.carts"))
+}
+
+// Where tokens are needed, the page asks for one, and shows no buttons to those that may only look.
+func TestToken(t *testing.T) {
+	const right, looks = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	b := newBackend(t, 2)
+	w := newWorld(t, poise.Config{Services: map[string]poise.Service{"carts": service(b.URLs, time.Second)}, Routes: []poise.Route{{Service: "carts"}}},
+		admin.Options{Tokens: []admin.Token{{Name: "ops", Secret: right, Role: admin.Operate}, {Name: "wall", Secret: looks, Role: admin.View}}})
+	page := open(t, "en-US", 1280, 800, w.URL("#/services/carts"), "401")
+	give := func(token string) {
+		t.Helper()
+		page.until("the form", `document.querySelector("dialog.token[open] input")`)
+		ask[string](page, `document.querySelector("dialog.token input").value = "`+token+`"`)
+		page.click("dialog.token .primary")
+	}
+	give(strings.Repeat("0", 32))
+	page.until("that it is wrong", shows("dialog.token", "does not accept"))
+	give(looks)
+	page.until("the endpoints, without buttons", shows("#live", "live")+` && document.querySelectorAll(".endpoints tbody tr").length === 2 && !document.querySelector(".actions button")`)
+	ask[string](page, `sessionStorage.setItem("poise.token", "`+right+`"), location.reload(), ''`)
+	page.until("buttons", `document.querySelectorAll(".actions button").length === 2`)
+}
