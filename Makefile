@@ -5,13 +5,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO      ?= go
-MODULES := . ./cmd/poise ./metrics ./test/live
+MODULES := . ./cmd/poise ./metrics ./test/live ./test/browser
 FUZZ    ?= 30s
 SOAK    ?= 30m
 SOAK_RACE ?= 2m
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults -e /test/observe)
 
-.PHONY: help test deps vet check unit race real observe edges faults quality fair cost before bench conformance live live-deps fuzz soak script bigendian build all
+.PHONY: help test deps vet check unit race real observe edges faults quality fair cost before bench conformance live live-deps browser browser-deps fuzz soak script bigendian build all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -111,6 +111,18 @@ live: live-deps ## the real servers of the registries (about 7 minutes, the firs
 live-deps: ## builds or unpacks those servers, once, into $POISE_LIVE_CACHE (~/.cache/poise-live)
 	@echo "== servers of registries"
 	@cd test/live && $(GO) run ./deps
+
+browser: browser-deps ## the page of the admin API in Chromium, with axe-core (2 minutes); pictures go to $POISE_SHOTS
+	@echo "== the page, in Chromium"
+	cd test/browser && $(GO) test -count=1 -timeout 10m
+
+browser-deps: ## Chromium and fonts from Debian's packages, axe-core from npm, once, into ~/.cache/poise-browser
+	@if ! command -v chromium chromium-browser google-chrome >/dev/null; then echo "== installing chromium"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; fi
+	@command -v npm >/dev/null || { echo "== installing npm"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; }
+	@cache=$${XDG_CACHE_HOME:-$$HOME/.cache}/poise-browser; [ -f $$cache/package/axe.min.js ] || { echo "== fetching axe-core"; \
+		mkdir -p $$cache && cd $$cache && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4*.tgz package/axe.min.js; }
 
 fuzz: ## every fuzz target for FUZZ (30s)
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \
