@@ -232,3 +232,84 @@ func TestTornLine(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestReopen: Reopen is what Open is for the same configuration; a path that cannot be opened
+// leaves the old file in use until it can.
+func TestReopen(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "logs")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "access.log")
+	l, log := newLog(t)
+	l.Reopen() // there is no log
+	sink := l.Open(config.AccessLog{Path: path, Buffer: 1024})
+	put(sink, "/one")
+	until(t, "a line", func() bool { return strings.Contains(content(path), "/one") })
+	away := folder + ".away"
+	if err := os.Rename(folder, away); err != nil {
+		t.Fatal(err)
+	}
+	l.Reopen()
+	until(t, "the complaint", func() bool { return strings.Contains(log.String(), "cannot be opened") })
+	put(sink, "/two")
+	until(t, "a line in the old file", func() bool { return strings.Contains(content(filepath.Join(away, "access.log")), "/two") })
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a new file", func() bool { _, err := os.Stat(path); return err == nil })
+	put(sink, "/three")
+	shut(t, l)
+	l.Reopen() // it is closed
+	if !strings.Contains(content(path), "/three") || l.Lost() != 0 {
+		t.Errorf("%q, %d lost", content(path), l.Lost())
+	}
+}
+
+// TestMode: a file that is made has the mode of the configuration, whatever the umask is, or 0640
+// less the umask; one that is there keeps its own.
+func TestMode(t *testing.T) {
+	old := syscall.Umask(0o027)
+	defer syscall.Umask(old)
+	for _, c := range []struct {
+		mode  string
+		there os.FileMode // 0: it is not
+		want  os.FileMode
+	}{{"", 0, 0o640}, {"0664", 0, 0o664}, {"0600", 0o604, 0o604}, {"", 0o604, 0o604}} {
+		path := filepath.Join(t.TempDir(), "access.log")
+		if c.there != 0 {
+			if err := os.WriteFile(path, nil, c.there); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, c.there); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, _ := newLog(t)
+		put(l.Open(config.AccessLog{Path: path, Buffer: 4, Mode: c.mode}), "/")
+		shut(t, l)
+		info, err := os.Stat(path)
+		if err != nil || info.Mode() != c.want {
+			t.Errorf("%+v: %v, %v", c, info.Mode(), err)
+		}
+	}
+}
+
+// TestAnotherFormatIsAnotherLine: an exchange that began before a reload has its line in the new
+// format, in the same file.
+func TestAnotherFormatIsAnotherLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	l, _ := newLog(t)
+	c := config.AccessLog{Path: path, Buffer: 64}
+	old := l.Open(c)
+	put(old, "/one")
+	c.Format = "$request_uri $status"
+	if l.Open(c) == old {
+		t.Fatal("the same ring for another format")
+	}
+	put(old, "/two")
+	shut(t, l)
+	if text := content(path); !strings.Contains(text, `"path":"/one"`) || !strings.Contains(text, "/two 000\n") {
+		t.Error(text)
+	}
+}

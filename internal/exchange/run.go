@@ -10,7 +10,7 @@
 //	  finish        deliver head and content, or tunnel bytes      deliver.go, tunnel.go
 //	again           whether to attempt again, and where            retry.go
 //	answer, fail    responses that the proxy makes itself          reply.go, error.go
-//	record          access log and counters                        count.go
+//	record          access log and counters                        log.go, count.go
 //
 // One task runs an exchange from start to end. An attempt may fork a second task that sends
 // the request's content (upload.go), and a race forks a task for each attempt (race.go).
