@@ -3,7 +3,6 @@ package record
 import (
 	"io"
 	"math/bits"
-	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -51,34 +50,6 @@ type Sink struct {
 	head    uint64 // next position to be read; the consumer's own
 	buf     []byte // the consumer's own
 	pen     pen    // likewise
-}
-
-// A slot is one place of the ring. seq says whose it is: its position when free for the
-// producer that claims it, one more when filled (the bounded queue of D. Vyukov).
-type slot struct {
-	seq        atomic.Uint64
-	wall       time.Time // end of the exchange
-	client     netip.Addr
-	protocol   string
-	reason     string
-	service    string
-	routeName  string
-	bytesIn    int64
-	bytesOut   int64
-	duration   time.Duration
-	status     int
-	route      int
-	generation uint64
-	traceID    [16]byte
-	tls        uint16
-	scheme     scheme
-	cut        bool
-	hasQuery   bool
-	// ends are where method, host, path, query, normal form and id end in text, in this order.
-	ends     [6]uint16
-	text     []byte  // those, and behind them the values of fields
-	heads    *copied // nil: the format has never asked for any
-	attempts []Attempt
 }
 
 // NewSink returns a ring for so many records, rounded up to a power of two; 0 or less
@@ -147,65 +118,6 @@ func (s *Sink) claim() (*slot, uint64) {
 		at = s.tail.Load() // another producer was first
 	}
 }
-
-func (l *slot) fill(x *Exchange, f *Format) {
-	l.client, l.protocol, l.status, l.reason = x.Client, x.Protocol, x.Status, x.Reason
-	l.bytesIn, l.bytesOut, l.duration = x.BytesIn, x.BytesOut, x.Duration
-	l.route, l.service, l.routeName = x.Route, x.Service, x.RouteName
-	l.scheme, l.tls, l.generation, l.traceID = schemeOf(x.Scheme), x.TLS, x.Generation, x.TraceID
-	method := x.Method[:min(len(x.Method), MethodBytesMax)]
-	host := x.Host[:min(len(x.Host), HostBytesMax)]
-	path := x.Path[:min(len(x.Path), PathBytesMax)]
-	l.cut = len(method)+len(host)+len(path) != len(x.Method)+len(x.Host)+len(x.Path)
-	text := append(append(append(l.text[:0], method...), host...), path...)
-	end := uint16(len(text))
-	l.ends = [6]uint16{uint16(len(method)), uint16(len(method) + len(host)), end, end, end, end}
-	if l.hasQuery = x.Query != nil && f.query != dropQuery; l.hasQuery {
-		query := x.Query[:min(len(x.Query), QueryBytesMax)]
-		l.cut = l.cut || len(query) != len(x.Query)
-		text = append(text, query...)
-		end = uint16(len(text))
-		l.ends[3], l.ends[4], l.ends[5] = end, end, end
-	}
-	if f.norm {
-		text = append(text, x.Norm[:min(len(x.Norm), PathBytesMax)]...)
-		end = uint16(len(text))
-		l.ends[4], l.ends[5] = end, end
-	}
-	if len(x.ID) > 0 {
-		text = append(text, x.ID[:min(len(x.ID), IDBytesMax)]...)
-		l.ends[5] = uint16(len(text))
-	}
-	l.text = text
-	if f.captures {
-		l.copyHeads(x.Heads, f)
-	}
-	l.attempts = append(l.attempts[:0], x.Attempts()...)
-}
-
-// A scheme is that of a request, in a byte, since slots are many.
-type scheme uint8
-
-var schemes = [...]string{"", "http", "https"}
-
-func schemeOf(text string) scheme {
-	switch len(text) {
-	case len("http"):
-		return 1
-	case len("https"):
-		return 2
-	}
-	return 0
-}
-
-func (s scheme) String() string { return schemes[s] }
-
-func (l *slot) method() []byte    { return l.text[:l.ends[0]] }
-func (l *slot) host() []byte      { return l.text[l.ends[0]:l.ends[1]] }
-func (l *slot) path() []byte      { return l.text[l.ends[1]:l.ends[2]] }
-func (l *slot) query() []byte     { return l.text[l.ends[2]:l.ends[3]] }
-func (l *slot) norm() []byte      { return l.text[l.ends[3]:l.ends[4]] }
-func (l *slot) requestID() []byte { return l.text[l.ends[4]:l.ends[5]] }
 
 // Drain writes every record that is ready to w, one line each, and returns how many it
 // wrote. It stops at the first error of w; the lines of that piece count as dropped.
