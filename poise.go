@@ -97,10 +97,10 @@ func (p *Proxy) ReopenLogs() { p.server.ReopenLogs() }
 func (p *Proxy) Ready(ctx context.Context) error { return p.server.Ready(ctx) }
 
 // Handover is what the process that takes this one's place should know: for each endpoint, by
-// its identity, its health with the ends of ejections, its breaker and its latency; and the keys
-// of TLS session tickets, so it is secret. The new process gives it to New as Config.Handover.
-// What it says of an endpoint is good for a minute, in which a source must name the endpoint.
-// The form is JSON with a version of its own. Counters are not in it.
+// its identity, its health with the ends of ejections, its breaker and its latency; operators'
+// overrides; and the keys of TLS session tickets, so it is secret. The new process gives it to New
+// as Config.Handover. What it says of an endpoint is good for a minute, in which a source must
+// name the endpoint. The form is JSON with a version of its own. Counters are not in it.
 func (p *Proxy) Handover() []byte { return p.server.Handover() }
 
 // Tickets has c, the TLS configuration of a server of the caller's that mounts the Proxy, seal

@@ -8,6 +8,7 @@ package service
 //	healthy, latency 12 ms      healthy at once: nothing waits for a first verdict
 //	the check is another one    stays as it is until the new check has spoken once
 //	named only after a minute   unknown: a new endpoint
+//	drained by an operator      drained, until the same moment
 //
 // What is not handed over: attempts in flight, trials, the breaker's window of ten seconds,
 // counters, and what a guard holds although the source does not name it any more.
@@ -17,6 +18,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/event"
 )
 
 // savedKept is how long what was handed over waits for a source to name its endpoint.
@@ -27,6 +29,20 @@ type Saved struct {
 	Check     string          `json:"check,omitempty"` // identity of the check that the verdicts are of
 	Probed    bool            `json:"probed,omitempty"`
 	Endpoints []SavedEndpoint `json:"endpoints,omitempty"`
+	Overrides []SavedOverride `json:"overrides,omitempty"`
+}
+
+// SavedOverride is what an operator says of an endpoint. Times are as in SavedEndpoint.
+type SavedOverride struct {
+	Scheme   string        `json:"scheme"`
+	Address  string        `json:"address"`
+	Instance string        `json:"instance,omitempty"`
+	Kind     string        `json:"kind"`
+	Weight   float64       `json:"weight,omitempty"`
+	Who      string        `json:"who,omitempty"`
+	Why      string        `json:"why,omitempty"`
+	Made     time.Duration `json:"made,omitempty"`  // since it was made
+	Until    time.Duration `json:"until,omitempty"` // to its end; 0: it has none
 }
 
 // SavedEndpoint is one of them. Times are distances from the moment of Save, in ns.
@@ -62,6 +78,18 @@ func (s *Service) Save() Saved {
 		}
 		out.Endpoints = append(out.Endpoints, one)
 	}
+	for _, id := range s.overrides.ids() {
+		for _, o := range s.overridesOf(id) {
+			one := SavedOverride{
+				Scheme: id.Scheme, Address: id.Address, Instance: id.Instance,
+				Kind: o.Kind.String(), Weight: o.Weight, Who: o.Who, Why: o.Why, Made: now - o.Made,
+			}
+			if o.Until > 0 {
+				one.Until = max(o.Until-now, 1)
+			}
+			out.Overrides = append(out.Overrides, one)
+		}
+	}
 	return out
 }
 
@@ -83,6 +111,33 @@ func (s *Service) Restore(saved Saved, passed time.Duration) {
 		one := &saved.Endpoints[i]
 		s.handed.byID[endpoint.ID{Scheme: one.Scheme, Address: one.Address, Instance: one.Instance}] = one
 	}
+	for _, one := range saved.Overrides {
+		s.restoreOverride(one)
+	}
+}
+
+// restoreOverride puts one in force. It waits for its endpoint. Called with mu held.
+func (s *Service) restoreOverride(one SavedOverride) {
+	kind, ok := endpoint.ParseOverrideKind(one.Kind)
+	then := s.handed.at - s.handed.passed
+	o := endpoint.Override{
+		Endpoint: endpoint.ID{Scheme: one.Scheme, Address: one.Address, Instance: one.Instance},
+		Kind:     kind, Weight: one.Weight, Who: one.Who, Why: one.Why, Made: then - one.Made,
+	}
+	switch {
+	case !ok || kind == endpoint.Admit || kind == endpoint.Weigh && !(one.Weight > 0) || len(s.overrides) >= overridesMax:
+		return
+	case one.Until > 0:
+		if o.Until = then + one.Until; o.Until <= s.handed.at {
+			return // its time is over
+		}
+		if s.todo.due == 0 || o.Until < s.todo.due {
+			s.todo.due = o.Until
+		}
+	}
+	s.overrides.set(o.Endpoint, kind, &o)
+	o.Absent = true
+	s.publish(event.OverrideSet{Override: o})
 }
 
 // inherit gives m, which has just been made, what was handed over of it. It reports whether there

@@ -99,6 +99,47 @@ func TestRestoreKeepsVerdicts(t *testing.T) {
 	})
 }
 
+// What an operator wants goes on in the next process until the same moment; what was over before is
+// not taken up again.
+func TestRestoreKeepsOverrides(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(specs(a, b, c))
+		set := func(address string, k endpoint.OverrideKind, d time.Duration) {
+			o := endpoint.Override{Endpoint: endpoint.ID{Scheme: "http", Address: address}, Kind: k, Who: "eve", Weight: 3}
+			if k != endpoint.Weigh {
+				o.Weight = 0
+			}
+			if d > 0 {
+				o.Until = st.rt.Now() + d
+			}
+			if _, err := st.Override(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(a, endpoint.Drain, 10*time.Second)
+		set(b, endpoint.Eject, 0)
+		set(c, endpoint.Weigh, 2*time.Second)
+		time.Sleep(time.Second)
+		st.successor(Settings{}, 2*time.Second, func(next *stage) {
+			next.Update(specs(a, b, c))
+			next.is(b, "ejected by operator")
+			next.pick(c)
+			all := next.Overrides()
+			if len(all) != 2 || all[0].Who != "eve" || all[0].Absent || all[1].Until != 0 {
+				t.Errorf("overrides: %+v", all)
+			}
+			if left := all[0].Until - next.rt.Now(); left != 7*time.Second {
+				t.Errorf("drained for another %v, want 7 s", left)
+			}
+			time.Sleep(7*time.Second + 10*time.Millisecond)
+			if all := next.Overrides(); len(all) != 1 {
+				t.Errorf("overrides after the end of one: %+v", all)
+			}
+			next.pick(a)
+		})
+	})
+}
+
 // What was handed over is good for a minute, and what makes no sense is ignored.
 func TestRestoreEnds(t *testing.T) {
 	onStage(t, Settings{}, func(st *stage) {
