@@ -9,6 +9,7 @@
 //	GET  /api/v1/events        what has happened, the latest 1,024
 //	GET  /api/v1/config        the effective configuration, and where each value is from
 //	POST /api/v1/explain       what would become of a request
+//	POST /api/v1/plan          what another configuration would change; …/apply puts it in force
 //	     …/endpoints/{endpoint}/override   POST and DELETE: drain, eject, weight, admit
 //	GET  /api/v1/stream        all that as it happens (Server-Sent Events)
 //	GET  /metrics /healthz /readyz
@@ -56,6 +57,9 @@ type Options struct {
 	// Place says where a value of the configuration is written, as "poise.yaml:22:14"; "": nowhere,
 	// so that it has its default. The path is as in config.Value. Nil: it is not known.
 	Place func(path string) string
+	// Apply puts a configuration in force that a client has sent; nil: Proxy.Apply. A program that
+	// opens the listeners of Config.Listen does that here, too.
+	Apply func(c poise.Config) error
 	// Origin says for people where the configuration is from, as "poise.yaml"; "": by the program.
 	Origin string
 }
@@ -92,6 +96,8 @@ func (a *api) handlers() map[string]http.HandlerFunc {
 		"GET /api/v1/config":             a.config,
 		"GET /api/v1/overrides":          a.overrides,
 		"POST /api/v1/explain":           a.explain,
+		"POST /api/v1/plan":              a.plan,
+		"POST /api/v1/apply":             a.apply,
 		"GET /api/v1/openapi.yaml":       a.description,
 
 		"POST /api/v1/services/{service}/endpoints/{endpoint}/override":   a.override,

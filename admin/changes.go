@@ -115,7 +115,11 @@ func (a *api) current(w http.ResponseWriter, r *http.Request) bool {
 
 // decode reads the JSON of a request into v; else it has answered.
 func decode(w http.ResponseWriter, r *http.Request, v any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMax))
+	most := int64(bodyMax)
+	if _, ok := v.(*Proposal); ok {
+		most = configMax
+	}
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		refuse(w, http.StatusBadRequest, "the content is not what is expected here: "+strings.TrimPrefix(err.Error(), "json: "))

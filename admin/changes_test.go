@@ -111,3 +111,46 @@ func TestConfigValues(t *testing.T) {
 		}
 	}
 }
+
+// A configuration is planned, then applied as planned; one with mistakes changes nothing, and
+// neither does one that was planned on another state.
+func TestPlanAndApply(t *testing.T) {
+	s := newSide(t, Options{})
+	text := `version: 1
+services: {users: {endpoints: ["http://127.0.0.1:1"]}, carts: {endpoints: ["http://127.0.0.1:2"]}}
+routes: [{name: all, service: users}, {match: {path: /carts/**}, service: carts}]
+`
+	proposal := func(text, hash string) string {
+		data, err := json.Marshal(Proposal{text, hash})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	now := fmt.Sprint(s.proxy.Status().Generation)
+	status, answer := s.change("POST", "/api/v1/plan", proposal(text, ""), "")
+	var plan poise.Plan
+	if err := json.Unmarshal([]byte(answer), &plan); status != 200 || err != nil || !plan.Changes || len(plan.Routes) == 0 {
+		t.Fatalf("%d %v %s", status, err, answer)
+	}
+	for _, test := range []struct {
+		text, hash, generation string
+		status                 int
+		want                   string
+	}{
+		{"version: 1\nroutes: [{service: user}]\n", plan.Hash, now, 422, "config:2:20"},
+		{strings.Replace(text, ":2\"", ":3\"", 1), plan.Hash, now, 409, "is not that of this change"},
+		{text, plan.Hash, "", 428, "If-Match"},
+		{text, plan.Hash, "9", 412, "generation"},
+		{text, plan.Hash, now, 200, `"services":2`},
+		{text, plan.Hash, now, 412, "generation"},
+	} {
+		if status, answer := s.change("POST", "/api/v1/apply", proposal(test.text, test.hash), test.generation); status != test.status || !strings.Contains(answer, test.want) {
+			t.Errorf("%d %s, want %d %s", status, answer, test.status, test.want)
+		}
+	}
+	t.Setenv("SECRET", "very-secret")
+	if _, answer := s.change("POST", "/api/v1/plan", proposal(strings.Replace(text, "name: all", `name: "${SECRET}"`, 1), ""), ""); strings.Contains(answer, "very-secret") {
+		t.Errorf("a variable of the process is shown: %s", answer)
+	}
+}

@@ -131,6 +131,7 @@ func (in *instance) open(c config.Config) (_ *serve.Change, err error) {
 	}
 	in.side = operate.New(in.proxy, in.log, in.origin.name, place)
 	in.side.Given = in.given
+	in.side.Put = in.put
 	listeners, err := in.server.Prepare(c)
 	if err == nil && in.before == nil {
 		if err = in.side.Apply(&c); err != nil { // now: readiness is asked for before it is there
@@ -262,6 +263,14 @@ func (r *reloads) next() {
 		r.due = ""
 		r.ask(why)
 	}
+}
+
+// put is apply for a configuration that came over the admin API. Its listeners may be those of
+// the API itself, so they are left as they are: a file says where those are.
+func (in *instance) put(c config.Config) error {
+	now := in.config()
+	c.Admin, c.Status = now.Admin, now.Status
+	return in.apply(c)
 }
 
 // apply puts c in the place of the configuration in force, or fails and changes nothing.

@@ -31,6 +31,8 @@ type Server struct {
 	log    *slog.Logger
 	origin string
 	place  func(path string) string
+	// Put puts a configuration in force that came over the API. It is set before Apply.
+	Put func(config.Config) error
 	// Given has listeners that are used before new ones are opened. It is set before Apply.
 	Given *sockets.Set
 
@@ -88,7 +90,7 @@ func probes(p *Proxy) http.Handler { return admin.Status(p) }
 
 // handler is the admin API of a configuration.
 func (s *Server) handler(c *config.Admin) http.Handler {
-	o := admin.Options{Hosts: c.Hosts, Profiles: c.Profiles, Origin: s.origin, Place: s.place}
+	o := admin.Options{Hosts: c.Hosts, Profiles: c.Profiles, Origin: s.origin, Place: s.place, Apply: s.Put}
 	if host, _, err := net.SplitHostPort(c.Address); err == nil && host != "" {
 		o.Hosts = append(o.Hosts[:len(o.Hosts):len(o.Hosts)], host)
 	}
