@@ -416,3 +416,23 @@ func TestReadinessAtTheEnd(t *testing.T) {
 	}
 	p.exit(0)
 }
+
+// TestWebSocketsEndWithTheDrain: the old process keeps a WebSocket for timeouts.drain, and no longer.
+func TestWebSocketsEndWithTheDrain(t *testing.T) {
+	const drain = time.Second
+	text, _ := loadFile(t, busyService(t), "127.0.0.1:0", unusedAddress(t), "")
+	conf := write(t, filepath.Join(t.TempDir(), "poise.yaml"), strings.Replace(text, "drain: 3s", "drain: "+drain.String(), 1))
+	l := begin(t, install(t), "", "run", "-c", conf)
+	ws := openSocket(t, l.urls[0])
+	began := time.Now()
+	old := l.upgrade()
+	if err := ws.echo(); err != nil {
+		t.Errorf("it did not live on: %v", err)
+	}
+	if _, err := ws.Read(make([]byte, 1)); err == nil || time.Since(began) < drain {
+		t.Errorf("it ended after %v with %v, before the drain did", time.Since(began), err)
+	}
+	gone(t, old)
+	l.kill(syscall.SIGTERM)
+	l.exit(0)
+}
