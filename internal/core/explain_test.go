@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/explain"
 )
 
@@ -102,6 +103,31 @@ func TestExplainShowsTheStateOfEndpoints(t *testing.T) {
 		}
 		if first == 0 {
 			t.Error("the trial is gone")
+		}
+	})
+}
+
+// What an operator has said of an endpoint is shown with it.
+func TestExplainShowsOverrides(t *testing.T) {
+	c := config.Config{
+		Services: map[string]config.Service{"s": {Endpoints: []config.Endpoint{{URL: "http://10.0.0.1:80"}, {URL: "http://10.0.0.2:80"}}, Policy: config.Policy{Type: "random"}}},
+		Routes:   []config.Route{{Service: "s"}},
+	}
+	inWorld(t, c, func(w *world) {
+		s := w.proxy.Services()[0]
+		for _, o := range []endpoint.Override{
+			{Endpoint: endpoint.ID{Scheme: "http", Address: "10.0.0.1:80"}, Kind: endpoint.Drain},
+			{Endpoint: endpoint.ID{Scheme: "http", Address: "10.0.0.2:80"}, Kind: endpoint.Weigh, Weight: 5},
+		} {
+			if _, err := s.Override(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.wait(time.Second)
+		x := w.explain("/")
+		out, heavy := x.Service.Candidates[0], x.Service.Candidates[1]
+		if out.Flags != "drain by an operator" || out.Eligible || out.Draws > 0 || heavy.Flags != "weight 5 by an operator" || heavy.Weight != 5 || heavy.Draws != explainDraws {
+			t.Errorf("%+v\n%+v", out, heavy)
 		}
 	})
 }

@@ -110,6 +110,12 @@ func candidate(said *service.Explanation, c *service.Candidate, now time.Duratio
 			flags = append(flags, f.word)
 		}
 	}
+	for _, o := range c.Overrides {
+		flags = append(flags, o.String()+" by an operator")
+		if o.Kind == endpoint.Weigh {
+			e.Weight = o.Weight
+		}
+	}
 	e.Flags = strings.Join(flags, ", ")
 	return e
 }

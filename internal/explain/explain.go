@@ -149,7 +149,7 @@ type Endpoint struct {
 	State    string  `json:"state"`
 	Cause    string  `json:"cause,omitempty"`     // what has ejected it: probes or breaker
 	For      string  `json:"for,omitempty"`       // the rest of its ejection by the breaker
-	Flags    string  `json:"flags,omitempty"`     // out, kept, slow start, held, damped
+	Flags    string  `json:"flags,omitempty"`     // out, kept, slow start, held, damped, and what operators say
 	Eligible bool    `json:"eligible"`            // the policy may choose it now
 	Weight   float64 `json:"weight"`              // share relative to the others
 	InFlight int64   `json:"in_flight"`           // attempts under way
