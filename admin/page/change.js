@@ -80,7 +80,7 @@ export function tokenDialog(message, then) {
     dialog.close();
     then();
   } }, h('p', {}, token.get() ? t('token.wrong') : t('token.needed')), row(t('token'), input),
-  h('p', { class: 'muted small' }, message), h('p', { class: 'buttons' }, cancel(), h('button', { class: 'primary' }, t('token.use')))));
+  h('p', { class: 'muted small' }, message), h('p', { class: 'buttons' }, h('button', { class: 'primary' }, t('token.use')))));
   dialog.classList.add('token');
   input.focus();
 }

@@ -51,6 +51,9 @@ export function glyph(state, word) {
   return word ? h('span', { title: word }, el, h('span', { class: 'sr' }, word)) : el;
 }
 
+// far is how many rows a table has before those that are out of sight are left as they are.
+const far = 100;
+
 // A Table keeps one row per key. Each column is {id, cell(td, item), sort(item), className}: cell
 // fills a cell, each time anew; sort, if there is one, lets the head be pressed.
 export class Table {
@@ -61,6 +64,12 @@ export class Table {
     this.order = null; // {id, down}: what the head was pressed for; null: as the items come
     this.heads = columns.map((c) => this.head(name, c));
     this.body = h('tbody', { role: 'rowgroup' });
+    this.sight = new IntersectionObserver((all) => {
+      for (const { target, isIntersecting } of all) {
+        target.away = !isIntersecting;
+        if (isIntersecting) this.fill(target);
+      }
+    }, { rootMargin: '200px' });
     this.el = h('table', { role: 'table', class: name },
       h('caption', { class: 'sr' }, t('table.' + name)),
       h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, this.heads)), this.body);
@@ -99,16 +108,23 @@ export class Table {
       gone.delete(k);
       let row = this.rows.get(k);
       if (!row) this.rows.set(k, row = this.make());
-      this.columns.forEach((c, i) => c.cell(row.cells[i], item));
-      if (this.row) this.row(row, item);
+      row.item = item;
+      if (!row.away || items.length < far) this.fill(row);
       if (row === next) next = next.nextSibling;
       else this.body.insertBefore(row, next);
     }
-    for (const k of gone) { this.rows.get(k).remove(); this.rows.delete(k); }
+    for (const k of gone) { this.sight.unobserve(this.rows.get(k)); this.rows.get(k).remove(); this.rows.delete(k); }
+  }
+
+  fill(row) {
+    this.columns.forEach((c, i) => c.cell(row.cells[i], row.item));
+    if (this.row) this.row(row, row.item);
   }
 
   make() {
-    return h('tr', { role: 'row', tabindex: '-1' }, this.columns.map((c) =>
+    const row = h('tr', { role: 'row', tabindex: '-1' }, this.columns.map((c) =>
       h('td', { role: 'cell', class: c.className, 'data-label': t('col.' + c.id) })));
+    this.sight.observe(row);
+    return row;
   }
 }

@@ -39,10 +39,19 @@ const live = new Live({
     store.connection = connection;
     store.message = message || '';
     retryAt = Date.now() + (wait || 0);
-    if (connection === 'locked') tokenDialog(message, () => { live.open(store.service); route(); });
+    if (connection === 'locked') unlock();
     render();
   },
 });
+
+// unlock asks for the token.
+const unlock = () => tokenDialog(store.message, () => { live.open(store.service); route(); });
+
+// What the connection does is a button, too: it connects at once, or asks for the token again.
+$('live').onclick = () => {
+  if (store.connection === 'locked') unlock();
+  else if (store.connection === 'lost') live.open(store.service);
+};
 
 // refresh reads the overview, whose generation changes need.
 async function refresh() {
@@ -113,10 +122,12 @@ function totals() {
 
 // --- where one is: #/services/users
 
+const decoded = (part) => { try { return decodeURIComponent(part); } catch { return part; } };
+
 function route() {
   const [first = '', second] = location.hash.replace(/^#\/?/, '').split('/');
   tab = tabs[first] ? first : 'services';
-  const service = tab === 'services' && second ? decodeURIComponent(second) : '';
+  const service = tab === 'services' && second ? decoded(second) : '';
   view?.close?.();
   if (service !== store.service || !live.control) {
     store.service = service;
@@ -139,7 +150,6 @@ async function speak(language) {
   attr($('language'), 'lang', language === 'en' ? 'zh-CN' : 'en');
   once($('tabs'), language, () => Object.keys(tabs).map((id) => h('a', { href: '#/' + id, 'data-tab': id }, t('tab.' + id))));
   theme();
-  store.events.length && view?.close?.();
   route();
 }
 

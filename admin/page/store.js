@@ -5,6 +5,7 @@ const bin = 5e3; // ms of one point of a sparkline
 export const bins = 60; // five minutes
 const secondsKept = 10; // for means: one second alone says little
 const sharesOver = 30; // ticks that a share is taken over
+const sharesFrom = 5; // with fewer ticks it is that since the endpoint was first named
 const eventsMost = 1024;
 
 export const store = {
@@ -71,7 +72,7 @@ export function takeDetail(detail, figures, at) {
   const endpoints = detail.endpoints || [];
   const counts = new Map(endpoints.map((e) => [e.label, e.attempts]));
   if (attempts.push(counts) > sharesOver) attempts.shift();
-  const before = attempts[0];
+  const before = attempts.length > sharesFrom ? attempts[0] : new Map(endpoints.map((e) => [e.label, 0]));
   let all = 0;
   const since = endpoints.map((e) => { const n = Math.max(0, e.attempts - (before.get(e.label) ?? e.attempts)); all += n; return n; });
   const weights = endpoints.reduce((sum, e) => sum + (e.usable ? e.weight : 0), 0);

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/admin"
 )
@@ -19,13 +21,21 @@ func contains(text string, parts []string) bool {
 	return false
 }
 
+// filled is true when a tab has its content, and figures are there.
+const filled = `document.querySelector("#panel .card") && !document.querySelector("#panel .empty:not([hidden])") && document.querySelector("#live.live") || location.hash === "#/request"`
+
+// history is true when the first sparkline of a table has that many points, one each five seconds.
+func history(table string, points int) string {
+	return fmt.Sprintf(`(document.querySelector("%s .spark .line")?.getAttribute("d") || "").split("L").length >= %d`, table, points)
+}
+
 // shop is a proxy with a few services, one of which has an endpoint that is ejected.
 func shop(t *testing.T) (*world, *backend) {
 	t.Helper()
 	b := newBackend(t, 9)
 	w := newWorld(t, poise.Config{
 		Services: map[string]poise.Service{
-			"carts": service(b.URLs[:4], 200*time.Millisecond), "users": service(b.URLs[4:7], 200*time.Millisecond), "search": service(b.URLs[7:], 200*time.Millisecond),
+			"carts": service(b.URLs[:4], 400*time.Millisecond), "users": service(b.URLs[4:7], 400*time.Millisecond), "search": service(b.URLs[7:], 400*time.Millisecond),
 		},
 		Routes: []poise.Route{
 			{Name: "carts-v1", Match: poise.Match{Path: "/carts/**"}, Service: "carts"},
@@ -43,29 +53,37 @@ func TestShots(t *testing.T) {
 	b.down[3].Store(true)
 	page := open(t, "en-US", 1280, 800, w.URL(""))
 	page.until("an ejected endpoint", `document.querySelector("#wrong .warn") && document.querySelectorAll(".services tbody tr").length === 3`)
-	time.Sleep(14 * time.Second)
+	page.until("some history", history(".services", 5))
 	page.shot("services-light")
 	page.click("#theme")
 	page.shot("services-dark")
 	for _, place := range []string{"services/carts", "routes", "events", "request", "config"} {
 		page.visit(place)
-		time.Sleep(2500 * time.Millisecond)
+		page.until("content", filled)
 		page.shot(strings.ReplaceAll(place, "/", "-") + "-dark")
 	}
 	page.click("#theme")
+	page.visit("services/carts")
+	page.until("content", filled+" && "+history(".summary", 3))
+	page.do(chromedp.EmulateViewport(1280, 510)) // docs/dashboard.png
+	page.shot("services-carts-light")
+	page.do(chromedp.EmulateViewport(1280, 800))
 	page.click("#language")
 	page.visit("services/carts")
-	time.Sleep(2500 * time.Millisecond)
+	page.until("content", filled)
 	page.shot("services-carts-zh")
 	page.click("[data-main]")
 	page.shot("change-zh")
 	page.press("\x1b")
 	phone := open(t, "en-US", 390, 844, w.URL(""))
-	time.Sleep(4 * time.Second)
+	phone.until("content", filled)
 	phone.shot("phone")
 	phone.visit("services/carts")
-	time.Sleep(2 * time.Second)
+	phone.until("content", filled)
 	phone.shot("phone-carts")
+	phone.visit("events")
+	phone.until("content", filled)
+	phone.shot("phone-events")
 }
 
 func TestShotsMany(t *testing.T) {
@@ -84,9 +102,23 @@ func TestShotsMany(t *testing.T) {
 	}
 	w.load(200, "/service-001/", "/large/", "/service-120/", "/large/")
 	page := open(t, "en-US", 1280, 800, w.URL(""))
-	time.Sleep(18 * time.Second)
+	page.until("all services, and what is wrong", `document.querySelectorAll(".services tbody tr").length === 201 && document.querySelectorAll("#wrong li.warn").length === 4`)
+	page.until("some history", history(".services", 3))
 	page.shot("many-services")
 	page.visit("services/large")
-	time.Sleep(8 * time.Second)
+	page.until("the ejected ones first", filled+` && document.querySelectorAll(".endpoints tr.ejected").length === 8 && document.querySelectorAll(".endpoints tbody tr").length === 100`)
 	page.shot("many-endpoints")
+	page.click(".more")
+	page.until("all of them", `document.querySelectorAll(".endpoints tbody tr").length === 1000`)
+	// A second's work must leave the page responsive: it is measured as the browser sees it.
+	page.do(chromedp.Sleep(100 * time.Millisecond))
+	slow := run(page, chromedp.Evaluate[float64](`new Promise(done => {
+		let most = 0, last = performance.now(), until = last + 4000;
+		const look = at => { most = Math.max(most, at - last); last = at; at < until ? requestAnimationFrame(look) : done(most); };
+		requestAnimationFrame(look);
+	})`, chromedp.EvalAwaitPromise))
+	t.Logf("the longest frame with 1,000 rows took %.0f ms", slow)
+	if slow > 1500 {
+		t.Errorf("a frame took %.0f ms", slow)
+	}
 }
