@@ -25,7 +25,6 @@ package service
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -81,7 +80,16 @@ func (s *overrides) set(id endpoint.ID, k endpoint.OverrideKind, now *endpoint.O
 // ids lists the endpoints that have overrides, in order, so that events come in an order that
 // repeats.
 func (s overrides) ids() []endpoint.ID {
-	return slices.SortedFunc(maps.Keys(s), endpoint.ID.Compare)
+	order := make([]*endpoint.ID, 0, len(s)) // pointers: sorting IDs would be code of its own
+	for id := range s {
+		order = append(order, &id)
+	}
+	slices.SortFunc(order, func(a, b *endpoint.ID) int { return a.Compare(*b) })
+	ids := make([]endpoint.ID, len(order))
+	for i, id := range order {
+		ids[i] = *id
+	}
+	return ids
 }
 
 // away reports whether m gets no new requests because its source or an operator says so. That is
