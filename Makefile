@@ -9,14 +9,14 @@ MODULES := . ./cmd/poise ./metrics ./test/live ./test/browser
 FUZZ    ?= 30s
 SOAK    ?= 30m
 SOAK_RACE ?= 2m
-PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults -e /test/observe)
+PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults -e /test/observe -e /test/packages)
 
-.PHONY: help test deps vet check unit race real observe edges faults quality fair cost before bench conformance live live-deps browser browser-deps fuzz soak script bigendian build all
+.PHONY: help test deps vet check unit race real observe edges faults quality fair cost before bench conformance live live-deps browser browser-deps fuzz soak script bigendian build packages packaging packaging-deps all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-test: deps vet unit race real observe edges quality fair cost ## all suites, installing what they need (about 6 minutes)
+test: deps vet unit race real observe edges packaging quality fair cost ## all suites, installing what they need (about 6 minutes)
 	@echo "all suites passed"
 
 deps: ## nginx, wrk, curl, ip and Prometheus from Debian's packages, for the suites with real programs
@@ -31,7 +31,7 @@ vet: ## gofmt, go vet, staticcheck, and a build for the systems without event lo
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
 	@echo "== staticcheck"
-	@check=$$(cd tools && GOWORK=off $(GO) tool -n staticcheck); for m in $(MODULES); do (cd $$m && $$check ./...); done
+	@check=$$(cd tools && GOWORK=off $(GO) tool -n staticcheck); for m in $(MODULES); do (cd $$m && $$check ./...); done; cd tools/packages && GOWORK=off $(GO) vet . && GOWORK=off $$check .
 	@for os in darwin windows; do echo "== build for $$os"; \
 		for m in . ./cmd/poise; do (cd $$m && GOOS=$$os $(GO) build -o /dev/null ./...); done; done
 	@echo "== vet for a machine of the other byte order"; GOOS=linux GOARCH=s390x $(GO) vet ./internal/engine/... .
@@ -136,3 +136,15 @@ soak: ## every way to behave badly, for SOAK (30m), and before that for SOAK_RAC
 
 build: ## the binary, as bin/poise
 	$(GO) build -trimpath -o bin/poise ./cmd/poise
+
+packages: ## deb, rpm and tar.gz for amd64 and arm64, into dist/; VERSION=v1.2.3 instead of what git describe says
+	cd tools/packages && GOWORK=off $(GO) run . -version "$(VERSION)"
+
+packaging: packaging-deps ## what the packages have in them, the unit, the image, the chart
+	@echo "== packages"
+	$(GO) test -count=1 ./test/packages
+
+packaging-deps: ## systemd-analyze and groff from Debian's packages
+	@missing=; for c in systemd-analyze:systemd groff:groff dpkg-deb:dpkg; do command -v $${c%:*} >/dev/null || missing="$$missing $${c#*:}"; done; \
+	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi

@@ -111,7 +111,7 @@ func goFiles(t *testing.T) []source {
 
 // own reports whether s belongs to the core module and is not a test.
 func (s source) own() bool {
-	return !s.test() && s.pkg != "metrics" && !strings.HasPrefix(s.pkg, "cmd/") && !strings.HasPrefix(s.pkg, "test")
+	return !s.test() && s.pkg != "metrics" && !strings.HasPrefix(s.pkg, "cmd/") && !strings.HasPrefix(s.pkg, "test") && !strings.HasPrefix(s.pkg, "tools/")
 }
 
 func TestImportsGoOneWay(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/poise-lb/poise/internal/front"
 )
 
 func newVersion(s streams) *cobra.Command {
@@ -28,6 +30,9 @@ func versionText(info *debug.BuildInfo) string {
 	if info != nil {
 		if version = info.Main.Version; version == "" || version == "(devel)" {
 			version = "devel"
+		}
+		if front.Release != "" {
+			version = front.Release
 		}
 		modified := ""
 		for _, s := range info.Settings {

@@ -27,10 +27,17 @@ func (srv *Server) Collect(v metric.Visitor, o metric.Options) {
 // Epoch is the wall-clock time at which the instants of the proxy's runtime begin.
 func (srv *Server) Epoch() time.Time { return srv.rt.Epoch() }
 
-// Version is that of this module in the program, as its build says: (devel) for a build of a
+// Release is the version that a package was built as, set by the linker (tools/packages); "" in
+// other builds, whose build information says it.
+var Release string
+
+// Version is Release, or that of this module in the program, as its build says: (devel) for a build of a
 // source tree.
 func Version() string {
 	const module = "github.com/poise-lb/poise"
+	if Release != "" {
+		return Release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
