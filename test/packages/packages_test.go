@@ -14,7 +14,11 @@ import (
 	"testing"
 )
 
-const repository = "../.."
+const (
+	repository = "../.."
+	version    = "v1.2.3-rc.1" // of the packages that the tests build
+	debName    = "poise_1.2.3~rc.1-1_amd64.deb"
+)
 
 // A built is one run of the packager, for amd64 alone: deb, rpm and tar.gz differ between
 // architectures in the binary only.
@@ -34,11 +38,11 @@ func build(t *testing.T) built {
 		t.Skip("no dpkg-deb on this machine")
 	}
 	b := built{dist: t.TempDir(), root: t.TempDir(), info: t.TempDir()}
-	cmd := exec.Command("go", "run", ".", "-arch", "amd64", "-version", "v1.2.3-rc.1", "-out", b.dist)
+	cmd := exec.Command("go", "run", ".", "-arch", "amd64", "-version", version, "-out", b.dist)
 	cmd.Dir = filepath.Join(repository, "tools", "packages")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	output(t, cmd)
-	deb := filepath.Join(b.dist, "poise_1.2.3~rc.1-1_amd64.deb")
+	deb := filepath.Join(b.dist, debName)
 	output(t, exec.Command("dpkg-deb", "-x", deb, b.root))
 	output(t, exec.Command("dpkg-deb", "-e", deb, b.info))
 	return b
@@ -72,6 +76,7 @@ func TestPackages(t *testing.T) {
 	t.Run("manual", b.manual)
 	t.Run("unit", b.unit)
 	t.Run("others", b.others)
+	t.Run("installed", b.installed)
 }
 
 // The deb has these files with these modes, and no other but manual pages.
@@ -121,7 +126,7 @@ func (b built) control(t *testing.T) {
 
 func (b built) binary(t *testing.T) {
 	poise := filepath.Join(b.root, "usr/bin/poise")
-	if got := output(t, exec.Command(poise, "version")); !strings.HasPrefix(got, "poise v1.2.3-rc.1 ") {
+	if got := output(t, exec.Command(poise, "version")); !strings.HasPrefix(got, "poise "+version+" ") {
 		t.Errorf("poise version: %s", got)
 	}
 	if got := output(t, exec.Command(poise, "check", "-c", filepath.Join(b.root, "etc/poise/poise.yaml"))); !strings.HasPrefix(got, "ok: ") {
