@@ -201,6 +201,14 @@ func (b built) others(t *testing.T) {
 			t.Errorf("no %s in SHA256SUMS:\n%s", name, got)
 		}
 	}
+	if rpm, err := exec.LookPath("rpm"); err == nil {
+		list := output(t, exec.Command(rpm, "-qpl", "--nosignature", filepath.Join(b.dist, "poise-1.2.3~rc.1-1.x86_64.rpm")))
+		for _, name := range []string{"/usr/bin/poise", "/usr/lib/systemd/system/poise.service", "/usr/share/zsh/site-functions/_poise"} {
+			if !strings.Contains(list, name+"\n") {
+				t.Errorf("the rpm has no %s:\n%s", name, list)
+			}
+		}
+	}
 	if rpm := []byte(read(t, filepath.Join(b.dist, "poise-1.2.3~rc.1-1.x86_64.rpm"))); !bytes.HasPrefix(rpm, []byte{0xed, 0xab, 0xee, 0xdb}) {
 		t.Error("the rpm does not begin as one")
 	}

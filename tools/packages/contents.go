@@ -56,7 +56,7 @@ func (b *build) contents(arch string) ([]file, error) {
 
 // system writes a deb or an rpm and returns its name.
 func (b *build) system(format, arch string, contents []file) (string, error) {
-	info := nfpm.WithDefaults(b.info(arch, contents))
+	info := nfpm.WithDefaults(b.info(format, arch, contents))
 	packager := map[string]nfpm.Packager{"deb": deb.Default, "rpm": rpm.DefaultRPM}[format]
 	if err := nfpm.PrepareForPackager(info, format); err != nil {
 		return "", err
@@ -72,7 +72,7 @@ func (b *build) system(format, arch string, contents []file) (string, error) {
 
 // info describes the package. It depends on nothing: the binary is static, and a system
 // without systemd gets the files all the same.
-func (b *build) info(arch string, contents []file) *nfpm.Info {
+func (b *build) info(format, arch string, contents []file) *nfpm.Info {
 	script := func(name string) string { return filepath.Join(b.root, "deploy", "packages", name) }
 	info := &nfpm.Info{
 		Name: "poise", Arch: arch, Platform: "linux", Version: "v" + b.version, Release: "1", MTime: b.date,
@@ -88,6 +88,9 @@ func (b *build) info(arch string, contents []file) *nfpm.Info {
 	for _, f := range contents {
 		if f.dest == "" {
 			continue
+		}
+		if format == "rpm" { // zsh of Debian has a folder of its own for packages
+			f.dest = strings.Replace(f.dest, "/zsh/vendor-completions/", "/zsh/site-functions/", 1)
 		}
 		kind := files.TypeFile
 		if f.config {
