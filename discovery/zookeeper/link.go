@@ -55,12 +55,7 @@ func open(ctx context.Context, server, user, password string) (*link, error) {
 	defer t.Stop()
 	select {
 	case <-l.ready:
-		if user == "" {
-			return l, nil
-		}
-		_, err := call(ctx, l, openTimeout, func() (struct{}, error) {
-			return struct{}{}, l.conn.AddAuth("digest", []byte(user+":"+password))
-		})
+		_, err := call(ctx, l, openTimeout, func() (struct{}, error) { return struct{}{}, l.greet(user, password) })
 		if err == nil {
 			return l, nil
 		}
@@ -74,6 +69,17 @@ func open(ctx context.Context, server, user, password string) (*link, error) {
 	err = l.err
 	l.close()
 	return nil, err
+}
+
+// greet makes the first request of a session, which sets no watch: the library, once it has said
+// that there is a session, goes through the watches of the one before, and reads without a lock
+// what a first answer writes. It has long done so when this answer is here.
+func (l *link) greet(user, password string) error {
+	if user != "" {
+		return l.conn.AddAuth("digest", []byte(user+":"+password))
+	}
+	_, _, err := l.conn.Exists("/")
+	return err
 }
 
 func connect(server string) (*link, error) {
