@@ -47,6 +47,9 @@ type Member struct {
 	resortAt, aheadAt atomic.Int64
 
 	slowSince atomic.Int64 // instant at which the window of its slow start began
+
+	// servedAt is when the latest attempt began that succeeded while it was ejected: see stale.
+	servedAt  atomic.Int64
 	nextProbe atomic.Int64 // instant at which its prober probes it next; 0: it has none
 
 	// The rest is guarded by the service's mu.

@@ -181,6 +181,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 	case modeProbed:
 		if !o.Failed {
 			m.resortAt.Store(0)
+			m.served(o.Began)
 			e.End(o)
 			return
 		}
@@ -203,8 +204,12 @@ func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in := health.Input{Event: health.AttemptSucceeded, Now: o.Now, Began: o.Began, Spare: s.spare(m), Unreached: o.Unreached}
+	if counts && !o.Failed && m.machine.State() == health.Ejected {
+		m.served(o.Began)
+	}
 	switch {
-	case !counts:
+	case !counts, o.Failed && m.stale(o.Began):
+		counts = false
 		in.Event = health.AttemptAbandoned
 	case o.Failed:
 		in.Event = health.AttemptFailed

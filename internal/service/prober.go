@@ -199,6 +199,9 @@ func (s *Service) verdict(m *Member, o orders, err error, now time.Duration) {
 	case !s.conf.health.Probed:
 		return
 	}
+	if in.Event == health.ProbeRefused && m.stale(m.schedule.began) {
+		in.Event, in.Silent = health.ProbeFailed, true
+	}
 	m.history.probed(m.schedule.began, now, err)
 	s.noteProbe(m, err)
 	s.apply(m, in, err)

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -89,6 +90,21 @@ func (s *Service) ejected(list []*endpoint.Endpoint, a *policy.Attempt, least in
 		}
 	}
 	return nil
+}
+
+// served notes that an attempt which began at an instant has succeeded although m is ejected.
+func (m *Member) served(began time.Duration) {
+	if int64(began) > m.servedAt.Load() {
+		m.servedAt.Store(int64(began))
+	}
+}
+
+// stale reports whether an attempt or a probe of an ejected endpoint, which failed, says nothing
+// new: one that began later has succeeded meanwhile. So it is when a host comes back, which the
+// connections that were being made before do not notice, and time out one after the other.
+// Called with mu held.
+func (m *Member) stale(began time.Duration) bool {
+	return m.machine.State() == health.Ejected && began > 0 && int64(began) < m.servedAt.Load()
 }
 
 // claim reports whether a turn is due at the instant now, and if so takes it: the next turn is due

@@ -212,6 +212,48 @@ func TestTheLastResortIsVisible(t *testing.T) {
 	})
 }
 
+// A host comes back. Connections that were being made before time out one after the other, and say
+// nothing: an attempt that began later has been served.
+func TestWhatBeganBeforeASuccessSaysNothing(t *testing.T) {
+	onWards(t, func(w *ward, all []string) {
+		if w.ailment != hole || w.conf.set.Check == nil {
+			return
+		}
+		w.fall(all...)
+		w.requests(100, 100*time.Millisecond, false)
+		var late []func()
+		for range 3 { // each a second: the last resort gives an endpoint no more turns
+			a := policy.Attempt{Rand: w.rt.Rand(), Now: w.rt.Now()}
+			e := w.Pick(&a)
+			if e == nil {
+				time.Sleep(time.Second)
+				continue
+			}
+			began := w.rt.Now()
+			w.Begin(e, began)
+			late = append(late, func() {
+				w.Settle(e, endpoint.Outcome{Began: began, Now: w.rt.Now(), Failed: true, Unreached: true}, true)
+			})
+			time.Sleep(time.Second)
+		}
+		clear(w.ill) // the probes have not seen it yet
+		for limit := 0; !w.request(false); limit++ {
+			if limit > 100 {
+				w.t.Fatal("it is not found")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		for _, end := range late {
+			end()
+		}
+		synctest.Wait()
+		if len(late) == 0 || !w.request(false) {
+			w.t.Errorf("after %d attempts that began before and failed, requests are refused: %v", len(late), w.states())
+		}
+	})
+}
+
 // TestTheLastResortIsBounded: a service that is down costs each endpoint an attempt a second.
 func TestTheLastResortIsBounded(t *testing.T) {
 	onStage(t, Settings{Policy: policy.P2C()}, func(st *stage) {
