@@ -19,8 +19,10 @@ import (
 func newMan() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
-		Use:    "man --dir DIR",
-		Short:  "Write the manual pages into a folder",
+		Use:   "man --dir DIR",
+		Short: "Write the manual pages into a folder",
+		Example: `  poise man --dir man
+  man -l man/poise-run.1`,
 		Hidden: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
