@@ -22,12 +22,9 @@ import (
 	"github.com/poise-lb/poise/config"
 )
 
-// A Proxy is what a Server needs of *poise.Proxy besides itself.
-type Proxy = poise.Proxy
-
 // A Server holds the two listeners. Its methods may be called by several goroutines.
 type Server struct {
-	proxy  *Proxy
+	proxy  *poise.Proxy
 	log    *slog.Logger
 	origin string
 	place  func(path string) string
@@ -43,7 +40,7 @@ type Server struct {
 
 // New returns a Server that listens nowhere. origin and place say where the configuration and its
 // values are from: see admin.Options.
-func New(p *Proxy, log *slog.Logger, origin string, place func(path string) string) *Server {
+func New(p *poise.Proxy, log *slog.Logger, origin string, place func(path string) string) *Server {
 	return &Server{proxy: p, log: log, origin: origin, place: place}
 }
 
@@ -64,29 +61,26 @@ func (s *Server) Apply(c *config.Config) error {
 	if s.closed {
 		return nil
 	}
-	admin, err := s.replace(s.admin, c.Admin, c.Admin.Address, c.Admin.TLS, s.Given.Take(sockets.Admin(c.Admin.Address)), func() http.Handler { return s.handler(&c.Admin) })
+	api, err := s.replace(s.admin, c.Admin, c.Admin.Address, c.Admin.TLS, s.Given.Take(sockets.Admin(c.Admin.Address)), func() http.Handler { return s.handler(&c.Admin) })
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
 	}
-	status, err := s.replace(s.status, c.Status, c.Status.Address, nil, s.Given.Take(sockets.Status(c.Status.Address)), func() http.Handler { return probes(s.proxy) })
+	status, err := s.replace(s.status, c.Status, c.Status.Address, nil, s.Given.Take(sockets.Status(c.Status.Address)), func() http.Handler { return admin.Status(s.proxy) })
 	if err != nil {
-		if admin != s.admin {
-			admin.close()
+		if api != s.admin {
+			api.close()
 		}
 		return fmt.Errorf("status: %w", err)
 	}
-	for _, change := range []struct{ old, now *listener }{{s.admin, admin}, {s.status, status}} {
+	for _, change := range []struct{ old, now *listener }{{s.admin, api}, {s.status, status}} {
 		if change.old != change.now {
 			change.old.close()
 			s.serve(change.now)
 		}
 	}
-	s.admin, s.status = admin, status
+	s.admin, s.status = api, status
 	return nil
 }
-
-// probes is the handler of the status listener.
-func probes(p *Proxy) http.Handler { return admin.Status(p) }
 
 // handler is the admin API of a configuration.
 func (s *Server) handler(c *config.Admin) http.Handler {
@@ -112,7 +106,7 @@ func (s *Server) replace(old *listener, conf any, address string, t *config.TLS,
 	l := &listener{config: conf}
 	var err error
 	if l.net, err = l.open(address, old, given); err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", address, plain(err))
+		return nil, fmt.Errorf("cannot listen on %s: %w", address, sockets.Reason(err))
 	}
 	l.plain = l.net
 	if t != nil {
@@ -180,15 +174,6 @@ func removeStale(path string) error {
 		return fmt.Errorf("another process listens on %s", path)
 	}
 	return os.Remove(path)
-}
-
-// plain is what the operating system says.
-func plain(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	return errors.New(strings.TrimPrefix(err.Error(), "bind: "))
 }
 
 func (s *Server) serve(l *listener) {

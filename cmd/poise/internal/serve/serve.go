@@ -149,7 +149,7 @@ func (s *Server) bind(want config.Listen, t times, old *listener) (_ *listener, 
 		l.socket, err = s.listen(want.Address)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", want.Address, plainError(err))
+		return nil, fmt.Errorf("cannot listen on %s: %w", want.Address, sockets.Reason(err))
 	}
 	if s.engine == Std {
 		l.std, err = newStd(s.proxy, want.TLS, t, s.log)
@@ -190,16 +190,6 @@ func share(l *net.TCPListener) (*net.TCPListener, error) {
 		return nil, err
 	}
 	return again.(*net.TCPListener), nil
-}
-
-// plainError is what the operating system says, without the words of package net around
-// it, which repeat the address.
-func plainError(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	return errors.New(strings.TrimPrefix(err.Error(), "bind: "))
 }
 
 // Cancel closes what Prepare bound.

@@ -3,9 +3,11 @@
 package sockets
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -73,6 +75,16 @@ func Keep(l net.Listener) {
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
 	}
+}
+
+// Reason is what the operating system says of an address that cannot be opened, without the words
+// of package net around it, which repeat the address.
+func Reason(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "bind: "))
 }
 
 // Kind is what l is, for messages.
