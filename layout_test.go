@@ -34,7 +34,7 @@ var ranks = map[string]int{
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10, "internal/scrape": 10, "internal/front": 11,
 	".":     12,
-	"admin": 13, "policy/policytest": 13, "discovery/discoverytest": 13, "internal/engine/enginetest": 13, "internal/testcert": 13, "internal/testlog": 13,
+	"admin": 13, "policy/policytest": 13, "discovery/discoverytest": 13, "internal/engine/enginetest": 13, "internal/testcert": 13, "internal/testgolden": 13, "internal/testlog": 13,
 }
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.

@@ -182,7 +182,7 @@ func TestScrapeOfAThousandEndpoints(t *testing.T) {
 			p.WriteMetrics(io.Discard, false, metric.Options{})
 		}
 	})
-	lines := strings.Count(scrape2(p), "\n")
+	lines := strings.Count(scrape(t, p, false, metric.Options{}), "\n")
 	t.Logf("%d lines, %v a scrape, %d bytes in %d allocations", lines, time.Duration(r.NsPerOp()), r.AllocedBytesPerOp(), r.AllocsPerOp())
 	if lines < 25_000 {
 		t.Errorf("only %d lines: the test proves nothing", lines)
@@ -190,10 +190,4 @@ func TestScrapeOfAThousandEndpoints(t *testing.T) {
 	if r.AllocedBytesPerOp() > 1<<20 {
 		t.Errorf("%d bytes", r.AllocedBytesPerOp())
 	}
-}
-
-func scrape2(p *poise.Proxy) string {
-	var b strings.Builder
-	p.WriteMetrics(&b, false, metric.Options{})
-	return b.String()
 }

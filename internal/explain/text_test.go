@@ -3,44 +3,25 @@ package explain
 import (
 	"encoding/json"
 	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/poise-lb/poise/internal/testgolden"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // The text of Explanations that were decoded from JSON, as they come from another process.
 func TestText(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	testgolden.Texts(t, *update, func(data []byte) (string, error) {
 		var e Explanation
 		if err := json.Unmarshal(data, &e); err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		var b strings.Builder
-		if err := e.WriteText(&b); err != nil {
-			t.Fatal(err)
-		}
-		golden := strings.TrimSuffix(file, ".json") + ".txt"
-		if *update {
-			if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil || b.String() != string(want) {
-			t.Errorf("%s: %v\n%s\nwant\n%s", file, err, b.String(), want)
-		}
-	}
+		err := e.WriteText(&b)
+		return b.String(), err
+	})
 }
 
 func TestLocate(t *testing.T) {

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"flag"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/testgolden"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -149,34 +148,15 @@ func TestKeysThatMove(t *testing.T) {
 
 // The text of a plan that was decoded from JSON.
 func TestText(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	testgolden.Texts(t, *update, func(data []byte) (string, error) {
 		var p Plan
 		if err := json.Unmarshal(data, &p); err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		var b strings.Builder
-		if err := p.WriteText(&b); err != nil {
-			t.Fatal(err)
-		}
-		golden := strings.TrimSuffix(file, ".json") + ".txt"
-		if *update {
-			if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil || b.String() != string(want) {
-			t.Errorf("%s: %v\n%s\nwant\n%s", file, err, b.String(), want)
-		}
-	}
+		err := p.WriteText(&b)
+		return b.String(), err
+	})
 }
 
 func TestMistakesAreThoseOfTheNewConfiguration(t *testing.T) {
