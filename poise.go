@@ -77,6 +77,10 @@ func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
 // ErrClosed. Listen, Logger and Sources are not looked at.
 func (p *Proxy) Apply(c Config) error { return p.server.Apply(c) }
 
+// Generation is the number of the configuration in force, from 1, as in Status; any goroutine may
+// ask for it, at no cost.
+func (p *Proxy) Generation() uint64 { return p.server.Core().Reloads().Generation }
+
 // Refused records that a configuration was refused before it came to Apply: the program could not
 // read it, or cannot listen where it says. Status, metrics and events then say so, as they do of
 // one that Apply has refused, until the next that is applied.

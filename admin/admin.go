@@ -23,7 +23,6 @@ package admin
 import (
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/poise-lb/poise"
 )
@@ -67,7 +66,7 @@ type Options struct {
 // Handler returns the operator's side of p. It may be mounted on a listener of its own only, at
 // the root: its paths are fixed, and it does not share a name with what clients ask for.
 func Handler(p *poise.Proxy, o Options) http.Handler {
-	a := &api{proxy: p, options: o, started: time.Now()}
+	a := &api{proxy: p, options: o}
 	a.hub.init(p)
 	mux := http.NewServeMux()
 	for pattern, handler := range a.handlers() {
@@ -117,7 +116,6 @@ func Status(p *poise.Proxy) http.Handler {
 type api struct {
 	proxy   *poise.Proxy
 	options Options
-	started time.Time
 	hub     hub
 }
 

@@ -105,32 +105,43 @@ func (a *api) service(w http.ResponseWriter, r *http.Request) {
 // endpointViews are the endpoints of a service with their shares.
 func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
 	var attempts uint64
-	weights := 0.0
+	weights := weightsOf(s.Endpoints)
 	for key, sums := range f.endpoints {
 		if key.service == s.Name {
 			attempts += sums.Requests
 		}
 	}
-	for i := range s.Endpoints {
-		if s.Endpoints[i].Usable {
-			weights += weightOf(&s.Endpoints[i])
-		}
-	}
 	all := make([]EndpointView, len(s.Endpoints))
 	for i := range s.Endpoints {
 		e := EndpointView{EndpointStatus: s.Endpoints[i]}
-		if sums := f.endpoints[endpoint2{s.Name, e.Label}]; sums != nil {
+		if sums := f.endpoints[endpointKey{s.Name, e.Label}]; sums != nil {
 			if attempts > 0 {
 				e.Share = float64(sums.Requests) / float64(attempts)
 			}
 			e.P50, e.P99 = quantile(f.bounds, sums.Buckets, 0.5), quantile(f.bounds, sums.Buckets, 0.99)
 		}
-		if e.Usable && weights > 0 {
-			e.Expected = weightOf(&e.EndpointStatus) / weights
-		}
+		e.Expected = expected(&e.EndpointStatus, weights)
 		all[i] = e
 	}
 	return all
+}
+
+// weightsOf is the sum of the weights of the endpoints that are usable, and expected the part of
+// one of them in it: its share of the requests, by weight alone.
+func weightsOf(all []poise.EndpointStatus) (sum float64) {
+	for i := range all {
+		if all[i].Usable {
+			sum += weightOf(&all[i])
+		}
+	}
+	return sum
+}
+
+func expected(e *poise.EndpointStatus, weights float64) float64 {
+	if !e.Usable || weights == 0 {
+		return 0
+	}
+	return weightOf(e) / weights
 }
 
 // weightOf is the weight in force: an operator's goes before the source's.
@@ -203,7 +214,7 @@ func (a *api) config(w http.ResponseWriter, _ *http.Request) {
 			out[i].Origin = "default"
 		}
 	}
-	answer(w, http.StatusOK, map[string]any{"generation": a.proxy.Status().Generation, "origin": a.options.Origin, "values": out})
+	answer(w, http.StatusOK, map[string]any{"generation": a.proxy.Generation(), "origin": a.options.Origin, "values": out})
 }
 
 //go:embed openapi.yaml

@@ -106,7 +106,7 @@ func (a *api) current(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	n, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
-	if now := a.proxy.Status().Generation; err != nil || n != now {
+	if now := a.proxy.Generation(); err != nil || n != now {
 		refuse(w, http.StatusPreconditionFailed, fmt.Sprintf("the configuration has changed meanwhile: its generation is %d, If-Match says %s", now, clip(tag)))
 		return false
 	}

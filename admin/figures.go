@@ -25,19 +25,19 @@ type figures struct {
 	at        time.Time
 	bounds    []float64 // seconds
 	services  map[string]*Sums
-	routes    map[string]*Sums    // by name
-	leads     map[string]string   // of a route: its service
-	endpoints map[endpoint2]*Sums // only those of the services that were asked for
+	routes    map[string]*Sums      // by name
+	leads     map[string]string     // of a route: its service
+	endpoints map[endpointKey]*Sums // only those of the services that were asked for
 }
 
-// endpoint2 is a service and the label of its endpoint.
-type endpoint2 struct{ service, endpoint string }
+// An endpointKey is a service and the label of its endpoint.
+type endpointKey struct{ service, endpoint string }
 
 // read reads the figures of all services and routes, and of the endpoints of some.
 func read(p *poise.Proxy, of ...string) *figures {
 	f := &figures{
 		at: time.Now(), services: make(map[string]*Sums), routes: make(map[string]*Sums),
-		leads: make(map[string]string), endpoints: make(map[endpoint2]*Sums),
+		leads: make(map[string]string), endpoints: make(map[endpointKey]*Sums),
 	}
 	p.Collect(&reader{figures: f}, metric.Options{Scopes: metric.Route})
 	if len(of) > 0 {
@@ -58,7 +58,7 @@ func (r *reader) Family(f *metric.Family) { r.family = f }
 // sums are those that a series belongs to: of a route both its own and its service's.
 func (r *reader) sums(labels []string) []*Sums {
 	if r.family.Scope == metric.Endpoint {
-		return []*Sums{at(r.endpoints, endpoint2{labels[0], labels[1]})}
+		return []*Sums{at(r.endpoints, endpointKey{labels[0], labels[1]})}
 	}
 	r.leads[labels[0]] = labels[1]
 	return []*Sums{at(r.routes, labels[0]), at(r.services, labels[1])}

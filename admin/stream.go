@@ -210,10 +210,10 @@ func (r *reading) tick(service string) Tick {
 // endpoints are the rates of the endpoints of a service.
 func (r *reading) endpoints(s *poise.ServiceStatus, took time.Duration) map[string]EndpointRates {
 	out := make(map[string]EndpointRates, len(s.Endpoints))
-	all, weights := 0.0, 0.0
+	all, weights := 0.0, weightsOf(s.Endpoints)
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
-		key := endpoint2{s.Name, e.Label}
+		key := endpointKey{s.Name, e.Label}
 		var one EndpointRates
 		if sums := r.now.endpoints[key]; sums != nil {
 			before := r.before.endpoints[key]
@@ -223,18 +223,12 @@ func (r *reading) endpoints(s *poise.ServiceStatus, took time.Duration) map[stri
 			one.Rates = sums.since(before, took, r.now.bounds)
 		}
 		all += one.Requests
-		if e.Usable {
-			one.Expected = weightOf(e)
-			weights += one.Expected
-		}
+		one.Expected = expected(e, weights)
 		out[e.Label] = one
 	}
 	for label, one := range out {
 		if all > 0 {
 			one.Share = one.Requests / all
-		}
-		if weights > 0 {
-			one.Expected /= weights
 		}
 		out[label] = one
 	}

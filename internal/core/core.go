@@ -178,10 +178,6 @@ func (p *Proxy) Config() *config.Config { return p.config.Load() }
 // Reloads says how configurations were taken. Any goroutine may call it.
 func (p *Proxy) Reloads() Reloads { return *p.reloads.Load() }
 
-// Now is the instant on the clock of the Proxy's runtime, which counts from its start. Any
-// goroutine may call it.
-func (p *Proxy) Now() time.Duration { return p.rt.Now() }
-
 // UnmatchedCounts are the counters of exchanges that found no route. Any goroutine may call it.
 func (p *Proxy) UnmatchedCounts() record.RouteSums { return p.routes.UnmatchedSums() }
 

@@ -69,7 +69,7 @@ func (x *explaining) serve() {
 	s.Name, s.Draws = e.Service.Name, explainDraws
 	said := e.Service.Explain(e.Hash, explainDraws)
 	s.PanicMode, s.LastResort, s.Nothing, s.Stale = said.Panic, said.Resorting, said.Nothing, e.Service.Source().Stale
-	now := x.proxy.Now()
+	now := x.proxy.rt.Now()
 	for i := range said.Candidates {
 		s.Candidates = append(s.Candidates, candidate(&said, &said.Candidates[i], now))
 	}

@@ -75,14 +75,6 @@ type EndpointSums struct {
 	Failures map[string]uint64 // attempts that failed by the endpoint's fault; nil: none did
 }
 
-// Attempts are all of them.
-func (s *EndpointSums) Attempts() (n uint64) {
-	for _, c := range s.Classes {
-		n += c
-	}
-	return n
-}
-
 // SumEndpoint adds the cells of an endpoint up.
 func SumEndpoint(cells *Cells[EndpointCell]) (s EndpointSums) {
 	cells.each(func(c *EndpointCell) {
