@@ -14,7 +14,7 @@ const eventsKept = 1024
 // A chronicle keeps the latest events. Any goroutine may read it.
 type chronicle struct {
 	mu   sync.Mutex
-	all  []event.Entry // in order; at most eventsKept
+	all  []event.Entry // in order; the last eventsKept of them count
 	more chan struct{} // closed at the next event; made by the first that asks for it
 }
 
@@ -26,8 +26,8 @@ func (c *chronicle) Observe(e event.Event) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.all) == eventsKept {
-		c.all = append(c.all[:0], c.all[1:]...)
+	if len(c.all) == 2*eventsKept { // not one by one: an outage has thousands at once
+		c.all = append(c.all[:0], c.all[eventsKept:]...)
 	}
 	c.all = append(c.all, entry)
 	if c.more != nil {
@@ -41,8 +41,8 @@ func (c *chronicle) Observe(e event.Event) {
 func (c *chronicle) after(seq uint64) ([]event.Entry, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := len(c.all)
-	for i > 0 && c.all[i-1].Seq > seq {
+	i, oldest := len(c.all), max(0, len(c.all)-eventsKept)
+	for i > oldest && c.all[i-1].Seq > seq {
 		i--
 	}
 	if c.more == nil {
