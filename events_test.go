@@ -20,7 +20,7 @@ import (
 	"github.com/poise-lb/poise/internal/event"
 )
 
-// ledger is an observer that keeps what it is told.
+// ledger is an observer that keeps what it gets.
 type ledger struct {
 	mu     sync.Mutex
 	events []event.Event
@@ -73,7 +73,7 @@ func dead(addresses ...string) Config {
 }
 
 // play has the breaker open, a configuration refused and another one applied, and looks at
-// what two observers were told.
+// what two observers got.
 func play(t *testing.T, p observed, addresses []string, ledgers [2]*ledger) {
 	for range 50 {
 		if p.ask(); count(ledgers[0].all(), ejected) > 0 {
@@ -119,7 +119,7 @@ func play(t *testing.T, p observed, addresses []string, ledgers [2]*ledger) {
 	}
 }
 
-// TestObserversOnEveryEngine: an observer is told of each event once, in order, whatever
+// TestObserversOnEveryEngine: an observer gets each event once, in order, whatever
 // engine serves the requests that cause them.
 func TestObserversOnEveryEngine(t *testing.T) {
 	for _, engine := range Engines() {

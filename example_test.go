@@ -208,7 +208,7 @@ func Example_policy() {
 }
 
 // inventory is a source: it publishes the complete set of endpoints at once and after
-// every change, until it is told to end.
+// every change, until its context ends.
 type inventory struct{ sets <-chan []endpoint.Spec }
 
 func (s inventory) Run(ctx context.Context, publish func(discovery.Update)) error {

@@ -24,12 +24,16 @@ type echo struct {
 	Fields       http.Header
 }
 
-// echoing is an endpoint that answers with what it got.
+// echoing is an endpoint that answers with what it got, by HTTP/1.1 and by HTTP/2.
 func echoing(t *testing.T) string {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(echo{r.RequestURI, r.Host, r.Header})
 	}))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL
 }
@@ -53,6 +57,10 @@ func (c chooser) route(i int) poise.Route {
 	if c.IntN(4) == 0 {
 		r.Match.Methods = []string{c.of("GET", "PUT", "HEAD"), "POST"}
 	}
+	if c.IntN(4) == 0 {
+		r.Match = poise.Match{Host: r.Match.Host, GRPC: c.of("*", "a/*", "b/*", "a/b")}
+		r.Service = "u"
+	}
 	r.Rewrite.StripPrefix = c.of("", "", "/a", "/a/b")
 	r.Rewrite.AddPrefix = c.of("", "", "/front")
 	if c.IntN(4) == 0 {
@@ -72,9 +80,15 @@ func (c chooser) request() poise.ExplainRequest {
 	for range c.IntN(5) {
 		path += c.of("/", "/", "//", "/./") + c.of("a", "b", "c", "%61", "..", "x%5cy", "%2f")
 	}
-	q := poise.ExplainRequest{Method: c.of("GET", "GET", "PUT", "HEAD", "DELETE"), URL: "http://" + c.of("c", "b.c", "B.C:80", "a.b.c", "x.y") + c.of(path, path, "/") + c.of("", "?q=1")}
+	if c.IntN(3) == 0 {
+		path = "/a/" + c.of("b", "c") // a method of gRPC, perhaps
+	}
+	q := poise.ExplainRequest{Method: c.of("GET", "GET", "PUT", "HEAD", "DELETE", "POST", "POST", "POST"), URL: "http://" + c.of("c", "b.c", "B.C:80", "a.b.c", "x.y") + c.of(path, path, "/") + c.of("", "?q=1")}
 	if strings.HasSuffix(q.URL, ":80") {
 		q.URL += "/"
+	}
+	if q.Method == "POST" {
+		q.Fields = append(q.Fields, poise.ExplainField{Name: "Content-Type", Value: c.of("application/grpc", "application/grpc+proto", "text/plain")})
 	}
 	for _, name := range []string{"X-Secret", "X-Both", "X-Forwarded-For", "Keep-Alive", "X-Forwarded-Prefix"} {
 		if c.IntN(3) == 0 {
@@ -88,11 +102,12 @@ func (c chooser) request() poise.ExplainRequest {
 // and the answers that the proxy gives by itself, of random requests on random configurations.
 func TestExplainSaysWhatHappens(t *testing.T) {
 	url := echoing(t)
-	rounds, taken, refused := 30, 0, 0
+	rounds, taken, refused, calls := 30, 0, 0, 0
 	for seed := range rounds {
 		c := chooser{rand.New(rand.NewPCG(uint64(seed), 5))}
 		conf := poise.Config{Services: map[string]poise.Service{
 			"s": {Endpoints: []poise.Endpoint{{URL: url}}}, "t": {Endpoints: []poise.Endpoint{{URL: url}}, Policy: poise.Policy{Type: "round_robin"}},
+			"u": {Endpoints: []poise.Endpoint{{URL: strings.Replace(url, "http", "h2c", 1)}}},
 		}}
 		for i := range 1 + c.IntN(8) {
 			next := conf
@@ -116,14 +131,17 @@ func TestExplainSaysWhatHappens(t *testing.T) {
 			}
 			if compareExplained(t, p, conf, q, x) {
 				taken++
+				if slices.ContainsFunc(x.Routes, func(r explain.Tried) bool { return r.Taken && conf.Routes[r.Index].Match.GRPC != "" }) {
+					calls++
+				}
 			} else {
 				refused++
 			}
 		}
 		p.Close(context.Background())
 	}
-	if taken < 100 || refused < 100 {
-		t.Fatalf("%d forwarded, %d refused: the generator does not reach everything", taken, refused)
+	if taken < 100 || refused < 100 || calls < 10 {
+		t.Fatalf("%d forwarded, %d by routes of gRPC, %d refused: the generator does not reach everything", taken, calls, refused)
 	}
 }
 
@@ -172,7 +190,8 @@ func compareExplained(t *testing.T, p explained, conf poise.Config, q poise.Expl
 	}
 	defer r.Body.Close()
 	if x.Reply != nil {
-		if r.StatusCode != x.Reply.Status || r.Header.Get("Poise-Reason") != x.Reply.Reason || r.Header.Get("Allow") != x.Reply.Allow {
+		grpc := slices.ContainsFunc(q.Fields, func(f poise.ExplainField) bool { return strings.HasPrefix(f.Value, "application/grpc") })
+		if r.StatusCode != x.Reply.Status && !grpc || r.Header.Get("Poise-Reason") != x.Reply.Reason || r.Header.Get("Allow") != x.Reply.Allow && !grpc {
 			t.Fatalf("%q among %+v\nanswered %v\nexplained %+v", head, conf.Routes, r, x.Reply)
 		}
 		return false

@@ -20,16 +20,16 @@ const module = "github.com/poise-lb/poise"
 // ranks is the direction of imports: a package may import packages of lower ranks, and of
 // its own rank only where sameRank says so. What is missing here may not exist.
 var ranks = map[string]int{
-	"metric": 0, "internal/limits": 0, "internal/reason": 0, "internal/admission": 0, "internal/filewatch": 0, "internal/nearest": 0, "internal/explain": 0, "internal/tags": 0, "internal/tickets": 0, "internal/invariants": 0,
+	"metric": 0, "trace": 0, "internal/limits": 0, "internal/san": 0, "internal/proxyproto": 0, "internal/reason": 0, "internal/admission": 0, "internal/filewatch": 0, "internal/nearest": 0, "internal/explain": 0, "internal/tags": 0, "internal/tickets": 0, "internal/invariants": 0,
 	"internal/message": 1, "internal/engine": 1, "internal/asynclog": 1, "endpoint": 1,
-	"policy": 2, "discovery": 2, "internal/buffer": 2, "internal/filter": 2,
+	"policy": 2, "discovery": 2, "internal/buffer": 2, "internal/filter": 2, "internal/propagation": 2, "internal/grpc": 2,
 	"config": 3, "health": 3, "discovery/snapshot": 3, "discovery/internal/client": 3, "discovery/internal/fakes": 3,
 	"discovery/file": 4, "discovery/dns": 4, "discovery/etcd": 4, "discovery/consul": 4, "discovery/nacos": 4, "discovery/eureka": 4, "discovery/zookeeper": 4, "discovery/kubernetes": 4,
 	"discovery/kubernetes/kubeconfig": 5, "internal/registry": 5,
-	"internal/http1": 4, "internal/affinity": 4, "internal/record": 4, "internal/event": 4, "internal/certs": 4, "internal/route": 4,
-	"internal/rewrite": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/accesslog": 5, "configfile": 5,
-	"internal/upstream/h1": 6, "internal/downstream/h1": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
-	"internal/exchange": 7, "sources": 7, "internal/engine/loop/sched": 7,
+	"internal/http1": 4, "internal/http2": 4, "internal/affinity": 4, "internal/record": 4, "internal/event": 4, "internal/certs": 4, "internal/route": 4,
+	"internal/rewrite": 5, "internal/grpcweb": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/mux": 5, "internal/accesslog": 5, "internal/spans": 5, "configfile": 5,
+	"internal/upstream/h1": 6, "internal/upstream/h2": 6, "internal/downstream/h1": 6, "internal/downstream/h2": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
+	"internal/upstream/alpn": 7, "internal/exchange": 7, "sources": 7, "internal/engine/loop/sched": 7,
 	"internal/compile": 8, "internal/engine/loop/sign": 8, "internal/core": 9, "internal/plan": 9,
 	"internal/engine/goroutine": 9, "internal/engine/virtual": 9, "internal/engine/loop": 9,
 	"internal/downstream/nethttp": 10, "internal/scrape": 10, "internal/front": 11,
@@ -39,7 +39,7 @@ var ranks = map[string]int{
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.
 var neutral = []string{
-	"internal/exchange", "internal/filter", "internal/upstream", "internal/upstream/h1", "internal/buffer", "internal/http1", "internal/downstream", "internal/downstream/h1", "internal/route", "internal/rewrite",
+	"internal/exchange", "internal/filter", "internal/upstream", "internal/upstream/h1", "internal/upstream/h2", "internal/upstream/alpn", "internal/buffer", "internal/http1", "internal/http2", "internal/downstream", "internal/downstream/h1", "internal/downstream/h2", "internal/mux", "internal/route", "internal/rewrite", "internal/propagation", "internal/grpc", "internal/grpcweb",
 	"internal/record", "internal/event", "internal/service", "internal/compile", "internal/core",
 }
 
@@ -111,7 +111,7 @@ func goFiles(t *testing.T) []source {
 
 // own reports whether s belongs to the core module and is not a test.
 func (s source) own() bool {
-	return !s.test() && s.pkg != "metrics" && !strings.HasPrefix(s.pkg, "cmd/") && !strings.HasPrefix(s.pkg, "test") && !strings.HasPrefix(s.pkg, "tools/")
+	return !s.test() && s.pkg != "metrics" && s.pkg != "tracing" && !strings.HasPrefix(s.pkg, "cmd/") && !strings.HasPrefix(s.pkg, "examples/") && !strings.HasPrefix(s.pkg, "test") && !strings.HasPrefix(s.pkg, "tools/")
 }
 
 func TestImportsGoOneWay(t *testing.T) {

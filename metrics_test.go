@@ -72,6 +72,12 @@ func TestMetrics(t *testing.T) {
 	ask(t, front, "a.example", "/missing")
 	ask(t, front, "a.example", "/bad")
 	ask(t, front, "b.example", "/")
+	call, _ := http.NewRequest("POST", front.URL+"/shop.Cart/Add", nil)
+	call.Host = "b.example"
+	call.Header.Set("Content-Type", "application/grpc")
+	if res, err := http.DefaultClient.Do(call); err != nil || res.Body.Close() != nil || res.Header.Get("Grpc-Status") != "12" {
+		t.Errorf("a call of gRPC: %v, %v", res, err)
+	}
 	var text string
 	want := func(lines ...string) {
 		t.Helper()
@@ -83,7 +89,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // the end of an exchange comes after its response
 		text = scrape(t, p, false, metric.Options{})
-		if strings.Contains(text, `poise_requests_total{route="",service="",code="404"} 1`) && strings.Contains(text, `code="502"} 1`) || time.Now().After(limit) {
+		if strings.Contains(text, `poise_requests_total{route="",service="",code="404"} 1`) && strings.Contains(text, "poise_grpc") && strings.Contains(text, `code="502"} 1`) || time.Now().After(limit) {
 			break
 		}
 	}
@@ -94,7 +100,9 @@ func TestMetrics(t *testing.T) {
 		`poise_requests_total{route="all",service="users",code="404"} 1`,
 		`poise_requests_total{route="all",service="users",code="502"} 1`,
 		`poise_requests_total{route="",service="",code="404"} 1`,
-		`poise_failures_total{route="",service="",reason="no-route"} 1`,
+		`poise_requests_total{route="",service="",code="200"} 1`,
+		`poise_grpc_requests_total{route="",service="",code="UNIMPLEMENTED"} 1`,
+		`poise_failures_total{route="",service="",reason="no-route"} 2`,
 		`poise_retries_refused_total{route="all",service="users",cause="no-endpoint"} 1`,
 		`poise_request_duration_seconds_count{route="all",service="users"} 5`,
 		`poise_request_duration_seconds_bucket{route="all",service="users",le="+Inf"} 5`,

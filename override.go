@@ -15,6 +15,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/nearest"
+	"github.com/poise-lb/poise/internal/scrape"
 	"github.com/poise-lb/poise/internal/service"
 )
 
@@ -40,8 +41,8 @@ const undrain = "undrain"
 // An OverrideRequest is what an operator wants of an endpoint.
 type OverrideRequest struct {
 	Service string `json:"service"` // its name
-	// Endpoint is its ID, as the status shows it; or its URL or its address, if only one
-	// endpoint of the service has that.
+	// Endpoint is its ID or its label, as the status shows them; or its URL or its address, if only
+	// one endpoint of the service has that.
 	Endpoint string `json:"endpoint"`
 	// Kind is one of:
 	//
@@ -54,7 +55,7 @@ type OverrideRequest struct {
 	Kind string `json:"kind"`
 	// Weight is for the kind weight only: above 0, at most 1000; also a fraction.
 	Weight float64 `json:"weight,omitempty"`
-	Who    string  `json:"who,omitempty"` // who wants it; at most 200 bytes
+	Who    string  `json:"who,omitempty"` // the operator; at most 200 bytes
 	Why    string  `json:"why,omitempty"` // for people; at most 500 bytes
 	// Until is when drain, eject or weight end by themselves; zero: when they are removed.
 	Until time.Time `json:"until,omitzero"`
@@ -208,20 +209,15 @@ func oneLine(text string) string {
 // find returns the service of that name and the endpoint that text means: one that it has, or one
 // that has an override.
 func (p *Proxy) find(name, text string) (*service.Service, endpoint.ID, error) {
-	services := p.server.Core().Services()
-	i := slices.IndexFunc(services, func(s *service.Service) bool { return s.Name() == name })
-	if i < 0 {
-		var names []string
-		for _, s := range services {
-			names = append(names, s.Name())
-		}
-		return nil, endpoint.ID{}, fmt.Errorf("%w %q%s", ErrUnknownService, name, meant(name, names))
+	svc, err := p.service(name)
+	if err != nil {
+		return nil, endpoint.ID{}, err
 	}
 	var ids []endpoint.ID
-	for _, e := range services[i].Snapshot() {
+	for _, e := range svc.Snapshot() {
 		ids = append(ids, e.Spec.ID)
 	}
-	for _, o := range services[i].Overrides() {
+	for _, o := range svc.Overrides() {
 		if o.Absent {
 			ids = append(ids, o.Endpoint)
 		}
@@ -230,11 +226,25 @@ func (p *Proxy) find(name, text string) (*service.Service, endpoint.ID, error) {
 	if err != nil {
 		err = fmt.Errorf("%w in service %q%w", ErrUnknownEndpoint, name, err)
 	}
-	return services[i], id, err
+	return svc, id, err
 }
 
-// choose returns the ID that text means: by its whole form, or by URL or address if only one has
-// that. The error is the end of a sentence.
+// service finds a service by its name.
+func (p *Proxy) service(name string) (*service.Service, error) {
+	services := p.server.Core().Services()
+	i := slices.IndexFunc(services, func(s *service.Service) bool { return s.Name() == name })
+	if i >= 0 {
+		return services[i], nil
+	}
+	var names []string
+	for _, s := range services {
+		names = append(names, s.Name())
+	}
+	return nil, fmt.Errorf("%w %q%s", ErrUnknownService, name, meant(name, names))
+}
+
+// choose returns the ID that text means: by its whole form or its label, or by URL or address if only
+// one has that. The error is the end of a sentence.
 func choose(text string, ids []endpoint.ID) (endpoint.ID, error) {
 	slices.SortFunc(ids, endpoint.ID.Compare)
 	ids = slices.Compact(ids)
@@ -242,7 +252,7 @@ func choose(text string, ids []endpoint.ID) (endpoint.ID, error) {
 	var words []string
 	for _, id := range ids {
 		words = append(words, id.String())
-		if id.String() == text {
+		if id.String() == text || scrape.Label(id) == text { // a label is of one endpoint
 			return id, nil
 		}
 		if id.Address == text || id.Scheme+"://"+id.Address == text {

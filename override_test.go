@@ -166,3 +166,21 @@ func TestOverrideRequestsWithMistakes(t *testing.T) {
 		t.Errorf("a request with a mistake has set %+v", all)
 	}
 }
+
+// TestOverrideByLabel: what metrics and the status call an endpoint names it, and no other one.
+func TestOverrideByLabel(t *testing.T) {
+	p := start(t, poise.Config{
+		Services: map[string]poise.Service{"all": {Endpoints: []poise.Endpoint{
+			{URL: "http://127.0.0.1:1"}, {URL: "http://127.0.0.1:2"}, {URL: "https://127.0.0.1:2"},
+		}}},
+		Routes: []poise.Route{{Service: "all"}},
+	})
+	for _, e := range p.Status().Services[0].Endpoints {
+		for _, text := range []string{e.Label, e.ID, e.URL} {
+			o, err := p.Override(poise.OverrideRequest{Service: "all", Endpoint: text, Kind: "drain"})
+			if err != nil || o.Endpoint != e.ID {
+				t.Errorf("%s: %q, %v", text, o.Endpoint, err)
+			}
+		}
+	}
+}

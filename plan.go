@@ -12,7 +12,7 @@ type Plan = plan.Plan
 // Plan says what Apply would do with c at this moment: routes, services, endpoints and listeners
 // that come, go and change, which endpoints are probed anew, how many keys of consistent hashing
 // move, and what a restart is needed for. It changes nothing. If c has mistakes the error is that
-// of Apply. Listeners are compared with those of the Config that is in force, whoever opened them.
+// of Apply. Listeners are compared with those of the Config that is in force.
 func (p *Proxy) Plan(c Config) (Plan, error) { return p.server.Plan(c) }
 
 // PlanChange is Proxy.Plan for two configurations of which none is in force: endpoints are those

@@ -50,7 +50,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.server.Ser
 // package net, also below TLSListener, is served by event loops where Config.Engine allows
 // it; of such a one that is closed connections may be accepted for another tenth of a
 // second. Goroutines serve any other: of its connections those that are *tls.Conn make
-// their handshake first, and go to net/http if they agree on HTTP/2.
+// their handshake first.
 func (p *Proxy) Serve(l net.Listener) error { return p.server.Serve(l) }
 
 // ServeTLS is Serve(TLSListener(l, t)).
@@ -70,10 +70,29 @@ func (p *Proxy) TLSListener(l net.Listener, t TLS) (net.Listener, error) {
 	return p.server.TLSListener(l, t)
 }
 
+// NamedListener gives l a name for Match.Listener, as Listen.Name does in a file. The result is
+// given to Serve; l may be the result of TLSListener or ProxyListener, not the other way round.
+func (p *Proxy) NamedListener(l net.Listener, name string) net.Listener {
+	return p.server.NamedListener(l, name)
+}
+
+// ProxyListener says that connections of l begin with a header of the PROXY protocol, from peers
+// that c trusts. Serve reads the header, also below TLSListener, to which the result may be given;
+// Accept does not.
+func (p *Proxy) ProxyListener(l net.Listener, c ProxyProtocol) (net.Listener, error) {
+	return p.server.ProxyListener(l, c)
+}
+
+// ProtocolListener has the clients of a plain listener speak "http1" or "http2" only; "auto" is
+// both, as without it. The result is given to Serve, or to ProxyListener and TLSListener before.
+func (p *Proxy) ProtocolListener(l net.Listener, protocol string) (net.Listener, error) {
+	return p.server.ProtocolListener(l, protocol)
+}
+
 // Apply replaces the configuration. Requests under way end under the one they began with;
 // endpoints that are still named keep their state and connections. If c has mistakes the
 // error is as New's and nothing changes. Files are read again; those that endpoints' TLS
-// names (ca) are also read when they change, without Apply. After Close it returns
+// names are also read when they change, without Apply. After Close it returns
 // ErrClosed. Listen, Logger and Sources are not looked at.
 func (p *Proxy) Apply(c Config) error { return p.server.Apply(c) }
 
@@ -114,7 +133,7 @@ func (p *Proxy) Tickets(c *tls.Config) { p.server.Tickets(c) }
 
 // Drain begins the end without refusing anything yet: from now on Ready returns
 // ErrDraining, Status says so, and every response is the last of its connection
-// (Connection: close, or GOAWAY for HTTP/2). So those who balance over several proxies, and
+// (Connection: close, or GOAWAY for HTTP/2). So load balancers in front of several proxies, and
 // clients that keep connections, go elsewhere while nothing is lost. It returns at once and
 // may be called more than once. There is no way back; Close is next.
 func (p *Proxy) Drain() { p.server.Drain() }

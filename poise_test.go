@@ -275,7 +275,7 @@ func TestEndpointsOverHTTPS(t *testing.T) {
 		tls  *poise.EndpointTLS
 		want string
 	}{
-		{nil, "502 connect-failed"}, // an authority nobody knows
+		{nil, "502 connect-failed"}, // an unknown authority
 		{&poise.EndpointTLS{CA: ca}, "sni="},
 		{&poise.EndpointTLS{CA: ca, ServerName: "example.com"}, "sni=example.com"},
 		{&poise.EndpointTLS{CA: ca, ServerName: "other.test"}, "502 connect-failed"},

@@ -78,7 +78,7 @@ func TestARegistryThatLosesItsData(t *testing.T) {
 
 	source.names(t, one, other.URL)
 	get(t, front.Client(), front.URL) // waits for the first set
-	source.names(t)                   // nobody at all
+	source.names(t)                   // none at all
 	all := func() poise.ServiceStatus { return p.Status().Services[0] }
 	eventually(t, "both are held", func() bool { return all().Source.Held == 2 })
 	for _, e := range all().Endpoints {

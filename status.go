@@ -109,7 +109,7 @@ type EndpointStatus struct {
 	Kept     bool              `json:"kept,omitempty"` // healthy only because there is no other: it fails often enough to be ejected
 	Slow     bool              `json:"slow,omitempty"` // in the window of its slow start
 	State    string            `json:"state"`          // probing, healthy, ejected, half-open, draining
-	Cause    string            `json:"cause"`          // who ejected it: probes, breaker or operator; else empty
+	Cause    string            `json:"cause"`          // what ejected it: probes, breaker or operator; else empty
 	InFlight int64             `json:"in_flight"`      // attempts under way
 	Latency  time.Duration     `json:"latency"`        // smoothed, until the response head, in ns
 	Attempts uint64            `json:"attempts"`       // since it was first named
@@ -120,7 +120,7 @@ type EndpointStatus struct {
 	Damped   bool              `json:"damped,omitempty"`   // came and went too often: not used for a while if another one is there
 
 	// Condition says in words for people what goes for requests now: State, or what stands before
-	// it, and who says so: "healthy", "ejected (probes)", "draining (operator)", "out (source)".
+	// it, and by what: "healthy", "ejected (probes)", "draining (operator)", "out (source)".
 	Condition string `json:"condition"`
 	// Since is when State changed last, or when an operator began to drain it.
 	Since time.Time `json:"since"`
@@ -161,7 +161,7 @@ func (p *Proxy) Status() Status {
 	}
 	for _, svc := range core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source())}
-		one.Policy, one.Source.Kind = described(core.Config(), svc.Name())
+		one.Policy, one.Source.Kind = policyName(core.Config(), svc.Name()), scrape.SourceKind(core.Config(), svc.Name())
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()
 		}
@@ -219,22 +219,13 @@ func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointS
 	return s
 }
 
-// described returns the words for the policy and the source of a service in a configuration. One
-// that a request has named has those of its discover entry.
-func described(c *config.Config, name string) (policy, source string) {
-	entry, _, discovered := strings.Cut(name, "/")
-	if discovered {
-		d := c.Discover[entry]
-		return policyName(&d.Policy), d.Source.Kind()
+// policyName is the word for the policy of a service in a configuration. One that a request has named
+// has that of its discover entry.
+func policyName(c *config.Config, name string) string {
+	p := c.Services[name].Policy
+	if entry, _, discovered := strings.Cut(name, "/"); discovered {
+		p = c.Discover[entry].Policy
 	}
-	s := c.Services[name]
-	if s.Source == nil {
-		return policyName(&s.Policy), "list"
-	}
-	return policyName(&s.Policy), s.Source.Kind()
-}
-
-func policyName(p *config.Policy) string {
 	if p.Custom != nil {
 		return "custom"
 	}

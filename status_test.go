@@ -27,7 +27,7 @@ func (s placed) Run(ctx context.Context, publish func(discovery.Update)) error {
 }
 
 // TestWhatSourcesSayIsShown: zone and metadata in the status, the zone in the access log;
-// and the totals count what was answered, by whom ever.
+// and the totals count every response, also the proxy's own.
 func TestWhatSourcesSayIsShown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
 	c := poise.Config{

@@ -4,12 +4,14 @@
 //
 //	GET  /                     the page
 //	GET  /api/v1/status        totals, generation, what is wrong now
-//	GET  /api/v1/services      services with their endpoints; …/services/{service} is one of them
+//	GET  /api/v1/services      services with their endpoints; …/services/{service} is one of them,
+//	                           …/services/{service}/keys how the keys of its hashing are spread
 //	GET  /api/v1/routes        routes with their counters
 //	GET  /api/v1/events        what has happened, the latest 1,024
 //	GET  /api/v1/config        the effective configuration, and where each value is from
-//	POST /api/v1/explain       what would become of a request
+//	POST /api/v1/explain       what would become of a request; …/send sends it, through the proxy
 //	POST /api/v1/plan          what another configuration would change; …/apply puts it in force
+//	POST /api/v1/upgrade       another process takes the place of this one
 //	     …/endpoints/{endpoint}/override   POST and DELETE: drain, eject, weight, admit
 //	GET  /api/v1/stream        all that as it happens (Server-Sent Events)
 //	GET  /metrics /healthz /readyz
@@ -23,6 +25,8 @@ package admin
 import (
 	"encoding/json"
 	"net/http"
+	"sync"
+	"sync/atomic"
 
 	"github.com/poise-lb/poise"
 )
@@ -56,9 +60,18 @@ type Options struct {
 	// Place says where a value of the configuration is written, as "poise.yaml:22:14"; "": nowhere,
 	// so that it has its default. The path is as in config.Value. Nil: it is not known.
 	Place func(path string) string
-	// Apply puts a configuration in force that a client has sent; nil: Proxy.Apply. A program that
+	// Apply puts a configuration in force that a client has sent, if the generation in force is that
+	// of the decision, and else returns an error that wraps ErrStale; nil: Proxy.Apply. A program that
 	// opens the listeners of Config.Listen does that here, too.
-	Apply func(c poise.Config) error
+	Apply func(c poise.Config, d Decision) error
+	// Adapt returns what of a configuration that a client has sent is to take effect, with notes for
+	// its plan about the rest; nil: all of it.
+	Adapt func(c poise.Config) (adapted poise.Config, notes []string)
+	// Upgrade puts another process in the place of this one and returns its number when it serves;
+	// an error says why it was given up, and then this one goes on. Several goroutines may call
+	// it; who is for the log. When ctx is done it may give up what
+	// has not begun. Nil: there is no upgrade over the API.
+	Upgrade Upgrader
 	// Origin says for people where the configuration is from, as "poise.yaml"; "": by the program.
 	Origin string
 }
@@ -95,10 +108,13 @@ func (a *api) handlers() map[string]http.HandlerFunc {
 		"GET /api/v1/config":             a.config,
 		"GET /api/v1/overrides":          a.overrides,
 		"POST /api/v1/explain":           a.explain,
+		"POST /api/v1/send":              a.send,
 		"POST /api/v1/plan":              a.plan,
 		"POST /api/v1/apply":             a.apply,
+		"POST /api/v1/upgrade":           a.upgrade,
 		"GET /api/v1/openapi.yaml":       a.description,
 
+		"GET /api/v1/services/{service}/keys":                             a.keys,
 		"POST /api/v1/services/{service}/endpoints/{endpoint}/override":   a.override,
 		"DELETE /api/v1/services/{service}/endpoints/{endpoint}/override": a.removeOverride,
 	}
@@ -117,6 +133,10 @@ type api struct {
 	proxy   *poise.Proxy
 	options Options
 	hub     hub
+
+	applying sync.Mutex           // held from the check of a proposal until it is in force
+	sent     atomic.Pointer[sent] // the latest configuration that came over the API; nil: none has
+	sending  atomic.Int32         // requests of send that are under way
 }
 
 // A Problem is an answer that says no, in JSON.

@@ -38,7 +38,7 @@ func (a *api) overview(s *poise.Status, c Client) Overview {
 	conf := a.proxy.Config()
 	return Overview{
 		Version: s.Version, Go: runtime.Version(), Engine: s.Engine, Started: s.Started,
-		Generation: s.Generation, Applied: s.Applied, Origin: a.options.Origin, Refusal: s.Refusal,
+		Generation: s.Generation, Applied: s.Applied, Origin: a.origin(s.Generation), Refusal: s.Refusal,
 		Draining: s.Draining, Load: s.Load, Role: c.Role,
 		Services: len(s.Services), Routes: len(conf.Routes), Problems: complaints(s),
 	}
@@ -68,9 +68,10 @@ func countsOf(s *Sums, bounds []float64) Counts {
 
 func (a *api) services(w http.ResponseWriter, _ *http.Request) {
 	s, f := a.proxy.Status(), read(a.proxy)
+	f.readAttempts(a.proxy, s.Services)
 	all := make([]ServiceView, len(s.Services))
 	for i, one := range s.Services {
-		all[i] = ServiceView{one, countsOf(f.services[one.Name], f.bounds)}
+		all[i] = ServiceView{one, countsOf(f.of(one.Name), f.bounds)}
 	}
 	answer(w, http.StatusOK, map[string]any{"generation": s.Generation, "services": all})
 }
@@ -99,7 +100,8 @@ func (a *api) service(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := read(a.proxy, name)
-	answer(w, http.StatusOK, ServiceDetail{ServiceView{*one, countsOf(f.services[name], f.bounds)}, endpointViews(one, f)})
+	f.readAttempts(a.proxy, []poise.ServiceStatus{*one})
+	answer(w, http.StatusOK, ServiceDetail{ServiceView{*one, countsOf(f.of(name), f.bounds)}, endpointViews(one, f)})
 }
 
 // endpointViews are the endpoints of a service with their shares.
@@ -161,7 +163,8 @@ type RouteView struct {
 	Host    string   `json:"host,omitempty"`
 	Path    string   `json:"path,omitempty"`
 	Methods []string `json:"methods,omitempty"`
-	Service string   `json:"service"` // or the entry of discover
+	GRPC    string   `json:"grpc,omitempty"` // gRPC calls, in place of path and methods
+	Service string   `json:"service"`        // or the entry of discover
 	Counts
 }
 
@@ -173,7 +176,7 @@ func (a *api) routes(w http.ResponseWriter, _ *http.Request) {
 		if service == "" {
 			service = r.Discover
 		}
-		all[i] = RouteView{i, r.Identity(), r.Match.Host, r.Match.Path, r.Match.Methods, service, countsOf(f.routes[r.Identity()], f.bounds)}
+		all[i] = RouteView{i, r.Identity(), r.Match.Host, r.Match.Path, r.Match.Methods, r.Match.GRPC, service, countsOf(f.routes[r.Identity()], f.bounds)}
 	}
 	answer(w, http.StatusOK, map[string]any{"routes": all, "unmatched": countsOf(f.routes[""], f.bounds)})
 }
@@ -204,17 +207,18 @@ type ConfigValue struct {
 
 func (a *api) config(w http.ResponseWriter, _ *http.Request) {
 	values := a.proxy.Config().Values()
-	out := make([]ConfigValue, len(values))
+	out, place := make([]ConfigValue, len(values)), a.placer()
 	for i, v := range values {
 		out[i] = ConfigValue{Path: v.Path, Value: v.Value}
-		if a.options.Place == nil {
+		if place == nil {
 			continue
 		}
-		if out[i].Origin = a.options.Place(v.Path); out[i].Origin == "" {
+		if out[i].Origin = place(v.Path); out[i].Origin == "" {
 			out[i].Origin = "default"
 		}
 	}
-	answer(w, http.StatusOK, map[string]any{"generation": a.proxy.Generation(), "origin": a.options.Origin, "values": out})
+	now := a.proxy.Generation()
+	answer(w, http.StatusOK, map[string]any{"generation": now, "origin": a.origin(now), "values": out})
 }
 
 //go:embed openapi.yaml

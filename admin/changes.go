@@ -41,7 +41,7 @@ func (a *api) override(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ask := poise.OverrideRequest{
-		Service: r.PathValue("service"), Endpoint: a.idOf(r), Kind: c.Kind, Weight: c.Weight, Why: c.Why, Who: who(r),
+		Service: r.PathValue("service"), Endpoint: r.PathValue("endpoint"), Kind: c.Kind, Weight: c.Weight, Why: c.Why, Who: who(r),
 	}
 	if c.For != "" {
 		d, err := time.ParseDuration(c.For)
@@ -68,25 +68,11 @@ func (a *api) removeOverride(w http.ResponseWriter, r *http.Request) {
 	if kind == "" {
 		kind = "drain"
 	}
-	if err := a.proxy.RemoveOverride(r.PathValue("service"), a.idOf(r), kind, who(r)); err != nil {
+	if err := a.proxy.RemoveOverride(r.PathValue("service"), r.PathValue("endpoint"), kind, who(r)); err != nil {
 		refuseChange(w, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// idOf is the endpoint that a path names: what metrics call it is as good as its ID.
-func (a *api) idOf(r *http.Request) string {
-	text := r.PathValue("endpoint")
-	s := a.proxy.Status()
-	if one := find(s.Services, r.PathValue("service")); one != nil {
-		for i := range one.Endpoints {
-			if one.Endpoints[i].Label == text {
-				return one.Endpoints[i].ID
-			}
-		}
-	}
-	return text
 }
 
 // who says who asks, for the log.
@@ -149,8 +135,8 @@ func (a *api) explain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if a.options.Place != nil {
-		e.Locate(a.options.Place)
+	if place := a.placer(); place != nil {
+		e.Locate(place)
 	}
 	answer(w, http.StatusOK, e)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -152,5 +154,69 @@ routes: [{name: all, service: users}, {match: {path: /carts/**}, service: carts}
 	t.Setenv("SECRET", "very-secret")
 	if _, answer := s.change("POST", "/api/v1/plan", proposal(strings.Replace(text, "name: all", `name: "${SECRET}"`, 1), ""), ""); strings.Contains(answer, "very-secret") {
 		t.Errorf("a variable of the process is shown: %s", answer)
+	}
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("very-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, answer = s.change("POST", "/api/v1/plan", proposal(strings.Replace(text, "name: all", `name: "${file:`+file+`}"`, 1), ""), "")
+	if status != 422 || strings.Contains(answer, "very-secret") || !strings.Contains(answer, "is not read here") {
+		t.Errorf("a file of the process is shown: %d %s", status, answer)
+	}
+}
+
+// The program's own Apply is told what the change was decided on and by whom, refuses one that is out
+// of date by then, and leaves out what Adapt does. What has come over the API says so.
+func TestApplyOfTheProgram(t *testing.T) {
+	var s *side
+	var got Decision
+	var fails error
+	s = newSide(t, Options{
+		Origin: "poise.yaml", Place: func(string) string { return "poise.yaml:1:1" },
+		Tokens: []Token{{"zhao", secret, Operate}},
+		Adapt: func(c poise.Config) (poise.Config, []string) {
+			c.Listen = nil
+			return c, []string{"listen stays"}
+		},
+		Apply: func(c poise.Config, d Decision) error {
+			if got = d; fails != nil {
+				return fails
+			}
+			return s.proxy.Apply(c)
+		},
+	})
+	text := "version: 1\nlisten: [\":80\"]\nservices: {users: {endpoints: [\"http://127.0.0.1:1\"]}}\nroutes: [{name: sent, service: users}]\n"
+	send := func(path, hash string) (int, string) {
+		data, _ := json.Marshal(Proposal{text, hash})
+		return s.change("POST", "/api/v1/"+path, string(data), "1")
+	}
+	_, answer := send("plan", "")
+	var plan poise.Plan
+	if err := json.Unmarshal([]byte(answer), &plan); err != nil || len(plan.Listeners) > 0 || !strings.Contains(answer, "listen stays") {
+		t.Errorf("%v %s", err, answer)
+	}
+	fails = fmt.Errorf("meanwhile: %w", ErrStale)
+	if status, answer := send("apply", plan.Hash); status != 412 || !strings.Contains(answer, "changed meanwhile") {
+		t.Errorf("%d %s", status, answer)
+	}
+	if fails = nil; got != (Decision{1, "zhao"}) {
+		t.Errorf("%+v", got)
+	}
+	if status, answer := send("apply", plan.Hash); status != 200 || !strings.Contains(answer, `"origin":"the admin API"`) {
+		t.Errorf("%d %s", status, answer)
+	}
+	_, values := s.change("GET", "/api/v1/config", "", "")
+	for _, want := range []string{
+		`{"path":"routes[0].name","value":"sent","origin":"the admin API"}`, `{"path":"timeouts.idle","value":"1m15s","origin":"default"}`,
+	} {
+		if !strings.Contains(values, want) {
+			t.Errorf("there is no %s in %s", want, values)
+		}
+	}
+	if err := s.proxy.Apply(*s.proxy.Config()); err != nil { // as by a reload of the file
+		t.Fatal(err)
+	}
+	if _, answer := s.change("GET", "/api/v1/status", "", ""); !strings.Contains(answer, `"origin":"poise.yaml"`) {
+		t.Error(answer)
 	}
 }

@@ -21,7 +21,7 @@ type Complaint struct {
 	Count    int       `json:"count,omitempty"` // how many endpoints or entries
 	Of       int       `json:"of,omitempty"`    // of how many
 	Since    time.Time `json:"since,omitzero"`
-	Text     string    `json:"text"` // in English; the page has its own words for Kind
+	Text     string    `json:"text"` // in English; the page has its own words for Kind in other languages
 	Detail   string    `json:"detail,omitempty"`
 }
 
@@ -80,10 +80,10 @@ func ofService(s *poise.ServiceStatus, add func(Complaint)) {
 		add(Complaint{Kind: "stale", Severity: 1, Service: s.Name, Since: time.Now().Add(-s.Source.Age), Text: "its source cannot be asked: the last set stays in use", Detail: s.Source.Error})
 	}
 	if s.Source.Held > 0 {
-		add(Complaint{Kind: "held", Severity: 1, Service: s.Name, Count: s.Source.Held, Of: n, Text: "endpoints stay in use although the source left them out"})
+		add(Complaint{Kind: "held", Severity: 1, Service: s.Name, Count: s.Source.Held, Of: n, Text: fmt.Sprintf("%d endpoints stay in use although the source left them out", s.Source.Held)})
 	}
 	if s.Source.Rejects > 0 {
-		c := Complaint{Kind: "rejected", Severity: 1, Service: s.Name, Count: s.Source.Rejects, Text: "entries of its source are no usable endpoints"}
+		c := Complaint{Kind: "rejected", Severity: 1, Service: s.Name, Count: s.Source.Rejects, Text: fmt.Sprintf("%d entries of its source are no usable endpoints", s.Source.Rejects)}
 		if len(s.Source.Rejected) > 0 {
 			c.Detail = s.Source.Rejected[0].ID + ": " + s.Source.Rejected[0].Reason
 		}

@@ -28,6 +28,9 @@ type figures struct {
 	routes    map[string]*Sums      // by name
 	leads     map[string]string     // of a route: its service
 	endpoints map[endpointKey]*Sums // only those of the services that were asked for
+	// attempts are those of services that no route names, as discover finds them: requests are
+	// counted by the entry of discover, for all of its services at once.
+	attempts map[string]*Sums
 }
 
 // An endpointKey is a service and the label of its endpoint.
@@ -44,6 +47,36 @@ func read(p *poise.Proxy, of ...string) *figures {
 		p.Collect(&reader{figures: f}, metric.Options{Scopes: metric.Endpoint, Services: of})
 	}
 	return f
+}
+
+// readAttempts reads the attempts of those of all services that no route names.
+func (f *figures) readAttempts(p *poise.Proxy, all []poise.ServiceStatus) {
+	f.attempts = make(map[string]*Sums)
+	var names []string
+	for i := range all {
+		if name := all[i].Name; f.services[name] == nil {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	part := &figures{bounds: f.bounds, endpoints: make(map[endpointKey]*Sums)}
+	p.Collect(&reader{figures: part}, metric.Options{Scopes: metric.Endpoint, Services: names})
+	if f.bounds == nil {
+		f.bounds = part.bounds
+	}
+	for key, s := range part.endpoints {
+		at(f.attempts, key.service).add(s)
+	}
+}
+
+// of is what was counted of a service; nil: nothing was.
+func (f *figures) of(service string) *Sums {
+	if s := f.services[service]; s != nil {
+		return s
+	}
+	return f.attempts[service]
 }
 
 // A reader is the metric.Visitor of a reading.

@@ -42,7 +42,7 @@ func metrics(w http.ResponseWriter, r *http.Request, p *poise.Proxy) {
 	for _, word := range words(query["scope"]) {
 		scope, ok := metric.ScopeOf(word)
 		if !ok {
-			plain(w, http.StatusBadRequest, "scope="+clip(word)+" is not known: process, route, service, endpoint")
+			plain(w, http.StatusBadRequest, "scope="+clip(word)+" is not known: process, route, service, endpoint, runtime")
 			return
 		}
 		o.Scopes |= scope

@@ -28,6 +28,7 @@ func profiles(mux *http.ServeMux) {
 			return
 		}
 		defer pprof.StopCPUProfile()
+		http.NewResponseController(w).SetReadDeadline(time.Time{}) // it would end the context of a long one
 		select {
 		case <-r.Context().Done():
 		case <-time.After(time.Duration(min(seconds, profileMost)) * time.Second):

@@ -39,6 +39,8 @@ type Tick struct {
 	Figures  map[string]EndpointRates `json:"endpoints,omitempty"` // of Detail, by label
 	Problems []Complaint              `json:"problems"`
 	States   map[string][]string      `json:"states"` // of each service: the words of its endpoints' states
+	// Overrides is how many are in force, those of absent endpoints included.
+	Overrides int `json:"overrides"`
 }
 
 // EndpointRates are those of an endpoint.
@@ -66,6 +68,7 @@ type viewer struct {
 type reading struct {
 	now, before *figures
 	status      poise.Status
+	overrides   int
 }
 
 func (h *hub) init(p *poise.Proxy) { h.proxy, h.viewers = p, make(map[*viewer]bool) }
@@ -99,15 +102,15 @@ func (h *hub) leave(v *viewer) {
 func (h *hub) run(stop chan struct{}) {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	before := read(h.proxy, h.wanted()...)
+	before := h.read().now
 	for {
 		select {
 		case <-stop:
 			return
 		case <-tick.C:
 		}
-		r := &reading{now: read(h.proxy, h.wanted()...), before: before, status: h.proxy.Status()}
-		before = r.now
+		r := h.read()
+		r.before, r.overrides, before = before, len(h.proxy.Overrides()), r.now
 		h.mu.Lock()
 		for v := range h.viewers {
 			select {
@@ -117,6 +120,13 @@ func (h *hub) run(stop chan struct{}) {
 		}
 		h.mu.Unlock()
 	}
+}
+
+// read reads the figures and the state; what was before is missing in it.
+func (h *hub) read() *reading {
+	r := &reading{now: read(h.proxy, h.wanted()...), status: h.proxy.Status()}
+	r.now.readAttempts(h.proxy, r.status.Services)
+	return r
 }
 
 // wanted are the services whose endpoints some viewer has asked for.
@@ -178,7 +188,7 @@ func (r *reading) tick(service string) Tick {
 	took := r.now.at.Sub(r.before.at)
 	t := Tick{
 		At: r.now.at, Services: make(map[string]Rates), Routes: make(map[string]Rates),
-		Problems: complaints(&r.status), States: make(map[string][]string),
+		Problems: complaints(&r.status), States: make(map[string][]string), Overrides: r.overrides,
 	}
 	var all, old Sums
 	for name, s := range r.now.services {
@@ -190,6 +200,9 @@ func (r *reading) tick(service string) Tick {
 		}
 	}
 	t.Total = all.since(&old, took, r.now.bounds)
+	for name, s := range r.now.attempts { // of services within those above: no part of the total
+		t.Services[name] = s.since(r.before.attempts[name], took, r.now.bounds)
+	}
 	for name, s := range r.now.routes {
 		t.Routes[name] = s.since(r.before.routes[name], took, r.now.bounds)
 	}

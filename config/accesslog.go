@@ -25,14 +25,14 @@ import (
 var LogFormats = []string{"json", "combined", "ecs"}
 
 // LogVariables are the names of variables of a template, beside those that name a field of a
-// head: http_ and sent_http_ with the field's name in small letters and _ for -.
+// head: http_ and sent_http_ with the field's name in lower case and _ for -.
 var LogVariables = []string{
 	"remote_addr", "remote_user", "time_local", "time_iso8601", "msec",
 	"request", "request_method", "request_uri", "uri", "args", "query_string", "host", "scheme", "server_protocol",
 	"status", "body_bytes_sent", "bytes_sent", "request_length", "request_time",
 	"upstream_addr", "upstream_status", "upstream_response_time", "upstream_header_time",
-	"request_id", "trace_id", "ssl_protocol",
-	"route", "service", "reason", "generation", "attempts",
+	"request_id", "trace_id", "ssl_protocol", "ssl_client_s_dn", "ssl_client_san",
+	"route", "service", "reason", "grpc_status", "generation", "attempts",
 }
 
 // Prefixes of variables that name a field of the request and of the response.
@@ -153,6 +153,7 @@ type LogRules struct {
 	Statuses [600]bool     // index: the status sent to the client
 	Retried  bool          // more than one attempt
 	Failed   bool          // there is a reason
+	Error    bool          // as trace.Failed has it
 	Slower   time.Duration // lines that took longer; 0: this is no rule
 }
 
@@ -168,7 +169,7 @@ func (s LogSample) Rules() (LogRules, error) {
 }
 
 // logRuleWords are the rules, for hints.
-var logRuleWords = []string{"retried", "failed", "slower 1s", "1xx", "2xx", "3xx", "4xx", "5xx"}
+var logRuleWords = []string{"retried", "failed", "error", "slower 1s", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 func (r *LogRules) add(word string) error {
 	first, limit, _ := strings.Cut(word, " ")
@@ -177,6 +178,8 @@ func (r *LogRules) add(word string) error {
 		r.Retried = true
 	case word == "failed":
 		r.Failed = true
+	case word == "error":
+		r.Error = true
 	case first == "slower":
 		d, err := time.ParseDuration(strings.TrimSpace(limit))
 		if err != nil || d <= 0 {
@@ -193,7 +196,7 @@ func (r *LogRules) add(word string) error {
 	default:
 		n, err := strconv.Atoi(word)
 		if err != nil || n < 100 || n > 599 {
-			return fmt.Errorf("%q is no rule: it is a status such as 404, a class such as 5xx, retried, failed or slower 1s", word)
+			return fmt.Errorf("%q is no rule: it is a status such as 404, a class such as 5xx, retried, failed, error or slower 1s", word)
 		}
 		r.Statuses[n] = true
 	}

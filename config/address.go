@@ -7,6 +7,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -20,10 +21,11 @@ import (
 // spec is the endpoint. For a host name (localhost is one too) hostname is that name, as
 // a resolver wants it, and spec is the pattern for each of its addresses: Address still
 // has the name in place of an address, Host is the name without a final dot. Ports that
-// are left out are 80 and 443; unix endpoints speak http. Weight and Drain are copied.
+// are left out are 80 and 443. unix:/path is short for http://unix:/path, and https and h2c may
+// stand before unix: as well. Weight and Drain are copied.
 func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
-	if path, ok := strings.CutPrefix(e.URL, "unix:"); ok {
-		spec, err = parseUnix(path)
+	if scheme, path, ok := cutUnix(e.URL); ok {
+		spec, err = parseUnix(scheme, path)
 		spec.Weight, spec.Out = float64(e.Weight), e.Drain
 		return spec, "", err
 	}
@@ -33,7 +35,7 @@ func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	}
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		port = map[string]string{"http": "80", "h2c": "80", "https": "443"}[u.Scheme]
 	}
 	spec = endpoint.Spec{ID: endpoint.ID{Scheme: u.Scheme}, Weight: float64(e.Weight), Out: e.Drain}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
@@ -49,7 +51,18 @@ func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	return spec, hostname, nil
 }
 
-func parseUnix(path string) (endpoint.Spec, error) {
+// cutUnix takes the URL of a unix endpoint apart. http://unix:8080 is none, but a host of that name.
+func cutUnix(url string) (scheme, path string, ok bool) {
+	if path, ok = strings.CutPrefix(url, "unix:"); ok {
+		return "http", path, true
+	}
+	scheme, rest, _ := strings.Cut(url, "://")
+	path, ok = strings.CutPrefix(rest, "unix:")
+	known := scheme == "http" || scheme == "https" || scheme == "h2c"
+	return scheme, path, ok && known && (strings.HasPrefix(path, "/") || strings.HasPrefix(path, "@"))
+}
+
+func parseUnix(scheme, path string) (endpoint.Spec, error) {
 	path = strings.TrimPrefix(path, "//") // unix:///run/app.sock, as other programs write it
 	if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") {
 		return endpoint.Spec{}, errors.New("a unix endpoint needs an absolute path, as in unix:/run/app.sock")
@@ -57,7 +70,7 @@ func parseUnix(path string) (endpoint.Spec, error) {
 	if len(path) < 2 || strings.ContainsRune(path, 0) {
 		return endpoint.Spec{}, errors.New("a unix endpoint needs the path of a socket, as in unix:/run/app.sock")
 	}
-	return endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: "unix:" + path}}, nil
+	return endpoint.Spec{ID: endpoint.ID{Scheme: scheme, Address: "unix:" + path}}, nil
 }
 
 // parseURL accepts scheme://host:port and nothing more: an endpoint has no path.
@@ -77,8 +90,8 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("not a URL: %w", err)
 	}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("the scheme %q is not known: it is http or https", u.Scheme)
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
+		return nil, fmt.Errorf("the scheme %q is not known: it is http, https or h2c", u.Scheme)
 	case u.User != nil:
 		return nil, errors.New("an endpoint's URL has no user: set a header in the route")
 	case u.Path != "" && u.Path != "/":
@@ -132,9 +145,31 @@ func checkName(name string) error {
 	return nil
 }
 
-// checkListen accepts host:port with an empty host, an IP address or a name. It returns
-// the form by which duplicates are found.
+// FileMode reads Mode; 0: it is empty.
+func (l Listen) FileMode() (fs.FileMode, error) {
+	if l.Mode == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(l.Mode, 8, 32)
+	if err != nil || n > 0o777 || n&0o600 != 0o600 || len(l.Mode) < 3 || len(l.Mode) > 4 {
+		return 0, fmt.Errorf("%q is not a mode of sockets such as 0660, with which the owner may read and write", l.Mode)
+	}
+	return fs.FileMode(n), nil
+}
+
+// checkListen accepts unix: with a path, and host:port with an empty host, an IP address or a
+// name. It returns the form by which duplicates are found.
 func checkListen(address string) (canonical string, err error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		const pathMax = 107 // bytes, of Linux; elsewhere some less
+		switch {
+		case !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/"):
+			return "", errors.New("the path of a socket begins with / and names it, as in unix:/run/app.sock")
+		case len(path) > pathMax || strings.ContainsRune(path, 0):
+			return "", fmt.Errorf("the path of a socket has at most %d bytes", pathMax)
+		}
+		return address, nil
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		if _, bare := netip.ParseAddr(strings.Trim(address, "[]")); bare == nil || checkName(address) == nil {
@@ -159,11 +194,19 @@ func checkListen(address string) (canonical string, err error) {
 
 // Trusted returns TrustedProxies as prefixes; a single address is a full-length one.
 func (c Config) Trusted() ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for i, text := range c.TrustedProxies {
+	return prefixes("trusted_proxies", c.TrustedProxies)
+}
+
+// Prefixes returns Trusted as prefixes, as Config.Trusted does.
+func (p ProxyProtocol) Prefixes() ([]netip.Prefix, error) {
+	return prefixes("proxy_protocol.trusted", p.Trusted)
+}
+
+func prefixes(path string, texts []string) (out []netip.Prefix, err error) {
+	for i, text := range texts {
 		p, near, err := parsePrefix(text)
 		if err != nil {
-			return nil, NewErrors(Problem{Path: Index("trusted_proxies", i), Value: text, Message: err.Error(), Near: near})
+			return nil, NewErrors(Problem{Path: Index(path, i), Value: text, Message: err.Error(), Near: near})
 		}
 		out = append(out, p)
 	}

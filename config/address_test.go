@@ -22,6 +22,10 @@ func TestEndpointParse(t *testing.T) {
 		{"unix:/run/app.sock", "http", "unix:/run/app.sock", "", ""},
 		{"unix:///run/app.sock", "http", "unix:/run/app.sock", "", ""},
 		{"unix:@abstract", "http", "unix:@abstract", "", ""},
+		{"http://unix:/run/app.sock", "http", "unix:/run/app.sock", "", ""},
+		{"https://unix:/run/app.sock", "https", "unix:/run/app.sock", "", ""},
+		{"h2c://unix:@abstract", "h2c", "unix:@abstract", "", ""},
+		{"http://unix:8080", "http", "unix:8080", "unix", "unix"},
 	} {
 		spec, name, err := Endpoint{URL: test.url, Weight: 7}.Parse()
 		if err != nil || spec.Scheme != test.scheme || spec.Address != test.address || spec.Host != test.host || name != test.name || spec.Weight != 7 {
@@ -57,6 +61,8 @@ func TestEndpointParseRefuses(t *testing.T) {
 		"unix:":                       "absolute path",
 		"unix:run/x":                  "absolute path",
 		"unix:/":                      "path of a socket",
+		"https://unix:/":              "path of a socket",
+		"ftp://unix:/x":               "\"ftp\" is not known",
 		"http://" + long(64) + ".com": "1 to 63",
 	} {
 		if spec, name, err := (Endpoint{URL: url}).Parse(); err == nil || !strings.Contains(err.Error(), want) {

@@ -66,6 +66,7 @@ func (v *validator) operators(c *Config) {
 	v.operator("admin.address", c.Admin.Address, taken)
 	v.operator("status.address", c.Status.Address, taken)
 	a := &c.Admin
+	v.listenerTLS("admin.tls", a.TLS)
 	if a.Address == "" {
 		if len(a.Tokens)+len(a.Hosts) > 0 || a.TLS != nil || a.Profiles {
 			v.add("admin.address", "", "", "is missing: without it there is no admin API")

@@ -14,7 +14,7 @@
 //	none      "true": the file may write none for a duration, which is the constant None
 //	path      "true": a relative path stands on the folder of the configuration file
 //	example   for people and editors
-//	secret    "true": its value is not shown to anybody
+//	secret    "true": its value is never shown
 //	zero      the bool field beside it that an explicit 0 in the file sets; the number then
 //	          has its default
 //
@@ -55,6 +55,8 @@ type Config struct {
 	Limits    Limits             `yaml:"limits" doc:"limits of size and number"`
 	Log       Log                `yaml:"log" doc:"the proxy's own log"`
 	AccessLog AccessLog          `yaml:"access_log" doc:"one line per request"`
+	Tracing   Tracing            `yaml:"tracing" doc:"which traces are recorded, and how endpoints are told"`
+	RequestID RequestID          `yaml:"request_id" doc:"an id for each request"`
 	Metrics   Metrics            `yaml:"metrics" doc:"what the metrics show"`
 	Admin     Admin              `yaml:"admin" doc:"the admin API and its page"`
 	Status    StatusListener     `yaml:"status" doc:"a listener for probes and scrapers"`
@@ -74,6 +76,10 @@ type Config struct {
 	// which links nothing else, and Apply does not look at them. Of two for the same key the
 	// later one is used. Go only.
 	Sources []SourceKind `yaml:"-"`
+	// Spans takes the spans that Tracing asks for: tracing.OTLP() of module poise/tracing, or the
+	// program's own. Nil: the program makes none. It is given to New, and Apply does not look at
+	// it. Go only.
+	Spans SpanKind `yaml:"-"`
 	// Handover is what Proxy.Handover of the process returned that this one takes the place of;
 	// nil: there is none. It is given to New, and Apply does not look at it. What cannot be read,
 	// as that of a much newer version, is logged and ignored. Go only.
@@ -92,8 +98,29 @@ type Config struct {
 
 // Listen is one address to serve.
 type Listen struct {
-	Address string `yaml:"address" doc:"host:port; an empty host is every address" required:"true" short:"true" example:"127.0.0.1:8080"`
-	TLS     *TLS   `yaml:"tls" doc:"terminate TLS here"`
+	Address string `yaml:"address" doc:"host:port, or unix: and a path; an empty host is every address" required:"true" short:"true" example:"127.0.0.1:8080"`
+	// Name is what routes call the listener (match.listener). A connection has the name that its
+	// listener had when it was accepted.
+	Name string `yaml:"name" doc:"what routes call this listener (match.listener); absent: it has no name" example:"inbound"`
+	// Protocol is "http1" or "http2" where clients may speak that version only, with TLS and without
+	// it; "auto" (the default): both.
+	Protocol string `yaml:"protocol" doc:"version of HTTP that clients may speak: http1, http2, or auto for both" enum:"auto,http1,http2" default:"auto"`
+	// Mode is that of a unix socket, in octal. Empty: 0660, for its owner and group.
+	Mode string `yaml:"mode" doc:"octal mode of a unix socket; absent: 0660" example:"0660"`
+	TLS  *TLS   `yaml:"tls" doc:"terminate TLS here"`
+	// ProxyProtocol says that connections begin with a header of the PROXY protocol, before TLS.
+	ProxyProtocol *ProxyProtocol `yaml:"proxy_protocol" doc:"connections of these peers begin with a header of the PROXY protocol"`
+}
+
+// ProxyProtocol is who begins connections with a header of the PROXY protocol, version 1 or 2. The
+// address in it is the client's wherever one is of use: in limits, fields, logs and keys.
+type ProxyProtocol struct {
+	// Trusted are peers that send the header, as addresses or prefixes; each of their connections
+	// has to begin with it. Peers at a unix socket are trusted in any case.
+	Trusted []string `yaml:"trusted" doc:"peers that send the header: addresses or prefixes" required:"true" short:"true"`
+	// Others is "refuse" (the default), which closes connections of other peers, or "serve", which
+	// takes them for clients without a header. Nothing is guessed from what they send.
+	Others string `yaml:"others" doc:"connections of other peers: refuse them, or serve them as clients without a header" enum:"refuse,serve" default:"refuse"`
 }
 
 // TLS terminates TLS on a listener.
@@ -101,8 +128,30 @@ type TLS struct {
 	// Certificates are chosen by the name the client asks for (SNI); the first is used
 	// when none fits. The files are read again when they change.
 	Certificates []Certificate `yaml:"certificates" doc:"chosen by server name; the first is the default" required:"true"`
-	// MinVersion is "1.2" (the default) or "1.3".
+	// MinVersion is "1.2" (the default) or "1.3". Profile may demand more.
 	MinVersion string `yaml:"min_version" doc:"lowest protocol version" enum:"1.2,1.3" default:"1.2"`
+	// Profile is "intermediate" (the default), with the cipher suites of TLS 1.2 that have forward
+	// secrecy and authenticated encryption, or "modern": TLS 1.3 alone, whatever MinVersion is.
+	Profile string `yaml:"profile" doc:"intermediate, or modern: TLS 1.3 alone" enum:"intermediate,modern" default:"intermediate"`
+	// DefaultCertificate is used where the client's name fits none of Certificates. nil: the first
+	// of those.
+	DefaultCertificate *Certificate `yaml:"default_certificate" doc:"used when no certificate fits the name that the client asks for; absent: the first"`
+	// ClientAuth asks clients for certificates; nil: they are not asked.
+	ClientAuth *ClientAuth `yaml:"client_auth" doc:"ask clients for certificates"`
+}
+
+// ClientAuth is how the certificates of clients are verified (mutual TLS). What a client has
+// proved is passed on by the fields Client-Cert and Client-Cert-Chain (RFC 9440).
+type ClientAuth struct {
+	// Mode is "require" (the default), or "verify_if_given": a client without a certificate is
+	// served, one with a certificate that is not accepted is not.
+	Mode string `yaml:"mode" doc:"require a certificate, or verify_if_given" enum:"require,verify_if_given" default:"require"`
+	// CA is read again when it changes.
+	CA string `yaml:"ca" doc:"PEM file with the authorities that sign clients' certificates" required:"true" path:"true"`
+	// SAN and SPIFFE list who is accepted: one of both lists is enough. Both empty: every
+	// certificate that the authorities have signed.
+	SAN    []string `yaml:"san" doc:"alternative names that are accepted: host names, *.names, addresses, URIs" example:"[shop.internal]"`
+	SPIFFE []string `yaml:"spiffe" doc:"SPIFFE IDs that are accepted; without a path: all of the trust domain" example:"[spiffe://example.org/shop]"`
 }
 
 // Certificate is a pair of PEM files.
@@ -122,6 +171,10 @@ type Timeouts struct {
 	// Tunnel ends an upgraded connection (a WebSocket, say) on which neither side has sent a
 	// byte for that long, or one side takes none. 0 and None: never.
 	Tunnel time.Duration `yaml:"tunnel" doc:"without any byte in either direction of an upgraded connection; absent: no limit" none:"true"`
+	// MaxAge is how old a client's connection becomes, give or take a tenth of it: the first
+	// request after that is answered with Connection: close, or with GOAWAY beside it in HTTP/2. So
+	// connections spread over proxies that were started later. 0 and None: no limit.
+	MaxAge time.Duration `yaml:"max_age" doc:"age at which a client's connection takes no further request, give or take 10 %; absent: no limit" none:"true"`
 }
 
 // Limits bound what a message may take. They hold on every engine, for HTTP/1.1 and for
@@ -154,6 +207,12 @@ type Limits struct {
 	// InFlight bounds the requests under way at once, upgraded connections included, however
 	// they came; above: 503. Zero means no limit.
 	InFlight int `yaml:"in_flight" doc:"requests at once; absent: no limit"`
+	// Streams bounds the requests that a client may have under way on one connection of HTTP/2;
+	// more are refused so that it may send them again.
+	Streams int `yaml:"streams" doc:"HTTP/2: requests at once on a client's connection" default:"100" min:"1" max:"10000"`
+	// Requests bounds the requests that a client's connection carries in its life, as MaxAge of
+	// Timeouts bounds its age. Zero means no limit.
+	Requests int `yaml:"requests" doc:"requests after which a client's connection takes no further one; absent: no limit"`
 }
 
 // Log is the proxy's own log, written to standard error.
@@ -203,5 +262,5 @@ type LogFields struct {
 // out is not lost.
 type LogSample struct {
 	Rate   string   `yaml:"rate" doc:"share of exchanges that is written, such as 1%" default:"100%"`
-	Always []string `yaml:"always" doc:"written whatever the rate: statuses, classes such as 5xx, retried, failed, slower 1s"`
+	Always []string `yaml:"always" doc:"written whatever the rate: statuses, classes such as 5xx, retried, failed, error, slower 1s"`
 }

@@ -244,10 +244,10 @@ func TestProbeTimeoutFollowsShortIntervals(t *testing.T) {
 
 func TestTargetFollowsSmallHeads(t *testing.T) {
 	for _, c := range []struct{ given, want Limits }{
-		{Limits{}, Limits{Head: 64 << 10, Fields: 128, Target: 32 << 10}},
-		{Limits{Head: 8 << 10}, Limits{Head: 8 << 10, Fields: 128, Target: 8 << 10}},
-		{Limits{Head: 256 << 10, Fields: 20, Interim: 3}, Limits{Head: 256 << 10, Fields: 20, Target: 32 << 10, Interim: 3}},
-		{Limits{Head: 8 << 10, Target: 9 << 10}, Limits{Head: 8 << 10, Fields: 128, Target: 9 << 10}}, // said so: Validate refuses it
+		{Limits{}, Limits{Head: 64 << 10, Fields: 128, Streams: 100, Target: 32 << 10}},
+		{Limits{Head: 8 << 10}, Limits{Head: 8 << 10, Fields: 128, Streams: 100, Target: 8 << 10}},
+		{Limits{Head: 256 << 10, Fields: 20, Interim: 3}, Limits{Head: 256 << 10, Fields: 20, Streams: 100, Target: 32 << 10, Interim: 3}},
+		{Limits{Head: 8 << 10, Target: 9 << 10}, Limits{Head: 8 << 10, Fields: 128, Streams: 100, Target: 9 << 10}}, // said so: Validate refuses it
 	} {
 		if got := (Config{Limits: c.given}).WithDefaults().Limits; got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.given, got, c.want)

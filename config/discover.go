@@ -31,7 +31,9 @@ type Discover struct {
 	SlowStart      SlowStart    `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
-	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
+	Protocol       string       `yaml:"protocol" doc:"version of HTTP that endpoints are spoken to with; auto: https endpoints choose (ALPN)" enum:"http1,http2,auto" default:"http1"`
+	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified; {service} in server_name, san and spiffe stands for the name"`
+	ProxyProtocol  string       `yaml:"proxy_protocol" doc:"have connections to endpoints begin with a header of the PROXY protocol: v1 or v2" enum:"off,v1,v2" default:"off"`
 	Guard          Guard        `yaml:"guard" doc:"what is held back of a source's updates"`
 
 	// Max bounds the services that are watched at once. At the bound requests for further
@@ -111,9 +113,10 @@ func checkPattern(pattern string) error {
 // no part of its Source with d that depends on the name.
 func (d Discover) Service(name string) Service {
 	source := d.Source.named(name)
+	secure := copied(d.TLS, func(t *EndpointTLS) { t.name(name) })
 	return Service{
 		Source: &source, Policy: d.Policy, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold, SlowStart: d.SlowStart,
-		Retry: d.Retry, Connections: d.Connections, TLS: d.TLS, Guard: d.Guard,
+		Retry: d.Retry, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
 	}
 }
 
@@ -140,6 +143,17 @@ func (s Source) named(name string) Source {
 		s.Merge = parts
 	}
 	return s
+}
+
+// name puts name in place of the placeholder, wherever an endpoint is verified by its name.
+func (t *EndpointTLS) name(name string) {
+	t.ServerName = strings.ReplaceAll(t.ServerName, placeholder, name)
+	for _, list := range []*[]string{&t.SAN, &t.SPIFFE} {
+		*list = slices.Clone(*list)
+		for i, text := range *list {
+			(*list)[i] = strings.ReplaceAll(text, placeholder, name)
+		}
+	}
 }
 
 // copied returns a changed copy of what v points to; nil if v is.

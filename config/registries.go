@@ -62,8 +62,8 @@ func (v *validator) dns(path string, d *DNSSource) {
 	switch {
 	case d.Scheme != "" && d.SRV == "":
 		v.add(Key(path, "scheme"), d.Scheme, "", "only srv has one: a url begins with it")
-	case d.Scheme != "" && d.Scheme != "http" && d.Scheme != "https":
-		v.add(Key(path, "scheme"), d.Scheme, "", fmt.Sprintf("%q is not one of http, https", d.Scheme))
+	case d.Scheme != "" && d.Scheme != "http" && d.Scheme != "https" && d.Scheme != "h2c":
+		v.add(Key(path, "scheme"), d.Scheme, "", fmt.Sprintf("%q is not one of http, https, h2c", d.Scheme))
 	}
 	if d.Server != "" {
 		if _, err := parseServer(d.Server); err != nil {
@@ -155,8 +155,8 @@ func (v *validator) kubernetes(path string, k *KubernetesSource) {
 	if k.Token != "" && k.TokenFile != "" {
 		v.add(Key(path, "token"), "", "", "there is a token_file as well: one is enough")
 	}
-	if k.Scheme != "" && k.Scheme != "http" && k.Scheme != "https" {
-		v.add(Key(path, "scheme"), k.Scheme, "", fmt.Sprintf("%q is not one of http, https", k.Scheme))
+	if k.Scheme != "" && k.Scheme != "http" && k.Scheme != "https" && k.Scheme != "h2c" {
+		v.add(Key(path, "scheme"), k.Scheme, "", fmt.Sprintf("%q is not one of http, https, h2c", k.Scheme))
 	}
 	if k.Server != "" {
 		if err := (serverForm{example: "https://10.0.0.1:6443", url: true, path: true}).check(k.Server, k.TLS); err != nil {

@@ -91,7 +91,7 @@ func TestValidateFindsMistakesOfRegistries(t *testing.T) {
 		{"services.etcd.source.etcd.servers[0]", "tls says how https", source("etcd", func(s *Source) { s.Etcd.Servers[0] = "http://a" })},
 		{"services.etcd.source.etcd.tls", "belong together", source("etcd", func(s *Source) { s.Etcd.TLS.Key = "" })},
 		{"services.etcd.source.etcd.password", "no username", source("etcd", func(s *Source) { s.Etcd.Username, s.Etcd.Password = "", "hunter2" })},
-		{"services.etcd.source.etcd.scheme", "not one of http, https", source("etcd", func(s *Source) { s.Etcd.Scheme = "h2c" })},
+		{"services.etcd.source.etcd.scheme", "not one of http, https, h2c", source("etcd", func(s *Source) { s.Etcd.Scheme = "h2" })},
 		{"services.consul.source.consul.servers", "a server as well", source("consul", func(s *Source) { s.Consul.Server = "https://a" })},
 		{"services.agent.source.consul.server", "as in", source("agent", func(s *Source) { s.Consul.Server = "http://u:hunter2@" })},
 		{"services.consul.source.consul.tags", "a tag as well", source("consul", func(s *Source) { s.Consul.Tag = "t" })},
@@ -206,7 +206,7 @@ func TestValidateFindsInDNS(t *testing.T) {
 	}
 }
 
-// The name of a service may come from anybody, and goes into paths and URLs.
+// The name of a service may come from any client, and goes into paths and URLs.
 func TestCheckName(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"users": true, "USERS": true, "a": true, "7": true, "com.example.Orders": true, "a-b_c.d": true, strings.Repeat("a", 128): true,
@@ -225,8 +225,8 @@ func TestCheckName(t *testing.T) {
 func TestDiscoveredService(t *testing.T) {
 	secure := &SourceTLS{CA: "{service}"}
 	d := Discover{
-		Policy: Policy{Type: "random"}, Health: &Health{Check: "HEAD /"}, Breaker: Breaker{Off: true}, PanicThreshold: 7, SlowStart: SlowStart{Window: 5}, Retry: Retry{Attempts: 3},
-		Connections: Connections{Max: 9}, TLS: &EndpointTLS{CA: "x"}, Guard: Guard{MaxRemoval: -1},
+		Policy: Policy{Type: "random"}, Health: &Health{Check: "HEAD /"}, Breaker: Breaker{Off: true}, ProxyProtocol: "v2", PanicThreshold: 7, SlowStart: SlowStart{Window: 5}, Retry: Retry{Attempts: 3},
+		Connections: Connections{Max: 9}, Protocol: "auto", TLS: &EndpointTLS{CA: "x"}, Guard: Guard{MaxRemoval: -1},
 		Source: Source{
 			File: &FileSource{Path: "lists/{service}.yaml"}, DNS: &DNSSource{URL: "http://{service}.internal:{service}", SRV: "_{service}._tcp.a", Server: "{service}"},
 			Etcd:       &EtcdSource{Servers: []string{"{service}"}, Prefix: "/s/{service}/", Username: "{service}", Password: "{service}", TLS: secure},

@@ -15,7 +15,11 @@ func TestRouteIdentity(t *testing.T) {
 		{Route{Name: "shop", Match: Match{Path: "/x"}}, "shop"},
 		{Route{Match: Match{Host: "a.example.com"}}, "a.example.com/**"},
 		{Route{Match: Match{Host: "*.example.com", Path: "/cart/{id}"}}, "*.example.com/cart/{id}"},
+		{Route{Match: Match{GRPC: "shop.Cart/*"}}, "grpc shop.Cart/*"},
+		{Route{Match: Match{Host: "a.example.com", GRPC: "*"}}, "grpc a.example.com/*"},
 		{Route{Match: Match{Path: "/x", Methods: []string{"PUT", "GET"}}}, "GET,PUT /x"},
+		{Route{Match: Match{Listener: "in"}}, "@in /**"},
+		{Route{Match: Match{Listener: "in", Host: "a", Methods: []string{"GET"}}}, "@in GET a/**"},
 	} {
 		if got := c.route.Identity(); got != c.want {
 			t.Errorf("%+v is %q, want %q", c.route, got, c.want)

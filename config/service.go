@@ -18,12 +18,20 @@ type Service struct {
 	Breaker   Breaker    `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
 	// PanicThreshold is the share of usable endpoints, in percent, below which health is
 	// not believed and every endpoint is used. 0 means the default, 50; -1: never.
-	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
-	SlowStart      SlowStart    `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
-	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
-	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
-	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
-	Guard          Guard        `yaml:"guard" doc:"what is held back of a source's updates"`
+	PanicThreshold int         `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
+	SlowStart      SlowStart   `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
+	Retry          Retry       `yaml:"retry" doc:"when another endpoint is tried"`
+	Connections    Connections `yaml:"connections" doc:"connections to each endpoint"`
+	// Protocol is what endpoints are spoken to with. auto: https endpoints choose when TLS is
+	// negotiated, by ALPN, and the others are spoken to with HTTP/1.1. Endpoints whose URL begins
+	// with h2c:// are spoken to with HTTP/2 whatever it says.
+	Protocol string       `yaml:"protocol" doc:"version of HTTP that endpoints are spoken to with; auto: https endpoints choose (ALPN). h2c:// endpoints always have HTTP/2" enum:"http1,http2,auto" default:"http1"`
+	TLS      *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified"`
+	// ProxyProtocol is "v1" or "v2": each connection to an endpoint begins with a header of the
+	// PROXY protocol, by which the endpoint learns who the client is. It then belongs to that
+	// client's connection, and no other client's requests use it. HTTP/1.1 is spoken on it.
+	ProxyProtocol string `yaml:"proxy_protocol" doc:"have connections to endpoints begin with a header of the PROXY protocol: v1 or v2" enum:"off,v1,v2" default:"off"`
+	Guard         Guard  `yaml:"guard" doc:"what is held back of a source's updates"`
 }
 
 // Guard holds an update back that takes away too much at once, until probes confirm it or
@@ -37,15 +45,16 @@ type Guard struct {
 
 // Endpoint is one entry of a static list; the short form is its URL.
 type Endpoint struct {
-	// URL is http://host:port, https://host:port or unix:/path; the port is 80 or 443 if it
-	// is left out. A host name, rather than an address, is resolved by DNS, and each address
-	// is an endpoint. See Parse.
-	URL string `yaml:"url" doc:"http://host:port, https://host:port or unix:/path; a host name is resolved, each address an endpoint" required:"true" short:"true"`
+	// URL is http://host:port, https://host:port, h2c://host:port (HTTP/2 without TLS) or
+	// unix:/path, which is http://unix:/path; https://unix:/path and h2c://unix:/path are as good.
+	// The port is 80 or 443 if it is left out. A host name, rather than an address, is resolved by
+	// DNS, and each address is an endpoint. See Parse.
+	URL string `yaml:"url" doc:"http://host:port, https://host:port, h2c://host:port (HTTP/2 without TLS) or unix:/path; a host name is resolved, each address an endpoint" required:"true" short:"true"`
 	// Weight is the share relative to the others, 1 to 1000. 0 means 1 in Go; in a file it is
 	// the same as Drain.
 	Weight int `yaml:"weight" doc:"share relative to the others, 1 to 1000; 0: as drain" default:"1" min:"1" max:"1000" zero:"Drain"`
 	// Drain takes the endpoint out: no new requests, those under way end. It stays a member,
-	// so that its state lives on and keys of consistent hashing come home to it.
+	// so that its state lives on and keys of consistent hashing return to it.
 	Drain bool `yaml:"drain" doc:"no new requests go there; those under way end"`
 }
 
@@ -64,8 +73,9 @@ type Policy struct {
 type Health struct {
 	// Check is a method and a path, as in "HEAD /health", or "tcp": a connection that comes
 	// about (with TLS for https endpoints) passes, and none of Expect, Host, Headers and Match
-	// may be given.
-	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health; or tcp: to connect is enough" required:"true" short:"true" example:"HEAD /health"`
+	// may be given. "grpc" asks a gRPC server by grpc.health.v1 whether it serves, "grpc shop.Cart"
+	// whether that service does; endpoints then need HTTP/2, and neither Expect nor Match is given.
+	Check          string        `yaml:"check" doc:"method and path, as in HEAD /health; or tcp: to connect is enough; or grpc, or grpc and a service: asked by grpc.health.v1" required:"true" short:"true" example:"HEAD /health"`
 	Interval       time.Duration `yaml:"interval" doc:"between probes of one endpoint, jittered by 10 %" default:"5s" min:"10ms"`
 	Timeout        time.Duration `yaml:"timeout" doc:"for one probe; at most the interval, also by default" default:"1s" min:"1ms"`
 	UnhealthyAfter int           `yaml:"unhealthy_after" doc:"failed probes in a row that take an endpoint out" default:"3" min:"1" max:"1000"`
@@ -124,22 +134,36 @@ type Retry struct {
 	// 0 means 50 ms, negative: never.
 	SameAfter time.Duration `yaml:"same_after" doc:"first pause before the same endpoint is tried again because there is no other; five at most, each twice as long; negative: never" default:"50ms" min:"-1h"`
 	// On lists what is retried. Connect failures are safe for every method, the rest only
-	// for idempotent ones with a body that can be sent again. nil means the default; an
-	// empty list: nothing. See Conditions.
-	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, or a status" default:"connect,reset,timeout,502,503,504"`
+	// for idempotent ones with a body that can be sent again; unavailable has calls of gRPC
+	// repeated, whose method is always POST. nil means the default; an empty list: nothing. See
+	// Conditions.
+	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, a status, or gRPC's status unavailable" default:"connect,reset,timeout,502,503,504"`
 }
 
 // Connections bounds the connections to each endpoint of a service.
 type Connections struct {
 	ConnectTimeout time.Duration `yaml:"connect_timeout" doc:"to connect, TLS included" default:"1s" min:"1ms"`
-	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"an unused connection is closed after" default:"4s" min:"1ms"`
-	MaxIdle        int           `yaml:"max_idle" doc:"unused connections kept per endpoint" default:"1024" min:"1"`
-	Max            int           `yaml:"max" doc:"connections per endpoint; 0: no limit"`
+	// IdleTimeout is for how long an unused connection is kept. By the default, 4 s, those with
+	// HTTP/2 are kept for 60 s: their endpoints announce it when they close one.
+	IdleTimeout time.Duration `yaml:"idle_timeout" doc:"an unused connection is closed after, one with HTTP/2 after 60s by default" default:"4s" min:"1ms"`
+	MaxIdle     int           `yaml:"max_idle" doc:"unused connections kept per endpoint" default:"1024" min:"1"`
+	Max         int           `yaml:"max" doc:"connections per endpoint; 0: no limit"`
+	// Streams, Requests and MaxAge are of connections with HTTP/2.
+	Streams  int           `yaml:"streams" doc:"HTTP/2: requests at once on a connection, if the endpoint allows so many" default:"100" min:"1" max:"1000"`
+	Requests int           `yaml:"requests" doc:"HTTP/2: requests after which a connection is replaced; 0: no limit"`
+	MaxAge   time.Duration `yaml:"max_age" doc:"HTTP/2: age at which a connection is replaced, give or take 10 %; 0: no limit"`
 }
 
-// EndpointTLS is how https endpoints are verified.
+// EndpointTLS is how https endpoints are verified, and how they verify the proxy.
 type EndpointTLS struct {
-	CA         string `yaml:"ca" doc:"PEM file with the authorities to trust; empty: the system's" path:"true"`
+	CA string `yaml:"ca" doc:"PEM file with the authorities to trust; empty: the system's" path:"true"`
+	// Cert and Key are shown to endpoints that ask for a certificate. Both are read again when
+	// they change; connections that are open stay.
+	Cert       string `yaml:"cert" doc:"PEM file with the certificate that endpoints are shown; with key" path:"true"`
+	Key        string `yaml:"key" doc:"PEM file with its private key" path:"true"`
 	ServerName string `yaml:"server_name" doc:"name to ask for and to verify; empty: the host of the endpoint's URL"`
-	Insecure   bool   `yaml:"insecure_skip_verify" doc:"accept any certificate: for tests only"`
+	// SAN and SPIFFE are verified in place of the host name: one of both lists is enough.
+	SAN      []string `yaml:"san" doc:"alternative names that are accepted in place of the host name" example:"[search.internal]"`
+	SPIFFE   []string `yaml:"spiffe" doc:"SPIFFE IDs that are accepted in place of the host name; without a path: all of the trust domain" example:"[spiffe://example.org/search]"`
+	Insecure bool     `yaml:"insecure_skip_verify" doc:"accept any certificate: for tests only"`
 }

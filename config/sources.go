@@ -51,7 +51,7 @@ type DNSSource struct {
 	// SRV is the name of an SRV record, which says ports and weights (RFC 2782).
 	SRV string `yaml:"srv" doc:"name of an SRV record, instead of url; each of its targets is an endpoint" example:"_http._tcp.users.example"`
 	// Scheme is that of the endpoints of SRV. A URL begins with its own.
-	Scheme string `yaml:"scheme" doc:"of the endpoints of srv: http or https; empty: http"`
+	Scheme string `yaml:"scheme" doc:"of the endpoints of srv: http, https or h2c; empty: http"`
 	// Server is the name server to ask: a literal IP address with or without a port, which is
 	// 53 if it is left out. Empty: those of /etc/resolv.conf, after /etc/hosts.
 	Server string `yaml:"server" doc:"name server to ask, address:port; empty: those of /etc/resolv.conf" example:"10.0.0.10:53"`
@@ -69,7 +69,7 @@ type EtcdSource struct {
 	Username string     `yaml:"username" doc:"of a server with authentication; empty: no login"`
 	Password string     `yaml:"password" secret:"true" doc:"as in ${file:/run/secrets/etcd}"`
 	TLS      *SourceTLS `yaml:"tls" doc:"how https servers are verified"`
-	Scheme   string     `yaml:"scheme" doc:"of endpoints whose values name none: http or https" enum:"http,https" default:"http"`
+	Scheme   string     `yaml:"scheme" doc:"of endpoints whose values name none: http, https or h2c" enum:"http,https,h2c" default:"http"`
 }
 
 // ConsulSource watches the passing instances of a service.
@@ -94,7 +94,7 @@ type ConsulSource struct {
 	Wait    time.Duration `yaml:"wait" doc:"how long a query waits for news" default:"5m" min:"1s" max:"10m"`
 	Token   string        `yaml:"token" secret:"true" doc:"ACL token, as in ${file:/run/secrets/consul}; empty: the anonymous one"`
 	TLS     *SourceTLS    `yaml:"tls" doc:"how https agents are verified"`
-	Scheme  string        `yaml:"scheme" doc:"of instances whose metadata name none: http or https" enum:"http,https" default:"http"`
+	Scheme  string        `yaml:"scheme" doc:"of instances whose metadata name none: http, https or h2c" enum:"http,https,h2c" default:"http"`
 	ZoneKey string        `yaml:"zone_key" doc:"metadata of the service, or else of the node, that holds the zone" default:"zone"`
 }
 
@@ -115,7 +115,7 @@ type NacosSource struct {
 	TLS       *SourceTLS `yaml:"tls" doc:"encrypts the gRPC connection too; absent: it is plain"`
 	// PortOffset is how far a server's gRPC port is above its HTTP port.
 	PortOffset int    `yaml:"port_offset" doc:"from a server's HTTP port to its gRPC port" default:"1000" min:"-65534" max:"65534"`
-	Scheme     string `yaml:"scheme" doc:"of instances whose metadata say nothing: http or https" enum:"http,https" default:"http"`
+	Scheme     string `yaml:"scheme" doc:"of instances whose metadata say nothing: http, https or h2c" enum:"http,https,h2c" default:"http"`
 	ZoneKey    string `yaml:"zone_key" doc:"metadata that hold the zone; without them the cluster is the zone" default:"zone"`
 }
 
@@ -145,7 +145,7 @@ type ZookeeperSource struct {
 	Username string   `yaml:"username" doc:"of the digest scheme; empty: no authentication"`
 	Password string   `yaml:"password" secret:"true" doc:"as in ${file:/run/secrets/zookeeper}"`
 	Protocol string   `yaml:"protocol" doc:"of those that a Dubbo provider offers; empty: the first over HTTP" example:"tri"`
-	Scheme   string   `yaml:"scheme" doc:"of instances that do not say: http or https" enum:"http,https" default:"http"`
+	Scheme   string   `yaml:"scheme" doc:"of instances that do not say: http, https or h2c" enum:"http,https,h2c" default:"http"`
 }
 
 // KubernetesSource watches the EndpointSlices of a Service. With a service alone it works
@@ -154,7 +154,7 @@ type KubernetesSource struct {
 	Namespace string `yaml:"namespace" doc:"of the Service; empty: the pod's own, or that of the kubeconfig"`
 	Service   string `yaml:"service" doc:"name of the Service" required:"true"`
 	Port      string `yaml:"port" doc:"name of the port, or the number that pods listen on; empty: the only one, or http" example:"http"`
-	Scheme    string `yaml:"scheme" doc:"http or https; empty: by the port's name or protocol"`
+	Scheme    string `yaml:"scheme" doc:"http, https or h2c; empty: by the port's name or protocol"`
 	// Kubeconfig is for a proxy outside of the cluster; Server and what follows are for one
 	// without such a file. At most one of both is given.
 	Kubeconfig string     `yaml:"kubeconfig" doc:"file that says which cluster; empty: the pod's own" path:"true"`

@@ -26,13 +26,10 @@ func (c *Config) Validate() error {
 	v.limits(&full.Limits)
 	v.metrics(&full.Metrics)
 	v.accessLog(&full.AccessLog)
+	v.tracing(&full)
 	v.listeners(full.Listen)
 	v.operators(&full)
-	for i, text := range full.TrustedProxies {
-		if _, near, err := parsePrefix(text); err != nil {
-			v.add(Index("trusted_proxies", i), text, near, err.Error())
-		}
-	}
+	v.prefixes("trusted_proxies", full.TrustedProxies)
 	if len(full.Services) == 0 && len(full.Discover) == 0 {
 		v.add("services", "", "", "there is no service: at least one is needed, or an entry of discover")
 	}
@@ -73,6 +70,7 @@ func (s Source) Validate() error {
 type validator struct {
 	model    tags.Model
 	problems []Problem
+	told     map[string]bool // paths of services whose endpoints lack HTTP/2, as was said
 }
 
 func (v *validator) add(path, value, near, message string) {
@@ -85,9 +83,27 @@ func (v *validator) limits(l *Limits) {
 	}
 }
 
+func (v *validator) prefixes(path string, texts []string) {
+	for i, text := range texts {
+		if _, near, err := parsePrefix(text); err != nil {
+			v.add(Index(path, i), text, near, err.Error())
+		}
+	}
+}
+
 func (v *validator) listeners(listen []Listen) {
-	seen := make(map[string]int)
+	seen, named := make(map[string]int), make(map[string]int)
 	for i, l := range listen {
+		v.listenerName(i, l.Name, named)
+		v.listenerTLS(Key(Index("listen", i), "tls"), l.TLS)
+		if pp := l.ProxyProtocol; pp != nil {
+			v.prefixes(Key(Key(Index("listen", i), "proxy_protocol"), "trusted"), pp.Trusted)
+		}
+		if _, err := l.FileMode(); err != nil {
+			v.add(Key(Index("listen", i), "mode"), l.Mode, "", err.Error())
+		} else if l.Mode != "" && !strings.HasPrefix(l.Address, "unix:") {
+			v.add(Key(Index("listen", i), "mode"), l.Mode, "", "is of unix sockets, and "+l.Address+" is none")
+		}
 		path := Key(Index("listen", i), "address")
 		if l.Address == "" {
 			continue // required: said already
@@ -122,11 +138,18 @@ func (v *validator) balancing(path string, s *Service) {
 	v.policy(Key(path, "policy"), &s.Policy)
 	if s.Health != nil {
 		v.health(Key(path, "health"), s.Health)
+		if _, ok := s.Health.GRPC(); ok {
+			v.needsHTTP2(path, "a check of gRPC", s)
+		}
+	}
+	v.endpointTLS(Key(path, "tls"), s.TLS)
+	if s.ProxyProtocol != "" && s.ProxyProtocol != "off" && s.Protocol != "" && s.Protocol != "http1" {
+		v.add(Key(path, "protocol"), s.Protocol, "http1", "a connection with proxy_protocol belongs to one client, and HTTP/1.1 is spoken on it")
 	}
 	for i, word := range s.Retry.On {
 		if err := new(Conditions).add(word); err != nil {
 			at := Index(Key(Key(path, "retry"), "on"), i)
-			v.add(at, word, nearest.Word(word, []string{"connect", "reset", "timeout"}), err.Error())
+			v.add(at, word, nearest.Word(word, []string{"connect", "reset", "timeout", "unavailable"}), err.Error())
 		}
 	}
 }

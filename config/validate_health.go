@@ -11,7 +11,9 @@ import (
 
 func (v *validator) health(path string, h *Health) {
 	if h.Connects() {
-		v.connects(path, h)
+		v.given(path, h, "a check that only connects sends no request: leave it out", "expect", "host", "headers", "match")
+	} else if service, ok := h.GRPC(); ok {
+		v.asksGRPC(path, h, service)
 	} else if h.Check != "" {
 		near := nearCheck(h.Check)
 		if _, _, err := splitCheck(h.Check); err != nil {
@@ -34,8 +36,8 @@ func (v *validator) health(path string, h *Health) {
 	}
 }
 
-// connects checks that a check which sends no request has nothing to say of one.
-func (v *validator) connects(path string, h *Health) {
+// given finds those of the keys which are given though a check like h has no use for them.
+func (v *validator) given(path string, h *Health, message string, keys ...string) {
 	defaults := Health{}.WithDefaults()
 	for _, one := range []struct {
 		key   string
@@ -44,8 +46,8 @@ func (v *validator) connects(path string, h *Health) {
 		{"expect", !slices.Equal(h.Expect, defaults.Expect)}, {"host", h.Host != ""},
 		{"headers", len(h.Headers) > 0}, {"match", h.Match != "" || h.MatchFunc != nil},
 	} {
-		if one.given {
-			v.add(Key(path, one.key), "", "", "a check that only connects sends no request: leave it out")
+		if one.given && slices.Contains(keys, one.key) {
+			v.add(Key(path, one.key), "", "", message)
 		}
 	}
 }
@@ -80,6 +82,9 @@ var framing = []string{"Content-Length", "Transfer-Encoding", "Connection", "Upg
 // in lower case.
 func nearCheck(check string) string {
 	method, target, found := strings.Cut(check, " ")
+	if low := strings.ToLower(check); low == checkGRPC || low == checkConnect {
+		return low
+	}
 	near := strings.ToUpper(method) + " " + target
 	if !found {
 		near = "HEAD " + check

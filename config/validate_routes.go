@@ -21,6 +21,7 @@ func (v *validator) routes(c *Config) {
 		path := Index("routes", i)
 		v.routeName(path, r.Name, i, named)
 		v.leads(path, &r, services, discover)
+		v.listener(path, r.Match.Listener, c.Listen)
 		for j, m := range r.Match.Methods {
 			at := Index(Key(Key(path, "match"), "methods"), j)
 			switch {
@@ -30,7 +31,13 @@ func (v *validator) routes(c *Config) {
 				v.add(at, m, strings.ToUpper(m), fmt.Sprintf("%q: methods are case-sensitive", m))
 			}
 		}
+		v.calls(Key(path, "match"), &r.Match)
+		if s, ok := c.Services[r.Service]; ok && r.Match.GRPC != "" {
+			v.needsHTTP2(Key("services", r.Service), "a route of gRPC", &s)
+		}
 		v.rewrite(Key(path, "rewrite"), &r.Rewrite)
+		v.cors(Key(path, "cors"), r.CORS)
+		v.grpcWeb(&r, c)
 	}
 }
 
@@ -49,6 +56,39 @@ func (v *validator) routeName(path, name string, i int, named map[string]int) {
 	named[name] = i
 }
 
+// listenerName checks the name of listener i; named are those of the listeners before it.
+func (v *validator) listenerName(i int, name string, named map[string]int) {
+	at := Key(Index("listen", i), "name")
+	switch first, taken := named[name]; {
+	case name == "":
+		return
+	case !isName(name):
+		v.add(at, name, "", fmt.Sprintf("%q is no name: letters, digits, and between them dots, - and _, at most %d bytes", name, nameMax))
+	case taken:
+		v.add(at, name, "", fmt.Sprintf("%s has the name %q already", Index("listen", first), name))
+	default:
+		named[name] = i
+	}
+}
+
+// listener checks the listener that the route at path names. A program without addresses in its
+// configuration names its listeners itself, so that any name may be right.
+func (v *validator) listener(path, name string, listen []Listen) {
+	if name == "" || len(listen) == 0 {
+		return
+	}
+	var names []string
+	for _, l := range listen {
+		if l.Name == name {
+			return
+		}
+		if l.Name != "" {
+			names = append(names, l.Name)
+		}
+	}
+	v.add(Key(Key(path, "match"), "listener"), name, nearest.Word(name, names), fmt.Sprintf("no entry of listen has the name %q", name))
+}
+
 // leads checks where a route leads.
 func (v *validator) leads(path string, r *Route, services, discover []string) {
 	switch {
@@ -61,7 +101,11 @@ func (v *validator) leads(path string, r *Route, services, discover []string) {
 	case r.Discover != "" && !slices.Contains(discover, r.Discover):
 		v.add(Key(path, "discover"), r.Discover, nearest.Word(r.Discover, discover), fmt.Sprintf("discover has no entry %q", r.Discover))
 	}
-	if r.Discover != "" && !slices.Contains(strings.Split(r.Match.Path, "/"), placeholder) {
+	switch {
+	case r.Discover == "" || slices.Contains(strings.Split(r.Match.PathPattern(), "/"), placeholder):
+	case r.Match.GRPC != "":
+		v.add(Key(Key(path, "match"), "grpc"), r.Match.GRPC, "*", "names the service itself: with * it is the call that names the service to discover")
+	default:
 		v.add(Key(Key(path, "match"), "path"), r.Match.Path, "", "has no segment {service}, which names the service to discover")
 	}
 }

@@ -84,6 +84,10 @@ func TestValidateFinds(t *testing.T) {
 		{"limits.head", "2MiB is more than 1MiB", "", func(c *Config) { c.Limits.Head = 2 << 20 }},
 		{"limits.target", "2KiB is more than a whole head may have (limits.head is 1KiB)", "", func(c *Config) { c.Limits.Head, c.Limits.Target = 1<<10, 2<<10 }},
 		{"limits.fields", "15 is less than 16", "", func(c *Config) { c.Limits.Fields = 15 }},
+		{"listen[0].protocol", `"htp2" is not one of`, "http2", func(c *Config) { c.Listen[0].Protocol = "htp2" }},
+		{"limits.streams", "20000 is more than 10000", "", func(c *Config) { c.Limits.Streams = 20000 }},
+		{"limits.requests", "-1 is less than 0", "", func(c *Config) { c.Limits.Requests = -1 }},
+		{"timeouts.max_age", "-1s is less than 0s", "", func(c *Config) { c.Timeouts.MaxAge = -time.Second }},
 		{"limits.interim", "-1 is less than 0", "", func(c *Config) { c.Limits.Interim = -1 }},
 		{"log.level", "is not one of", "warn", func(c *Config) { c.Log.Level = "WARN" }},
 		{"access_log.buffer", "is less than 1", "", func(c *Config) { c.AccessLog.Buffer = -1 }},
@@ -146,6 +150,9 @@ func TestValidateFinds(t *testing.T) {
 		{"routes[1].service", `no service "cart"`, "carts", func(c *Config) { c.Routes[1].Service = "cart" }},
 		{"routes[1].service", "is missing", "", func(c *Config) { c.Routes[1].Service = "" }},
 		{"routes[1].timeout", "less than", "", func(c *Config) { c.Routes[1].Timeout = -2 }},
+		{"routes[0].match.listener", `no entry of listen has the name "inbond"`, "inbound", func(c *Config) { c.Listen[1].Name, c.Routes[0].Match.Listener = "inbound", "inbond" }},
+		{"listen[1].name", `listen[0] has the name "in" already`, "", func(c *Config) { c.Listen[0].Name, c.Listen[1].Name = "in", "in" }},
+		{"listen[0].name", "is no name", "", func(c *Config) { c.Listen[0].Name = "in/out" }},
 		{"routes[0].match.methods[0]", "case-sensitive", "GET", func(c *Config) { c.Routes[0].Match.Methods = many("get") }},
 		{"routes[0].match.methods[0]", "not a method", "", func(c *Config) { c.Routes[0].Match.Methods = many("G T") }},
 		{"routes[0].rewrite.strip_prefix", "begin with a slash", "/api", func(c *Config) { c.Routes[0].Rewrite.StripPrefix = "api" }},
@@ -203,6 +210,42 @@ func TestValidateFindsOfTheOperator(t *testing.T) {
 		{"admin.address", "same address as listen[0].address", "", func(c *Config) { c.Admin.Address = c.Listen[0].Address }},
 		{"status.address", "same address as admin.address", "", func(c *Config) { c.Admin.Address, c.Status.Address = "127.0.0.1:9900", "127.0.0.1:9900" }},
 		{"status.address", "begins with /", "", func(c *Config) { c.Status.Address = "unix:poise.sock" }},
+	} {
+		t.Run(test.path+" "+test.message, func(t *testing.T) { finds(t, test.path, test.message, test.near, test.spoil) })
+	}
+}
+
+func TestValidateFindsOfBrowsers(t *testing.T) {
+	const origin = "routes[0].cors.origins[0]"
+	type spoil = func(*Config)
+	cors := func(o CORS) spoil { return func(c *Config) { c.Routes[0].CORS = &o } }
+	from := func(origin string) spoil { return cors(CORS{Origins: []string{origin}}) }
+	for _, test := range []struct {
+		path, message, near string
+		spoil               spoil
+	}{
+		{"routes[0].cors.origins", "is missing", "", cors(CORS{})},
+		{origin, "scheme://host is expected", "", from("shop.example")},
+		{origin, "scheme://host is expected", "", from("null")},
+		{origin, "nothing follows the host", "https://shop.example", from("https://shop.example/")},
+		{origin, "nothing follows the host", "https://shop.example", from("https://shop.example?")},
+		{origin, "nothing follows the host", "https://shop.example", from("https://me@shop.example")},
+		{origin, "in small letters", "https://shop.example", from("https://Shop.example")},
+		{origin, "leave out the port", "https://shop.example", from("https://shop.example:443")},
+		{origin, "leave out the port", "http://*.shop.example", from("http://*.shop.example:80")},
+		{origin, "stands for the first labels", "", from("https://shop.*")},
+		{origin, "stands for the first labels", "", from("https://*")},
+		{origin, "stands for the first labels", "", from("https://*.")},
+		{origin, "in ASCII", "", from("https://b\u00fccher.example")},
+		{"routes[0].cors.origins", "it stands alone", "", cors(CORS{Origins: []string{"https://a.example", "*"}})},
+		{"routes[0].cors.credentials", "browsers refuse", "", cors(CORS{Origins: []string{"*"}, Credentials: true})},
+		{"routes[0].cors.headers[1]", "is not the name of a field", "", cors(CORS{Origins: []string{"*"}, Headers: []string{"x-a", "x a"}})},
+		{"routes[0].cors.expose[0]", "name the fields", "", cors(CORS{Origins: []string{"*"}, Expose: []string{"*"}})},
+		{"routes[0].cors.max_age", "is more than", "", cors(CORS{Origins: []string{"*"}, MaxAge: 25 * time.Hour})},
+		{"services.grpc.endpoints[1].url", "a route of gRPC-Web needs HTTP/2", "h2c://10.0.0.2:80", func(c *Config) {
+			c.Services["grpc"] = Service{Endpoints: []Endpoint{{URL: "h2c://10.0.0.1:80"}, {URL: "http://10.0.0.2:80"}}}
+			c.Routes[0].Service, c.Routes[0].GRPCWeb = "grpc", true
+		}},
 	} {
 		t.Run(test.path+" "+test.message, func(t *testing.T) { finds(t, test.path, test.message, test.near, test.spoil) })
 	}

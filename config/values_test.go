@@ -9,8 +9,9 @@ import (
 // Values are all that is said, with defaults, and no secret among them.
 func TestValues(t *testing.T) {
 	c := Config{
-		Listen: []Listen{{Address: "127.0.0.1:80"}},
-		Admin:  Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "ops", Token: "very-secret-token"}}},
+		Listen:  []Listen{{Address: "127.0.0.1:80"}},
+		Admin:   Admin{Address: "127.0.0.1:9900", Tokens: []AdminToken{{Name: "ops", Token: "very-secret-token"}}},
+		Tracing: Tracing{OTLP: OTLP{Endpoint: "http://otlp", Headers: map[string]string{"X-Scope": "very-secret"}}},
 		Services: map[string]Service{
 			"users": {Source: &Source{Consul: &ConsulSource{Token: "very-secret-token", Service: "users"}}},
 			"carts": {Source: &Source{Eureka: &EurekaSource{Servers: []string{"http://me:very-secret@eureka:8761/eureka"}}}},
@@ -30,7 +31,8 @@ func TestValues(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"listen[0].address": "127.0.0.1:80", "timeouts.idle": "1m15s", "limits.head": "64KiB",
-		"admin.tokens[0].name": "ops", "admin.tokens[0].token": Redacted, "services.users.source.consul.token": Redacted,
+		"tracing.otlp.headers.X-Scope": Redacted,
+		"admin.tokens[0].name":         "ops", "admin.tokens[0].token": Redacted, "services.users.source.consul.token": Redacted,
 		"services.etcd.source.etcd.password": Redacted, "services.carts.source.eureka.servers": "[http://me:(secret)@eureka:8761/eureka]",
 		"routes[0].match.methods": "[GET, PUT]", "routes[0].timeout": "3s", "services.users.policy.type": "p2c",
 	} {

@@ -1,8 +1,8 @@
 package config
 
 // Small languages inside values: a check such as "HEAD /health", status ranges such as
-// "200-299", conditions of retries. Each is parsed here and nowhere else, by validation and by
-// what uses the value.
+// "200-299", conditions of retries; those of gRPC are in grpc.go. Each is parsed here and nowhere
+// else, by validation and by what uses the value.
 
 import (
 	"bytes"
@@ -46,6 +46,9 @@ func (h Health) Request() (method, target string, err error) {
 	if h.Connects() {
 		return "", "", nil
 	}
+	if _, ok := h.GRPC(); ok {
+		return "POST", "/grpc.health.v1.Health/Check", nil
+	}
 	method, target, err = splitCheck(h.Check)
 	if err != nil {
 		return "", "", err
@@ -57,7 +60,7 @@ func splitCheck(check string) (method, target string, err error) {
 	method, target, found := strings.Cut(check, " ")
 	target = strings.TrimLeft(target, " ")
 	if !found || !strings.HasPrefix(target, "/") {
-		return "", "", fmt.Errorf("%q is not a method and a path, as in HEAD /health", check)
+		return "", "", fmt.Errorf("%q is not a method and a path, as in HEAD /health; nor is it tcp or grpc", check)
 	}
 	if !isToken(method) || method == "CONNECT" {
 		return "", "", fmt.Errorf("%q is not a method that can probe", method)
@@ -119,10 +122,12 @@ func parseStatus(text string) (int, bool) {
 
 // Conditions is what Retry.On says.
 type Conditions struct {
-	Connect  bool // the connection could not be made
-	Reset    bool // it broke before a response head
-	Timeout  bool // no response head came in time
-	Statuses []int
+	Connect bool // the connection could not be made
+	Reset   bool // it broke before a response head
+	Timeout bool // no response head came in time
+	// Unavailable: gRPC's status of that name came, and no message before it.
+	Unavailable bool
+	Statuses    []int
 }
 
 // Conditions reads On; without defaults, nil is nothing.
@@ -144,10 +149,12 @@ func (c *Conditions) add(word string) error {
 		c.Reset = true
 	case "timeout":
 		c.Timeout = true
+	case "unavailable":
+		c.Unavailable = true
 	default:
 		status, ok := parseStatus(word)
 		if !ok || status < 400 {
-			return fmt.Errorf("%q is not retried on: it is connect, reset, timeout or a status from 400 to 599", word)
+			return fmt.Errorf("%q is not retried on: it is connect, reset, timeout, unavailable or a status from 400 to 599", word)
 		}
 		c.Statuses = append(c.Statuses, status)
 	}

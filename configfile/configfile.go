@@ -80,7 +80,7 @@ func Load(path string) (config.Config, error) {
 	return f.Config, nil
 }
 
-// Read is Load for those who will need the places of values.
+// Read is Load for callers that need the places of values.
 func Read(path string) (*File, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -99,8 +99,9 @@ func Read(path string) (*File, error) {
 	return f, nil
 }
 
-// Parse reads data; name is what errors call it. env answers ${VAR}; nil: there are no
-// variables. Relative paths stay as they are and stand on the working directory.
+// Parse reads data; name is what errors call it. env answers ${VAR}; nil: there are
+// no variables, and ${file:...} is a mistake, so that no file is read. Relative paths stay as they
+// are and stand on the working directory.
 func Parse(name string, data []byte, env func(string) (string, bool)) (config.Config, error) {
 	f, err := parse(name, data, &expander{env: env})
 	if err != nil {

@@ -18,7 +18,7 @@ const includeMax = 64 << 10
 
 // An expander replaces ${...} in text values.
 type expander struct {
-	env func(string) (string, bool) // nil: there are no variables
+	env func(string) (string, bool) // nil: there are neither variables nor files
 	dir string                      // what relative files stand on; empty: the working directory
 	// files collects what was read, if it is not nil; zeros: it could not be read.
 	files map[string][sha256.Size]byte
@@ -54,6 +54,9 @@ func (e *expander) expand(text string) (string, error) {
 // value is what stands for the text between ${ and }.
 func (e *expander) value(inner string) (string, error) {
 	if path, ok := strings.CutPrefix(inner, "file:"); ok {
+		if e.env == nil {
+			return "", errors.New("${" + inner + "} is not read here: write the value itself, or $${ if it is meant as it is")
+		}
 		return e.include(path)
 	}
 	name, standard, hasDefault := strings.Cut(inner, ":-")

@@ -54,7 +54,7 @@ func (d *decoder) decodeScalar(node ast.Node, v reflect.Value, f tags.Field, pat
 	return true
 }
 
-// bound tells why zero is refused, where the help does.
+// bound says why zero is refused, where the help does.
 func bound(f tags.Field) string {
 	if _, after, ok := strings.Cut(f.Doc, "; "); ok {
 		return " (" + after + ")"

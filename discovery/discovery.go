@@ -14,7 +14,8 @@ type Source interface {
 	// Run calls publish with the complete set as soon as it is known and after every
 	// change, from one goroutine at a time, until ctx is done; then it returns. It
 	// retries by itself: publish(Update{Err: err}) says that the last set may be stale.
-	// publish never blocks. Run returns an error only if it can never succeed.
+	// publish waits for nothing but computing: at most until a service has made a picker of
+	// the set. Run returns an error only if it can never succeed.
 	Run(ctx context.Context, publish func(Update)) error
 }
 

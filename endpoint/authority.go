@@ -24,7 +24,7 @@ func (s Spec) Authority() string {
 	if s.Host != "" {
 		host = s.Host
 	}
-	if s.Scheme == "http" && port == "80" || s.Scheme == "https" && port == "443" {
+	if (s.Scheme == "http" || s.Scheme == "h2c") && port == "80" || s.Scheme == "https" && port == "443" {
 		if strings.Contains(host, ":") {
 			return "[" + host + "]"
 		}

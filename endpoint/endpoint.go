@@ -50,7 +50,7 @@ type counts struct {
 	failures atomic.Uint64
 }
 
-// An Outcome tells End how an attempt went.
+// An Outcome says how an attempt went.
 type Outcome struct {
 	Now     time.Duration // instant of the end, on the clock given to Begin
 	Began   time.Duration // instant given to Begin; 0: not known

@@ -80,7 +80,7 @@ func TestAColdStartIsForgottenSoon(t *testing.T) {
 	}
 }
 
-// TestNothingLearned: an attempt without response at which nobody was at fault is counted
+// TestNothingLearned: an attempt without response that failed by no fault of the endpoint is counted
 // and otherwise leaves no trace.
 func TestNothingLearned(t *testing.T) {
 	e := newTest("a")
@@ -199,7 +199,7 @@ func TestAgainstOracle(t *testing.T) {
 }
 
 // FuzzEstimate ends attempts with any outcomes: the estimate stays a sane number between
-// the extremes it was told.
+// the extremes it was given.
 func FuzzEstimate(f *testing.F) {
 	f.Add([]byte{0})
 	f.Add([]byte{1, 2, 255, 4, 128, 128, 128, 7})

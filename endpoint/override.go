@@ -40,7 +40,7 @@ type Override struct {
 	Endpoint ID
 	Kind     OverrideKind
 	Weight   float64       // of Weigh; else 0
-	Who      string        // who wants it, as they call themselves; may be empty
+	Who      string        // the operator, by a name of their own choice; may be empty
 	Why      string        // for people; may be empty
 	Made     time.Duration // instant on the clock of the proxy's runtime
 	Until    time.Duration // instant at which it ends; 0: when it is removed

@@ -10,7 +10,7 @@ import (
 // An ID is what makes two specs the same endpoint of a service: scheme, address and, if
 // the source gives one, the instance.
 type ID struct {
-	Scheme   string // "http" or "https"
+	Scheme   string // "http", "https" or "h2c": HTTP/2 without TLS
 	Address  string // host:port with a literal IP address, or "unix:" and a path
 	Instance string // "" if the source names none
 }
@@ -68,7 +68,7 @@ type Spec struct {
 	Weight float64
 	// Out means that the instance itself, or an operator, says that it takes no new requests:
 	// it is disabled, in maintenance, shutting down, or has the weight 0. That counts at once.
-	// An instance that the registry only concludes to be ill (a check failed, it did not renew
+	// An instance that the registry only concludes to be unhealthy (a check failed, it did not renew
 	// its lease) is left out of the set instead, and a service may doubt that.
 	Out      bool
 	Zone     string

@@ -21,7 +21,7 @@ const (
 // past is what a specification may remember: facts about the history, kept apart from the
 // machine and much simpler than it.
 type past struct {
-	passes  int   // passed probes since anything else spoke: a failed probe or attempt, another check, an ejection
+	passes  int   // passed probes since any other input: a failed probe or attempt, another check, an ejection
 	fails   int   // failed probes in a row
 	last    Event // the latest probe, CheckChanged if there was none
 	deaf    bool  // the latest probe or attempt that could tell got no connection
@@ -102,7 +102,7 @@ func (p past) hears(in Input, from, to *Machine) (deaf bool) {
 	return p.deaf
 }
 
-// inputs are all that can happen, with everything the machine may be told about it.
+// inputs are all that can happen, with everything that an input may carry.
 func inputs() []Input {
 	var all []Input
 	for e := range Event(events) {

@@ -37,7 +37,7 @@
 //   - The latest word on whether connections to an endpoint come about at all is kept
 //     ([Machine.Unreached]), whether a probe or an attempt found it.
 //   - An operator may eject an endpoint, whatever its state. Then it is not usable until the
-//     operator's ejection ends, and nobody doubts that. Its probes and the breaker's clock go on
+//     operator's ejection ends, in panic mode too. Its probes and the breaker's clock go on
 //     below: when the ejection ends the endpoint is where they have brought it.
 //   - An operator may admit an endpoint: it is healthy at once, with nothing held against it.
 //     Verdicts after that count as any.
@@ -56,7 +56,7 @@ type State uint8
 const (
 	Probing  State = iota // no verdict yet: not usable
 	Healthy               // usable
-	Ejected               // not usable; Cause says by whom
+	Ejected               // not usable; Cause says why
 	HalfOpen              // usable for as many trials at a time as the breaker allows
 	Draining              // removed by the source, attempts under way: not usable
 	Gone                  // removed, and nothing is under way
@@ -69,7 +69,7 @@ func (s State) String() string {
 	return [...]string{"probing", "healthy", "ejected", "half-open", "draining", "gone"}[s]
 }
 
-// A Cause says who ejected an endpoint.
+// A Cause says what ejected an endpoint: probes, the breaker or an operator.
 type Cause uint8
 
 const (

@@ -48,14 +48,14 @@ type Input struct {
 	// Stranger, for AttemptFailed and AttemptAbandoned while half-open: attempts that are
 	// no trials are in flight too (they began before the ejection), so this end is taken
 	// for one of theirs. It costs a late verdict at most, where the opposite would eject an
-	// endpoint that recovered by what it did while it was ill.
+	// endpoint that recovered by what it did while it failed.
 	Stranger bool
 }
 
 // A Change is what an input did.
 type Change struct {
 	From, To State
-	Cause    Cause // who ejected it, if that is new
+	Cause    Cause // what ejected it, if that is new
 	// Forget asks the owner to clear the Window: the failures in it are dealt with.
 	Forget bool
 }
@@ -100,7 +100,7 @@ func (m *Machine) State() State {
 	return m.state
 }
 
-// Cause says who ejected the endpoint; None if it is not ejected.
+// Cause says what ejected the endpoint; None if it is not ejected.
 func (m *Machine) Cause() Cause {
 	if m.barred {
 		return Operator
@@ -144,7 +144,7 @@ func (m *Machine) Trial(c *Config) bool {
 func (m *Machine) Trials() int { return int(m.trials) }
 
 // Calm reports whether a successful attempt would change nothing, so that the machine need
-// not hear of it. It may be true of a healthy endpoint, and of one that its probes ejected, and
+// not get it. It may be true of a healthy endpoint, and of one that its probes ejected, and
 // is true of one that an operator ejected.
 func (m *Machine) Calm() bool {
 	if m.barred {

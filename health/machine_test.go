@@ -129,7 +129,7 @@ func TestTrials(t *testing.T) {
 	w.do(AttemptAbandoned).trial(true).trial(false) // a client left: another may try
 	w.do(AttemptSucceeded, AttemptSucceeded).is(HalfOpen, None).do(AttemptSucceeded).is(Healthy, None)
 
-	// A stranger's failure is not a trial's; a trial's is.
+	// The failure of an attempt from before the ejection does not count; a trial's does.
 	w = walk(t, c).do(AttemptFailed).after(10 * time.Second).trial(true)
 	w.m.Apply(&w.c, Input{Event: AttemptFailed, Now: w.now, Spare: true, Stranger: true})
 	w.is(HalfOpen, None).do(AttemptFailed).is(Ejected, Attempts)

@@ -65,7 +65,7 @@ func pass(m *Machine, c *Config, _ Input) bool {
 }
 
 // fail counts a failed probe. It may turn an ejection by the breaker into one by probes,
-// so that the breaker's clock does not bring back what its probes know to be ill.
+// so that the breaker's clock does not bring back what its probes found to fail.
 func fail(m *Machine, c *Config, in Input) bool {
 	decides := m.state == Probing || m.unsure
 	m.unsure, m.passes = false, 0
@@ -164,7 +164,7 @@ func halfOpen(m *Machine, c *Config, in Input) bool {
 	return false
 }
 
-// win counts a trial that succeeded. Without a trial under way it was a stranger's.
+// win counts a trial that succeeded. Without a trial under way, the attempt is from before the ejection.
 func win(m *Machine, c *Config, _ Input) bool {
 	if m.trials == 0 {
 		return false
@@ -228,8 +228,8 @@ func uncheck(m *Machine, _ *Config, _ Input) bool {
 	return false
 }
 
-// bar puts the operator's ejection over the state. The ends of trials under way are not heard of
-// any more, so they are forgotten.
+// bar puts the operator's ejection over the state. The ends of trials under way do not
+// count any more, so they are forgotten.
 func bar(m *Machine, _ *Config, _ Input) bool {
 	m.barred, m.trials = true, 0
 	return false

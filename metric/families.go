@@ -20,6 +20,7 @@ var (
 	ResponseBytes    = family(Route, Counter, "response_body_bytes_total", "bytes", "Content sent to clients.", "route", "service")
 	Failures         = family(Route, Counter, "failures_total", "", "Responses of Poise's own, and responses that were cut short, by reason.", "route", "service", "reason")
 	Retries          = family(Route, Counter, "retries_total", "", "Attempts that failed and were followed by another, by the reason of the failure.", "route", "service", "reason")
+	GRPCRequests     = family(Route, Counter, "grpc_requests_total", "", "Calls of gRPC that have ended, by the status that the client sees: OK, UNAVAILABLE ….", "route", "service", "code")
 	RetriesRefused   = family(Route, Counter, "retries_refused_total", "", "Attempts that failed and were not followed by another, by what forbade it.", "route", "service", "cause")
 )
 
@@ -28,10 +29,10 @@ var (
 	Endpoints       = family(Service, Gauge, "endpoints", "", "Endpoints, by state.", "service", "state")
 	Panic           = family(Service, Gauge, "panic", "", "1: so few endpoints are usable that health is not believed.", "service")
 	LastResort      = family(Service, Gauge, "last_resort", "", "1: no endpoint is sound, and ejected ones are tried.", "service")
-	SourceStale     = family(Service, Gauge, "source_stale_seconds", "seconds", "For how long the source could not be asked; 0: it can.", "service")
-	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service")
-	SourceRejected  = family(Service, Gauge, "source_rejected_entries", "", "Entries of the source that are no usable endpoints.", "service")
-	SourceUpdates   = family(Service, Counter, "source_updates_total", "", "What the source has said: sets that were applied, sets of which removals were held, errors.", "service", "result")
+	SourceStale     = family(Service, Gauge, "source_stale_seconds", "seconds", "For how long the source could not be asked; 0: it can.", "service", "source")
+	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service", "source")
+	SourceRejected  = family(Service, Gauge, "source_rejected_entries", "", "Entries of the source that are no usable endpoints.", "service", "source")
+	SourceUpdates   = family(Service, Counter, "source_updates_total", "", "What the source has said: sets that were applied, sets of which removals were held, errors.", "service", "source", "result")
 	MetricsOverflow = family(Service, Gauge, "metrics_overflow", "", "1: there are more endpoints than metrics.endpoints_max, and the rest is counted as _other.", "service")
 )
 
@@ -54,8 +55,10 @@ var (
 
 // The process.
 var (
-	ClientConnections = family(Process, Gauge, "client_connections", "", "Connections of clients.")
-	ClientsRefused    = family(Process, Counter, "client_connections_refused_total", "", "Connections of clients that were closed at once (limit), or had to wait to be accepted (full).", "cause")
+	ClientConnections = family(Process, Gauge, "client_connections", "", "Connections of clients, of whatever protocol, idle ones included.", "listener")
+	ClientsAccepted   = family(Process, Counter, "client_connections_accepted_total", "", "Connections of clients that were accepted.", "listener")
+	ClientsRefused    = family(Process, Counter, "client_connections_refused_total", "", "Connections of clients that were closed at once (limit), or had to wait to be accepted: there were as many as there may be (full), or no descriptor was left (emfile).", "listener", "cause")
+	Handshakes        = family(Process, Counter, "tls_handshakes_total", "", "TLS handshakes of clients, by result; failed: clients that leave before the end are among them; refused: by the client's certificate.", "listener", "result")
 	UpstreamOpen      = family(Process, Gauge, "upstream_connections", "", "Connections to endpoints, idle ones included.")
 	Overloads         = family(Process, Counter, "requests_refused_total", "", "Requests refused because limits.in_flight was reached.")
 	Shortages         = family(Process, Counter, "upstream_shortages_total", "", "Connections to endpoints that were not made because the process had no descriptor left.")
@@ -65,20 +68,23 @@ var (
 	ReloadTime        = family(Process, Gauge, "config_last_reload_success_timestamp_seconds", "seconds", "When the configuration in force was applied.")
 	Generation        = family(Process, Gauge, "config_generation", "", "Number of the configuration in force, from 1.")
 	LogDropped        = family(Process, Counter, "log_lines_dropped_total", "", "Lines that were lost because they came faster than they could be written.", "log")
+	SpansSent         = family(Process, Counter, "spans_sent_total", "", "Spans that the receiver took.")
+	SpansDropped      = family(Process, Counter, "spans_dropped_total", "", "Spans that were lost: they came faster than they could be sent, or the receiver did not take them.")
 	EventsDropped     = family(Process, Counter, "events_dropped_total", "", "Events that an observer was too slow for.")
 	WorkerBusy        = family(Process, Counter, "worker_busy_seconds_total", "seconds", "Time that an event loop did not wait.", "worker")
 	WorkerLag         = family(Process, Histogram, "worker_lag_seconds", "seconds", "How long an event waited at most until its event loop looked at it: the time between two looks.", "worker")
+	WorkerConnections = family(Process, Gauge, "worker_connections", "", "Connections of clients that an event loop serves.", "worker")
 	BuildInfo         = family(Process, Gauge, "build_info", "", "1.", "version", "goversion", "engine")
 )
 
 // Families lists all of them, in the order in which they are visited.
 func Families() []*Family {
-	return []*Family{
-		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &RetriesRefused,
+	return append([]*Family{
+		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &GRPCRequests, &RetriesRefused,
 		&Endpoints, &Panic, &LastResort, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
 		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
 		&EndpointLatency, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
-		&ClientConnections, &ClientsRefused, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,
-		&Reloads, &ReloadSuccessful, &ReloadTime, &Generation, &LogDropped, &EventsDropped, &WorkerBusy, &WorkerLag, &BuildInfo,
-	}
+		&ClientConnections, &ClientsAccepted, &ClientsRefused, &Handshakes, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,
+		&Reloads, &ReloadSuccessful, &ReloadTime, &Generation, &LogDropped, &SpansSent, &SpansDropped, &EventsDropped, &WorkerBusy, &WorkerLag, &WorkerConnections, &BuildInfo,
+	}, runtimeFamilies()...)
 }

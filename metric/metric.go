@@ -36,13 +36,14 @@ const (
 	Route
 	Service
 	Endpoint
+	Runtime // of Go and the operating system: go_* and process_*
 
-	Everything = Process | Route | Service | Endpoint
+	Everything = Process | Route | Service | Endpoint | Runtime
 )
 
 // ScopeOf is the scope of a word, as in ?scope=route.
 func ScopeOf(word string) (Scope, bool) {
-	for i, w := range [...]string{"process", "route", "service", "endpoint"} {
+	for i, w := range [...]string{"process", "route", "service", "endpoint", "runtime"} {
 		if w == word {
 			return 1 << i, true
 		}

@@ -41,7 +41,7 @@ func TestTheDocumentListsEveryFamily(t *testing.T) {
 	}
 }
 
-var nameShape = regexp.MustCompile(`^poise_[a-z]+(_[a-z]+)*$`)
+var nameShape = regexp.MustCompile(`^(poise|go|process)_[a-z]+(_[a-z]+)*$`)
 
 // Names follow the conventions of Prometheus: counters end with _total, units are named and
 // basic, and no name is the beginning of another family's samples.
@@ -64,7 +64,10 @@ func TestNames(t *testing.T) {
 		case slices.Contains(f.Labels, "le"):
 			t.Errorf("%s has a label of histograms", f.Name)
 		}
-		seen[f.Name] = true
+		if base := strings.TrimSuffix(f.Name, "_total"); base != f.Name && seen[base] {
+			t.Errorf("%s and %s are one family of OpenMetrics", f.Name, base)
+		}
+		seen[f.Name], seen[strings.TrimSuffix(f.Name, "_total")] = true, true
 	}
 	for name := range seen {
 		for _, suffix := range []string{"_bucket", "_sum", "_count", "_created", "_total"} {

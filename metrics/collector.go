@@ -18,9 +18,12 @@ type Source interface {
 	Collect(v metric.Visitor, o metric.Options)
 }
 
-// Options choose what a Collector collects. The zero value means everything, with classic
-// histograms.
+// Options choose what a Collector collects. The zero value means everything but go_* and process_*,
+// with classic histograms.
 type Options struct {
+	// Scopes 0 means all but metric.Runtime: most registries have go_* and process_* from
+	// collectors.NewGoCollector and collectors.NewProcessCollector, and refuse a second one of a
+	// name. A registry without these gets them by metric.Everything.
 	metric.Options
 
 	// Native has histograms exported as native ones, which Prometheus scrapes by protobuf. A
@@ -38,8 +41,14 @@ type Collector struct {
 
 // NewCollector returns a Collector of what source counts.
 func NewCollector(source Source, o Options) *Collector {
+	if o.Scopes == 0 {
+		o.Scopes = metric.Everything &^ metric.Runtime
+	}
 	c := &Collector{source: source, options: o, descs: make(map[string]*prometheus.Desc)}
 	for _, f := range metric.Families() {
+		if f.Scope&o.Scopes == 0 {
+			continue
+		}
 		c.descs[f.Name] = prometheus.NewDesc(f.Name, f.Help, f.Labels, nil)
 	}
 	return c
@@ -70,11 +79,14 @@ func (v *visitor) Family(f *metric.Family) { v.kind, v.desc = f.Kind, v.descs[f.
 
 // Value implements metric.Visitor.
 func (v *visitor) Value(labels []string, x float64, created time.Time) {
-	if v.kind == metric.Counter {
+	switch {
+	case v.kind == metric.Counter && created.IsZero():
+		v.send(prometheus.NewConstMetric(v.desc, prometheus.CounterValue, x, labels...))
+	case v.kind == metric.Counter:
 		v.send(prometheus.NewConstMetricWithCreatedTimestamp(v.desc, prometheus.CounterValue, x, created, labels...))
-		return
+	default:
+		v.send(prometheus.NewConstMetric(v.desc, prometheus.GaugeValue, x, labels...))
 	}
-	v.send(prometheus.NewConstMetric(v.desc, prometheus.GaugeValue, x, labels...))
 }
 
 // Histogram implements metric.Visitor.

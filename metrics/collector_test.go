@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/metric"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -79,7 +81,7 @@ func series(t *testing.T, families map[string]*dto.MetricFamily) []string {
 			if h := m.Histogram; h != nil {
 				value = fmt.Sprint(h.GetSampleCount(), len(h.Bucket))
 			}
-			if strings.HasSuffix(name, "busy_seconds_total") || strings.Contains(name, "lag") || strings.Contains(name, "estimate") {
+			if strings.HasSuffix(name, "busy_seconds_total") || strings.Contains(name, "lag") || strings.Contains(name, "estimate") || !strings.HasPrefix(name, "poise_") {
 				value = "" // differs from one moment to the next
 			}
 			slices.Sort(labels)
@@ -110,7 +112,7 @@ func TestTextAndCollectorAgree(t *testing.T) {
 		}
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(NewCollector(p, Options{}))
+	registry.MustRegister(NewCollector(p, Options{Options: metric.Options{Scopes: metric.Everything}}))
 	all, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +138,72 @@ func TestTextAndCollectorAgree(t *testing.T) {
 	for _, f := range metric.Families() {
 		if g := gathered[f.Name]; g != nil && g.GetHelp() != f.Help {
 			t.Errorf("%s has the help %q", f.Name, g.GetHelp())
+		}
+	}
+}
+
+// The golden file of the text is read by the parser of Prometheus' libraries, every family and both of
+// its series.
+func TestGoldenFileIsRead(t *testing.T) {
+	text, err := os.ReadFile("../metric/testdata/prometheus.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	read, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range metric.Families() {
+		got := read[f.Name]
+		if want := 1 + min(len(f.Labels), 1); got == nil || len(got.Metric) != want || got.GetHelp() != f.Help || strings.ToLower(got.GetType().String()) != f.Kind.String() {
+			t.Errorf("%s is read as %v", f.Name, got)
+			continue
+		}
+		for i, l := range got.Metric[0].Label {
+			if l.GetName() != f.Labels[i] || l.GetValue() == "" {
+				t.Errorf("%s has the labels %v", f.Name, got.Metric[0].Label)
+			}
+		}
+	}
+}
+
+// go_* and process_* are the business of the registry's own collectors unless they are asked for: with
+// these in it, as the default registry has them, it takes a Collector too. What both have means the
+// same.
+func TestBesideCollectorsOfTheRuntime(t *testing.T) {
+	p := used(t)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), NewCollector(p, Options{}))
+	theirs, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := prometheus.NewPedanticRegistry()
+	own.MustRegister(NewCollector(p, Options{Options: metric.Options{Scopes: metric.Runtime}}))
+	ours, err := own.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[string]*dto.MetricFamily)
+	for _, f := range theirs {
+		known[f.GetName()] = f
+	}
+	if len(ours) < 20 || known["poise_endpoints"] == nil {
+		t.Errorf("only %d families of the runtime, or no endpoints", len(ours))
+	}
+	for _, f := range ours {
+		other := known[f.GetName()]
+		if f.GetName() == "go_gc_cycles_total_gc_cycles_total" {
+			continue // of client_golang by an option only
+		}
+		if other == nil || other.GetType() != f.GetType() {
+			t.Errorf("%s is no such family of client_golang: %v", f.GetName(), other)
+			continue
+		}
+		a, b := f.Metric[0].GetGauge().GetValue()+f.Metric[0].GetCounter().GetValue(), other.Metric[0].GetGauge().GetValue()+other.Metric[0].GetCounter().GetValue()
+		if a < b/2-2 || a > 2*b+2 {
+			t.Errorf("%s is %v, theirs %v", f.GetName(), a, b)
 		}
 	}
 }

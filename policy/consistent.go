@@ -39,7 +39,7 @@ type HashConfig struct {
 
 // ConsistentHash picks by Attempt.Key, so that a key stays at its endpoint. Where keys
 // live depends on the members and their weights alone: an endpoint that is unusable for a
-// while moves only its own keys, evenly to all the others, and they come home. Attempts
+// while moves only its own keys, evenly to all the others, and they return to it. Attempts
 // without a key are spread by weight, by Attempt.Rand.
 //
 // It panics if the algorithm is unknown.
@@ -128,7 +128,7 @@ func (h consistentHash) Build(all, usable []*endpoint.Endpoint, prev Picker) Pic
 	return p
 }
 
-// admitOnly notes who may be picked: a subset of the members in the same order.
+// admitOnly notes which members may be picked: a subset of the members in the same order.
 func (p *hashPicker) admitOnly(usable []*endpoint.Endpoint) {
 	p.pickable = make([]bool, len(p.eps))
 	p.usable = make([]uint32, 0, len(usable))
@@ -158,7 +158,7 @@ func (p *hashPicker) Pick(a *Attempt) *endpoint.Endpoint {
 		// One attempt more, shared out by weight, times the bound.
 		limit := p.bound * float64(max(a.Load, 0)+1) / p.weight
 		if p.eps[i].InFlight() >= boundFloor && p.full(i, limit) {
-			// No member is free if the load was counted while it changed, or those who are
+			// No member is free if the load was counted while it changed, or those that are
 			// free fail: then the key stays at home.
 			if j := p.lookUp(a, key, limit); j >= 0 {
 				i = j
@@ -199,8 +199,8 @@ func (p *hashPicker) admits(i int, a *Attempt, limit float64) bool {
 	return a.Tried.Len() == 0 || !a.Tried.Has(p.eps[i])
 }
 
-// search asks everyone who may be picked: the end of the way when the table's was too
-// short, because few may be. A member that wins among them wins until it goes itself, so that
+// search compares all members that may be picked. It is used when the table ends too
+// soon, because few may be picked. A member that wins among them wins until it goes itself, so that
 // here, too, an endpoint moves only its own keys.
 func (p *hashPicker) search(a *Attempt, key uint64, limit float64) int {
 	if p.usable == nil {

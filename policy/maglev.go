@@ -8,7 +8,7 @@ const noMember = ^uint32(0) // a slot or a list without one
 // NSDI 2016): members in turn take their next free slot, in an order of their own. Shares
 // are as even as slots are many; a member that comes or goes makes a few slots of others
 // change hands too. The table's length is a prime: 65,537 up to 1,024 members, so that
-// everybody has at least 64 slots, and 655,373 beyond; members after as many have none.
+// every member has at least 64 slots, and 655,373 beyond; members after as many have none.
 type maglev []uint32 // members
 
 func newMaglev(m *members) homes {
@@ -27,7 +27,7 @@ func newMaglev(m *members) homes {
 		heaviest = max(heaviest, m.weights[i])
 	}
 	// The heaviest member has a turn in each round, a lighter one in every so many. due
-	// lists whose turn it is in a round; in the first it is everybody's, so that everybody
+	// lists whose turn it is in a round; in the first it is that of all, so that each
 	// has a slot.
 	due := make([]uint32, int64(size)*heaviest/m.total+2)
 	for i := range due {

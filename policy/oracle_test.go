@@ -30,7 +30,7 @@ func randomWeights(r *rand.Rand, n, most int) []int {
 	return weights
 }
 
-// smooth is smooth weighted round robin as it is usually written: everybody gains its
+// smooth is smooth weighted round robin as it is usually written: every member gains its
 // weight, the richest is picked and pays for all.
 func smooth(weights []int, turns int) []int {
 	current := make([]int, len(weights))
@@ -246,7 +246,7 @@ func TestMinusLog2(t *testing.T) {
 	check(math.MaxUint64)
 }
 
-// TestBeaten: who is said to be beaten without a logarithm is.
+// TestBeaten: a member that is said to be beaten without a logarithm is.
 func TestBeaten(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 1))
 	told := 0
@@ -313,7 +313,7 @@ func TestGroupsKeepShares(t *testing.T) {
 	}
 }
 
-// TestMaglevSlots counts: every slot is taken, everybody has one at least, and no member
+// TestMaglevSlots counts: every slot is taken, every member has one at least, and no member
 // has more or less than its share by more than a slot or two.
 func TestMaglevSlots(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 1))
@@ -336,7 +336,7 @@ func TestMaglevSlots(t *testing.T) {
 		}
 		for i, c := range counts {
 			want := float64(len(table)) * float64(weights[i]) / float64(m.total)
-			// Everybody's first turn is for free: with very light members around, the
+			// The first turn of every member is free: with very light members around, the
 			// heavy ones pay for those.
 			if c == 0 || math.Abs(float64(c)-want) > 2+0.02*want {
 				t.Errorf("%s: weight %d has %d slots, want %.1f", name, weights[i], c, want)

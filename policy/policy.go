@@ -5,9 +5,9 @@
 // state that picks change, so that every worker can use it at once. Chance and order are
 // fields of the Attempt, drawn by the caller.
 //
-// # Who may be picked
+// # What may be picked
 //
-// The usable set given to Build, and nothing else, says who may be picked. Pickers do not
+// The usable set given to Build, and nothing else, says which endpoints may be picked. Pickers do not
 // ask Endpoint.Usable: in panic mode the service deliberately passes endpoints that are
 // not. An endpoint that is ejected between two Builds is the service's to notice: it puts
 // it in Tried and picks again.

@@ -50,7 +50,7 @@ func minusLog2(x uint64) float64 {
 	return float64(zeros+1) - f - float64(float64(f*(1-f))*p)
 }
 
-// contest is won by the first of rivals for the key among those whom p admits; -1: none.
+// contest is won by the first of rivals for the key among those that p admits; -1: none.
 func contest(p *hashPicker, a *Attempt, rivals []rival, key uint64, limit float64) int {
 	best, bestScore := -1, math.Inf(1)
 	for i := range rivals {

@@ -184,7 +184,7 @@ func (p *trueLeastPicker) Pick(a *policy.Attempt) *endpoint.Endpoint {
 }
 
 // TestOneSlow is the quality target of the project in small: eight endpoints, one five
-// times slower, far from full. Latency tells peak EWMA what in-flight counts cannot.
+// times slower, far from full. Latency shows peak EWMA what in-flight counts cannot.
 func TestOneSlow(t *testing.T) {
 	servers := func() []server {
 		s := alike(8, server{mean: 5 * time.Millisecond, workers: 4})
@@ -256,7 +256,7 @@ func TestLeastBySamples(t *testing.T) {
 }
 
 // TestLoadFollowsWeight: with more to do than the light endpoints can take, the heavy ones
-// get more, and nobody waits long.
+// get more, and no request waits long.
 func TestLoadFollowsWeight(t *testing.T) {
 	servers := []server{{workers: 1}, {workers: 2}, {workers: 4}, {workers: 8}}
 	weights := make([]int, len(servers))
@@ -288,7 +288,7 @@ func TestLoadFollowsWeight(t *testing.T) {
 	}
 }
 
-// TestBoundedLoad: with a few keys that everybody wants, no endpoint has more in flight
+// TestBoundedLoad: with a few keys that most requests have, no endpoint has more in flight
 // than the bound, and without a bound some has.
 func TestBoundedLoad(t *testing.T) {
 	hot := func(r *rand.Rand) uint64 {
@@ -342,7 +342,7 @@ func (p *boundCheckPicker) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	return e
 }
 
-// A user whose requests come two at a time stays where he is while nobody is busy.
+// A user whose requests come two at a time stays at one endpoint while none is busy.
 func TestBoundedLoadLeavesIdleEndpointsAlone(t *testing.T) {
 	for _, algorithm := range []string{policy.Ring, policy.Maglev, policy.Rendezvous} {
 		eps := three()

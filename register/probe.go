@@ -10,6 +10,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +28,8 @@ type probe struct {
 	client http.Client
 }
 
-func newProbe(h config.Health, in discovery.Instance) (*probe, error) {
+// newProbe returns one that asks at base, which is scheme://host:port.
+func newProbe(h config.Health, base string) (*probe, error) {
 	h = h.WithDefaults()
 	if err := h.Validate(); err != nil {
 		return nil, err
@@ -35,7 +38,10 @@ func newProbe(h config.Health, in discovery.Instance) (*probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &probe{health: h, method: method, url: scheme(in) + "://" + in.Address + target}
+	if u, err := url.Parse(base); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		return nil, fmt.Errorf("it cannot ask at %q: that is http://host:port or https://host:port", base)
+	}
+	p := &probe{health: h, method: method, url: strings.TrimRight(base, "/") + target}
 	if p.expect, err = h.Statuses(); err != nil {
 		return nil, err
 	}

@@ -50,6 +50,9 @@ type Config struct {
 	// while it is. The first answer decides at once. Certificates are not verified: it is
 	// the instance's own address. nil: it is announced in any case.
 	Health *config.Health
+	// Ask is where Health asks instead, as http://127.0.0.1:8080: of a program behind a proxy that
+	// wants a certificate of its clients, that is the program itself. Empty: the instance's address.
+	Ask string
 }
 
 // Name is the registry's, as the configuration file has it; empty if there is none.
@@ -94,7 +97,7 @@ func Run(ctx context.Context, c Config, in discovery.Instance, report func(error
 	if c.Health == nil {
 		return r.Run(ctx, in, report)
 	}
-	p, err := newProbe(*c.Health, in)
+	p, err := newProbe(*c.Health, cmp.Or(c.Ask, scheme(in)+"://"+in.Address))
 	if err != nil {
 		return fmt.Errorf("register: health: %w", err)
 	}

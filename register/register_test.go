@@ -221,7 +221,7 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 // watched runs a probe over a list of answers for a time, and returns the history.
 func watched(t *testing.T, p *place, statuses []int, lasts time.Duration) (past []string, err error) {
 	synctest.Test(t, func(t *testing.T) {
-		pr, e := newProbe(config.Health{Check: "HEAD /health", Interval: 10 * time.Second}, users)
+		pr, e := newProbe(config.Health{Check: "HEAD /health", Interval: 10 * time.Second}, "http://"+users.Address)
 		if e != nil {
 			t.Fatal(e)
 		}
@@ -272,7 +272,7 @@ func TestAnnouncedWhileWell(t *testing.T) {
 	}
 }
 
-// What can never be announced ends Run at once, and what could not be removed is told.
+// What can never be announced ends Run at once, and what could not be removed is reported.
 func TestRegistrarsThatFail(t *testing.T) {
 	never, stuck := errors.New("never"), errors.New("stuck")
 	if past, err := watched(t, &place{never: never}, []int{200}, time.Hour); err != never || len(past) != 0 {
@@ -288,7 +288,7 @@ func TestRegistrarsThatFail(t *testing.T) {
 	}
 }
 
-// A real instance, over TLS with a certificate that nobody has signed.
+// A real instance, over TLS with a certificate that no authority has signed.
 func TestProbesARealInstance(t *testing.T) {
 	status := http.StatusOK
 	var asked *http.Request
@@ -297,8 +297,7 @@ func TestProbesARealInstance(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	defer server.Close()
-	in := discovery.Instance{Scheme: "https", Address: server.Listener.Addr().String()}
-	p, err := newProbe(config.Health{Check: "GET /ready?deep=1", Host: "users.internal", Expect: []string{"204"}}, in)
+	p, err := newProbe(config.Health{Check: "GET /ready?deep=1", Host: "users.internal", Expect: []string{"204"}}, server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,5 +311,31 @@ func TestProbesARealInstance(t *testing.T) {
 	}
 	if asked.Method != "GET" || asked.RequestURI != "/ready?deep=1" || asked.Host != "users.internal" {
 		t.Errorf("asked %s %s of %s", asked.Method, asked.RequestURI, asked.Host)
+	}
+}
+
+// An instance behind a proxy that wants certificates of clients is well if the program there
+// is.
+func TestAsksTheProgramBehindAProxy(t *testing.T) {
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "{}") }))
+	defer agent.Close()
+	program := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer program.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	in := discovery.Instance{Service: "users", Scheme: "https", Address: closed.Listener.Addr().String()}
+	for ask, want := range map[string]string{program.URL: "", program.URL + "/": "", "": "not well", closed.URL: "not well", "tcp://x": "", "http://x/y": ""} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var first error
+		err := Run(ctx, Config{Consul: &config.ConsulSource{Server: agent.URL}, Health: &config.Health{Check: "GET /"}, Ask: ask}, in,
+			func(err error) { first = err; cancel() })
+		cancel()
+		wrong := ask == "tcp://x" || ask == "http://x/y"
+		switch {
+		case wrong != (err != nil):
+			t.Errorf("%q: %v", ask, err)
+		case !wrong && (want == "") != (first == nil), want != "" && !strings.Contains(first.Error(), want):
+			t.Errorf("%q: reported %v, want %q", ask, first, want)
+		}
 	}
 }

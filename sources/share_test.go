@@ -9,7 +9,7 @@ import (
 )
 
 // TestWhatServicesShare: services of one registry with the same settings share it, and
-// whatever differs in who asks, whom, and how, sets them apart.
+// sources with another server, user or token do not.
 func TestWhatServicesShare(t *testing.T) {
 	etcdKey := func(c config.EtcdSource) string {
 		b, err := ofEtcd(new(shared[*etcd.Registry]), c, nil)

@@ -14,6 +14,7 @@ import (
 	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/sources"
+	"github.com/poise-lb/poise/tracing"
 )
 
 func newCheck(s streams) *cobra.Command {
@@ -34,6 +35,9 @@ file:line:column: what, and exits 2.`,
 				return usage(err)
 			}
 			c := file.Config
+			for _, line := range costs(&c) {
+				fmt.Fprintln(s.stderr, "note: "+line)
+			}
 			_, err = fmt.Fprintf(s.stdout, "ok: %s, %s, %s\n", counted(len(c.Services), "service"),
 				counted(len(c.Routes), "route"), counted(len(c.Listen), "address"))
 			return err
@@ -54,14 +58,53 @@ func checkAll(file *configfile.File) error {
 		if l.TLS == nil {
 			continue
 		}
-		for j, pair := range l.TLS.Certificates {
-			if _, err := certs.Load([]config.Certificate{pair}); err != nil {
-				at := config.Index(config.Index("listen", i)+".tls.certificates", j)
-				problems = append(problems, config.Problem{Path: at, Message: err.Error()})
-			}
-		}
+		problems = append(problems, checkTLS(config.Key(config.Index("listen", i), "tls"), *l.TLS)...)
+	}
+	if t := file.Config.Admin.TLS; t != nil {
+		problems = append(problems, checkTLS("admin.tls", *t)...)
 	}
 	return config.NewErrors(problems...)
+}
+
+// checkTLS reads the files that the TLS of a listener names.
+func checkTLS(at string, t config.TLS) (problems []config.Problem) {
+	try := func(path string, alone config.TLS) {
+		if _, err := certs.Open(alone); err != nil {
+			problems = append(problems, config.Problem{Path: path, Message: err.Error()})
+		}
+	}
+	for j, pair := range t.Certificates {
+		try(config.Index(config.Key(at, "certificates"), j), config.TLS{Certificates: []config.Certificate{pair}})
+	}
+	if t.DefaultCertificate != nil {
+		try(config.Key(at, "default_certificate"), config.TLS{Certificates: []config.Certificate{*t.DefaultCertificate}})
+	}
+	if t.ClientAuth != nil && len(problems) == 0 {
+		try(config.Key(config.Key(at, "client_auth"), "ca"), config.TLS{Certificates: t.Certificates, ClientAuth: t.ClientAuth})
+	}
+	return problems
+}
+
+// costs says what is dear in the certificates of listeners, a line for each. The files were read
+// before without a mistake.
+func costs(c *config.Config) (lines []string) {
+	note := func(at string, t *config.TLS) {
+		if t == nil {
+			return
+		}
+		store, err := certs.Open(*t)
+		if err != nil {
+			return // replaced this very moment
+		}
+		for _, line := range store.Costs() {
+			lines = append(lines, at+": "+line)
+		}
+	}
+	for i, l := range c.Listen {
+		note(config.Key(config.Index("listen", i), "tls"), l.TLS)
+	}
+	note("admin.tls", c.Admin.TLS)
+	return lines
 }
 
 // compile makes a Proxy of c, which finds what only the making shows: patterns that
@@ -71,7 +114,7 @@ func checkAll(file *configfile.File) error {
 // when the file was read.
 func compile(c config.Config) error {
 	c.AccessLog = config.AccessLog{}
-	c.Logger, c.Sources = slog.New(slog.DiscardHandler), sources.All()
+	c.Logger, c.Sources, c.Spans = slog.New(slog.DiscardHandler), sources.All(), tracing.OTLP()
 	services := make(map[string]config.Service, len(c.Services))
 	for name, s := range c.Services {
 		s.Source, s.Health = nil, nil

@@ -39,7 +39,11 @@ func TestCtl(t *testing.T) {
 		{"events --service nothing", exitOK, nil},
 		{"ready", exitOK, []string{"ready"}},
 		{"status -o yml", exitUsage, []string{"it is text or json"}},
-		{"drain default", exitFailed, []string{"accepts 2 arg"}},
+		{"drain default", exitUsage, []string{"poise ctl drain needs SERVICE ENDPOINT, 1 given"}},
+		{"services users", exitUsage, []string{"unknown argument users"}},
+		{"overrides remove default " + one + " wieght", exitUsage, []string{"did you mean weight?"}},
+		{"overrides remove default " + one + " weight", exitOK, []string{"OVERRIDE"}},
+		{"overrides remove default " + one + " weight", exitFailed, []string{"no such override", "status 404"}},
 		{"statsu", exitUsage, []string{"did you mean status?"}},
 	} {
 		code, stdout, stderr := call(append([]string{"ctl", "--server", server}, strings.Fields(test.args)...)...)
@@ -54,6 +58,17 @@ func TestCtl(t *testing.T) {
 	}
 	if code, stdout, _ := call("explain", "GET http://shop.example/cart", "--live", "--server", server); code != exitOK || !strings.Contains(stdout, a.URL) {
 		t.Errorf("explain --live: %d %s", code, stdout)
+	}
+	for _, test := range []struct{ args, want string }{
+		{"drain ", "default\n"}, {"drain default ", one + "\n"}, {"overrides remove default " + one + " ", "eject\n"}, {"endpoints ", "default\n"}, {"status -o ", "json\n"},
+	} {
+		args := append([]string{"__complete", "ctl", "--server", server}, strings.Split(test.args, " ")...)
+		if _, stdout, _ := call(args...); !strings.Contains(stdout, test.want) {
+			t.Errorf("%s is completed by %q", test.args, stdout)
+		}
+	}
+	if _, stdout, _ := call("__complete", "ctl", "--server", "http://127.0.0.1:1", "drain", ""); !strings.HasPrefix(stdout, ":") {
+		t.Errorf("without a server: %q", stdout)
 	}
 	if code, _, stderr := call("ctl", "--server", "http://127.0.0.1:1", "status"); code != exitFailed || !strings.Contains(stderr, "no admin API at http://127.0.0.1:1") {
 		t.Errorf("%d %s", code, stderr)

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -134,6 +135,18 @@ func (c *ctl) routes() error {
 	return t.Flush()
 }
 
+func (c *ctl) config() error {
+	var all struct{ Values []admin.ConfigValue }
+	if show, err := c.get("/api/v1/config", &all); !show {
+		return err
+	}
+	t := c.table("KEY", "VALUE", "FROM")
+	for _, v := range all.Values {
+		t.row(v.Path, v.Value, v.Origin)
+	}
+	return t.Flush()
+}
+
 func (c *ctl) overrides() error {
 	var all struct {
 		Overrides []poise.Override
@@ -179,7 +192,7 @@ func (c *ctl) events(service string, follow bool) error {
 	if !follow {
 		return nil
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	err := c.follow(ctx, last, func(data []byte) error {
 		var e poise.Event

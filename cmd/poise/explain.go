@@ -24,6 +24,7 @@ type explainFlags struct {
 	file   string
 	fields []string
 	client string
+	at     string
 	output string
 }
 
@@ -45,15 +46,26 @@ is left out. Exits 2 if the file or the request cannot be used.`,
   poise explain 'POST http://shop.example.com/orders' -c poise.yaml -o json`,
 		RunE: func(_ *cobra.Command, args []string) error { return f.run(s, args) },
 	}
-	c.Flags().BoolVar(&f.live, "live", false, "ask a running poise by its admin API, instead of a file: what is known of endpoints counts")
-	c.Flags().StringVar(&f.ctl.server, "server", "", "of --live: as that of poise ctl")
-	c.Flags().StringVar(&f.ctl.token, "token-file", "", "of --live: file with the token")
+	addLive(c, &f.live, &f.ctl, "ask a running poise by its admin API, instead of a file: what is known of endpoints counts")
 	c.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (YAML)")
-	c.Flags().StringArrayVarP(&f.fields, "header", "H", nil, "header field of the request, as in 'Name: value'; may be repeated")
-	c.Flags().StringVar(&f.client, "client", "127.0.0.1", "IP address of the client")
+	f.addRequest(c)
 	addOutput(c, &f.output)
 	completeFile(c)
 	return c
+}
+
+// addRequest adds the flags that say more of the request.
+func (f *explainFlags) addRequest(c *cobra.Command) {
+	c.Flags().StringArrayVarP(&f.fields, "header", "H", nil, "header field of the request, as in 'Name: value'; may be repeated")
+	c.Flags().StringVar(&f.client, "client", "127.0.0.1", "IP address of the client")
+	c.Flags().StringVar(&f.at, "listener", "", "name of the listener by which it comes")
+}
+
+// addLive adds the flag --live, and those that say which poise is meant.
+func addLive(c *cobra.Command, live *bool, running *ctl, about string) {
+	c.Flags().BoolVar(live, "live", false, about)
+	c.Flags().StringVar(&running.server, "server", "", "of --live: as that of poise ctl")
+	c.Flags().StringVar(&running.token, "token-file", "", "of --live: file with the token")
 }
 
 // outputs are the words of the flag --output.
@@ -133,7 +145,7 @@ func explainFile(file *configfile.File, q poise.ExplainRequest) (poise.Explanati
 // request is the request of the command line: one argument 'METHOD URL', or two.
 func (f *explainFlags) request(args []string) (poise.ExplainRequest, error) {
 	words := strings.Fields(strings.Join(args, " "))
-	q := poise.ExplainRequest{Method: "GET", Client: f.client}
+	q := poise.ExplainRequest{Method: "GET", Client: f.client, Listener: f.at}
 	switch len(words) {
 	case 1:
 		q.URL = words[0]

@@ -84,7 +84,7 @@ func TestUpgradeThatHangs(t *testing.T) {
 	l.say(`here (\d+)`)
 	leads(t, l.urls[0], "a")
 	l.kill(syscall.SIGUSR2)
-	l.say("no second upgrade while one is under way")
+	l.say(`no upgrade.*asked by.*one is under way`)
 	leads(t, l.urls[0], "a")
 	l.kill(syscall.SIGTERM)
 	l.exit(0) // the output has ended, so the script has too
@@ -387,6 +387,13 @@ func TestReadinessAtTheEnd(t *testing.T) {
 	if c := code("/readyz"); c != http.StatusOK {
 		t.Errorf("/readyz answers %d", c)
 	}
+	check := func(want int) { // as a container's health check
+		t.Helper()
+		if code, out, errs := call("ctl", "ready", "--server", "http://"+status); code != want {
+			t.Errorf("poise ctl ready: exit %d, %s%s", code, out, errs)
+		}
+	}
+	check(exitOK)
 	slow := make(chan error, 1)
 	go func() {
 		_, err := fetch(p.urls[0] + "/slow")
@@ -406,6 +413,7 @@ func TestReadinessAtTheEnd(t *testing.T) {
 	if c := code("/healthz"); c != http.StatusOK {
 		t.Errorf("/healthz answers %d while it drains", c)
 	}
+	check(exitFailed)
 	closes(t, strings.TrimPrefix(p.urls[0], "http://"))
 	if c := code("/readyz"); c != http.StatusServiceUnavailable {
 		t.Errorf("/readyz answers %d after the delay", c)

@@ -22,14 +22,18 @@ const (
 
 func main() {
 	signals := make(chan os.Signal, 4) // a burst of signals is not lost
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, upgradeSignal)
-	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, signals))
+	catch := func() { signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, upgradeSignal) }
+	os.Exit(command(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr, signals, catch}))
 }
 
 // Main is the command without the process around it: it returns the exit code. signals
 // delivers what the operating system would: SIGINT and SIGTERM end it, SIGHUP reloads, SIGUSR2 upgrades.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	root := newRoot(streams{stdin, stdout, stderr, signals})
+	return command(args, streams{stdin, stdout, stderr, signals, func() {}})
+}
+
+func command(args []string, s streams) int {
+	root := newRoot(s)
 	root.SetArgs(args)
 	err := root.Execute()
 	var problem *usageError
@@ -39,10 +43,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-ch
 	case errors.Is(err, errChanges):
 		return exitChanges
 	case errors.As(err, &problem):
-		say(stderr, "%v\n", problem)
+		say(s.stderr, "%v\n", problem)
 		return exitUsage
 	default:
-		say(stderr, "poise: %v\n", err)
+		say(s.stderr, "poise: %v\n", err)
 		return exitFailed
 	}
 }

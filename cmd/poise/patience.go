@@ -56,6 +56,7 @@ func ends(sig os.Signal) bool { return sig == os.Interrupt || sig == syscall.SIG
 // soon: signalled is true then, and ended says whether f has returned; only then does err
 // mean something.
 func (s streams) unlessSignalled(f func() error) (signalled, ended bool, err error) {
+	s.catch()
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	for {

@@ -20,6 +20,8 @@ var errChanges = errors.New("there are changes")
 
 func newPlan(s streams) *cobra.Command {
 	var output string
+	var live bool
+	running := ctl{streams: s}
 	c := &cobra.Command{
 		Use:   "plan 'NEW.yaml' ['OLD.yaml']",
 		Short: "Say what a new configuration would change",
@@ -29,8 +31,12 @@ probed anew, the share of keys of consistent hashing that move, listeners, and w
 needs a restart. Without an old file everything is new. Nothing is applied, and
 nothing is asked: endpoints are those of static lists.
 
+With --live a running poise says it, of the configuration in force and of the endpoints
+that it has. poise ctl apply takes the hash of such a plan.
+
 Exits 0 if nothing changes, 4 if something does, 2 if the new file cannot be used.`,
 		Example: `  poise plan poise.yaml.new poise.yaml
+  poise plan poise.yaml.new --live
   git show HEAD:poise.yaml > old.yaml; poise plan poise.yaml old.yaml -o json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
@@ -38,8 +44,18 @@ Exits 0 if nothing changes, 4 if something does, 2 if the new file cannot be use
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return plan(s, args, output) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if !live {
+				return plan(s, args, output)
+			}
+			if len(args) > 1 {
+				return usage(errors.New("poise: plan --live compares with what a running poise has: leave out " + args[1]))
+			}
+			running.output = output
+			return running.plan(args[0])
+		},
 	}
+	addLive(c, &live, &running, "compare with what a running poise has, by its admin API")
 	addOutput(c, &output)
 	return c
 }
@@ -72,6 +88,11 @@ func plan(s streams, args []string, output string) error {
 		}
 		return err
 	}
+	return showPlan(s, &p, output)
+}
+
+// showPlan writes a plan; the error is errChanges if something would change.
+func showPlan(s streams, p *poise.Plan, output string) (err error) {
 	if output == "json" {
 		err = writeJSON(s, p)
 	} else {

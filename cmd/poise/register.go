@@ -25,6 +25,7 @@ type registerFlags struct {
 	in      discovery.Instance
 	ttl     time.Duration
 	check   config.Health
+	checkAt string
 
 	username, passwordFile, tokenFile       string
 	prefix, path, namespace, group, cluster string
@@ -65,6 +66,9 @@ process.`,
   # with a weight and a zone, and only while it is well
   poise register --consul http://127.0.0.1:8500 --service users --address 127.0.0.1:9001 --weight 3 --zone a --meta version=2 --check "HEAD /health"
 
+  # a program behind a sidecar, which others reach at 10.0.0.7:8443 (docs/mesh.md)
+  poise register --consul http://127.0.0.1:8500 --service users --address 10.0.0.7:8443 --scheme https --check "HEAD /health" --check-at http://127.0.0.1:9001
+
   # the other registries
   poise register --etcd http://127.0.0.1:2379 --service users --address 127.0.0.1:9001
   poise register --eureka http://127.0.0.1:8761/eureka --service USERS --address 127.0.0.1:9001
@@ -90,6 +94,7 @@ func (f *registerFlags) flags(c *cobra.Command) {
 	p.StringVar(&f.in.Zone, "zone", "", "where the instance is")
 	p.StringToStringVar(&f.in.Metadata, "meta", nil, "metadata: key=value, repeatable")
 	p.StringVar(&f.check.Check, "check", "", `announce only while this passes, as in "HEAD /health"`)
+	p.StringVar(&f.checkAt, "check-at", "", "where --check asks, as in http://127.0.0.1:8080; empty: at the address")
 	p.DurationVar(&f.check.Interval, "check-interval", 5*time.Second, "between checks")
 	p.DurationVar(&f.ttl, "ttl", 0, "an instance that died without a word is kept so long; 0: the registry's default")
 	p.StringVar(&f.username, "username", "", "of a registry with authentication")
@@ -115,6 +120,7 @@ func (f *registerFlags) run(c *cobra.Command, s streams) error {
 	if err != nil {
 		return usage(fmt.Errorf("poise: %w", err))
 	}
+	s.catch()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	log, lines := newLogger("text", levelOf(config.Log{}), s.stderr)
@@ -171,6 +177,8 @@ func (f *registerFlags) config(c *cobra.Command) (register.Config, error) {
 		return none, errors.New("say where the instance is with --address HOST:PORT")
 	case f.in.Weight < 1 || f.in.Weight > 1000:
 		return none, fmt.Errorf("--weight %d: 1 to 1000", f.in.Weight)
+	case f.checkAt != "" && f.check.Check == "":
+		return none, errors.New("--check-at says where --check asks: say what, as in --check \"HEAD /health\"")
 	case f.ttl < 0:
 		return none, fmt.Errorf("--ttl %v: 0 or more", f.ttl)
 	}
@@ -185,7 +193,7 @@ func (f *registerFlags) config(c *cobra.Command) (register.Config, error) {
 	out := f.target(name, password, token)
 	if out.TTL = f.ttl; f.check.Check != "" {
 		f.check.Timeout = min(time.Second, f.check.Interval)
-		out.Health = &f.check
+		out.Health, out.Ask = &f.check, f.checkAt
 	}
 	return out, nil
 }

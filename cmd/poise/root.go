@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -17,6 +18,9 @@ type streams struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	signals <-chan os.Signal
+	// catch has signals come by that channel. Until a command calls it they do what they do to any
+	// program: most commands just end.
+	catch func()
 }
 
 // A usageError is a mistake in flags or configuration: exit code 2. It is printed as it
@@ -86,4 +90,17 @@ func noArguments(c *cobra.Command, args []string) error {
 		}
 	}
 	return usage(errors.New(what + "; see " + c.CommandPath() + " --help"))
+}
+
+// exactly wants n words behind a command, whose usage names them.
+func exactly(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		if _, words, _ := strings.Cut(c.Use, " "); words != "" {
+			return usage(fmt.Errorf("poise: %s needs %s, %d given; see %[1]s --help", c.CommandPath(), words, len(args)))
+		}
+		return noArguments(c, args)
+	}
 }

@@ -8,13 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/cmd/poise/internal/serve"
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/configfile"
@@ -106,36 +105,6 @@ func (f runFlags) run(s streams) error {
 	return in.run(events{reload: func(why string) { in.reload(f.file, why, w.Follow) }, changed: changed, upgrade: true})
 }
 
-// reload applies the file, or says what is wrong with it and changes nothing. follow is
-// given the files that were read, also those of a configuration with mistakes.
-func (in *instance) reload(path, why string, follow func(files map[string]filewatch.Sum)) {
-	began := time.Now()
-	file, err := readFile(path)
-	if bad := (*configfile.Error)(nil); errors.As(err, &bad) {
-		follow(bad.Files)
-	}
-	if err == nil {
-		follow(file.Files())
-		if err = located(file, in.apply(file.Config)); err == nil {
-			in.origin.file.Store(file)
-		}
-	} else {
-		in.proxy.Refused(err)
-	}
-	if errors.Is(err, poise.ErrClosed) {
-		return // it is stopping
-	}
-	if err != nil {
-		// One record a mistake, so that each can be searched for.
-		for line := range strings.Lines(err.Error()) {
-			in.log.Error("the last good configuration stays", "reload", why, "problem", strings.TrimSpace(line))
-		}
-		return
-	}
-	in.log.Info("configuration applied", "reload", why, "services", len(in.config().Services),
-		"routes", len(in.config().Routes), "listen", in.server.URLs(in.config().Listen), "took", time.Since(began))
-}
-
 // readFile reads a configuration file; every mistake in it is a usageError.
 func readFile(path string) (*configfile.File, error) {
 	if path == "" {
@@ -156,4 +125,15 @@ func located(file *configfile.File, err error) error {
 		return usage(file.Locate(err))
 	}
 	return err
+}
+
+// setWorkers bounds the processors that run the proxy; 0 leaves it to the Go runtime.
+func setWorkers(n int) error {
+	if n < 0 {
+		return fmt.Errorf("poise: --workers %d: 0 or more", n)
+	}
+	if n > 0 {
+		runtime.GOMAXPROCS(n)
+	}
+	return nil
 }

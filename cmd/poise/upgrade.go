@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/poise-lb/poise/admin"
 	"github.com/poise-lb/poise/cmd/poise/internal/sockets"
 	"github.com/poise-lb/poise/cmd/poise/internal/systemd"
 	"github.com/poise-lb/poise/cmd/poise/internal/upgrade"
@@ -79,32 +81,77 @@ const upgradeFor = 30 * time.Second
 // errLate is why the old process gives up a new one.
 var errLate = errors.New("the new process was not ready within 30 s")
 
-// errFirst is why a container's first process does not give its place to another.
-var errFirst = errors.New("this is the first process of its container (PID 1), and the container ends with it: replace the container instead")
+// Why no upgrade begins.
+var (
+	errFirst    = errors.New("this is the first process of its container (PID 1), and the container ends with it: replace the container instead")
+	errSecond   = errors.New("one is under way")
+	errTrying   = errors.New("this command is for trying Poise out")
+	errStopping = errors.New("this process was asked to stop meanwhile")
+)
+
+// A wish is one for an upgrade.
+type wish struct {
+	who   string
+	reply chan<- outcome // has room for the outcome; nil: nothing waits for it
+}
+
+// An outcome is the number of the process that serves now, or why it was not to be.
+type outcome struct {
+	pid int
+	err error
+}
+
+func (w wish) answer(o outcome) {
+	if w.reply != nil {
+		w.reply <- o
+	}
+}
+
+// wishUpgrade is an upgrade for a client of the admin API, until the outcome. Any goroutine may
+// call it.
+func (in *instance) wishUpgrade(ctx context.Context, who string) (pid int, err error) {
+	reply := make(chan outcome, 1)
+	select {
+	case in.wishes <- wish{who, reply}:
+		o := <-reply
+		return o.pid, o.err
+	case <-in.ending:
+	case <-ctx.Done(): // it has not begun yet, and the client has left
+	}
+	return 0, fmt.Errorf("%w: %w", admin.ErrRefused, errStopping)
+}
 
 // upgrades runs one upgrade at a time, on a goroutine of its own.
 type upgrades struct {
-	in     *instance
-	cancel context.CancelCauseFunc
-	done   chan struct{} // closed at the end of the one under way; nil: there is none
-	pid    int           // the process that serves now; valid after done
-	err    error         // valid after done
+	in      *instance
+	allowed bool
+	cancel  context.CancelCauseFunc
+	wish    wish          // the one under way
+	done    chan struct{} // closed at the end of the one under way; nil: there is none
+	pid     int           // the process that serves now; valid after done
+	err     error         // valid after done
 }
 
-// ask begins an upgrade, unless one is under way.
-func (u *upgrades) ask() {
-	if u.done != nil {
-		u.in.log.Warn("no second upgrade while one is under way")
+// ask begins an upgrade, unless one is under way or none can be.
+func (u *upgrades) ask(w wish) {
+	var why error
+	switch {
+	case !u.allowed:
+		why = errTrying
+	case u.done != nil:
+		why = errSecond
+	case os.Getpid() == 1:
+		why = errFirst
+	}
+	if why != nil {
+		u.in.log.Warn("no upgrade", "asked by", w.who, "error", why)
+		w.answer(outcome{err: fmt.Errorf("%w: %w", admin.ErrRefused, why)})
 		return
 	}
-	if os.Getpid() == 1 {
-		u.in.log.Error("no upgrade", "error", errFirst)
-		return
-	}
-	u.in.log.Info("upgrade: starting the new process", "binary", u.in.program.Path)
+	u.in.log.Info("upgrade: starting the new process", "binary", u.in.program.Path, "asked by", w.who)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	done := make(chan struct{})
-	u.cancel, u.done = cancel, done
+	u.cancel, u.done, u.wish = cancel, done, w
 	go func() {
 		defer close(done)
 		ctx, cancel := context.WithTimeoutCause(ctx, upgradeFor, errLate)
@@ -118,15 +165,13 @@ func (u *upgrades) ask() {
 func (u *upgrades) ended() bool {
 	u.done = nil
 	u.cancel(nil)
+	u.wish.answer(outcome{u.pid, u.err})
 	if u.err != nil {
 		u.in.log.Error("the upgrade failed, this process goes on as before", "error", u.err)
 		return false
 	}
 	return true
 }
-
-// errStopping ends the new process of an upgrade when this one is to stop.
-var errStopping = errors.New("this process was asked to stop meanwhile")
 
 // stop ends the upgrade under way, if there is one, and the new process with it. One that serves
 // already is asked to stop like this one.
@@ -135,7 +180,9 @@ func (u *upgrades) stop() {
 		return
 	}
 	u.cancel(errStopping)
-	if within(2*breakTimeMax, func() { <-u.done }) && u.ended() {
+	if !within(2*breakTimeMax, func() { <-u.done }) {
+		u.wish.answer(outcome{err: errStopping})
+	} else if u.ended() {
 		if p, err := os.FindProcess(u.pid); err == nil {
 			p.Signal(syscall.SIGTERM) // it came before the wish to stop, and is what is to stop
 		}
@@ -152,11 +199,11 @@ func (in *instance) sockets() []sockets.Named {
 func (in *instance) leave(pid int) error {
 	in.log.Info("upgrade: the new process serves, this one ends", "new pid", pid, "drain", in.config().Timeouts.Drain)
 	in.notified(in.notify.MainPID(pid))
-	for _, one := range in.side.Sockets() {
+	for _, one := range in.sockets() {
 		sockets.Keep(one.Listener)
 	}
 	in.left = true
-	in.side.Close()
+	in.side.Retire()
 	return in.stop()
 }
 

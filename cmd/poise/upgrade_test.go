@@ -291,6 +291,22 @@ func openSocket(t *testing.T, url string) *socket {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return upgraded(t, conn)
+}
+
+// openSecure is openSocket over TLS.
+func openSecure(t *testing.T, url string, c *tls.Config) *socket {
+	t.Helper()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{RootCAs: c.RootCAs}) // without HTTP/2
+	if err != nil {
+		t.Fatal(err)
+	}
+	return upgraded(t, conn)
+}
+
+// upgraded asks for a WebSocket on a connection.
+func upgraded(t *testing.T, conn net.Conn) *socket {
+	t.Helper()
 	t.Cleanup(func() { conn.Close() })
 	io.WriteString(conn, "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	head := make([]byte, 0, 1000)
@@ -372,28 +388,64 @@ func TestUpgradesLoseNothing(t *testing.T) {
 	}
 }
 
-// TestReloadsLoseNothing: fifty reloads under the same load, and a WebSocket of a route that they
-// do not touch lives through all.
+// edits are changes of a configuration that leave its route alone, as loadFile writes it: each is
+// undone by the next one.
+func edits(t *testing.T, text, service string, n int) string {
+	replace := func(old, now string) string {
+		if !strings.Contains(text, old) {
+			t.Fatalf("there is no %q in\n%s", old, text)
+		}
+		return strings.Replace(text, old, now, 1)
+	}
+	switch n % 5 {
+	case 0: // another route and its service
+		return replace("routes:\n", fmt.Sprintf("  other%d: {endpoints: [%q]}\nroutes:\n  - {service: other%d, match: {path: /%d/}}\n", n, service, n, n))
+	case 1: // another address
+		return replace("listen:\n", fmt.Sprintf("listen:\n  - address: %s\n", unusedAddress(t)))
+	case 2: // other TLS, so another listener on the same socket
+		return replace("tls: {", `tls: {min_version: "1.3", `)
+	case 3: // other settings of connections, so with std another server
+		return replace("timeouts: {", fmt.Sprintf("timeouts: {idle: %ds, ", 60+n))
+	}
+	return replace("health: {", "retry: {attempts: 2}, health: {") // other settings of the service itself
+}
+
+// TestReloadsLoseNothing: reloads of every kind and upgrades under the same load. No request fails,
+// and WebSockets of a route that is not touched live through all reloads, and through an upgrade in
+// the old process.
 func TestReloadsLoseNothing(t *testing.T) {
 	service := busyService(t)
-	text, pool := loadFile(t, service, "127.0.0.1:0", unusedAddress(t), "")
-	conf := write(t, filepath.Join(t.TempDir(), "poise.yaml"), text)
-	l := begin(t, install(t), "", "run", "-c", conf, "--workers", "2")
-	clients := startLoad(t, l.urls[0], l.urls[1], pool)
-	ws := openSocket(t, l.urls[0])
-	for i := range 50 {
-		write(t, conf, strings.Replace(text, "routes:\n", fmt.Sprintf("  other%d: {endpoints: [%q]}\nroutes:\n  - {service: other%d, match: {path: /%d/}}\n", i, service, i, i), 1))
-		for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-			if strings.Count(l.out.String(), "configuration applied") > i {
-				break
+	for _, run := range []struct {
+		engine   string
+		upgrades int // with ten reloads before each
+	}{{"loop", 5}, {"goroutine", 1}, {"std", 1}} {
+		t.Run(run.engine, func(t *testing.T) {
+			t.Parallel()
+			text, pool := loadFile(t, service, "127.0.0.1:0", unusedAddress(t), "")
+			conf := write(t, filepath.Join(t.TempDir(), "poise.yaml"), text)
+			l := begin(t, install(t), "", "run", "-c", conf, "--engine", run.engine, "--workers", "2")
+			clients := startLoad(t, l.urls[0], l.urls[1], pool)
+			for i := range run.upgrades {
+				open := []*socket{openSocket(t, l.urls[0]), openSecure(t, l.urls[1], pool)}
+				for n := range 10 {
+					write(t, conf, edits(t, text, service, n))
+					l.says(10*i+n+1, "configuration applied")
+					for _, ws := range open {
+						if err := ws.echo(); err != nil {
+							t.Fatalf("a WebSocket ended at reload %d after upgrade %d: %v", n, i, err)
+						}
+					}
+				}
+				l.upgrade()
+				for _, ws := range open {
+					if err := ws.echo(); err != nil {
+						t.Errorf("a WebSocket did not live on in the old process: %v", err)
+					}
+				}
 			}
-			if time.Now().After(deadline) {
-				t.Fatal("a reload did not happen")
-			}
-		}
-		if err := ws.echo(); err != nil {
-			t.Fatalf("the WebSocket ended at reload %d: %v", i, err)
-		}
+			clients.end()
+			l.kill(syscall.SIGTERM)
+			gone(t, l.pid)
+		})
 	}
-	clients.end()
 }

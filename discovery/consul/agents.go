@@ -5,9 +5,7 @@ package consul
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -62,13 +60,6 @@ func (a *agents) use(server int) {
 func (a *agents) call(ctx context.Context, timeout time.Duration, method, path string, query url.Values, in, out any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var content []byte
-	if in != nil {
-		var err error
-		if content, err = json.Marshal(in); err != nil {
-			return nil, err
-		}
-	}
 	for name, values := range a.scope {
 		query[name] = values
 	}
@@ -77,26 +68,13 @@ func (a *agents) call(ctx context.Context, timeout time.Duration, method, path s
 		header.Set("X-Consul-Token", a.token)
 	}
 	server := a.servers[a.at]
-	res, err := client.Send(ctx, a.http, method, server.String()+path+"?"+query.Encode(), header, content)
+	explain := func(e *client.StatusError, content []byte) { e.Message = strings.TrimSpace(string(content)) } // it is text
+	res, err := client.Ask(ctx, a.http, method, server.String()+path+"?"+query.Encode(), header, in, explain)
 	if err == nil {
-		err = decode(ctx, res, out)
+		err = client.Decode(ctx, res, answerBytes, out)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", server.Host, err)
 	}
 	return res.Header, nil
-}
-
-// decode reads an answer. What an agent says about an error is text.
-func decode(ctx context.Context, res *http.Response, out any) error {
-	switch {
-	case res.StatusCode != http.StatusOK:
-		defer res.Body.Close()
-		data, _ := io.ReadAll(io.LimitReader(res.Body, 16<<10)) // as much as there is
-		return client.Refused(res, strings.TrimSpace(string(data)))
-	case out == nil:
-		_, err := client.Read(ctx, res, answerBytes)
-		return err
-	}
-	return client.Decode(ctx, res, answerBytes, out)
 }

@@ -710,7 +710,8 @@ func FuzzAnswer(f *testing.F) {
 				good++
 			}
 		}
-		got, rejected := specs(slices.Clone(list), Config{})
+		u := specs(slices.Clone(list), Config{})
+		got, rejected := u.Endpoints, u.Rejected
 		if len(got) != len(addresses) || len(rejected) != len(list)-good {
 			t.Fatalf("%d endpoints and %d rejected of %d, want %d and %d", len(got), len(rejected), len(list), len(addresses), len(list)-good)
 		}
@@ -721,7 +722,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 		slices.Reverse(list)
-		again, _ := specs(list, Config{})
+		again := specs(list, Config{}).Endpoints
 		for i := range got {
 			if got[i].ID != again[i].ID {
 				t.Fatalf("%v in another order is %v", got, again)

@@ -157,18 +157,16 @@ func old(head http.Header) error {
 // specs is the instances that pass, and those in maintenance, which are out. Of several
 // instances with one address (one that came back under another ID before the last was
 // reaped) the one that was registered last counts.
-func specs(list []instance, c Config) ([]endpoint.Spec, []discovery.Reject) {
+func specs(list []instance, c Config) discovery.Update {
 	return client.Set(func(yield func(string, client.Entry) bool) {
 		for _, in := range list {
-			e := client.Entry{Created: int64(in.Service.CreateIndex)}
 			out := in.maintenance()
-			if e.None = !out && !in.passing(); !e.None {
-				var err error
-				if e.Spec, err = spec(in, c); err != nil {
-					e.Reason = err.Error()
-				}
-				e.Spec.Out = e.Spec.Out || out
+			if !out && !in.passing() {
+				continue
 			}
+			e := client.Parsed(spec(in, c))
+			e.Created = int64(in.Service.CreateIndex)
+			e.Spec.Out = e.Spec.Out || out
 			if !yield(in.Node.Node+"/"+in.Service.ID, e) {
 				return
 			}
@@ -180,10 +178,10 @@ func spec(in instance, c Config) (endpoint.Spec, error) {
 	meta := in.Service.Meta
 	scheme := cmp.Or(c.Scheme, "http")
 	switch given := meta["scheme"]; {
-	case given == "http" || given == "https":
+	case given == "http" || given == "https" || given == "h2c":
 		scheme = given
 	case given != "":
-		return endpoint.Spec{}, errors.New("the scheme in its metadata is neither http nor https")
+		return endpoint.Spec{}, errors.New("the scheme in its metadata is none of http, https and h2c")
 	case meta["secure"] == "true": // what Spring Cloud writes
 		scheme = "https"
 	}

@@ -122,7 +122,6 @@ func (p *pulses) run(ctx context.Context, a *agents, one *pulse) {
 		}
 		var leader string
 		_, err := a.call(ctx, pulseTimeout, http.MethodGet, "/v1/status/leader", make(url.Values), nil, &leader)
-		_, answered := errors.AsType[*client.StatusError](err)
 		p.mu.Lock()
 		switch {
 		case err == nil:
@@ -131,7 +130,7 @@ func (p *pulses) run(ctx context.Context, a *agents, one *pulse) {
 				one.end(client.Again, spread)
 			}
 			one.leader = leader
-		case answered:
+		case client.Status(err) != 0:
 			one.heard = time.Now()
 		case errors.Is(err, client.ErrSilent):
 			one.end(client.ErrSilent, 1)

@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"sync"
 	"time"
 
@@ -71,7 +68,7 @@ func NewRegistrar(c RegistrarConfig) *Registrar {
 func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(error)) error {
 	what, err := register(r.config, in)
 	if err != nil {
-		return fmt.Errorf("consul: it cannot be announced: %w", err)
+		return fmt.Errorf("consul: %w", err)
 	}
 	g, err := r.open()
 	if err != nil {
@@ -129,29 +126,13 @@ func register(c RegistrarConfig, in discovery.Instance) (*registration, error) {
 	if name == "" {
 		return nil, errors.New("the instance has no service")
 	}
-	host, port, err := net.SplitHostPort(in.Address)
+	addr, err := client.Announced(in)
 	if err != nil {
-		return nil, errors.New("its address has no port")
-	}
-	n, _ := strconv.Atoi(port) // 0 is refused below
-	if _, other, err := discovery.Address(host, n); err != nil {
 		return nil, err
-	} else if other != "" {
-		return nil, errors.New("its address is not a literal IP address")
 	}
-	w := &registration{ID: cmp.Or(in.ID, name+"-"+in.Address), Name: name, Address: host, Port: n, Tags: c.Tags}
-	w.Meta = maps.Clone(in.Metadata)
-	for key, text := range map[string]string{cmp.Or(c.ZoneMeta, "zone"): in.Zone, "scheme": in.Scheme} {
-		if text == "" {
-			continue
-		}
-		if w.Meta == nil {
-			w.Meta = make(map[string]string)
-		}
-		w.Meta[key] = text
-	}
-	if in.Scheme != "" && in.Scheme != "http" && in.Scheme != "https" {
-		return nil, errors.New("its scheme is neither http nor https")
+	w := &registration{
+		ID: cmp.Or(in.ID, name+"-"+in.Address), Name: name, Address: addr.Addr().String(), Port: int(addr.Port()), Tags: c.Tags,
+		Meta: client.Metadata(in, map[string]string{cmp.Or(c.ZoneMeta, "zone"): in.Zone, "scheme": in.Scheme}),
 	}
 	w.Weights.Passing, w.Weights.Warning = min(max(in.Weight, 1), weightMax), 1
 	w.Check.CheckID, w.Check.Name = "service:"+w.ID, "heartbeats"
@@ -217,15 +198,15 @@ func (a *announcement) beat(ctx context.Context) error {
 // unknown reports whether the agent does not know the check. Agents before 1.12 say so
 // with another status.
 func unknown(err error) bool {
-	e, ok := errors.AsType[*client.StatusError](err)
-	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusInternalServerError)
+	status := client.Status(err)
+	return status == http.StatusNotFound || status == http.StatusInternalServerError
 }
 
 // refused reports whether an agent has answered that it will not do what it was asked, also
 // later.
 func refused(err error) bool {
-	e, ok := errors.AsType[*client.StatusError](err)
-	return ok && e.Status/100 == 4 && e.Status != http.StatusTooManyRequests
+	status := client.Status(err)
+	return status/100 == 4 && status != http.StatusTooManyRequests
 }
 
 // passed notes a heartbeat, and reports a registration and the end of a failure.

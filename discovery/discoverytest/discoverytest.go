@@ -252,8 +252,8 @@ func (s *stage) publish(u discovery.Update) {
 }
 
 func valid(spec endpoint.Spec) error {
-	if spec.Scheme != "http" && spec.Scheme != "https" {
-		return errors.New("its scheme is neither http nor https")
+	if spec.Scheme != "http" && spec.Scheme != "https" && spec.Scheme != "h2c" {
+		return errors.New("its scheme is none of http, https and h2c")
 	}
 	_, err := netip.ParseAddrPort(spec.Address)
 	return err

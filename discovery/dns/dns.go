@@ -97,7 +97,7 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	for {
 		if local := s.local(&hosts); local != nil {
 			due = time.Time{}
-			out.Set(s.specs(local), nil)
+			out.Set(discovery.Update{Endpoints: s.specs(local)})
 		} else if !time.Now().Before(due) {
 			set, ttl, err := s.lookup(ctx, &hosts)
 			if ctx.Err() != nil {
@@ -105,7 +105,7 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 			}
 			if err == nil {
 				backoff.Reset()
-				out.Set(set.Endpoints, set.Rejected)
+				out.Set(set)
 			} else {
 				out.Fail(fmt.Errorf("dns: %s: %w", s.name(), err))
 				if ttl <= 0 {

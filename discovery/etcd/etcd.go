@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
@@ -67,14 +66,14 @@ type Registry struct {
 	together context.Context
 	part     context.CancelFunc
 
-	mu     sync.Mutex
-	groups map[string]*client.Group[string] // by what prefixes have in common
+	group client.Group[string, string] // by what prefixes have in common
 }
 
 // NewRegistry returns a registry that is asked as c says; its Prefix is not used. What is
 // wrong with c is what the sources' Run returns.
 func NewRegistry(c Config) *Registry {
-	r := &Registry{config: c, groups: make(map[string]*client.Group[string])}
+	r := &Registry{config: c}
+	r.group.Open = func(parent string) client.Hub[string] { return newHub(r, parent) }
 	r.together, r.part = context.WithCancel(context.Background())
 	return r
 }
@@ -106,11 +105,11 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if _, err := newGateway(s.registry.config, s.registry.dial); err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
-	if group := s.registry.group(s.prefix); group != nil {
+	if p := parent(s.prefix); p != "" && s.registry.together.Err() == nil {
 		shared, leave := context.WithCancel(ctx)
 		defer leave()
 		defer context.AfterFunc(s.registry.together, leave)()
-		group.Run(shared, s.prefix, publish)
+		s.registry.group.Run(shared, p, s.prefix, publish)
 	}
 	if ctx.Err() == nil {
 		s.alone(ctx, publish)

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -134,38 +133,29 @@ func (g *gateway) authenticate(ctx context.Context) (string, error) {
 }
 
 func (g *gateway) once(ctx context.Context, path, token string, in any) (*http.Response, error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
 	server := g.server()
 	// A member that has lost its cluster ends watches, rather than staying silent.
 	header := http.Header{"Content-Type": {"application/json"}, "Grpc-Metadata-Hasleader": {"true"}}
 	if token != "" {
 		header.Set("Authorization", token)
 	}
-	res, err := client.Send(ctx, g.http, http.MethodPost, server.String()+path, header, body)
+	res, err := client.Ask(ctx, g.http, http.MethodPost, server.String()+path, header, in, explain)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", server.Host, err)
 	}
-	if res.StatusCode == http.StatusOK {
-		return res, nil
-	}
-	defer res.Body.Close()
-	return nil, fmt.Errorf("%s: %w", server.Host, refusal(res))
+	return res, nil
 }
 
-// refusal reads what a server says about an error: message and, up to 3.5, error; around
+// explain reads what a server says about an error: message and, up to 3.5, error; around
 // both, for calls that are streams, another error.
-func refusal(res *http.Response) error {
-	data, _ := io.ReadAll(io.LimitReader(res.Body, 16<<10)) // as much as there is
+func explain(e *client.StatusError, content []byte) {
 	var stream struct {
 		Error struct{ Message string }
 	}
 	var plain struct{ Message string }
-	json.Unmarshal(data, &stream) // what is not there is empty
-	json.Unmarshal(data, &plain)
-	return client.Refused(res, cmp.Or(stream.Error.Message, plain.Message))
+	json.Unmarshal(content, &stream) // what is not there is empty
+	json.Unmarshal(content, &plain)
+	e.Message = cmp.Or(stream.Error.Message, plain.Message)
 }
 
 // tokenRefused reports whether a new token may help: the last one has expired, or there

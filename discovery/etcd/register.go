@@ -47,7 +47,7 @@ func NewRegistrar(c RegistrarConfig) *Registrar {
 // writes to the key is left as it is. Run returns an error only if the instance can never
 // be announced.
 func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(error)) error {
-	value, err := render(cmp.Or(in.Scheme, "http"), in.Address, in.Weight, in.Zone, in.Metadata)
+	value, err := render(in)
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
@@ -179,20 +179,14 @@ func (a *announcement) adoption() map[string]any {
 func (a *announcement) put(ctx context.Context, in map[string]any) error {
 	var answer struct{}
 	if err := a.gateway.call(ctx, a.timeout(), "/v3/kv/put", in, &answer); err != nil {
-		if unknown(err) {
-			a.lease = 0 // it ended meanwhile
+		if client.Status(err) == http.StatusNotFound {
+			a.lease = 0 // the server does not know it: it ended meanwhile
 		}
 		return err
 	}
 	a.present = true
 	a.Succeed(true)
 	return nil
-}
-
-// unknown reports whether the server says that it does not know the lease.
-func unknown(err error) bool {
-	e, ok := errors.AsType[*client.StatusError](err)
-	return ok && e.Status == http.StatusNotFound
 }
 
 // fail reports a reason, unless the key is still there: it is until its lease has ended.
@@ -218,7 +212,7 @@ func (a *announcement) remove(ctx context.Context) {
 			a.gateway.call(ctx, each/3, "/v3/kv/put", a.adoption(), &answer) // if it fails, the key stays
 		}
 		err := a.gateway.call(ctx, each, "/v3/lease/revoke", map[string]any{"ID": strconv.FormatInt(a.lease, 10)}, &answer)
-		if err == nil || unknown(err) {
+		if err == nil || client.Status(err) == http.StatusNotFound {
 			return
 		}
 		a.gateway.use((a.gateway.at + 1) % len(a.gateway.servers))

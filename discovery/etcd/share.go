@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,50 +43,27 @@ func parent(prefix string) string {
 	return p
 }
 
-// group is what the source of a prefix shares, nil: nothing.
-func (r *Registry) group(prefix string) *client.Group[string] {
-	p := parent(prefix)
-	if p == "" || r.together.Err() != nil {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	g := r.groups[p]
-	if g == nil {
-		g = &client.Group[string]{Open: func() client.Hub[string] {
-			return &hub{
-				registry: r, parent: p,
-				watchers: make(map[string]map[*client.Watcher[string]]bool),
-				sets:     make(map[string]discovery.Update),
-			}
-		}}
-		r.groups[p] = g
-	}
-	return g
-}
-
 // A hub serves all sources whose prefixes have one parent.
 type hub struct {
 	registry *Registry
 	parent   string
 
 	mu       sync.Mutex
-	watchers map[string]map[*client.Watcher[string]]bool // by prefix
-	prefix   string                                      // that the session is about; "": there was none
-	end      func()                                      // ends the session, so that the next begins
-	sets     map[string]discovery.Update                 // by prefix, as the session last had them
-	known    bool                                        // sets has all below prefix
-	failure  error                                       // why sets may be stale
+	watchers client.Watchers[string, string] // by prefix
+	prefix   string                          // that the session is about; "": there was none
+	end      func()                          // ends the session, so that the next begins
+	sets     map[string]discovery.Update     // by prefix, as the session last had them
+	known    bool                            // sets has all below prefix
+}
+
+func newHub(r *Registry, parent string) *hub {
+	return &hub{registry: r, parent: parent, sets: make(map[string]discovery.Update)}
 }
 
 // Add is part of client.Hub.
 func (h *hub) Add(w *client.Watcher[string]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.watchers[w.Of] == nil {
-		h.watchers[w.Of] = make(map[*client.Watcher[string]]bool)
-	}
-	h.watchers[w.Of][w] = true
 	covered := strings.HasPrefix(w.Of, h.prefix)
 	switch {
 	case h.known && covered:
@@ -93,20 +71,14 @@ func (h *hub) Add(w *client.Watcher[string]) {
 	case !covered: // by a session of another prefix alone
 		h.end()
 	}
-	if h.failure != nil {
-		w.Fail(h.failure)
-	}
+	h.watchers.Add(w.Of, w)
 }
 
 // Remove is part of client.Hub.
 func (h *hub) Remove(w *client.Watcher[string]) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.watchers[w.Of], w)
-	if len(h.watchers[w.Of]) == 0 {
-		delete(h.watchers, w.Of)
-	}
-	return len(h.watchers) == 0
+	return h.watchers.Remove(w.Of, w)
 }
 
 // Run is part of client.Hub.
@@ -122,10 +94,8 @@ func (h *hub) prepare(s *session, end func()) {
 	defer h.mu.Unlock()
 	last := h.prefix
 	h.prefix, h.end = h.parent, end
-	if len(h.watchers) == 1 {
-		for only := range h.watchers {
-			h.prefix = only
-		}
+	if prefixes := slices.Collect(h.watchers.Parts()); len(prefixes) == 1 {
+		h.prefix = prefixes[0]
 	}
 	h.known = h.known && h.prefix == last
 	s.prefix, s.group, s.changed = h.prefix, h.groupOf, h.changed
@@ -142,7 +112,7 @@ func (h *hub) groupOf(key string) string {
 func (h *hub) changed(v *view, prefixes map[string]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failure = nil
+	h.watchers.Recover()
 	if prefixes == nil {
 		h.known = true
 		clear(h.sets)
@@ -150,7 +120,7 @@ func (h *hub) changed(v *view, prefixes map[string]bool) {
 		for prefix := range v.groups {
 			prefixes[prefix] = true
 		}
-		for prefix := range h.watchers {
+		for prefix := range h.watchers.Parts() {
 			prefixes[prefix] = strings.HasPrefix(prefix, h.prefix)
 		}
 	}
@@ -158,12 +128,9 @@ func (h *hub) changed(v *view, prefixes map[string]bool) {
 		if !covered {
 			continue // its watcher is newer than the session
 		}
-		var u discovery.Update
-		u.Endpoints, u.Rejected = v.set(prefix)
+		u := v.set(prefix)
 		h.sets[prefix] = u
-		for w := range h.watchers[prefix] {
-			w.Offer(u)
-		}
+		h.watchers.Offer(prefix, func(string) discovery.Update { return u })
 	}
 }
 
@@ -172,15 +139,8 @@ func (h *hub) changed(v *view, prefixes map[string]bool) {
 func (h *hub) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	status, ok := errors.AsType[*client.StatusError](err)
-	denied := ok && status.Status == http.StatusForbidden
-	if h.prefix == h.parent && (denied || errors.Is(err, client.ErrLong)) {
+	if h.prefix == h.parent && (client.Status(err) == http.StatusForbidden || errors.Is(err, client.ErrLong)) {
 		h.registry.part()
 	}
-	h.failure = err
-	for _, watchers := range h.watchers {
-		for w := range watchers {
-			w.Fail(err)
-		}
-	}
+	h.watchers.Fail(err)
 }

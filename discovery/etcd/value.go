@@ -2,14 +2,12 @@ package etcd
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
-	"net/url"
-	"strings"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -33,7 +31,7 @@ func parse(data []byte, scheme string) (endpoint.Spec, error) {
 		return endpoint.Spec{}, errors.New("the value is empty")
 	}
 	if data[0] != '{' {
-		return parseAddress(string(data), scheme)
+		return client.ParseAddress(string(data), scheme)
 	}
 	var v value
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -52,7 +50,7 @@ func parse(data []byte, scheme string) (endpoint.Spec, error) {
 	if text == "" {
 		return endpoint.Spec{}, errors.New("the value has neither url nor address nor Addr")
 	}
-	s, err := parseAddress(text, scheme)
+	s, err := client.ParseAddress(text, scheme)
 	if err != nil {
 		return endpoint.Spec{}, err
 	}
@@ -67,27 +65,6 @@ func parse(data []byte, scheme string) (endpoint.Spec, error) {
 	s.Weight, s.Out, err = discovery.ParseWeight(string(weight))
 	s.Out = s.Out || v.Enabled != nil && !*v.Enabled
 	return s, err
-}
-
-// parseAddress reads an URL, or an address alone: the ID, and the Host if it is a name.
-func parseAddress(text, scheme string) (endpoint.Spec, error) {
-	if strings.Contains(text, "://") {
-		u, err := url.Parse(text)
-		switch {
-		case err != nil:
-			return endpoint.Spec{}, errors.New("the URL cannot be read")
-		case u.Scheme != "http" && u.Scheme != "https":
-			return endpoint.Spec{}, errors.New("the URL is neither http:// nor https://")
-		case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
-			return endpoint.Spec{}, errors.New("the URL has more than scheme, address and port")
-		}
-		scheme, text = u.Scheme, u.Host
-		if u.Port() == "" {
-			text = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[scheme])
-		}
-	}
-	address, name, err := discovery.ParseAddress(text)
-	return endpoint.Spec{ID: endpoint.ID{Scheme: scheme, Address: address}, Host: name}, err
 }
 
 // metadata makes strings of the members of an object; anything else is no metadata.
@@ -108,21 +85,15 @@ func metadata(data json.RawMessage) map[string]string {
 }
 
 // render is the value that a registrar writes.
-func render(scheme, address string, weight int, zone string, meta map[string]string) ([]byte, error) {
-	address, name, err := discovery.ParseAddress(address)
-	switch {
-	case scheme != "http" && scheme != "https":
-		err = errors.New("the scheme is neither http nor https")
-	case name != "":
-		err = errors.New("the address is not a literal IP address and a port")
-	}
+func render(in discovery.Instance) ([]byte, error) {
+	addr, err := client.Announced(in)
 	if err != nil {
-		return nil, fmt.Errorf("it cannot be announced: %w", err)
+		return nil, err
 	}
 	return json.Marshal(struct {
 		URL      string            `json:"url"`
 		Weight   int               `json:"weight"`
 		Zone     string            `json:"zone,omitempty"`
 		Metadata map[string]string `json:"metadata,omitempty"`
-	}{scheme + "://" + address, max(weight, 1), zone, meta})
+	}{cmp.Or(in.Scheme, "http") + "://" + addr.String(), max(in.Weight, 1), in.Zone, in.Metadata})
 }

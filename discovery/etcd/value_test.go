@@ -30,7 +30,7 @@ func TestParse(t *testing.T) {
 		{"10.0.0.1:0", "", "port"},
 		{"0.0.0.0:80", "", "reached"},
 		{"10.0.0.1:65536", "", "port"},
-		{"ftp://10.0.0.1:80", "", "neither"},
+		{"ftp://10.0.0.1:80", "", "none of"},
 		{"http://u:p@10.0.0.1:80", "", "more than"},
 		{"http://10.0.0.1:80/path", "", "more than"},
 		{"{", "", "JSON"},
@@ -107,7 +107,7 @@ func FuzzParse(f *testing.F) {
 		if s.Host != "" || s.Out {
 			return
 		}
-		written, err := render(s.Scheme, s.Address, 7, s.Zone, s.Metadata)
+		written, err := render(discovery.Instance{Scheme: s.Scheme, Address: s.Address, Weight: 7, Zone: s.Zone, Metadata: s.Metadata})
 		if err != nil {
 			t.Fatal(err)
 		}

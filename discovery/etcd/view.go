@@ -6,7 +6,6 @@ import (
 
 	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/internal/client"
-	"github.com/poise-lb/poise/endpoint"
 )
 
 // A view is the keys under the prefix, as far as the session has been told, in groups: one
@@ -37,11 +36,8 @@ func newView(scheme string, group func(string) string, a rangeAnswer) view {
 func (v *view) mark() mark { return mark{v.cluster, v.revision, v.keys} }
 
 func (v *view) store(kv keyValue) {
-	e := client.Entry{Created: int64(kv.Created), Modified: int64(kv.Modified)}
-	var err error
-	if e.Spec, err = parse(kv.Value, v.scheme); err != nil {
-		e.Reason = err.Error()
-	}
+	e := client.Parsed(parse(kv.Value, v.scheme))
+	e.Created, e.Modified = int64(kv.Created), int64(kv.Modified)
 	key := string(kv.Key)
 	entries := v.groups[v.group(key)]
 	if entries == nil {
@@ -77,6 +73,6 @@ func (v *view) remove(kv keyValue) bool {
 
 // set is what the keys of a group make. The key that was created last counts of several
 // with one address.
-func (v *view) set(group string) ([]endpoint.Spec, []discovery.Reject) {
+func (v *view) set(group string) discovery.Update {
 	return client.Set(maps.All(v.groups[group]))
 }

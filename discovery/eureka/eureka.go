@@ -65,8 +65,8 @@ func (c Config) withDefaults() Config {
 type Registry struct {
 	config  Config
 	servers []server
-	invalid error                // why no server can ever be asked
-	group   client.Group[string] // by app
+	invalid error                          // why no server can ever be asked
+	group   client.Group[struct{}, string] // one, of all apps
 }
 
 // NewRegistry returns a registry that is asked as c says. What is wrong with c is what the
@@ -74,7 +74,7 @@ type Registry struct {
 func NewRegistry(c Config) *Registry {
 	r := &Registry{config: c.withDefaults()}
 	r.servers, r.invalid = parseServers(c)
-	r.group.Open = func() client.Hub[string] { return newReplica(r.config, r.servers) }
+	r.group.Open = func(struct{}) client.Hub[string] { return newReplica(r.config, r.servers) }
 	return r
 }
 
@@ -104,6 +104,6 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if s.app == "" {
 		return errors.New("eureka: the source names no app")
 	}
-	s.registry.group.Run(ctx, s.app, publish)
+	s.registry.group.Run(ctx, struct{}{}, s.app, publish)
 	return nil
 }

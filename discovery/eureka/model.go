@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -78,12 +79,11 @@ type port struct {
 	Enabled text `json:"@enabled"`
 }
 
-// An entry is one instance of the registry.
+// An entry is one instance of the registry. It was made when it was last updated, in ms since
+// 1970 by the server's clock.
 type entry struct {
-	status  string
-	updated int64 // ms since 1970, by the server's clock
-	spec    endpoint.Spec
-	reason  string // why it is no endpoint
+	client.Entry
+	status string
 }
 
 const (
@@ -155,68 +155,36 @@ func (t apps) hash() string {
 	return b.String()
 }
 
-// set returns what one app says, in order. Of several instances at one address, the last
-// registration counts: it is what runs there now, and under which instance id is of no
-// interest. One that says that it takes no requests is out; one of an unknown status is
-// left out, like one that is missing.
+// set returns what one app says. Of several instances at one address, the last registration
+// counts: it is what runs there now, and under which instance id is of no interest.
 func (t apps) set(app string) discovery.Update {
-	var u discovery.Update
-	newest := make(map[endpoint.ID]entry)
-	for id, e := range t[app] {
-		if e.reason != "" {
-			if e.status == statusUp {
-				u.Rejected = append(u.Rejected, discovery.Reject{ID: id, Reason: e.reason})
+	return client.Set(func(yield func(string, client.Entry) bool) {
+		for id, e := range t[app] {
+			if !yield(id, e.Entry) {
+				return
 			}
-			continue
 		}
-		if old, ok := newest[e.spec.ID]; !ok || e.newer(old) {
-			newest[e.spec.ID] = e
-		}
-	}
-	u.Endpoints = []endpoint.Spec{}
-	for _, e := range newest {
-		if e.status == statusUp || said(e.status) {
-			u.Endpoints = append(u.Endpoints, e.spec)
-		}
-	}
-	slices.SortFunc(u.Endpoints, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
-	slices.SortFunc(u.Rejected, func(a, b discovery.Reject) int { return cmp.Compare(a.ID, b.ID) })
-	return u
+	})
 }
 
-// newer orders two registrations of one address; of two at the same moment it is the one
-// that is in use, then the heavier, so that the order of a map decides nothing that matters.
-func (e entry) newer(o entry) bool {
-	rank := func(e entry) float64 {
-		switch {
-		case e.status == statusUp && !e.spec.Out:
-			return 2 + e.spec.Weight
-		case e.status == statusUp:
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(cmp.Compare(e.updated, o.updated), cmp.Compare(rank(e), rank(o))) > 0
-}
-
+// parseInstance reads an instance. One that says that it takes no requests is out; one of an
+// unknown status is left out, and so is one that cannot be read, but is not UP.
 func parseInstance(raw json.RawMessage, c Config) (id, action string, e entry) {
 	var h head
 	if err := json.Unmarshal(raw, &h); err != nil {
-		return "", "", entry{status: statusUp, reason: "not an object"}
+		return "", "", entry{status: statusUp, Entry: client.Entry{Reason: "not an object"}}
 	}
 	id = cmp.Or(string(h.ID), string(h.Host)) // before instanceId existed, it was the host's name
 	e.status = string(h.Status)
 	var b body
 	if err := json.Unmarshal(raw, &b); err != nil {
-		e.reason = "unreadable: " + err.Error()
-		return id, string(h.Action), e
+		e.Reason = "unreadable: " + err.Error()
+	} else {
+		e.Entry = client.Parsed(b.spec(string(h.Host), c))
 	}
-	e.updated, _ = strconv.ParseInt(string(b.Updated), 10, 64)
-	var err error
-	if e.spec, err = b.spec(string(h.Host), c); err != nil {
-		e.reason = err.Error()
-	}
-	e.spec.Out = e.spec.Out || said(e.status)
+	e.Created, _ = strconv.ParseInt(string(b.Updated), 10, 64)
+	e.Spec.Out = e.Spec.Out || said(e.status)
+	e.None = e.status != statusUp && (e.Reason != "" || !said(e.status))
 	return id, string(h.Action), e
 }
 

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -62,12 +60,10 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	a.servers, a.Report = newReplicas(r.config.Config, servers), report
 	defer a.servers.close()
 	loop := client.Loop{Name: "eureka", First: 250 * time.Millisecond, Most: 3 * time.Second}
-	loop.Run(ctx, func() client.Turn {
-		again, err := a.keep(ctx)
-		t := client.Turn{Wait: client.Jitter(r.config.Lease / 3), Err: err}
-		if err == nil {
+	loop.Run(ctx, func() client.Turn { // as often as the instance says that it will
+		t := client.Turn{Wait: client.Jitter(r.config.Lease / 3), Err: a.beat(ctx)}
+		if t.Err == nil {
 			t.Answered = time.Now()
-			a.Succeed(again)
 		}
 		return t
 	}, a.Fail)
@@ -108,22 +104,16 @@ type (
 )
 
 func newAnnouncement(in discovery.Instance, c RegistrarConfig) (*announcement, error) {
-	addr, err := netip.ParseAddrPort(in.Address)
-	if err != nil || addr.Port() == 0 {
-		return nil, fmt.Errorf("eureka: %q is not an IP address and a port", in.Address)
+	addr, err := client.Announced(in)
+	if err != nil {
+		return nil, fmt.Errorf("eureka: %w", err)
 	}
 	if in.Service == "" {
 		return nil, errors.New("eureka: the instance names no service")
 	}
-	metadata := maps.Clone(in.Metadata)
-	if metadata == nil {
-		metadata = make(map[string]string)
-	}
+	weight := ""
 	if in.Weight > 0 {
-		metadata[c.WeightKey] = strconv.Itoa(in.Weight)
-	}
-	if in.Zone != "" {
-		metadata[c.ZoneKey] = in.Zone
+		weight = strconv.Itoa(in.Weight)
 	}
 	lease := int(c.Lease / time.Second)
 	i := instanceJSON{
@@ -134,14 +124,10 @@ func newAnnouncement(in discovery.Instance, c RegistrarConfig) (*announcement, e
 		DataCenter: map[string]string{"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"},
 		Lease:      map[string]int{"renewalIntervalInSecs": lease / 3, "durationInSecs": lease},
 		Dirty:      strconv.FormatInt(time.Now().UnixMilli(), 10),
-		Metadata:   metadata,
+		Metadata:   client.Metadata(in, map[string]string{c.WeightKey: weight, c.ZoneKey: in.Zone}),
 	}
-	switch in.Scheme {
-	case "", "http":
-	case "https":
+	if in.Scheme == "https" {
 		i.Port, i.SecurePort = portJSON{80, "false"}, portJSON{int(addr.Port()), "true"}
-	default:
-		return nil, fmt.Errorf("eureka: scheme %q is neither http nor https", in.Scheme)
 	}
 	content, err := json.Marshal(map[string]any{"instance": i})
 	return &announcement{app: i.App, id: i.ID, content: content}, err
@@ -151,11 +137,12 @@ func (a *announcement) path() string {
 	return "/apps/" + url.PathEscape(a.app) + "/" + url.PathEscape(a.id)
 }
 
-// keep gives a sign of life, or announces the instance if the server does not know it. The
+// beat gives a sign of life, or announces the instance if the server does not know it. The
 // servers tell each other; so any of them will do, and one that was not told in time will
 // say so and be told.
-func (a *announcement) keep(ctx context.Context) (again bool, err error) {
-	err = a.servers.each(ctx, func() error {
+func (a *announcement) beat(ctx context.Context) error {
+	again := false
+	err := a.servers.each(ctx, func() error {
 		if a.there {
 			res, _, err := a.servers.do(ctx, http.MethodPut, a.path(), nil)
 			if err != nil || res.StatusCode == http.StatusOK {
@@ -177,7 +164,10 @@ func (a *announcement) keep(ctx context.Context) (again bool, err error) {
 		a.there = true
 		return nil
 	})
-	return again, err
+	if err == nil {
+		a.Succeed(again)
+	}
+	return err
 }
 
 // remove takes the instance out. One that may have arrived, though no answer came, is

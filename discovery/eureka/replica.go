@@ -31,17 +31,12 @@ type replica struct {
 
 	mu       sync.Mutex
 	table    apps
-	whole    bool  // table is what a server had at one moment
-	failure  error // why it may be stale
-	watchers map[*client.Watcher[string]]bool
+	whole    bool                            // table is what a server had at one moment
+	watchers client.Watchers[string, string] // by app
 }
 
 func newReplica(c Config, servers []server) *replica {
-	return &replica{
-		config:   c,
-		servers:  newReplicas(c, servers),
-		watchers: make(map[*client.Watcher[string]]bool),
-	}
+	return &replica{config: c, servers: newReplicas(c, servers)}
 }
 
 // Add tells w what is known now, and from then on what changes. In an outage that is the
@@ -49,21 +44,17 @@ func newReplica(c Config, servers []server) *replica {
 func (r *replica) Add(w *client.Watcher[string]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.watchers[w] = true
 	if r.whole {
 		w.Offer(r.table.set(w.Of))
 	}
-	if r.failure != nil {
-		w.Fail(r.failure)
-	}
+	r.watchers.Add(w.Of, w)
 }
 
 // Remove reports whether w was the last one.
 func (r *replica) Remove(w *client.Watcher[string]) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.watchers, w)
-	return len(r.watchers) == 0
+	return r.watchers.Remove(w.Of, w)
 }
 
 // Run polls until ctx is done.
@@ -74,24 +65,27 @@ func (r *replica) Run(ctx context.Context) {
 		t := client.Turn{Wait: client.Jitter(r.config.Every)}
 		if t.Err = r.servers.each(ctx, func() error { return r.poll(ctx) }); t.Err == nil {
 			t.Answered = time.Now()
-			r.tell(nil)
+			r.offer()
 		}
 		return t
-	}, r.tell)
+	}, r.fail)
 }
 
-// tell passes on what the last round brought.
-func (r *replica) tell(err error) {
+// offer passes on what the last round brought.
+func (r *replica) offer() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.failure = err
-	for w := range r.watchers {
-		if err != nil {
-			w.Fail(err)
-		} else {
-			w.Offer(r.table.set(w.Of))
-		}
+	r.watchers.Recover()
+	for app := range r.watchers.Parts() {
+		r.watchers.Offer(app, r.table.set)
 	}
+}
+
+// fail says that the copy may be stale.
+func (r *replica) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watchers.Fail(err)
 }
 
 // poll asks the current server for what changed, and for everything if that is unknown, or

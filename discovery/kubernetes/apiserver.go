@@ -8,19 +8,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,15 +24,7 @@ import (
 	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
-const (
-	dialTimeout = 3 * time.Second
-	accountDir  = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-	// A connection by HTTP/2 that has been silent for pingAfter is pinged, and closed if the
-	// answer does not come within pingTime.
-	pingAfter = 4 * time.Second
-	pingTime  = 4 * time.Second
-)
+const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 type dialFunc = client.DialFunc
 
@@ -54,25 +42,11 @@ type apiServer struct {
 	credentials Credentials // nil: there are none that expire
 
 	mu         sync.Mutex
-	credential *Credential // of credentials; nil: none was needed yet
-	transport  *http.Transport
-	made       int                     // how many transports there were
-	retired    map[int]*http.Transport // those of before that may have connections, by number
-	conns      map[*conn]struct{}      // nil: the client is closed
-}
-
-// A conn is a connection that the client can close in whatever state it is.
-type conn struct {
-	net.Conn
-	api  *apiServer
-	made int // number of its transport
-}
-
-func (c *conn) Close() error {
-	c.api.mu.Lock()
-	delete(c.api.conns, c)
-	c.api.mu.Unlock()
-	return c.Conn.Close()
+	credential *Credential          // of credentials; nil: none was needed yet
+	http       *http.Client         // by the transport of number made
+	made       int                  // how many transports there were
+	retired    map[int]*http.Client // those of before that may have connections, by number
+	conns      map[*conn]struct{}   // nil: the client is closed
 }
 
 // newAPIServer returns a client. dial and protocols are for tests; nil: those of the network.
@@ -82,7 +56,7 @@ func newAPIServer(c Config, dial dialFunc, protocols *http.Protocols) (*apiServe
 	}
 	out := &apiServer{
 		namespace: c.Namespace, token: c.Token, tokenFile: c.TokenFile, tls: c.TLS,
-		credentials: c.Credentials, dial: dial, protocols: protocols, conns: make(map[*conn]struct{}), retired: make(map[int]*http.Transport),
+		credentials: c.Credentials, dial: dial, protocols: protocols, conns: make(map[*conn]struct{}), retired: make(map[int]*http.Client),
 	}
 	text := c.Server
 	account := cmp.Or(c.Account, accountDir)
@@ -134,148 +108,24 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// generation counts the transports, for renew.
-func (c *apiServer) generation() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.made
-}
-
-// renew has the following requests use new connections, with the pod's roots as they are now,
-// unless that was done since generation used: a connection may hang, and may lead to a
-// server that does. Requests of others on the connections of before go on.
-func (c *apiServer) renew(used int) error {
-	old, err := c.replace(used)
-	for _, t := range old {
-		t.CloseIdleConnections() // without mu, which conn.Close takes
-	}
-	return err
-}
-
-// replace makes another transport and returns those of before.
-func (c *apiServer) replace(used int) (old []*http.Transport, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.made != used {
-		return nil, nil
-	}
-	config := c.tls.Clone()
-	if c.caFile != "" {
-		data, err := os.ReadFile(c.caFile)
-		if err != nil && c.transport != nil {
-			return nil, nil // as it was
-		}
-		roots := x509.NewCertPool()
-		if err != nil || !roots.AppendCertsFromPEM(data) {
-			if c.transport != nil {
-				return nil, nil
-			}
-			return nil, errors.New("the roots of the pod's account cannot be read: " + c.caFile)
-		}
-		config = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	}
-	if c.credentials != nil {
-		if config == nil {
-			config = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
-		config.GetClientCertificate = c.certificate
-	}
-	old = c.retire()
-	c.made++
-	c.transport = &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         c.connect(c.made),
-		TLSClientConfig:     config,
-		TLSHandshakeTimeout: dialTimeout,
-		MaxIdleConnsPerHost: 1,
-		// No IdleConnTimeout: net/http does not give a new request a connection that has
-		// not been without requests for so long, and ours never are.
-		Protocols: c.protocols,
-		HTTP2:     &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTime},
-	}
-	return old, nil
-}
-
-// retire adds the present transport to those of before and forgets which of them have no
-// connection any more. A request that has just ended may leave one behind, idle.
-func (c *apiServer) retire() (old []*http.Transport) { // with mu held
-	if c.transport == nil {
-		return nil
-	}
-	c.retired[c.made] = c.transport
-	used := make(map[int]bool)
-	for conn := range c.conns {
-		used[conn.made] = true
-	}
-	maps.DeleteFunc(c.retired, func(made int, _ *http.Transport) bool { return !used[made] })
-	return slices.Collect(maps.Values(c.retired))
-}
-
-// connect is the dial function of the transport of that number.
-func (c *apiServer) connect(made int) dialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		inner, err := c.dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		out := &conn{Conn: inner, api: c, made: made}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.conns == nil {
-			inner.Close()
-			return nil, net.ErrClosed
-		}
-		c.conns[out] = struct{}{}
-		return out, nil
-	}
-}
-
-// close closes all connections. The client is of no use then.
-func (c *apiServer) close() {
-	c.mu.Lock()
-	all, transport := c.conns, c.transport
-	c.conns = nil
-	c.mu.Unlock()
-	for conn := range all {
-		conn.Conn.Close()
-	}
-	transport.CloseIdleConnections()
-}
-
 // get asks for slices of a namespace that belong to a Service. The answer is one of status
 // 200, and the caller closes its body. Errors have neither URLs nor credentials.
 func (c *apiServer) get(ctx context.Context, namespace string, query url.Values) (*http.Response, error) {
 	u := c.server.JoinPath("apis/discovery.k8s.io/v1/namespaces", namespace, "endpointslices")
 	query.Set("labelSelector", "kubernetes.io/service-name")
 	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, errors.New("the request cannot be made")
-	}
-	req.Header.Set("Accept", "application/json")
+	header := http.Header{"Accept": {"application/json"}}
 	token, err := c.bearer()
 	if err != nil {
 		return nil, err
 	}
 	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+		header.Set("Authorization", "Bearer "+token)
 	}
 	c.mu.Lock()
-	do := http.Client{
-		Transport: c.transport,
-		// A redirect might hand the token to another server.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	current := c.http
 	c.mu.Unlock()
-	res, err := do.Do(req)
-	if err != nil {
-		return nil, client.Plain(ctx, err)
-	}
-	if res.StatusCode == http.StatusOK {
-		return res, nil
-	}
-	defer res.Body.Close()
-	return nil, refusal(res)
+	return client.Ask(ctx, current, http.MethodGet, u.String(), header, nil, explain)
 }
 
 // bearer is the token as of now.
@@ -307,25 +157,16 @@ type status struct {
 	Code    int    `json:"code"`
 }
 
-// refusal is the error of an answer.
-func refusal(res *http.Response) error {
-	data, _ := io.ReadAll(io.LimitReader(res.Body, 16<<10)) // as much as there is
+// explain reads what the server says about a failure.
+func explain(e *client.StatusError, content []byte) {
 	var s status
-	if json.Unmarshal(data, &s) != nil {
-		s = status{}
+	if json.Unmarshal(content, &s) != nil {
+		return
 	}
-	out := client.Refused(res, cmp.Or(s.Message, s.Reason))
+	e.Message = cmp.Or(s.Message, s.Reason)
 	if s.Reason == reasonExpired {
-		out.Status = http.StatusGone
+		e.Status = http.StatusGone
 	}
-	return out
 }
 
 const reasonExpired = "Expired"
-
-// isStatus reports whether err is a server's answer with one of the statuses, or with any
-// if there are none.
-func isStatus(err error, statuses ...int) bool {
-	s, ok := errors.AsType[*client.StatusError](err)
-	return ok && (len(statuses) == 0 || slices.Contains(statuses, s.Status))
-}

@@ -1,8 +1,8 @@
 // Package kubernetes is the source that follows the EndpointSlices of Services by the API
 // server's plain HTTP interface: list, then watch. All Services of one namespace share one
 // watch, however many there are: a Registry has one connection to an API server and, for
-// each namespace, one goroutine that keeps an index of its slices by Service. A Source is a
-// subscriber of one Service in such an index.
+// each namespace, one goroutine that keeps an index of its slices by Service, and offers each
+// Source the endpoints of its Service.
 //
 //	Registry ── namespace "shop" ── Source "cart"
 //	        │                    └─ Source "users"
@@ -13,6 +13,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -67,8 +68,9 @@ type ServiceConfig struct {
 	// on (not that of the Service). Empty: the only port, or else the one named "http".
 	Port string
 
-	// Scheme is that of the endpoints: "http" or "https". Empty: "https" for a port whose
-	// name or application protocol is https, else "http".
+	// Scheme is that of the endpoints: "http", "https" or "h2c". Empty: "https" for a port whose
+	// name or application protocol is https, "h2c" where the latter is kubernetes.io/h2c, else
+	// "http".
 	Scheme string
 }
 
@@ -80,15 +82,19 @@ type Registry struct {
 	dial      dialFunc        // nil but in tests
 	protocols *http.Protocols // nil but in tests
 
-	mu     sync.Mutex
-	api    *apiServer // nil while no source runs
-	spaces map[string]*namespace
+	spaces client.Group[string, ServiceConfig] // by namespace
+
+	mu      sync.Mutex
+	running int        // sources
+	api     *apiServer // nil while no source runs
 }
 
 // NewRegistry returns a registry that is asked as c says. What is wrong with c is what the
 // sources' Run returns.
 func NewRegistry(c Config) *Registry {
-	return &Registry{config: c, spaces: make(map[string]*namespace)}
+	r := &Registry{config: c}
+	r.spaces.Open = func(name string) client.Hub[ServiceConfig] { return newNamespace(name, r.api) } // connect has set it
+	return r
 }
 
 // New returns a source that shares nothing.
@@ -111,77 +117,38 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if err := s.config.check(); err != nil {
 		return fmt.Errorf("kubernetes: %w", err)
 	}
-	n, err := s.registry.join(s.config.Namespace)
+	api, err := s.registry.connect()
 	if err != nil {
 		return fmt.Errorf("kubernetes: %w", err)
 	}
-	defer s.registry.leave(n)
-	sub := n.subscribe(s.config.Service)
-	defer n.unsubscribe(sub)
-	out := client.Reporter{Publish: publish}
-	seen := 0
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-sub.changed:
-			p := n.read(sub)
-			// During an outage a set is published only if it is another one: the set of
-			// before may be stale, and that is what failure says.
-			if p.version != 0 && (p.failure == nil || p.version != seen) {
-				out.Set(set(p.slices, s.config, n.name))
-				seen = p.version
-			}
-			if p.failure != nil {
-				out.Fail(fmt.Errorf("kubernetes: %w", p.failure))
-			}
-		}
-	}
+	defer s.registry.disconnect()
+	s.registry.spaces.Run(ctx, cmp.Or(s.config.Namespace, api.namespace), s.config, publish)
+	return nil
 }
 
-// join returns the namespace of that name, which watches from the first user on; each call
-// is followed by one of leave. An empty name is the registry's own namespace.
-func (r *Registry) join(name string) (*namespace, error) {
+// connect returns the API server's client, which all sources share; each call is followed by
+// one of disconnect.
+func (r *Registry) connect() (*apiServer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.api == nil {
-		c, err := newAPIServer(r.config, r.dial, r.protocols)
+		api, err := newAPIServer(r.config, r.dial, r.protocols)
 		if err != nil {
 			return nil, err
 		}
-		r.api = c
+		r.api = api
 	}
-	if name == "" {
-		name = r.api.namespace
-	}
-	n := r.spaces[name]
-	if n == nil {
-		n = newNamespace(name, r.api)
-		r.spaces[name] = n
-		go n.run() // ends in leave, which waits for it
-	}
-	n.users++
-	return n, nil
+	r.running++
+	return r.api, nil
 }
 
-// leave takes a user away. The last of a namespace ends its watch, and the last of all
-// closes the connection; both have ended when leave returns.
-func (r *Registry) leave(n *namespace) {
+// disconnect closes the connection after the last source.
+func (r *Registry) disconnect() {
 	r.mu.Lock()
-	var unused *apiServer
-	if n.users--; n.users == 0 {
-		delete(r.spaces, n.name)
-	}
-	last := n.users == 0
-	if len(r.spaces) == 0 {
-		unused, r.api = r.api, nil // a source that joins from here on connects anew
-	}
-	r.mu.Unlock()
-	if last {
-		n.stop()
-	}
-	if unused != nil {
-		unused.close()
+	defer r.mu.Unlock()
+	if r.running--; r.running == 0 {
+		r.api.close()
+		r.api = nil
 	}
 }
 
@@ -194,8 +161,8 @@ func (c *ServiceConfig) check() error {
 		return fmt.Errorf("%q cannot be the name of a service", c.Service)
 	case c.Namespace != "" && !isName(c.Namespace):
 		return fmt.Errorf("%q cannot be the name of a namespace", c.Namespace)
-	case c.Scheme != "" && c.Scheme != "http" && c.Scheme != "https":
-		return fmt.Errorf("the scheme %q is neither http nor https", c.Scheme)
+	case c.Scheme != "" && c.Scheme != "http" && c.Scheme != "https" && c.Scheme != "h2c":
+		return fmt.Errorf("the scheme %q is none of http, https and h2c", c.Scheme)
 	}
 	if n, err := strconv.Atoi(c.Port); err == nil && (n < 1 || n > 65535) {
 		return fmt.Errorf("there is no port %d", n)

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -54,10 +55,12 @@ func (w *watcher) listOnce(ctx context.Context) (refused bool, err error) {
 		if err != nil {
 			doubt := w.doubt
 			w.learn(err, query.Get("continue") != "")
-			return isStatus(err) && w.doubt != doubt && query.Get("resourceVersionMatch") != "", err
+			return client.Status(err) != 0 && w.doubt != doubt && query.Get("resourceVersionMatch") != "", err
 		}
 		if m.Continue == "" {
 			w.revision, w.doubt, w.whole = m.ResourceVersion, false, false
+			w.current, w.listed, w.refused = true, true, 0
+			w.relist = time.Now().Add(relistAfter + rand.N(relistAfter))
 			w.space.replace(all)
 			return false, nil
 		}
@@ -88,9 +91,9 @@ func (w *watcher) query() url.Values {
 // learn chooses the kind of the next list by what the last one failed with.
 func (w *watcher) learn(err error, paging bool) {
 	switch {
-	case isStatus(err):
+	case client.Status(err) != 0:
 		w.doubt = w.doubt || !overloaded(err)
-		w.whole = w.whole || paging && isStatus(err, http.StatusGone) // the pages expire faster than they come
+		w.whole = w.whole || paging && client.Status(err) == http.StatusGone // the pages expire faster than they come
 	case errors.Is(err, client.ErrSilent):
 		w.doubt = true
 	}

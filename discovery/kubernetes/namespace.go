@@ -1,110 +1,62 @@
 package kubernetes
 
-// A namespace keeps the slices of one namespace, by the Service they belong to. Its own
-// goroutine (watch.go) writes the index; sources read their Service's part of it and are
-// signalled when that part changes. Slices of Services that have no subscriber are kept
-// too, in their compact form: a source that subscribes later, as those of discover routes
-// do for any name that clients make up, is answered from memory and costs no request.
+// A namespace is the hub of the sources of one namespace: it keeps the slices by the Service
+// they belong to. Its own goroutine (watch.go) writes the index and offers each source whose
+// Service's part changes its endpoints. Slices of Services that have no source are kept too, in
+// their compact form: a source that comes later, as those of discover routes do for any name
+// that clients make up, is answered from memory and costs no request.
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
 type namespace struct {
-	name  string
-	api   *apiServer
-	users int // guarded by the registry's mu
+	name string
+	api  *apiServer
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	done   chan struct{} // closed when run has returned
-
-	mu          sync.Mutex
-	slices      map[string]*slice        // by name
-	services    map[string][]*slice      // by Service, in the order of names
-	subscribers map[string][]*subscriber // by Service
-	version     int                      // counts the steps of the index; 0: there was no list
-	failure     error                    // why the index may be stale; nil: it is not
-	panicked    error                    // the goroutine panicked with this, and has ended
-}
-
-// A subscriber is a source that runs.
-type subscriber struct {
-	service string
-	changed chan struct{} // capacity 1: there is something new to read
+	mu       sync.Mutex
+	slices   map[string]*slice                      // by name
+	services map[string][]*slice                    // by Service, in the order of names
+	watchers client.Watchers[string, ServiceConfig] // by Service
+	known    bool                                   // there was a list
 }
 
 func newNamespace(name string, api *apiServer) *namespace {
-	n := &namespace{
-		name: name, api: api, done: make(chan struct{}),
-		slices: make(map[string]*slice), services: make(map[string][]*slice), subscribers: make(map[string][]*subscriber),
-	}
-	n.ctx, n.cancel = context.WithCancel(context.Background())
-	return n
+	return &namespace{name: name, api: api, slices: make(map[string]*slice), services: make(map[string][]*slice)}
 }
 
-// run follows the namespace until stop is called. A panic is passed on to the subscribers,
-// whose owners know what to do with it.
-func (n *namespace) run() {
-	defer close(n.done)
-	defer func() {
-		if p := recover(); p != nil {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			n.panicked = fmt.Errorf("kubernetes: %v\n%s", p, debug.Stack())
-			n.signalAll()
-		}
-	}()
+// Run is part of client.Hub.
+func (n *namespace) Run(ctx context.Context) {
 	w := watcher{space: n, api: n.api}
-	w.run(n.ctx)
+	w.run(ctx)
 }
 
-func (n *namespace) stop() {
-	n.cancel()
-	<-n.done
-}
-
-// subscribe adds a subscriber, which is signalled at once if there is something to read.
-func (n *namespace) subscribe(service string) *subscriber {
-	sub := &subscriber{service: service, changed: make(chan struct{}, 1)}
+// Add is part of client.Hub.
+func (n *namespace) Add(w *client.Watcher[ServiceConfig]) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.subscribers[service] = append(n.subscribers[service], sub)
-	if n.version != 0 || n.failure != nil || n.panicked != nil {
-		sub.signal()
+	if n.known {
+		w.Offer(n.set(w.Of))
 	}
-	return sub
+	n.watchers.Add(w.Of.Service, w)
 }
 
-func (n *namespace) unsubscribe(sub *subscriber) {
+// Remove is part of client.Hub.
+func (n *namespace) Remove(w *client.Watcher[ServiceConfig]) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	rest := slices.DeleteFunc(n.subscribers[sub.service], func(s *subscriber) bool { return s == sub })
-	if n.subscribers[sub.service] = rest; len(rest) == 0 {
-		delete(n.subscribers, sub.service)
-	}
+	return n.watchers.Remove(w.Of.Service, w)
 }
 
-// A part is what a subscriber reads of the index.
-type part struct {
-	slices  []*slice // of its Service
-	version int      // of the index; 0: it is not known
-	failure error    // why it may be stale; nil: it is not
-}
-
-// read returns the subscriber's part. It panics if the namespace's goroutine has.
-func (n *namespace) read(sub *subscriber) part {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.panicked != nil {
-		panic(n.panicked)
-	}
-	return part{slices: slices.Clone(n.services[sub.service]), version: n.version, failure: n.failure}
+// set is what a source has to know. Called with mu held.
+func (n *namespace) set(of ServiceConfig) discovery.Update {
+	return set(n.services[of.Service], of, n.name)
 }
 
 // replace makes all the index, after a list. The index is not stale then.
@@ -118,9 +70,9 @@ func (n *namespace) replace(all map[string]*slice) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.slices, n.services, n.failure = all, services, nil
-	n.version++
-	n.signalAll()
+	n.slices, n.services, n.known = all, services, true
+	n.watchers.Recover()
+	n.offerAll()
 }
 
 // A change is one event of a watch: a slice is new or another one, or gone.
@@ -129,11 +81,10 @@ type change struct {
 	slice *slice // nil: gone
 }
 
-// apply makes changes in one step, and signals the subscribers of the Services concerned.
+// apply makes changes in one step, and offers the sources of the Services concerned their sets.
 func (n *namespace) apply(changes []change) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.version++
 	touched := make(map[string]bool)
 	for _, c := range changes {
 		if old := n.slices[c.name]; old != nil {
@@ -146,9 +97,7 @@ func (n *namespace) apply(changes []change) {
 		}
 	}
 	for service := range touched {
-		for _, sub := range n.subscribers[service] {
-			sub.signal()
-		}
+		n.watchers.Offer(service, n.set)
 	}
 }
 
@@ -172,29 +121,25 @@ func (n *namespace) remove(s *slice) {
 
 func byName(a, b *slice) int { return strings.Compare(a.name, b.name) }
 
-// fail says why the index may be stale; nil: it is not, or not any more.
+// fail says that the index may be stale.
 func (n *namespace) fail(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err == nil && n.failure == nil {
-		return
-	}
-	n.failure = err
-	n.signalAll()
+	n.watchers.Fail(err)
 }
 
-func (n *namespace) signalAll() { // with mu held
-	for _, list := range n.subscribers {
-		for _, sub := range list {
-			sub.signal()
-		}
+// recovered says that the index is not stale, or not any more.
+func (n *namespace) recovered() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.watchers.Recover() {
+		n.offerAll()
 	}
 }
 
-// signal does not wait: a subscriber that is signalled already reads what is new then.
-func (s *subscriber) signal() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
+// offerAll offers all sources their sets. Called with mu held.
+func (n *namespace) offerAll() {
+	for service := range n.watchers.Parts() {
+		n.watchers.Offer(service, n.set)
 	}
 }

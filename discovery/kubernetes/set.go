@@ -10,11 +10,13 @@ import (
 	"strconv"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
 // A candidate is an endpoint that may become one of ours.
 type candidate struct {
+	name   string // of the slice, and where in it; while a pod moves, it may be in two
 	spec   endpoint.Spec
 	uid    uint64 // of the pod; 0: there is none
 	family string
@@ -22,9 +24,10 @@ type candidate struct {
 }
 
 // set is the endpoints of all slices, in the order of their IDs, and what is wrong with
-// the others. Pods that are not ready are no fault, and left out. Pods on their way out say
+// the others. Of endpoints with one address one counts, which is in use if any is: that of a
+// pod that is leaving may be a new one's already. Pods that are not ready are no fault, and left out. Pods on their way out say
 // so, and are out; but if there are no others, those that still serve are in use.
-func set(all []*slice, c ServiceConfig, namespace string) ([]endpoint.Spec, []discovery.Reject) {
+func set(all []*slice, c ServiceConfig, namespace string) discovery.Update {
 	var found []candidate
 	var rejected []discovery.Reject
 	for _, s := range all {
@@ -44,28 +47,21 @@ func set(all []*slice, c ServiceConfig, namespace string) ([]endpoint.Spec, []di
 			four[f.uid] = true
 		}
 	}
-	best := make(map[endpoint.ID]endpoint.Spec, len(found))
-	for _, f := range found {
-		if f.family == "IPv6" && four[f.uid] {
-			continue
+	return client.Set(func(yield func(string, client.Entry) bool) {
+		for _, f := range found {
+			if f.family == "IPv6" && four[f.uid] {
+				continue
+			}
+			if !yield(f.name, client.Entry{Spec: f.spec}) {
+				return
+			}
 		}
-		// While a pod moves from one slice to another it may be in both, and the address of
-		// one that is leaving may be a new one's already.
-		old, ok := best[f.spec.ID]
-		if !ok || old.Out && !f.spec.Out || old.Out == f.spec.Out && f.spec.Metadata["slice"] < old.Metadata["slice"] {
-			best[f.spec.ID] = f.spec
+		for _, r := range rejected {
+			if !yield(r.ID, client.Entry{Reason: r.Reason}) {
+				return
+			}
 		}
-	}
-	specs := make([]endpoint.Spec, 0, len(best))
-	for _, s := range best {
-		delete(s.Metadata, "slice")
-		specs = append(specs, s)
-	}
-	slices.SortFunc(specs, func(a, b endpoint.Spec) int { return a.ID.Compare(b.ID) })
-	slices.SortFunc(rejected, func(a, b discovery.Reject) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Reason, b.Reason))
 	})
-	return specs, rejected
 }
 
 // candidates are the endpoints of one slice that are ready, and those that are terminating.
@@ -86,20 +82,20 @@ func (s *slice) candidates(c ServiceConfig, namespace string) (out []candidate, 
 	}
 	for i := range s.pods {
 		p := &s.pods[i]
-		out = append(out, candidate{uid: p.uid, family: s.family, last: p.terminating && p.serving, spec: endpoint.Spec{
+		out = append(out, candidate{name: s.name + "/" + strconv.Itoa(i), uid: p.uid, family: s.family, last: p.terminating && p.serving, spec: endpoint.Spec{
 			Out:      p.terminating,
 			ID:       endpoint.ID{Scheme: scheme, Address: netip.AddrPortFrom(p.addr, number).String()},
 			Host:     host,
 			Zone:     p.zone.Value(),
-			Metadata: p.metadata(s.name),
+			Metadata: p.metadata(),
 		}})
 	}
 	return out, s.rejected
 }
 
-// metadata is what is known of the pod, and for set the slice that it is in.
-func (p *pod) metadata(slice string) map[string]string {
-	out := map[string]string{"slice": slice}
+// metadata is what is known of the pod.
+func (p *pod) metadata() map[string]string {
+	out := make(map[string]string)
 	if node := p.node.Value(); node != "" {
 		out["node"] = node
 	}
@@ -140,7 +136,10 @@ func (s *slice) port(c ServiceConfig) (number uint16, scheme, reason string) {
 		return 0, "", "it does not say the number of the port"
 	}
 	scheme = "http"
-	if p.https {
+	switch {
+	case p.h2c:
+		scheme = "h2c"
+	case p.https:
 		scheme = "https"
 	}
 	return uint16(wanted), cmp.Or(c.Scheme, scheme), ""

@@ -22,9 +22,9 @@ func described(t *testing.T, c ServiceConfig, texts ...string) string {
 		all = append(all, compact(&o))
 	}
 	c.Service = "web"
-	specs, rejected := set(all, c, "ns")
+	u := set(all, c, "ns")
 	var out []string
-	for _, s := range specs {
+	for _, s := range u.Endpoints {
 		text := s.URL()
 		if s.Zone != "" {
 			text += "@" + s.Zone
@@ -37,7 +37,7 @@ func described(t *testing.T, c ServiceConfig, texts ...string) string {
 		}
 		out = append(out, text)
 	}
-	for _, r := range rejected {
+	for _, r := range u.Rejected {
 		out = append(out, "!"+r.ID+": "+r.Reason)
 	}
 	return strings.Join(out, ", ")
@@ -110,8 +110,8 @@ func TestMetadata(t *testing.T) {
 	if err := json.Unmarshal([]byte(text("IPv4", portA, podText("10.0.0.1", up, `,"nodeName":"n1","hostname":"h","targetRef":{"kind":"Pod","name":"web-1"}`))), &o); err != nil {
 		t.Fatal(err)
 	}
-	specs, _ := set([]*slice{compact(&o)}, ServiceConfig{}, "")
-	if got := fmt.Sprint(specs[0].Metadata); got != "map[hostname:h node:n1 pod:web-1]" {
+	u := set([]*slice{compact(&o)}, ServiceConfig{}, "")
+	if got := fmt.Sprint(u.Endpoints[0].Metadata); got != "map[hostname:h node:n1 pod:web-1]" {
 		t.Error(got)
 	}
 }
@@ -131,17 +131,17 @@ func FuzzSet(f *testing.F) {
 				all = append(all, compact(&o))
 			}
 		}
-		specs, rejected := set(all, ServiceConfig{Service: "web", Port: port}, "ns")
-		for _, s := range specs {
+		u := set(all, ServiceConfig{Service: "web", Port: port}, "ns")
+		for _, s := range u.Endpoints {
 			if ap, err := netip.ParseAddrPort(s.Address); err != nil || ap.Port() == 0 {
 				t.Errorf("%+v", s)
 			}
 		}
 		for range 5 {
 			slices.Reverse(all)
-			again, others := set(all, ServiceConfig{Service: "web", Port: port}, "ns")
-			if fmt.Sprint(again) != fmt.Sprint(specs) || fmt.Sprint(others) != fmt.Sprint(rejected) {
-				t.Fatalf("%v, %v and then %v, %v", specs, rejected, again, others)
+			again := set(all, ServiceConfig{Service: "web", Port: port}, "ns")
+			if fmt.Sprint(again) != fmt.Sprint(u) {
+				t.Fatalf("%v and then %v", u, again)
 			}
 		}
 	})

@@ -67,6 +67,7 @@ type port struct {
 	name   string
 	number int32 // 0: the slice does not say it; anyPort: all ports
 	https  bool
+	h2c    bool
 }
 
 const anyPort = -1
@@ -131,6 +132,7 @@ func (p *objectPort) compact() port {
 	if a := p.AppProtocol; a != nil && (*a == "https" || *a == "kubernetes.io/wss") {
 		out.https = true
 	}
+	out.h2c = p.AppProtocol != nil && *p.AppProtocol == "kubernetes.io/h2c"
 	switch {
 	case p.Port == nil:
 		out.number = anyPort

@@ -24,7 +24,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/poise-lb/poise/discovery"
 	"github.com/poise-lb/poise/discovery/internal/client"
 )
 
@@ -50,12 +49,14 @@ const (
 type watcher struct {
 	space *namespace
 	api   *apiServer
-	retry retry
 
 	current     bool      // the index is that of revision, so a watch may follow
 	revision    string    // up to which the slices are known; empty: there was no list
 	relist      time.Time // when to list again
-	settled     bool      // a watch since the last list lasted for a while
+	listed      bool      // this turn has made a list
+	settled     bool      // and its watch lasted for a while
+	refused     int       // watches since the last list that the server was too busy for
+	used        int       // the api's generation when it was asked last
 	doubt       bool      // the next list asks the storage
 	whole       bool      // and not in pages
 	multiplexed bool      // the server speaks HTTP/2
@@ -63,63 +64,60 @@ type watcher struct {
 
 // run lists and watches until ctx is done.
 func (w *watcher) run(ctx context.Context) {
-	w.retry = retry{quick: true, backoff: discovery.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}}
-	for ctx.Err() == nil {
-		used := w.api.generation()
-		err := w.step(ctx)
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		answered := overloaded(err)
-		// A watch that is refused again and again may be one that a proxy does not let
-		// through: then lists are what is left.
-		w.current = w.current && answered && w.retry.failures < 3
-		wait, stale := w.retry.after(w.settled, err)
-		if !answered && !errors.Is(err, client.Again) {
-			w.api.renew(used)
-		}
-		if stale {
+	loop := client.Loop{Name: "kubernetes", Servers: 1, Most: 5 * time.Second}
+	loop.Run(ctx, func() client.Turn { return w.turn(ctx) }, func(err error) {
+		// While lists succeed the index is not stale, even if no watch does: then they are
+		// what is left, as often as the back-off allows.
+		if !w.listed {
 			w.space.fail(err)
 		}
-		if !client.Sleep(ctx, max(wait, client.RetryAfter(err))) {
-			return
-		}
+	})
+}
+
+// turn makes a list, if one is due, and a watch.
+func (w *watcher) turn(ctx context.Context) (t client.Turn) {
+	w.listed, w.settled = false, false
+	if !w.current || !time.Now().Before(w.relist) {
+		w.current = false
+		t.Err = w.step(ctx, w.list)
 	}
+	if t.Err == nil {
+		t.Err = w.step(ctx, w.watch)
+	}
+	if w.settled {
+		t.Answered = time.Now()
+	}
+	if t.Err == nil || ctx.Err() != nil {
+		return t
+	}
+	busy := overloaded(t.Err)
+	if busy {
+		w.refused++
+	}
+	// A watch that is refused again and again may be one that a proxy does not let through.
+	w.current = w.current && busy && w.refused <= 3
+	if !busy && !errors.Is(t.Err, client.Again) {
+		w.api.renew(w.used)
+	}
+	return t
 }
 
 // step makes a list or a watch. If the server refuses the credential it is made again with
 // another one, if there is one.
-func (w *watcher) step(ctx context.Context) error {
+func (w *watcher) step(ctx context.Context, do func(context.Context) error) error {
+	w.used = w.api.generation()
 	used, err := w.api.authenticate(ctx)
 	if err != nil {
 		return err
 	}
-	err = w.turn(ctx)
-	if used == nil || !isStatus(err, http.StatusUnauthorized) || !w.api.credentials.Refused(ctx, used) {
+	err = do(ctx)
+	if used == nil || client.Status(err) != http.StatusUnauthorized || !w.api.credentials.Refused(ctx, used) {
 		return err
 	}
 	if _, err := w.api.authenticate(ctx); err != nil {
 		return err
 	}
-	return w.turn(ctx)
-}
-
-// turn makes a list or a watch.
-func (w *watcher) turn(ctx context.Context) error {
-	if w.current && time.Now().Before(w.relist) {
-		return w.watch(ctx)
-	}
-	w.current = false
-	if err := w.list(ctx); err != nil {
-		return err
-	}
-	w.current, w.settled = true, false
-	w.relist = time.Now().Add(relistAfter + rand.N(relistAfter))
-	w.retry.failures = 0
-	return nil
+	return do(ctx)
 }
 
 // watch follows the changes since the last revision until the server ends the watch in
@@ -143,12 +141,12 @@ func (w *watcher) watch(ctx context.Context) error {
 		return errors.New("the watch does not begin")
 	}
 	if err != nil {
-		if isStatus(err, http.StatusGone) {
+		if client.Status(err) == http.StatusGone {
 			return client.Again
 		}
 		return err
 	}
-	w.space.fail(nil) // what changes is heard of from now on
+	w.space.recovered() // what changes is heard of from now on
 	began := time.Now()
 	events := make(chan event)
 	quit := make(chan struct{})
@@ -172,7 +170,6 @@ func (w *watcher) ended(lasts, took time.Duration, err error) error {
 	// One that falls silent was well before; that is not told sooner by waiting.
 	if took >= min(lasts/2, watchShort) {
 		w.settled = true
-		w.retry.settle()
 	}
 	switch {
 	case !errors.Is(err, io.EOF):
@@ -256,37 +253,7 @@ func (b *batch) flush() {
 	}
 }
 
-// A retry decides when to try again and when the index counts as stale.
-type retry struct {
-	failures int  // in a row, without a list between them
-	quick    bool // the next failure is tried again at once
-	backoff  discovery.Backoff
-}
-
-// settle begins anew: all was well for a while.
-func (r *retry) settle() {
-	r.quick = true
-	r.backoff.Reset()
-}
-
-// after returns how long to wait after err. While lists succeed the index is not stale, even
-// if no watch does: then they are what is left, as often as the back-off allows.
-func (r *retry) after(settled bool, err error) (wait time.Duration, stale bool) {
-	if errors.Is(err, client.Again) {
-		if settled {
-			return 0, false
-		}
-		return r.backoff.Next(), false
-	}
-	r.failures++
-	if r.quick { // what a restart looks like
-		r.quick = false
-		return rand.N(100 * time.Millisecond), r.failures > 1
-	}
-	return r.backoff.Next(), r.failures > 1
-}
-
 // overloaded reports whether the server asks to be left alone for a moment.
 func overloaded(err error) bool {
-	return isStatus(err, http.StatusTooManyRequests, http.StatusServiceUnavailable)
+	return client.Status(err) == http.StatusTooManyRequests || client.Status(err) == http.StatusServiceUnavailable
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -79,20 +78,25 @@ func (l *link) inquire(ctx context.Context, s server, list func(context.Context,
 		if err == nil && len(disabled) > 0 {
 			again, err = list(ctx, t)
 		}
-		l.mu.Lock()
-		switch {
-		case err != nil: // what was known of them stays
-			l.incurious = time.Now().Add(inquireAgain)
-		case again != nil && t.asking && t.pushes == pushes[t]: // a push would be newer
-			t.held = again
-			fallthrough
-		default:
-			t.disabled = disabled
-		}
-		if t.asking {
-			t.take(t.held)
-		}
-		l.mu.Unlock()
+		l.judge(t, pushes[t], disabled, again, err)
+	}
+}
+
+// judge ends the hold of t's list, by the disabled instances that it lacks and, if there are some,
+// the list that came after they were asked for. pushes is how many had come before that.
+func (l *link) judge(t *topic, pushes int, disabled, again []hostJSON, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil { // what was known of them stays
+		l.incurious = time.Now().Add(inquireAgain)
+	} else {
+		t.disabled = disabled
+	}
+	if again != nil && t.asking && t.pushes == pushes { // a push would be newer
+		t.held = again
+	}
+	if t.asking {
+		l.take(t, t.held)
 	}
 }
 
@@ -109,14 +113,6 @@ func (l *link) disabled(ctx context.Context, s server, t *topic, doubts []hostJS
 		}
 	}
 	return out, nil
-}
-
-// offer tells the watchers what is believed now. Called with the link's mu held.
-func (t *topic) offer() {
-	all := slices.Concat(t.hosts, t.disabled)
-	for w := range t.watchers {
-		w.Offer(w.Of.set(all))
-	}
 }
 
 // knows reports whether the server has an instance, listed or not: 2.x by its interface for

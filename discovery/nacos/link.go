@@ -23,11 +23,11 @@ type link struct {
 	cluster *cluster
 	wake    chan struct{} // holds a token while topics have come or gone
 
-	mu      sync.Mutex
-	topics  map[subject]*topic
-	gone    []subject // to be unsubscribed
-	failure error     // why what is known may be stale; at first, nothing is
-	grace   bool      // lists that lack known instances are held back
+	mu       sync.Mutex
+	topics   map[subject]*topic
+	watchers client.Watchers[subject, ServiceConfig] // of topics
+	gone     []subject                               // to be unsubscribed
+	grace    bool                                    // lists that lack known instances are held back
 
 	incurious time.Time // until then the HTTP interface is not asked for what lists lack
 	graceEnds time.Time // of poll alone; a session has a timer
@@ -49,17 +49,14 @@ func (l *link) Add(w *client.Watcher[ServiceConfig]) {
 	s := subject{w.Of.Group, w.Of.Service}
 	t := l.topics[s]
 	if t == nil {
-		t = &topic{subject: s, watchers: make(map[*client.Watcher[ServiceConfig]]bool)}
+		t = &topic{subject: s}
 		l.topics[s] = t
 		l.signal()
 	}
-	t.watchers[w] = true
 	if t.known {
 		w.Offer(w.Of.set(slices.Concat(t.hosts, t.disabled)))
 	}
-	if l.failure != nil {
-		w.Fail(l.failure)
-	}
+	l.watchers.Add(s, w)
 }
 
 // Remove reports whether w was the last one of all.
@@ -67,24 +64,18 @@ func (l *link) Remove(w *client.Watcher[ServiceConfig]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := subject{w.Of.Group, w.Of.Service}
-	t := l.topics[s]
-	delete(t.watchers, w)
-	if len(t.watchers) == 0 {
-		delete(l.topics, s)
-		if t.subscribed {
+	last := l.watchers.Remove(s, w)
+	if len(l.watchers.Of(s)) == 0 {
+		if l.topics[s].subscribed {
 			l.gone = append(l.gone, s)
 			l.signal()
 		}
+		delete(l.topics, s)
 	}
-	return len(l.topics) == 0
+	return last
 }
 
-func (l *link) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // the token is there
-	}
-}
+func (l *link) signal() { client.Signal(l.wake) }
 
 // Run connects until ctx is done.
 func (l *link) Run(ctx context.Context) {
@@ -162,7 +153,7 @@ func (l *link) begin() {
 // concerns that service alone.
 func (l *link) update(ctx context.Context, s *session) error {
 	l.mu.Lock()
-	l.failure = nil
+	l.watchers.Recover()
 	gone := l.gone
 	l.gone = nil
 	var due []*topic
@@ -186,7 +177,7 @@ func (l *link) update(ctx context.Context, s *session) error {
 			return s.named(err)
 		}
 		l.mu.Lock()
-		for w := range t.watchers {
+		for w := range l.watchers.Of(t.subject) {
 			w.Fail(fmt.Errorf("nacos: %w", s.named(err)))
 		}
 		l.mu.Unlock()
@@ -245,10 +236,5 @@ func (l *link) ask(ctx context.Context, s *session, t *topic) error {
 func (l *link) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failure = err
-	for _, t := range l.topics {
-		for w := range t.watchers {
-			w.Fail(err)
-		}
-	}
+	l.watchers.Fail(err)
 }

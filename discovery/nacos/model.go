@@ -1,7 +1,6 @@
 package nacos
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/discovery/internal/client"
 	"github.com/poise-lb/poise/endpoint"
 )
 
@@ -61,40 +61,19 @@ func (h hostJSON) name() string { return fmt.Sprintf("%s#%d#%s", h.IP, h.Port, h
 // lost reports whether an instance of old is missing in now.
 func lost(old, now []hostJSON) bool { return len(without(old, now)) > 0 }
 
-// set returns what hosts say, in order. An instance that is disabled or has the weight 0 is
-// in it and out; one that the server takes for unhealthy is not in it.
+// set returns what hosts say. An instance that is disabled or has the weight 0 is in it and
+// out; one that the server takes for unhealthy is not in it. The same address in two clusters
+// is one endpoint.
 func (c ServiceConfig) set(hosts []hostJSON) discovery.Update {
-	u := discovery.Update{Endpoints: []endpoint.Spec{}}
-	at := make(map[endpoint.ID]int)
-	for _, h := range sorted(hosts) {
-		s, err := h.spec(c)
-		if err != nil {
-			u.Rejected = append(u.Rejected, discovery.Reject{ID: h.name(), Reason: err.Error()})
-			continue
+	return client.Set(func(yield func(string, client.Entry) bool) {
+		for _, h := range hosts {
+			e := client.Parsed(h.spec(c))
+			e.None = e.Reason == "" && !h.wanted(c)
+			if !yield(h.name(), e) {
+				return
+			}
 		}
-		if !h.wanted(c) {
-			continue
-		}
-		i, twice := at[s.ID]
-		switch { // the same address in two clusters is one endpoint
-		case !twice:
-			at[s.ID] = len(u.Endpoints)
-			u.Endpoints = append(u.Endpoints, s)
-		case u.Endpoints[i].Out && !s.Out:
-			u.Endpoints[i] = s
-		}
-	}
-	return u
-}
-
-// sorted orders hosts by address as endpoints are, and then so that the one that is used
-// comes first.
-func sorted(hosts []hostJSON) []hostJSON {
-	out := slices.Clone(hosts)
-	slices.SortStableFunc(out, func(a, b hostJSON) int {
-		return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Cluster, b.Cluster))
 	})
-	return out
 }
 
 func isTrue(b *bool) bool { return b == nil || *b }

@@ -101,8 +101,8 @@ const healthEvery = 5 * time.Second
 type Registry struct {
 	config  Config
 	servers []server
-	invalid error // why no server can ever be asked
-	group   client.Group[ServiceConfig]
+	invalid error                                 // why no server can ever be asked
+	group   client.Group[struct{}, ServiceConfig] // one, of all services
 }
 
 // NewRegistry returns a registry that is asked as c says. What is wrong with c is what the
@@ -110,7 +110,7 @@ type Registry struct {
 func NewRegistry(c Config) *Registry {
 	r := &Registry{config: c.withDefaults()}
 	r.servers, r.invalid = parseServers(r.config)
-	r.group.Open = func() client.Hub[ServiceConfig] { return newLink(r.config, r.servers) }
+	r.group.Open = func(struct{}) client.Hub[ServiceConfig] { return newLink(r.config, r.servers) }
 	return r
 }
 
@@ -143,9 +143,9 @@ func (s *Source) Run(ctx context.Context, publish func(discovery.Update)) error 
 	if s.config.Service == "" {
 		return errors.New("nacos: the source names no service")
 	}
-	if s.config.Scheme != "http" && s.config.Scheme != "https" {
-		return errors.New("nacos: the scheme is neither http nor https")
+	if s.config.Scheme != "http" && s.config.Scheme != "https" && s.config.Scheme != "h2c" {
+		return errors.New("nacos: the scheme is none of http, https and h2c")
 	}
-	s.registry.group.Run(ctx, s.config, publish)
+	s.registry.group.Run(ctx, struct{}{}, s.config, publish)
 	return nil
 }

@@ -37,10 +37,7 @@ func (l *link) poll(ctx context.Context, err error, begins bool) error {
 			if err != nil {
 				return fmt.Errorf("polling %s: %w", s.http, err)
 			}
-			l.mu.Lock()
-			l.apply(t, hosts)
-			l.failure = nil
-			l.mu.Unlock()
+			l.polled(t, hosts)
 		}
 		l.inquire(ctx, s, func(ctx context.Context, t *topic) ([]hostJSON, error) {
 			return l.cluster.web.list(ctx, s, t.subject, l.clusters(t))
@@ -53,12 +50,20 @@ func (l *link) poll(ctx context.Context, err error, begins bool) error {
 	return nil
 }
 
+// polled takes over a list that was polled.
+func (l *link) polled(t *topic, hosts []hostJSON) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watchers.Recover()
+	l.apply(t, hosts)
+}
+
 // clusters are those that sources want of t; nil: all.
 func (l *link) clusters(t *topic) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []string
-	for w := range t.watchers {
+	for w := range l.watchers.Of(t.subject) {
 		if len(w.Of.Clusters) == 0 {
 			return nil
 		}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net/netip"
 	"time"
 
 	"github.com/poise-lb/poise/discovery"
@@ -89,30 +87,21 @@ type instanceJSON struct {
 }
 
 func newInstance(in discovery.Instance, c RegistrarConfig) (instanceJSON, error) {
-	addr, err := netip.ParseAddrPort(in.Address)
-	if err != nil || addr.Port() == 0 {
-		return instanceJSON{}, fmt.Errorf("nacos: %q is not an IP address and a port", in.Address)
+	addr, err := client.Announced(in)
+	if err != nil {
+		return instanceJSON{}, fmt.Errorf("nacos: %w", err)
 	}
 	if in.Service == "" {
 		return instanceJSON{}, errors.New("nacos: the instance names no service")
 	}
-	metadata := maps.Clone(in.Metadata)
-	if metadata == nil {
-		metadata = make(map[string]string)
-	}
-	switch in.Scheme {
-	case "", "http":
-	case "https":
-		metadata[secureKey] = "true"
-	default:
-		return instanceJSON{}, fmt.Errorf("nacos: scheme %q is neither http nor https", in.Scheme)
-	}
-	if in.Zone != "" {
-		metadata[c.ZoneKey] = in.Zone
+	secure := ""
+	if in.Scheme == "https" {
+		secure = "true"
 	}
 	return instanceJSON{
 		IP: addr.Addr().String(), Port: int(addr.Port()), Weight: float64(max(in.Weight, 1)),
-		Healthy: true, Enabled: true, Ephemeral: true, Cluster: c.Cluster, Metadata: metadata,
+		Healthy: true, Enabled: true, Ephemeral: true, Cluster: c.Cluster,
+		Metadata: client.Metadata(in, map[string]string{secureKey: secure, c.ZoneKey: in.Zone}),
 	}, nil
 }
 

@@ -1,15 +1,15 @@
 package nacos
 
 import (
+	"slices"
 	"time"
 
-	"github.com/poise-lb/poise/discovery/internal/client"
+	"github.com/poise-lb/poise/discovery"
 )
 
 // A topic is one service that sources watch.
 type topic struct {
 	subject
-	watchers map[*client.Watcher[ServiceConfig]]bool
 	hosts    []hostJSON // what was believed last
 	known    bool       // there is such
 	held     []hostJSON // lacks known instances: came during the grace time, or asking
@@ -47,15 +47,18 @@ func (l *link) apply(t *topic, hosts []hostJSON) {
 			return
 		}
 	}
-	t.take(hosts)
+	l.take(t, hosts)
 }
 
-// take believes a list. Called with the link's mu held.
-func (t *topic) take(hosts []hostJSON) {
+// take believes a list. Called with mu held.
+func (l *link) take(t *topic, hosts []hostJSON) {
 	t.hosts, t.known = hosts, true
 	t.held, t.holding, t.asking = nil, false, false
 	t.disabled = without(t.disabled, hosts)
-	t.offer()
+	if l.topics[t.subject] == t { // otherwise all have left, and may have come back to another
+		all := slices.Concat(t.hosts, t.disabled)
+		l.watchers.Offer(t.subject, func(of ServiceConfig) discovery.Update { return of.set(all) })
+	}
 }
 
 // believe ends the grace time.

@@ -140,7 +140,7 @@ func order(set []endpoint.Spec) {
 }
 
 func check(id endpoint.ID) error {
-	if id.Scheme != "http" && id.Scheme != "https" {
+	if id.Scheme != "http" && id.Scheme != "https" && id.Scheme != "h2c" {
 		return fmt.Errorf("scheme %q", id.Scheme)
 	}
 	if path, unix := strings.CutPrefix(id.Address, "unix:"); unix && path != "" {

@@ -32,38 +32,16 @@ type keeper struct {
 const refusalsMax = 3
 
 func keep(servers []string, session time.Duration) (*keeper, error) {
-	ctx, cancel := context.WithCancel(context.Background())
 	k := &keeper{up: make(chan struct{}, 1)}
-	k.cancel, k.dead = cancel, make(chan struct{})
-	var last net.Conn // the library leaves that of an expired session open
+	k.dead = make(chan struct{})
 	dial := func(network, address string, _ time.Duration) (net.Conn, error) {
-		if last != nil {
-			last.Close()
-		}
-		d := net.Dialer{Timeout: openTimeout}
-		conn, err := d.DialContext(ctx, network, address)
+		conn, err := k.dial(network, address, max(openTimeout, session), false)
 		if err != nil {
 			k.set(false, err)
-			return nil, err
 		}
-		last = conn
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.socket = conn
-		if ctx.Err() != nil { // too late for close to see it
-			conn.Close()
-		}
-		return &frames{Conn: conn, most: max(openTimeout, session)}, nil
+		return conn, err
 	}
-	var err error
-	k.conn, k.ended, err = zk.Connect(servers, session, zk.WithDialer(dial), zk.WithHostProvider(&hosts{servers: servers}),
-		zk.WithLogger(silence{}), zk.WithLogInfo(false), zk.WithEventCallback(k.event),
-		zk.WithMaxBufferSize(frameMax), zk.WithMaxConnBufferSize(sendMax))
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return k, nil
+	return k, k.start(servers, session, dial, k.event)
 }
 
 func (k *keeper) event(e zk.Event) {
@@ -105,10 +83,7 @@ func (k *keeper) set(connected bool, reason error) {
 		k.reason = reason
 	}
 	k.state.Unlock()
-	select {
-	case k.up <- struct{}{}:
-	default:
-	}
+	client.Signal(k.up)
 }
 
 func (k *keeper) isConnected() bool {
@@ -133,7 +108,7 @@ func (k *keeper) await(ctx context.Context, most time.Duration) error {
 			err := k.reason
 			k.state.Unlock()
 			if err == nil {
-				err = errSilent
+				err = client.ErrSilent
 			}
 			k.fail(err)
 			return err
@@ -142,46 +117,27 @@ func (k *keeper) await(ctx context.Context, most time.Duration) error {
 	return k.why()
 }
 
-// pause waits for so long, or until the connection comes or goes, and reports whether
-// the time is over.
-func (k *keeper) pause(ctx context.Context, d time.Duration) bool {
+// pause waits for so long, or until the connection comes or goes.
+func (k *keeper) pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return true
 	case <-k.up:
 	case <-k.dead:
 	case <-ctx.Done():
 	}
-	return false
 }
 
 // ask is call for a session that outlives its connections: client.Again says that one was
 // lost meanwhile.
 func ask[T any](ctx context.Context, k *keeper, f func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
+	v, err := answer(ctx, &k.link, nil, f)
+	switch {
+	case errors.Is(err, zk.ErrSessionExpired):
+		k.fail(errExpired)
+	case disconnected(err):
+		err = client.Again
 	}
-	got := make(chan answer, 1)
-	go func() { // as in call
-		v, err := f()
-		got <- answer{v, err}
-	}()
-	var none T
-	select {
-	case a := <-got:
-		switch {
-		case errors.Is(a.err, zk.ErrSessionExpired):
-			k.fail(errExpired)
-		case errors.Is(a.err, zk.ErrConnectionClosed), errors.Is(a.err, zk.ErrNoServer), errors.Is(a.err, zk.ErrClosing):
-			return none, client.Again
-		}
-		return a.value, a.err
-	case <-k.dead:
-		return none, k.why()
-	case <-ctx.Done():
-		return none, ctx.Err()
-	}
+	return v, err
 }

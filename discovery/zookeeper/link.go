@@ -18,7 +18,6 @@ var (
 	errLost    = errors.New("the connection was lost")
 	errExpired = errors.New("the session has expired")
 	errRefused = errors.New("the servers refuse the session")
-	errSilent  = errors.New("no answer in time")
 )
 
 // A link is one session over one connection: when that is lost, so is the link, and
@@ -26,11 +25,12 @@ var (
 // session. But it is then refused for ever by servers that lost their data, because it
 // has seen more than they have.) It is safe for concurrent use.
 type link struct {
-	conn   *zk.Conn
-	ended  <-chan zk.Event // closed when the library's goroutines have ended
-	cancel context.CancelFunc
-	ready  chan struct{} // closed when there is a session
-	dead   chan struct{} // closed when it is lost
+	conn     *zk.Conn
+	ended    <-chan zk.Event // closed when the library's goroutines have ended
+	dialling context.Context // ends by cancel
+	cancel   context.CancelFunc
+	ready    chan struct{} // closed when there is a session
+	dead     chan struct{} // closed when it is lost
 
 	mu     sync.Mutex
 	err    error // why it is dead
@@ -62,7 +62,7 @@ func open(ctx context.Context, server, user, password string) (*link, error) {
 		l.fail(err)
 	case <-l.dead:
 	case <-t.C:
-		l.fail(errSilent)
+		l.fail(client.ErrSilent)
 	case <-ctx.Done():
 		l.fail(ctx.Err())
 	}
@@ -72,8 +72,9 @@ func open(ctx context.Context, server, user, password string) (*link, error) {
 }
 
 // greet makes the first request of a session, which sets no watch: the library, once it has said
-// that there is a session, goes through the watches of the one before, and reads without a lock
-// what a first answer writes. It has long done so when this answer is here.
+// that there is a session, sends the watches that it knows once more, as those of the session
+// before. It has nearly always done so when this answer is here; if not, every watch fires at
+// once, and what it watches is read again.
 func (l *link) greet(user, password string) error {
 	if user != "" {
 		return l.conn.AddAuth("digest", []byte(user+":"+password))
@@ -82,9 +83,9 @@ func (l *link) greet(user, password string) error {
 	return err
 }
 
+// connect begins a link, which lives as long as its first connection.
 func connect(server string) (*link, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &link{cancel: cancel, ready: make(chan struct{}), dead: make(chan struct{}), boxes: make(map[string][]*mailbox)}
+	l := &link{ready: make(chan struct{}), dead: make(chan struct{}), boxes: make(map[string][]*mailbox)}
 	dialled := false
 	dial := func(network, address string, _ time.Duration) (net.Conn, error) {
 		if dialled { // the library has lost the connection
@@ -92,29 +93,53 @@ func connect(server string) (*link, error) {
 			return nil, errLost
 		}
 		dialled = true
-		d := net.Dialer{Timeout: openTimeout}
-		conn, err := d.DialContext(ctx, network, address)
+		conn, err := l.dial(network, address, readMax, true)
 		if err != nil {
 			l.fail(err)
-			return nil, err
 		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.socket = conn
-		if ctx.Err() != nil { // close has not seen it
-			conn.Close()
-		}
-		return &frames{Conn: conn, most: readMax}, nil
+		return conn, err
 	}
-	var err error
-	l.conn, l.ended, err = zk.Connect([]string{server}, sessionTime, zk.WithDialer(dial), zk.WithHostProvider(&hosts{servers: []string{server}}),
-		zk.WithLogger(silence{}), zk.WithLogInfo(false), zk.WithEventCallback(l.event),
+	return l, l.start([]string{server}, sessionTime, dial, l.event)
+}
+
+// start starts the client library, which connects by dial and says by event what becomes of it.
+func (l *link) start(servers []string, session time.Duration, dial zk.Dialer, event zk.EventCallback) (err error) {
+	l.dialling, l.cancel = context.WithCancel(context.Background())
+	l.conn, l.ended, err = zk.Connect(servers, session, zk.WithDialer(dial), zk.WithHostProvider(&hosts{servers: servers}),
+		zk.WithLogger(silence{}), zk.WithLogInfo(false), zk.WithEventCallback(event),
 		zk.WithMaxBufferSize(frameMax), zk.WithMaxConnBufferSize(sendMax))
 	if err != nil {
-		cancel()
+		l.cancel()
+	}
+	return err
+}
+
+// dial connects. No read of the connection waits longer than most; once says that the session ends
+// with the connection. What was connected before is closed: the library leaves the connection of a
+// session that has expired open.
+func (l *link) dial(network, address string, most time.Duration, once bool) (net.Conn, error) {
+	l.hangUp()
+	d := net.Dialer{Timeout: openTimeout}
+	conn, err := d.DialContext(l.dialling, network, address)
+	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.socket = conn
+	if l.dialling.Err() != nil { // close has not seen it
+		conn.Close()
+	}
+	return &frames{Conn: conn, once: once, most: most}, nil
+}
+
+// hangUp closes the connection, if there is one.
+func (l *link) hangUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.socket != nil {
+		l.socket.Close()
+	}
 }
 
 // sendMax is the largest request. The library allocates it for every connection.
@@ -180,12 +205,7 @@ func (l *link) close() {
 		l.fail(errClosed)
 	}
 	l.cancel()
-	l.mu.Lock()
-	socket := l.socket
-	l.mu.Unlock()
-	if socket != nil {
-		socket.Close()
-	}
+	l.hangUp()
 	for range l.ended {
 	}
 }
@@ -193,33 +213,44 @@ func (l *link) close() {
 // call runs f, which asks the server, and does not wait for it longer than until the
 // link is dead, ctx is done or the time is over, which kills the link.
 func call[T any](ctx context.Context, l *link, timeout time.Duration, f func() (T, error)) (T, error) {
-	type answer struct {
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	v, err := answer(ctx, l, t.C, f)
+	if disconnected(err) {
+		l.fail(errLost)
+		err = l.why()
+	}
+	return v, err
+}
+
+// answer is call with the errors of the library as they are. A nil channel is never over.
+func answer[T any](ctx context.Context, l *link, over <-chan time.Time, f func() (T, error)) (T, error) {
+	type result struct {
 		value T
 		err   error
 	}
-	got := make(chan answer, 1)
+	got := make(chan result, 1)
 	go func() { // the library has no contexts; it answers all questions of a dead link
 		v, err := f()
-		got <- answer{v, err}
+		got <- result{v, err}
 	}()
-	t := time.NewTimer(timeout)
-	defer t.Stop()
 	var none T
 	select {
-	case a := <-got:
-		if errors.Is(a.err, zk.ErrConnectionClosed) || errors.Is(a.err, zk.ErrClosing) || errors.Is(a.err, zk.ErrNoServer) {
-			l.fail(errLost)
-			return none, l.why()
-		}
-		return a.value, a.err
+	case r := <-got:
+		return r.value, r.err
 	case <-l.dead:
 		return none, l.why()
 	case <-ctx.Done():
 		return none, ctx.Err()
-	case <-t.C:
-		l.fail(errSilent)
-		return none, errSilent
+	case <-over:
+		l.fail(client.ErrSilent)
+		return none, client.ErrSilent
 	}
+}
+
+// disconnected reports whether err is what the library answers without a connection.
+func disconnected(err error) bool {
+	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrClosing) || errors.Is(err, zk.ErrNoServer)
 }
 
 // A mailbox gathers what has changed below a path. The zero name is the list itself.
@@ -263,10 +294,7 @@ func (b *mailbox) put(name string) {
 	b.mu.Lock()
 	b.dirty[name] = true
 	b.mu.Unlock()
-	select {
-	case b.news <- struct{}{}:
-	default:
-	}
+	client.Signal(b.news)
 }
 
 // take empties the mailbox.

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -75,15 +73,8 @@ func (r *Registrar) Run(ctx context.Context, in discovery.Instance, report func(
 	rand.Shuffle(len(servers), func(i, j int) { servers[i], servers[j] = servers[j], servers[i] })
 	a := announcement{config: r.config, servers: servers, parent: path, node: path + "/" + name, data: data}
 	a.Report = report
-	loop := client.Loop{Name: "zookeeper", Most: backMost}
-	loop.Run(ctx, func() client.Turn {
-		began := time.Now()
-		t := client.Turn{Err: a.session(ctx)}
-		if time.Since(began) >= steady {
-			t.Answered = time.Now()
-		}
-		return t
-	}, a.Fail)
+	loop := client.Loop{Name: "zookeeper", Most: backMost, Steady: steady}
+	loop.Run(ctx, func() client.Turn { return client.Turn{Err: a.session(ctx), Answered: time.Now()} }, a.Fail)
 	return nil
 }
 
@@ -133,7 +124,7 @@ func (a *announcement) session(ctx context.Context) error {
 		}
 		first = false
 		a.Succeed(made)
-		if !l.pause(ctx, a.config.Session/3) && ctx.Err() != nil {
+		if l.pause(ctx, a.config.Session/3); ctx.Err() != nil {
 			a.remove(l)
 			return ctx.Err()
 		}
@@ -221,23 +212,16 @@ func (a *announcement) remove(l *keeper) {
 
 // render is the data that Curator writes for Spring Cloud's instances.
 func render(in discovery.Instance, now time.Time) ([]byte, error) {
-	id, err := parseAddress(in.Address, cmp.Or(in.Scheme, "http"))
-	if err == nil && id.Host != "" {
-		err = errors.New("the address is a name: it must be an IP address and a port")
-	}
+	addr, err := client.Announced(in)
 	if err != nil {
-		return nil, fmt.Errorf("it cannot be announced: %w", err)
+		return nil, err
 	}
-	host, text, _ := net.SplitHostPort(id.Address)
-	port, _ := strconv.Atoi(text)
-	meta := map[string]string{"instance_status": "UP"}
-	maps.Copy(meta, in.Metadata)
-	meta["weight"] = strconv.Itoa(max(in.Weight, 1))
-	if in.Zone != "" {
-		meta["zone"] = in.Zone
-	}
-	var secure *int
-	if id.Scheme == "https" {
+	meta := client.Metadata(in, map[string]string{
+		"instance_status": cmp.Or(in.Metadata["instance_status"], "UP"), "weight": strconv.Itoa(max(in.Weight, 1)), "zone": in.Zone,
+	})
+	var secure *uint16
+	port := addr.Port()
+	if in.Scheme == "https" {
 		secure = &port
 	}
 	name := cmp.Or(in.ID, in.Address)
@@ -246,7 +230,7 @@ func render(in discovery.Instance, now time.Time) ([]byte, error) {
 		Variable bool   `json:"variable"`
 	}
 	return json.Marshal(map[string]any{
-		"name": in.Service, "id": name, "address": host, "port": port, "sslPort": secure,
+		"name": in.Service, "id": name, "address": addr.Addr().String(), "port": port, "sslPort": secure,
 		"payload": map[string]any{
 			"@class": "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance",
 			"id":     name, "name": in.Service, "metadata": meta,

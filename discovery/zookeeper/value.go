@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -51,7 +50,7 @@ func (c *Config) parse(name string, data []byte) entry {
 	if text == "" {
 		text = name // the address as the name, as Dubbo's applications have it
 	}
-	s, err := parseAddress(text, cmp.Or(c.Scheme, "http"))
+	s, err := client.ParseAddress(text, cmp.Or(c.Scheme, "http"))
 	if err != nil {
 		return rejected(err)
 	}
@@ -66,7 +65,7 @@ func (c *Config) instance(in instance) entry {
 	var s endpoint.Spec
 	var err error
 	if in.URL != "" {
-		s, err = parseAddress(in.URL, cmp.Or(c.Scheme, "http"))
+		s, err = client.ParseAddress(in.URL, cmp.Or(c.Scheme, "http"))
 	} else {
 		var none bool
 		if s, none, err = c.address(in, meta["dubbo.endpoints"]); none {
@@ -117,7 +116,7 @@ func (c *Config) address(in instance, dubbo string) (s endpoint.Spec, none bool,
 	case in.Address == "":
 		return s, false, errors.New("it has no address")
 	default:
-		s, err = parseAddress(in.Address, scheme)
+		s, err = client.ParseAddress(in.Address, scheme)
 		return s, false, err
 	}
 	s.Scheme = scheme
@@ -159,7 +158,7 @@ func (c *Config) named(name string) (e entry, ok bool) {
 			return rejected(errors.New("its protocol is not one over HTTP: " + strconv.Quote(u.Scheme[:min(len(u.Scheme), 20)]))), true
 		}
 	}
-	spec, err := parseAddress(u.Host, scheme)
+	spec, err := client.ParseAddress(u.Host, scheme)
 	if err != nil {
 		return rejected(err), true
 	}
@@ -178,27 +177,6 @@ func (c *Config) named(name string) (e entry, ok bool) {
 	e.Spec = spec
 	e.Created, _ = strconv.ParseInt(q.Get("timestamp"), 10, 64)
 	return e, true
-}
-
-// parseAddress reads an URL, or an address alone: the ID, and the Host if it is a name.
-func parseAddress(text, scheme string) (endpoint.Spec, error) {
-	if strings.Contains(text, "://") {
-		u, err := url.Parse(text)
-		switch {
-		case err != nil:
-			return endpoint.Spec{}, errors.New("the URL cannot be read")
-		case u.Scheme != "http" && u.Scheme != "https":
-			return endpoint.Spec{}, errors.New("the URL is neither http:// nor https://")
-		case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
-			return endpoint.Spec{}, errors.New("the URL has more than scheme, address and port")
-		}
-		scheme, text = u.Scheme, u.Host
-		if u.Port() == "" {
-			text = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[scheme])
-		}
-	}
-	address, name, err := discovery.ParseAddress(text)
-	return endpoint.Spec{ID: endpoint.ID{Scheme: scheme, Address: address}, Host: name}, err
 }
 
 // metadata makes strings of the members of an object, or of its member "metadata". What

@@ -72,7 +72,7 @@ func TestParse(t *testing.T) {
 		{Config{}, "[::ffff:10.0.0.1]:80", "http://10.0.0.1:80 *0"},
 		{Config{}, "", "http://10.9.9.9:99 *0"}, // the name
 		{Config{}, "http://u:secret@10.0.0.1:80", "! the URL has more than scheme, address and port"},
-		{Config{}, "ftp://10.0.0.1:80", "! the URL is neither http:// nor https://"},
+		{Config{}, "ftp://10.0.0.1:80", "! the URL is none of http://, https:// and h2c://"},
 		{Config{}, "10.0.0.1", "! the address has no port, or an IPv6 address no brackets"},
 		{Config{}, "0.0.0.0:80", "! the address is none that can be reached"},
 	} {
@@ -127,15 +127,15 @@ func TestSetPrefersTheLatest(t *testing.T) {
 	at := func(created int64, weight float64, address string) entry {
 		return entry{Created: created, Spec: endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}, Weight: weight}}
 	}
-	specs, rejected := client.Set(maps.All(map[string]entry{
+	u := client.Set(maps.All(map[string]entry{
 		"old": at(1, 1, "10.0.0.2:80"), "new": at(2, 2, "10.0.0.2:80"), "other": at(1, 3, "10.0.0.1:80"),
 		"z": {Reason: "bad"}, "a": {Reason: "bad"}, "off": {None: true},
 	}))
-	if len(specs) != 2 || specs[0].Weight != 3 || specs[1].Weight != 2 {
-		t.Errorf("%+v", specs)
+	if len(u.Endpoints) != 2 || u.Endpoints[0].Weight != 3 || u.Endpoints[1].Weight != 2 {
+		t.Errorf("%+v", u.Endpoints)
 	}
-	if len(rejected) != 2 || rejected[0].ID != "a" || rejected[1] != (discovery.Reject{ID: "z", Reason: "bad"}) {
-		t.Errorf("%+v", rejected)
+	if len(u.Rejected) != 2 || u.Rejected[0].ID != "a" || u.Rejected[1] != (discovery.Reject{ID: "z", Reason: "bad"}) {
+		t.Errorf("%+v", u.Rejected)
 	}
 }
 

@@ -21,6 +21,12 @@ const (
 	retryEvery = time.Second     // between attempts to open a file
 	sayEvery   = time.Minute     // between lines about trouble that lasts
 	lateTime   = 2 * time.Second // for records that were begun when the ring was replaced
+
+	// gatherMost is how long records may wait for others, so that a write has many: one has the
+	// price of some lines, and so has the switch to the goroutine that makes it. A ring that would
+	// be full sooner if a record came every gatherEach is waited for less.
+	gatherMost = 5 * time.Millisecond
+	gatherEach = time.Microsecond
 )
 
 // A writer is one ring and the goroutine that empties it into one file. The second half of
@@ -32,6 +38,7 @@ type writer struct {
 	log  *slog.Logger
 
 	wake    chan struct{} // of one slot: records have come, or one of the next three was set
+	pause   time.Duration // between the first record after a silence and a look at what has come
 	again   atomic.Bool   // open the file again
 	retired atomic.Bool   // another writer has taken over
 	stop    atomic.Bool   // Close was called
@@ -59,6 +66,7 @@ func newWriter(c config.AccessLog, log *slog.Logger) *writer {
 		stale: true,
 	}
 	w.sink.Wake, w.sink.Format = w.rouse, record.Compile(c)
+	w.pause = min(gatherMost, time.Duration(w.sink.Room())*gatherEach)
 	return w
 }
 
@@ -106,6 +114,9 @@ func (w *writer) run() {
 		}
 		if late == nil && retry == nil {
 			<-w.wake
+			if !w.stop.Load() {
+				time.Sleep(w.pause)
+			}
 			continue
 		}
 		select {

@@ -1,6 +1,6 @@
 // Package admission bounds how much there may be at once: client connections, those of one
-// client, connections to endpoints, and requests. The counts stand here, once for a whole
-// proxy; who accepts a connection, dials or begins an exchange asks first.
+// client, connections to endpoints, and requests. The counts are here, once for a whole
+// proxy; code that accepts a connection, dials or begins an exchange asks first.
 //
 // Client connections and connections to endpoints share the file descriptors of the
 // process. Clients must not be able to use up all of them: probes, logs, reloads and clients
@@ -23,8 +23,7 @@ type Limits struct {
 	Exempt      []netip.Prefix // from PerClient: proxies, whose connections are those of many
 }
 
-// A Control keeps the counts. Its methods may be called from any goroutine. A nil *Control
-// admits everything.
+// A Control keeps the counts. Its methods may be called from any goroutine.
 type Control struct {
 	files  int64 // descriptors for connections; 0: not known
 	limits atomic.Pointer[Limits]
@@ -43,7 +42,8 @@ type Control struct {
 
 	waits, refused, overloads, shortages atomic.Uint64
 
-	guests guests
+	addresses addresses
+	listeners listeners
 }
 
 // Counts are what a Control has counted.
@@ -62,7 +62,7 @@ type Counts struct {
 // are in use by workers event loops; files 0: not known.
 func New(files, workers int) *Control {
 	c := &Control{files: forConnections(files, workers)}
-	c.guests.init()
+	c.addresses.init()
 	c.Configure(Limits{})
 	return c
 }
@@ -109,12 +109,8 @@ func (c *Control) Capped() int {
 	return 0
 }
 
-// Enter counts a client connection. If it reports false there may be no more at present,
-// and the connection is to wait where it is: in the queue of its listener.
-func (c *Control) Enter() bool {
-	if c == nil {
-		return true
-	}
+// enter counts a client connection, if there may be one more.
+func (c *Control) enter() bool {
 	n, most := c.clients.Add(1), c.most.Load()
 	if (most == 0 || n <= most) && (c.files == 0 || n+c.endpoints.Load() <= c.files) {
 		return true
@@ -122,30 +118,6 @@ func (c *Control) Enter() bool {
 	c.clients.Add(-1)
 	c.waits.Add(1)
 	return false
-}
-
-// Reenter counts a client connection that is admitted already and comes from another
-// engine, which has left.
-func (c *Control) Reenter() {
-	if c != nil {
-		c.clients.Add(1)
-	}
-}
-
-// Leave takes back Enter, and Welcome if guest is not nil.
-func (c *Control) Leave(guest *Guest) {
-	if c == nil {
-		return
-	}
-	c.clients.Add(-1)
-	c.guests.leave(guest)
-}
-
-// MakeRoom is called for a connection that waits.
-func (c *Control) MakeRoom() {
-	if c != nil && c.Crowded != nil {
-		c.Crowded()
-	}
 }
 
 // Connect counts a connection to an endpoint, and reports false if there is no descriptor

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/limits"
 )
 
@@ -142,7 +143,7 @@ func TestAWaitingHeadIsSmall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(b.buf) != limits.RelayBytes {
+	if len(b.buf) != readBytes {
 		t.Errorf("content passes through %d bytes", len(b.buf))
 	}
 	b.Advance(len(b.Buffered()))
@@ -187,6 +188,37 @@ func TestWriterWritesOnceWhatFits(t *testing.T) {
 	if w.Out != nil {
 		t.Error("the buffer is kept after Flush")
 	}
+}
+
+// A response of 16 KiB comes in one read and leaves in one write, its heads included.
+func TestContentOf16KiBIsOneReadAndOneWrite(t *testing.T) {
+	const head, content = 300, 16 << 10
+	in := Reader{Stream: &whole{left: make([]byte, head+content)}}
+	if err := in.Fill(); err != nil || len(in.Buffered()) != head+content {
+		t.Fatalf("the first read brought %d bytes of %d, %v", len(in.Buffered()), head+content, err)
+	}
+	s := &pieces{}
+	out := Writer{Stream: s}
+	out.Room()
+	out.Out = append(out.Out, make([]byte, 2*head)...)
+	in.Advance(head)
+	if err := errors.Join(out.Write(in.Buffered()), out.Flush()); err != nil || s.calls != 1 {
+		t.Errorf("%d writes, %v", s.calls, err)
+	}
+}
+
+// whole is a stream of which a read takes as much as fits.
+type whole struct {
+	engine.Stream
+	left []byte
+}
+
+func (s *whole) Await() error { return nil }
+
+func (s *whole) Read(p []byte) (int, error) {
+	n := copy(p, s.left)
+	s.left = s.left[n:]
+	return n, nil
 }
 
 // Whatever is written, in whatever pieces, arrives in order.
@@ -239,4 +271,49 @@ func seeds(n uint64) uint64 {
 		return n / 20
 	}
 	return n
+}
+
+// TestLongContentIsReadInLargePieces: an array that a read has filled is followed by a large one, which
+// goes back as soon as reads bring less. What is read is the same.
+func TestLongContentIsReadInLargePieces(t *testing.T) {
+	all := make([]byte, 300_000)
+	for i := range all {
+		all[i] = byte(i * 7 >> 3)
+	}
+	s := &whole{left: all}
+	b := Reader{Stream: s}
+	var got []byte
+	var reads []int
+	for len(got) < len(all) {
+		b.Widen(int64(len(all) - len(got)))
+		if err := b.Fill(); err != nil {
+			t.Fatal(err)
+		}
+		reads = append(reads, len(b.Buffered()))
+		got = append(got, b.Buffered()...)
+		b.Advance(len(b.Buffered()))
+	}
+	if !bytes.Equal(got, all) {
+		t.Error("it is not what was sent")
+	}
+	last := (len(all) - readBytes) % wideBytes
+	if len(reads) != 6 || reads[0] != readBytes || reads[1] != wideBytes || reads[5] != last {
+		t.Errorf("read in pieces of %v", reads)
+	}
+	if b.Widen(1 << 20); len(b.buf) != readBytes {
+		t.Errorf("after %d bytes the array has %d", last, len(b.buf))
+	}
+	b.Release()
+
+	b = Reader{Stream: &whole{left: all}}
+	if err := b.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	if b.Widen(1 << 20); len(b.buf) != readBytes {
+		t.Error("unread bytes were given away")
+	}
+	b.Advance(len(b.Buffered()))
+	if b.Widen(wideBytes - 1); len(b.buf) != readBytes {
+		t.Error("a large array for what fits into two ordinary ones")
+	}
 }

@@ -11,9 +11,9 @@ import (
 // One response of ordinary size leaves in one write: its head and its content are gathered.
 // Content that fills a buffer by itself is written from where it lies.
 
-// outBytes is a write buffer: one relay buffer and a head of ordinary size in front of
-// it, so that a response of up to 16 KiB leaves in one write.
-const outBytes = limits.RelayBytes + 4<<10
+// outBytes is a write buffer: what one read has brought and a head of ordinary size in front of
+// it, so that a response of up to 16 KiB leaves in one write, chunked or not.
+const outBytes = readBytes + headRoom
 
 // writeBuffers are recycled; an array that grew beyond outBytes is recycled, too.
 var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBytes); return &b }}

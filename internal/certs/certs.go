@@ -1,12 +1,17 @@
 // Package certs keeps the certificates of a TLS listener: it reads them from files,
 // chooses among them by the name a client asks for, and reads them again when the files
 // change. A set of files is taken as a whole or not at all, so a bad file on disk leaves
-// the certificates that are being served as they were.
+// the certificates that are being served as they were. The authorities of clients'
+// certificates belong to the set (clients.go). What the proxy shows endpoints, and how it
+// verifies theirs, is in endpoints.go.
 package certs
 
 import (
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -15,12 +20,15 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/filewatch"
+	"github.com/poise-lb/poise/internal/san"
 )
 
 // A Store holds the certificates of one listener. GetCertificate may be called by any
 // number of goroutines while another reloads.
 type Store struct {
-	pairs   []config.Certificate
+	tls     config.TLS
+	pairs   []config.Certificate // those of tls; the default certificate last, if there is one
+	accept  *san.Names           // of clients; nil: clients are not asked for certificates
 	current atomic.Pointer[set]
 
 	mu   sync.Mutex               // held while files are read
@@ -31,17 +39,29 @@ type Store struct {
 type set struct {
 	byName   map[string][]*tls.Certificate // exact names and IP addresses, lower case
 	wild     map[string][]*tls.Certificate // "*.example.com" under "example.com"
-	fallback []*tls.Certificate            // the first, and others for the same names
-	all      []*tls.Certificate            // in the order of the configuration
+	fallback []*tls.Certificate            // the default one, and others for the same names
+	all      []*tls.Certificate            // in the order of Store.pairs
+
+	clients *x509.CertPool // authorities of clients; nil: they are not asked
+	binding []byte         // of sessions: see bind
 }
 
-// Load reads every pair of files. The error names each file that cannot be used and
-// says why; then there is no Store.
-func Load(pairs []config.Certificate) (*Store, error) {
-	if len(pairs) == 0 {
+// Open reads all files that a listener names: its certificates, and the authorities of clients. The
+// error names each file that cannot be used and says why; then there is no Store.
+func Open(t config.TLS) (*Store, error) {
+	if len(t.Certificates) == 0 {
 		return nil, errors.New("no certificates are configured")
 	}
-	s := &Store{pairs: slices.Clone(pairs)}
+	s := &Store{tls: t, pairs: slices.Clone(t.Certificates)}
+	if t.DefaultCertificate != nil {
+		s.pairs = append(s.pairs, *t.DefaultCertificate)
+	}
+	if c := t.ClientAuth; c != nil {
+		var err error
+		if s.accept, err = san.Parse(c.SAN, c.SPIFFE); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.Reload(); err != nil {
 		return nil, err
 	}
@@ -64,29 +84,41 @@ func (s *Store) Reload() error {
 		}
 		all = append(all, c)
 	}
+	clients, binding, err := s.authorities()
+	if err != nil {
+		errs = append(errs, err)
+	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	s.current.Store(index(all))
+	first := all[0]
+	if s.tls.DefaultCertificate != nil {
+		first = all[len(all)-1]
+	}
+	n := index(all, first)
+	n.clients, n.binding = clients, binding
+	s.current.Store(n)
 	return nil
 }
 
-func index(all []*tls.Certificate) *set {
+// index makes a set. first is used when no name fits, and so is what has a name of it.
+func index(all []*tls.Certificate, first *tls.Certificate) *set {
 	n := &set{byName: map[string][]*tls.Certificate{}, wild: map[string][]*tls.Certificate{}, all: all}
 	for _, c := range all {
-		shares := c == all[0]
+		shares := c == first
 		for _, name := range names(c) {
-			shares = shares || slices.Contains(names(all[0]), name)
+			shares = shares || slices.Contains(names(first), name)
 			if base, ok := strings.CutPrefix(name, "*."); ok {
 				n.wild[base] = append(n.wild[base], c)
 			} else {
 				n.byName[name] = append(n.byName[name], c)
 			}
 		}
-		if shares {
+		if shares && c != first {
 			n.fallback = append(n.fallback, c)
 		}
 	}
+	n.fallback = append([]*tls.Certificate{first}, n.fallback...)
 	return n
 }
 
@@ -111,6 +143,40 @@ func (s *Store) Ends() map[string]time.Time {
 	}
 	return out
 }
+
+// Costs says which certificates make handshakes dear: those with RSA keys. One line
+// is for each, with its file.
+func (s *Store) Costs() (lines []string) {
+	all := s.current.Load().all
+	for i, c := range all { // in the order of pairs: see Warnings
+		key, ok := c.PrivateKey.(*rsa.PrivateKey)
+		if !ok {
+			continue
+		}
+		line := fmt.Sprintf("%s: a full handshake signs with RSA of %d bits, which takes about %d times the processor time of ECDSA on P-256", s.pairs[i].Cert, key.N.BitLen(), rsaCost(key.N.BitLen()))
+		for j, other := range all {
+			if _, rsa := other.PrivateKey.(*rsa.PrivateKey); !rsa && slices.Equal(names(c), names(other)) {
+				if j < i {
+					line += ", for clients without ECDSA: others get " + s.pairs[j].Cert
+				} else {
+					line += "; list " + s.pairs[j].Cert + " before it"
+				}
+				break
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// rsaCost is how many signatures with ECDSA on P-256 take as long as one with RSA of so many bits:
+// measured with crypto/rsa for 2048, and growing with the third power.
+func rsaCost(bits int) int {
+	f := float64(bits) / 2048
+	return max(1, int(rsa2048Cost*f*f*f+0.5))
+}
+
+const rsa2048Cost = 40
 
 // Warnings says which certificates are served although they are expired or not valid
 // yet: clients will refuse them, but so they would refuse a port that is closed.

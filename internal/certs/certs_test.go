@@ -41,6 +41,9 @@ func shake(t testing.TB, s *Store, client *tls.Config) *x509.Certificate {
 	return leaf
 }
 
+// load opens the Store of a listener that has these certificates and nothing else.
+func load(pairs []config.Certificate) (*Store, error) { return Open(config.TLS{Certificates: pairs}) }
+
 func handshake(s *Store, client *tls.Config) (*x509.Certificate, error) {
 	a, b := net.Pipe()
 	defer a.Close()
@@ -57,7 +60,7 @@ func handshake(s *Store, client *tls.Config) (*x509.Certificate, error) {
 
 func TestChosenByName(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Load([]config.Certificate{
+	s, err := load([]config.Certificate{
 		store(t, dir, "default", certify(t, 0, "default.example")),
 		store(t, dir, "wild", certify(t, 1, "*.example.com", "example.com")),
 		store(t, dir, "exact", certify(t, 2, "API.example.com")),
@@ -79,7 +82,7 @@ func TestChosenByName(t *testing.T) {
 
 func TestChosenByAddress(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Load([]config.Certificate{
+	s, err := load([]config.Certificate{
 		store(t, dir, "default", certify(t, 0, "default.example")),
 		store(t, dir, "ip", certify(t, 1, "127.0.0.1")),
 	})
@@ -109,7 +112,7 @@ func TestChosenByAddress(t *testing.T) {
 
 func TestChosenByKeyType(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Load([]config.Certificate{
+	s, err := load([]config.Certificate{
 		store(t, dir, "ecdsa", certify(t, 0, "both.example")),
 		store(t, dir, "rsa", testcert.New(t, testcert.Template{Serial: 2, Names: []string{"both.example"}, Kind: testcert.RSA2048})),
 	})
@@ -159,16 +162,16 @@ func TestErrorsNameTheFile(t *testing.T) {
 		"encrypted":      {good.Cert, block("ENCRYPTED PRIVATE KEY", "junk"), "x.key", "passphrase"},
 		"too large":      {make([]byte, fileBytesMax+1), good.Key, "x.pem", "longer than"},
 	} {
-		_, err := Load([]config.Certificate{store(t, dir, "x", &testcert.Cert{Cert: c.cert, Key: c.key})})
+		_, err := load([]config.Certificate{store(t, dir, "x", &testcert.Cert{Cert: c.cert, Key: c.key})})
 		if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(dir, c.file)+": ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err := Load([]config.Certificate{{Cert: filepath.Join(dir, "none.pem"), Key: dir}, {Cert: dir, Key: dir}})
+	_, err := load([]config.Certificate{{Cert: filepath.Join(dir, "none.pem"), Key: dir}, {Cert: dir, Key: dir}})
 	if err == nil || !strings.Contains(err.Error(), "none.pem: no such file") || !strings.Contains(err.Error(), dir+": is not a regular file") {
 		t.Errorf("both files must be named: %v", err)
 	}
-	if _, err := Load(nil); err == nil {
+	if _, err := load(nil); err == nil {
 		t.Error("no certificates at all were accepted")
 	}
 }
@@ -177,7 +180,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	dir := t.TempDir()
 	a := store(t, dir, "a", certify(t, 0, "a.example"))
 	b := store(t, dir, "b", certify(t, 1, "b.example"))
-	s, err := Load([]config.Certificate{a, b})
+	s, err := load([]config.Certificate{a, b})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +211,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Now()
-	s, err := Load([]config.Certificate{
+	s, err := load([]config.Certificate{
 		store(t, dir, "good", certify(t, 0, "good.example")),
 		store(t, dir, "old", testcert.New(t, testcert.Template{Names: []string{"old.example"}, From: now.Add(-25 * time.Hour), Until: now.Add(-time.Hour)})),
 		store(t, dir, "early", testcert.New(t, testcert.Template{Names: []string{"early.example"}, From: now.Add(24 * time.Hour)})),
@@ -222,7 +225,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// watch runs Watch for a test and returns what reloaded was told.
+// watch runs Watch for a test and returns what reloaded was called with.
 func watch(t *testing.T, s *Store) <-chan error {
 	t.Helper()
 	told := make(chan error, 100)
@@ -251,7 +254,7 @@ func await(t *testing.T, told <-chan error, want string) {
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	p := store(t, dir, "a", certify(t, 0, "a.example"))
-	s, err := Load([]config.Certificate{p})
+	s, err := load([]config.Certificate{p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +292,7 @@ func TestWatchLinkedFolder(t *testing.T) {
 	p := config.Certificate{Cert: filepath.Join(dir, "tls.pem"), Key: filepath.Join(dir, "tls.key")}
 	os.Symlink("..data/tls.pem", p.Cert)
 	os.Symlink("..data/tls.key", p.Key)
-	s, err := Load([]config.Certificate{p})
+	s, err := load([]config.Certificate{p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +307,7 @@ func TestWatchLinkedFolder(t *testing.T) {
 // TestWatchBesideABusyFile: an access log in the same folder, say.
 func TestWatchBesideABusyFile(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Load([]config.Certificate{store(t, dir, "a", certify(t, 0, "a.example"))})
+	s, err := load([]config.Certificate{store(t, dir, "a", certify(t, 0, "a.example"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +336,7 @@ func TestWatchBesideABusyFile(t *testing.T) {
 func TestReloadUnderHandshakes(t *testing.T) {
 	dir := t.TempDir()
 	p := store(t, dir, "a", certify(t, 0, "a.example"))
-	s, err := Load([]config.Certificate{p})
+	s, err := load([]config.Certificate{p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +379,7 @@ func TestReloadUnderHandshakes(t *testing.T) {
 
 func BenchmarkGetCertificate(b *testing.B) {
 	dir := b.TempDir()
-	s, err := Load([]config.Certificate{
+	s, err := load([]config.Certificate{
 		store(b, dir, "a", certify(b, 0, "a.example")),
 		store(b, dir, "w", certify(b, 0, "*.example.com")),
 	})
@@ -390,5 +393,83 @@ func BenchmarkGetCertificate(b *testing.B) {
 		if _, err := s.GetCertificate(hello); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestDefaultCertificateAndCosts(t *testing.T) {
+	dir := t.TempDir()
+	rsa := store(t, dir, "rsa", testcert.New(t, testcert.Template{Serial: 3, Names: []string{"both.example"}, Kind: testcert.RSA2048}))
+	def := store(t, dir, "default", certify(t, 3, "default.example"))
+	s, err := Open(config.TLS{
+		Certificates:       []config.Certificate{store(t, dir, "a", certify(t, 0, "a.example")), rsa, store(t, dir, "ecdsa", certify(t, 1, "both.example"))},
+		DefaultCertificate: &def,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, serial := range map[string]int64{"a.example": 0, "unknown.test": 3, "": 3, "default.example": 3} {
+		if got := shake(t, s, &tls.Config{ServerName: name}).SerialNumber.Int64() - 1; got != serial {
+			t.Errorf("%q: certificate %d, want %d", name, got, serial)
+		}
+	}
+	lines := s.Costs()
+	if len(lines) != 1 || !strings.HasPrefix(lines[0], rsa.Cert+": ") || !strings.Contains(lines[0], "RSA of 2048 bits, which takes about 40 times") || !strings.HasSuffix(lines[0], "; list "+filepath.Join(dir, "ecdsa.pem")+" before it") {
+		t.Errorf("%q", lines)
+	}
+}
+
+// The profile is what clients meet.
+func TestProfiles(t *testing.T) {
+	dir := t.TempDir()
+	pair := []config.Certificate{store(t, dir, "a", certify(t, 0, "a.example"))}
+	for _, c := range []struct {
+		how    config.TLS
+		client *tls.Config
+		ok     bool
+	}{
+		{config.TLS{}, &tls.Config{MaxVersion: tls.VersionTLS12}, true},
+		{config.TLS{}, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}}, false},
+		{config.TLS{MinVersion: "1.3"}, &tls.Config{MaxVersion: tls.VersionTLS12}, false},
+		{config.TLS{Profile: "modern", MinVersion: "1.2"}, &tls.Config{MaxVersion: tls.VersionTLS12}, false},
+		{config.TLS{Profile: "modern"}, &tls.Config{}, true},
+	} {
+		c.how.Certificates = pair
+		s, err := Open(c.how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := new(tls.Config)
+		s.Secure(server)
+		a, b := net.Pipe()
+		go func() { tls.Server(b, server).Handshake(); b.Close() }()
+		c.client.InsecureSkipVerify = true
+		if err := tls.Client(a, c.client).Handshake(); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.how, err)
+		}
+		a.Close()
+	}
+}
+
+// What cannot be used of the authorities is said with their file, and changes nothing.
+func TestAuthoritiesOfClients(t *testing.T) {
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	how := config.TLS{Certificates: []config.Certificate{store(t, dir, "a", certify(t, 0, "a.example"))}, ClientAuth: &config.ClientAuth{CA: ca}}
+	if _, err := Open(how); err == nil || !strings.HasPrefix(err.Error(), ca+": ") {
+		t.Error(err)
+	}
+	testcert.Replace(t, ca, certify(t, 1, "ca").Cert)
+	s, err := Open(how)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := s.current.Load()
+	testcert.Replace(t, ca, []byte("nothing"))
+	if err := s.Reload(); err == nil || !strings.HasPrefix(err.Error(), ca+": ") || s.current.Load() != was {
+		t.Error(err)
+	}
+	testcert.Replace(t, ca, certify(t, 2, "ca").Cert)
+	if err := s.Reload(); err != nil || string(s.current.Load().binding) == string(was.binding) {
+		t.Error("other authorities have the same binding", err)
 	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // GetCertificate chooses by the client's server name: certificates with that very name,
-// then those with a wildcard in place of its first label, then the first of the
-// configuration. Among several (say ECDSA and RSA) it is the first the client supports.
+// then those with a wildcard in place of its first label, then the default
+// certificate, which is the first of the configuration unless one is named. Among several (say ECDSA and RSA) it is the first the client supports.
 // Without a name, as when the URL holds an address, the address the client connected to
 // is the name (RFC 6066 §3 forbids to send it). It is made for tls.Config.GetCertificate.
 func (s *Store) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

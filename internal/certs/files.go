@@ -23,8 +23,8 @@ const fileBytesMax = 1 << 20
 // read reads one pair; its error begins with the name of the file that is at fault. Called
 // with mu held.
 func (s *Store) read(p config.Certificate) (*tls.Certificate, error) {
-	certPEM, err := s.content(p.Cert)
-	keyPEM, keyErr := s.content(p.Key) // in any case: Watch follows both
+	certPEM, err := s.content(p.Cert, fileBytesMax)
+	keyPEM, keyErr := s.content(p.Key, fileBytesMax) // in any case: Watch follows both
 	if err := cmp.Or(err, keyErr); err != nil {
 		return nil, err
 	}
@@ -48,9 +48,10 @@ func (s *Store) read(p config.Certificate) (*tls.Certificate, error) {
 	return &c, nil
 }
 
-// content reads a file and notes what it holds, so that Watch knows another content.
-func (s *Store) content(path string) ([]byte, error) {
-	b, err := filewatch.Read(path, fileBytesMax)
+// content reads a file of at most so many bytes and notes what it holds, so that Watch knows
+// another content.
+func (s *Store) content(path string, most int64) ([]byte, error) {
+	b, err := filewatch.Read(path, most)
 	if err != nil {
 		s.sums[path] = filewatch.Sum{}
 		return nil, errors.New(path + ": " + reason(path, err))

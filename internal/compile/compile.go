@@ -24,6 +24,7 @@ import (
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filter"
+	"github.com/poise-lb/poise/internal/grpcweb"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/rewrite"
@@ -36,7 +37,7 @@ type Plan struct {
 	Services map[string]*ServicePlan
 	Discover map[string]*DirectoryPlan
 	// Table lacks what the running proxy knows: the Service, Directory and Cells of every
-	// route, the Logger, the Sink and the counters.
+	// route, the Logger, the Sink, the Tracing and the counters.
 	Table exchange.Table
 }
 
@@ -44,6 +45,13 @@ type Plan struct {
 type Feed struct {
 	Static []endpoint.Spec
 	Source discovery.Source // nil: Static is all
+}
+
+// Parts is a Source that is made of several and tells them apart. Tap is called before Run; hear
+// then gets what each part publishes, by its name, before that goes into the union. It returns the
+// names; none: the source is one.
+type Parts interface {
+	Tap(hear func(name string, u discovery.Update)) (names []string)
 }
 
 // A Feeder says where the endpoints of a service come from. path is the service's in the
@@ -112,29 +120,53 @@ func (p *Plan) compileServices(feed Feeder) (problems []config.Problem) {
 	return problems
 }
 
+// Pattern is what a route matches, for package route.
+func Pattern(m *config.Match) route.Pattern {
+	return route.Pattern{Listener: m.Listener, Host: m.Host, Path: m.PathPattern(), Methods: m.Methods, GRPC: m.GRPC != ""}
+}
+
 // compileRoutes fills in Table.Routes and returns their patterns, by the same index.
 func (p *Plan) compileRoutes() (patterns []route.Pattern, problems []config.Problem) {
 	for i, r := range p.Config.Routes {
-		pattern := route.Pattern{Host: r.Match.Host, Path: r.Match.Path, Methods: r.Match.Methods}
+		pattern := Pattern(&r.Match)
 		rules, err := rewrite.Compile(r.Rewrite, r.Headers)
 		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
-		filters, err := filter.Compile(r.Filters)
+		filters, err := filter.Compile(Filters(&r))
 		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
 		problems = append(problems, patternProblem(i, pattern.Check())...)
 		patterns = append(patterns, pattern)
 		p.Table.Routes = append(p.Table.Routes, exchange.Route{
 			Index:   i,
 			Name:    r.Name,
+			Pattern: pattern.Path,
 			Rules:   rules,
 			Filters: filters,
 			Timeout: patience(cmp.Or(r.Timeout, HeadTimeout)),
 			Whole:   r.Timeout > 0,
 			Stall:   patience(r.Stall),
 			Lenient: r.Paths == "lenient",
-			Segment: slices.Index(strings.Split(r.Match.Path, "/"), "{service}") - 1,
+			CORS:    r.CORS != nil,
+			Segment: slices.Index(strings.Split(pattern.Path, "/"), "{service}") - 1,
 		})
 	}
+	p.Table.Preflights = slices.ContainsFunc(p.Table.Routes, func(r exchange.Route) bool { return r.CORS })
 	return patterns, problems
+}
+
+// Filters are the filters of a route: those that its keys ask for, and those of the program.
+func Filters(r *config.Route) []filter.Filter {
+	all := slices.Clone(r.Filters)
+	if c := r.CORS; c != nil {
+		o := filter.CORSOptions{Origins: c.Origins, Headers: c.Headers, Expose: c.Expose, Credentials: c.Credentials, MaxAge: c.MaxAge}
+		if r.GRPCWeb {
+			o.Expose = append(slices.Clone(o.Expose), grpcweb.Exposed...)
+		}
+		all = append(all, filter.NewCORS(o))
+	}
+	if r.GRPCWeb {
+		all = append(all, grpcweb.New())
+	}
+	return all
 }
 
 // RouteNames are the identities of the routes and where they lead, by index, for counters.
@@ -153,6 +185,7 @@ func ClientSettings(c *config.Config) *downstream.Settings {
 	return &downstream.Settings{
 		Head: t.Head, Idle: t.Idle, Stall: t.Stall, Limits: headLimits(c.Limits),
 		FINLeaves: c.HalfClose == "leave",
+		Streams:   c.Limits.Streams, Requests: c.Limits.Requests, MaxAge: max(t.MaxAge, 0),
 	}
 }
 

@@ -23,9 +23,9 @@ type DirectoryPlan struct {
 func (d *DirectoryPlan) Service(name string) *ServicePlan {
 	sp := *d.template
 	sp.Config = d.Config.Service(name)
-	connections := *sp.Connections // TLS sessions are each service's own
-	connections.TLS = connections.TLS.Clone()
-	connections.TLS.ClientSessionCache = newSessions()
+	connections := *sp.Connections // TLS sessions and names are each service's own
+	sp.TLS = sp.TLS.For(sp.Config.TLS)
+	connections.TLS = sp.TLS.Config
 	sp.Connections = &connections
 	return &sp
 }

@@ -1,28 +1,23 @@
 package compile
 
-// How https endpoints are verified. The authorities stand in files, which may be replaced:
-// what was read is compared by its content, so that a configuration that has not changed
-// takes other authorities as well, and keeps its connections if they are the same.
+// How https endpoints are verified, and what they are shown. Authorities and the proxy's own
+// certificate stand in files, which may be replaced: what was read is compared by its content, so
+// that a configuration that has not changed takes other content as well, and keeps its
+// connections if the authorities are the same.
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"errors"
+	"maps"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/internal/filewatch"
 )
 
-// caBytesMax bounds a file of authorities.
-const caBytesMax = 16 << 20
-
-// Files are the files of authorities that were read.
+// Files are the files of authorities, certificates and keys that were read.
 func (p *Plan) Files() map[string]filewatch.Sum {
 	out := make(map[string]filewatch.Sum)
-	note := func(sp *ServicePlan) {
-		if t := sp.Config.TLS; t != nil && t.CA != "" {
-			out[t.CA] = sp.CA
-		}
-	}
+	note := func(sp *ServicePlan) { maps.Copy(out, sp.TLS.Files()) }
 	for _, sp := range p.Services {
 		note(sp)
 	}
@@ -32,27 +27,27 @@ func (p *Plan) Files() map[string]filewatch.Sum {
 	return out
 }
 
-// compileTLS reads the authorities that p.Config names.
-func (p *ServicePlan) compileTLS(at string) (*tls.Config, error) {
-	c := p.Config.TLS
-	if c == nil {
-		return &tls.Config{ClientSessionCache: newSessions()}, nil
+// Announces reports whether endpoints of any service learn by the PROXY protocol who the client is.
+func (p *Plan) Announces() bool {
+	for _, sp := range p.Services {
+		if sp.Connections.ProxyProtocol != 0 {
+			return true
+		}
 	}
-	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.Insecure, ClientSessionCache: newSessions()}
-	if c.CA == "" {
-		return t, nil
+	for _, d := range p.Discover {
+		if d.template.Connections.ProxyProtocol != 0 {
+			return true
+		}
 	}
-	pem, err := filewatch.Read(c.CA, caBytesMax)
-	if err != nil {
-		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: err.Error()})
-	}
-	p.CA = filewatch.SumOf(pem)
-	t.RootCAs = x509.NewCertPool()
-	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, config.NewErrors(config.Problem{Path: at + ".tls.ca", Value: c.CA, Message: c.CA + " holds no PEM certificate"})
-	}
-	return t, nil
+	return false
 }
 
-// newSessions returns room for the TLS sessions of a service's endpoints.
-func newSessions() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(64) }
+// compileTLS reads the authorities and the certificate that p.Config names.
+func (p *ServicePlan) compileTLS(at string) (err error) {
+	p.TLS, err = certs.NewClient(p.Config.TLS)
+	var file *certs.FileError
+	if errors.As(err, &file) {
+		return config.NewErrors(config.Problem{Path: at + ".tls." + file.Key, Value: file.Path, Message: file.Error()})
+	}
+	return err
+}

@@ -5,13 +5,14 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/affinity"
+	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
-	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
@@ -25,12 +26,25 @@ type ServicePlan struct {
 	Config      config.Service
 	Settings    service.Settings // without Probe, Connect, Prober, Attach and Discard
 	Connections *upstream.Settings
-	CA          filewatch.Sum   // of the file TLS.CA when it was read; zeros: none is named
+	TLS         *certs.Client   // never nil
 	Probe       *upstream.Probe // nil: none
 	Key         *affinity.Key   // nil: the policy needs none
 	Retry       exchange.Retry
 	Feed        Feed
 	Snapshots   string // folder; empty: none are kept
+}
+
+// idleDefault is the default of connections.idle_timeout, by which Poise closes connections before
+// common servers do: over HTTP/1.1 a request may meet that. Over HTTP/2 they announce it, by
+// GOAWAY, so connections are kept for longer by default.
+const (
+	idleDefault = 4 * time.Second
+	idleHTTP2   = time.Minute
+)
+
+// versions are the words of the key protocol.
+var versions = map[string]upstream.Version{
+	"http1": upstream.HTTP1, "http2": upstream.HTTP2, "auto": upstream.Negotiated,
 }
 
 // compileService makes the plan of one service; at is its path in the configuration.
@@ -47,8 +61,7 @@ func compileService(at string, s config.Service, t *downstream.Settings, feed Fe
 	if p.Feed, err = feed(at, s); err != nil {
 		return nil, err
 	}
-	secure, err := p.compileTLS(at)
-	if err != nil {
+	if err := p.compileTLS(at); err != nil {
 		return nil, err
 	}
 	p.Connections = &upstream.Settings{
@@ -58,7 +71,15 @@ func compileService(at string, s config.Service, t *downstream.Settings, feed Fe
 		Limits:         t.Limits,
 		MaxIdle:        s.Connections.MaxIdle,
 		Max:            s.Connections.Max,
-		TLS:            secure,
+		TLS:            p.TLS.Config,
+		Version:        versions[s.Protocol],
+		ProxyProtocol:  map[string]int{"v1": 1, "v2": 2}[s.ProxyProtocol],
+		Streams:        s.Connections.Streams,
+		Requests:       s.Connections.Requests,
+		MaxAge:         s.Connections.MaxAge,
+	}
+	if s.Connections.IdleTimeout == idleDefault {
+		p.Connections.IdleHTTP2 = idleHTTP2
 	}
 	p.Settings.PanicThreshold = s.PanicThreshold
 	p.Settings.SlowStart = service.SlowStart{Window: s.SlowStart.Window, From: s.SlowStart.From}
@@ -95,6 +116,10 @@ func compileHealth(p *ServicePlan, h *config.Health) error {
 		Expect: func(status int) bool {
 			return slices.ContainsFunc(expect, func(r config.StatusRange) bool { return r.Has(status) })
 		},
+	}
+	if service, ok := h.GRPC(); ok {
+		p.Probe.GRPC = &upstream.GRPC{Service: service}
+		path += " " + service // for ProbeID
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
 		if strings.EqualFold(name, "host") {
@@ -154,7 +179,7 @@ func compileKey(at, expr string) (*affinity.Key, error) {
 
 func compileRetry(c config.Retry) (exchange.Retry, error) {
 	on, err := c.Conditions()
-	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout, SameAfter: max(c.SameAfter, 0)}
+	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout, Unavailable: on.Unavailable, SameAfter: max(c.SameAfter, 0)}
 	for _, s := range on.Statuses {
 		r.Statuses[s] = true
 	}

@@ -101,6 +101,9 @@ func (p *Proxy) apply(c config.Config) error {
 		return err
 	}
 	table := plan.Table
+	if table.Tracing, err = p.tracing(&plan.Config); err != nil {
+		return err
+	}
 	table.Logger, table.Unmatched, table.Admission = p.opts.Logger, p.routes.Unmatched(), p.admission
 	table.Generation = p.Reloads().Generation + 1
 	if p.opts.Sink != nil {
@@ -116,10 +119,13 @@ func (p *Proxy) apply(c config.Config) error {
 			one.Directory = directories[r.Discover]
 		}
 	}
+	p.announces.Store(plan.Announces())
 	p.table.Store(&table)
 	p.config.Store(&plan.Config)
 	p.force.Store(&force{&table, &plan.Config})
-	p.settings.Store(compile.ClientSettings(&plan.Config))
+	settings := compile.ClientSettings(&plan.Config)
+	settings.Clock = p.opts.Clock
+	p.settings.Store(settings)
 	p.admit(&plan.Config.Limits, table.Trusted)
 	p.replace(&state{services, directories})
 	if p.opts.Files != nil {
@@ -129,6 +135,22 @@ func (p *Proxy) apply(c config.Config) error {
 		return engine.ErrStopping
 	}
 	return nil
+}
+
+// tracing is what exchanges need for traces and ids of requests; nil: neither is asked for.
+func (p *Proxy) tracing(c *config.Config) (*exchange.Tracing, error) {
+	t, needed := compile.Tracing(c)
+	t.Seed = p.seed
+	if p.opts.Spans != nil {
+		var err error
+		if t.Spans, err = p.opts.Spans(&c.Tracing); err != nil {
+			return nil, err
+		}
+	}
+	if !needed && t.Spans == nil {
+		return nil, nil
+	}
+	return t, nil
 }
 
 // applyServices starts or configures the services of a plan. It returns them, and their entries
@@ -148,7 +170,7 @@ func (p *Proxy) applyServices(plan *compile.Plan) (map[string]*liveService, map[
 			r.configure(p, sp)
 		}
 		next[name] = r
-		heads[name] = &exchange.Service{Service: r.Service, Name: name, Key: sp.Key, Retry: sp.Retry}
+		heads[name] = &exchange.Service{Service: r.Service, Name: name, Policy: sp.Config.Policy.Type, Key: sp.Key, Retry: sp.Retry, Announces: sp.Connections.ProxyProtocol != 0}
 	}
 	return next, heads
 }

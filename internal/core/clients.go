@@ -61,8 +61,12 @@ type breaker interface{ Interrupt(error) }
 // the Owners of ServeExchange.
 type quieter interface{ Quiet() bool }
 
-// A drainer is a breaker that can announce the end of the connection to the client.
-type drainer interface{ Drain() }
+// A drainer is a breaker that can announce the end of the connection to the client. While it is
+// Sending, the connection is not closed: responses leave behind the end of their exchanges.
+type drainer interface {
+	Drain()
+	Sending() bool
+}
 
 // States of a client. A state above waiting is the number of its exchanges.
 const (
@@ -170,6 +174,11 @@ func (c *clients) each(pick func(*client) bool, do func(*client)) {
 	}
 }
 
+// announce has the clients that can be told be told that their connection ends. It does not wait.
+func (c *clients) announce() {
+	c.each(func(e *client) bool { _, ok := e.breaker.(drainer); return ok }, func(e *client) { e.breaker.(drainer).Drain() })
+}
+
 const (
 	// idleGrace is how long a connection that waits for a request is kept when a drain
 	// begins: a request that arrives meanwhile is answered, with Connection: close.
@@ -186,7 +195,7 @@ const (
 func (c *clients) drain(hurry *atomic.Bool) bool {
 	rt := c.proxy.rt
 	c.draining.Store(true) // before the first count: a client that leaves later sets changed
-	c.each(func(e *client) bool { _, ok := e.breaker.(drainer); return ok }, func(e *client) { e.breaker.(drainer).Drain() })
+	c.announce()
 	quiet := rt.Now() + idleGrace
 	for !hurry.Load() {
 		if c.count() == 0 && c.finish() {
@@ -218,10 +227,13 @@ func (c *clients) finish() bool {
 	return c.count() == 0
 }
 
-// idle reports whether a client waits for a request. look: a client whose next request has begun
-// to arrive is not idle, since closing its connection would lose that request.
+// idle reports whether a client waits for a request, and has all responses. look: a client whose
+// next request has begun to arrive is not idle, since closing its connection would lose that request.
 func (c *client) idle(look bool) bool {
 	if c.state.Load() != waiting {
+		return false
+	}
+	if d, ok := c.breaker.(drainer); ok && d.Sending() {
 		return false
 	}
 	s, ok := c.breaker.(quieter)

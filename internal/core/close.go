@@ -3,7 +3,8 @@ package core
 // How a Proxy ends. The flags below are set one after the other and never taken back; each is read
 // where its meaning is:
 //
-//	draining   every response is the last of its connection; new connections are still served
+//	draining   every response is the last of its connection, and HTTP/2 has sent GOAWAY; new
+//	           connections are still served
 //	stopping   a mounted handler and Apply refuse; connections are allowed to finish
 //	over       nothing is served any more; each service ends in a task of its own, so that one
 //	           that hangs does not delay the others
@@ -36,9 +37,12 @@ const (
 	endFor = 10 * time.Second
 )
 
-// Drain makes every response from now on the last of its connection. It does not wait. Any
-// goroutine may call it, more than once.
-func (p *Proxy) Drain() { p.draining.Store(true) }
+// Drain makes every response from now on the last of its connection; connections of a concurrent
+// protocol are told at once (GOAWAY). It does not wait. Any goroutine may call it, more than once.
+func (p *Proxy) Drain() {
+	p.draining.Store(true) // first: a connection that is opened meanwhile looks at it
+	p.clients.announce()
+}
 
 // Draining reports whether Drain or Close was called. Any goroutine may call it.
 func (p *Proxy) Draining() bool { return p.draining.Load() }

@@ -10,26 +10,61 @@ package core
 // The connection's session, with its Conn, stays until the last exchange has ended.
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
 )
 
-// concurrent is the breaker of a connection of a concurrent protocol.
-type concurrent struct{ *connection }
+// breakable is the breaker of a connection. Interrupting the connection interrupts all its
+// exchanges.
+type breakable struct{ *connection }
 
-// Interrupt interrupts the connection and so all its exchanges; Quiet is as in engine.Stream.
-func (c concurrent) Interrupt(err error) { c.stream.Interrupt(err) }
-func (c concurrent) Quiet() bool         { return c.stream.Quiet() }
+// Interrupt and Quiet are as in engine.Stream.
+func (c breakable) Interrupt(err error) { c.stream.Interrupt(err) }
+
+// Quiet is false if something has come that was not read.
+func (c breakable) Quiet() bool { return c.stream.Quiet() }
 
 // Drain has the Conn announce the end of the connection, if its protocol can.
-func (c concurrent) Drain() {
+func (c breakable) Drain() {
+	if d := c.drainer(); d != nil {
+		d.Drain()
+	}
+}
+
+// Sending reports whether what exchanges that have ended wrote is still on its way to the client.
+func (c breakable) Sending() bool {
+	d := c.drainer()
+	return d != nil && d.Sending()
+}
+
+// drainer is the Conn of a concurrent protocol that can announce its end, else nil.
+func (c breakable) drainer() downstream.Drainer {
 	if s := c.open.Load(); s != nil {
 		if d, ok := s.conn.(downstream.Drainer); ok {
-			d.Drain()
+			return d
 		}
 	}
+	return nil
+}
+
+// switches decides what the connection speaks for good: the prior protocol if err, of Next, says
+// that what has come is the beginning of that. The task of the connection calls it, after begin.
+func (c *connection) switches(s *session, err error) bool {
+	prior := c.protocol.Prior
+	c.protocol = c.protocol.After
+	var preface *downstream.Preface
+	if !errors.As(err, &preface) {
+		return false
+	}
+	old := s.conn
+	c.protocol = prior
+	c.enter(s, old.(downstream.Taker).Take())
+	old.Release()
+	c.end()
+	return true
 }
 
 // request is an exchange of a concurrent connection. It is used again for another connection.
@@ -72,6 +107,9 @@ func (c *connection) startNext(s *session) bool {
 func (r *request) run() {
 	defer r.done() // also when something panics
 	c := r.conn
+	if l, ok := r.client.Connection.(downstream.Leaver); ok && l.Left() {
+		return
+	}
 	c.proxy.run(c.rt, &r.x, &c.open.Load().peer, r.client, r.err)
 }
 
@@ -80,6 +118,9 @@ func (r *request) run() {
 func (r *request) done() {
 	c := r.conn
 	idle := c.open.Load().idle
+	if f, ok := r.client.Connection.(downstream.Finisher); ok {
+		f.Finish()
+	}
 	r.conn, r.client, r.err = nil, downstream.Client{}, nil
 	requests.Put(r)
 	c.since.Store(int64(c.rt.Now()))

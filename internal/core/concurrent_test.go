@@ -244,3 +244,47 @@ func TestAConnectionIsSmall(t *testing.T) {
 		t.Errorf("a connection takes %d bytes; the next size of Go's allocator after 144 is 160", size)
 	}
 }
+
+// TestADrainMayHoldASessionThatEnds: it looks for the session of a concurrent connection while that
+// ends in another task. So nothing may write to the session then, and no connection may get it.
+func TestADrainMayHoldASessionThatEnds(t *testing.T) {
+	conn := &toyConn{}
+	s := &session{protocol: toyProtocol, conn: conn}
+	var held atomic.Pointer[session]
+	held.Store(s)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.release()
+	}()
+	if got := held.Load().conn; got != conn { // the race detector sees a write
+		t.Errorf("the session has %v", got)
+	}
+	<-ended
+	if s.conn != conn {
+		t.Error("the session lost its Conn")
+	}
+}
+
+// sendingBreaker is a connection that may have something to send.
+type sendingBreaker struct{ sending bool }
+
+func (b *sendingBreaker) Interrupt(error) {}
+func (b *sendingBreaker) Quiet() bool     { return true }
+func (b *sendingBreaker) Drain()          {}
+func (b *sendingBreaker) Sending() bool   { return b.sending }
+
+// TestAResponseLeavesBeforeTheConnectionCloses: a drain that closed the connection between the end
+// of its last exchange and the write of what that had gathered would lose the response.
+func TestAResponseLeavesBeforeTheConnectionCloses(t *testing.T) {
+	b := &sendingBreaker{sending: true}
+	c := &client{breaker: b}
+	for _, look := range []bool{true, false} {
+		if c.idle(look) {
+			t.Error("a client is idle while a response is on its way to it")
+		}
+	}
+	if b.sending = false; !c.idle(true) {
+		t.Error("a client that has all responses is not idle")
+	}
+}

@@ -38,6 +38,7 @@ import (
 	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/filewatch"
+	"github.com/poise-lb/poise/internal/mux"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/service"
 )
@@ -52,6 +53,9 @@ type Options struct {
 	// Sink returns, for every configuration, where access log records go. Nil, or a nil
 	// result: nowhere.
 	Sink func(config.AccessLog) *record.Sink
+	// Spans returns, for every configuration, where the records go that spans are made of; nil:
+	// nowhere. An error is one of the configuration. Nil: no spans are made.
+	Spans func(*config.Tracing) (*record.Sink, error)
 
 	// Feed makes the source of a service's endpoints. Nil: static lists of literal addresses
 	// only. path is the service's path in the configuration, for errors.
@@ -65,6 +69,9 @@ type Options struct {
 	Files func(known map[string]filewatch.Sum)
 	// Saved is what Save of another Proxy has returned; nil: nothing.
 	Saved *Saved
+	// Clock tells the wall time, for the field Date of responses that have none; nil: time.Now. A
+	// virtual clock makes every byte of a run repeatable.
+	Clock func() time.Time
 	// Descriptors is how many the process may have open: see package admission. 0: not known.
 	Descriptors int
 	// Workers serve streams and probe endpoints beside the Proxy's own runtime. Nil: none.
@@ -95,15 +102,20 @@ type Proxy struct {
 	force    atomic.Pointer[force]               // table and config as one, for Explain
 	settings atomic.Pointer[downstream.Settings] // of client connections, in that configuration
 	routes   *record.Routes                      // counters of exchanges
+	spares   *mux.Spares                         // of HTTP/2 connections to endpoints
 	events   *event.Bus
 	draining atomic.Bool // Drain or Close was called: every response is its connection's last
 	stopping atomic.Bool // Close was called
 	over     atomic.Bool // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool // Hurry was called
 	clients  clients
+	anyone   about // of most clients
+	// announces: an endpoint may learn by the PROXY protocol who the client is.
+	announces atomic.Bool
 
 	handed handed // what Options.Saved has left
 
+	seed      uint64 // of exchange.Tracing
 	admission *admission.Control
 	crowd     crowd
 	placed    atomic.Uint64 // number of probers so far, which picks the worker of the next
@@ -141,6 +153,7 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 		o.Feed = compile.Static
 	}
 	p := &Proxy{rt: rt, opts: o, live: make(map[*liveService]bool), wake: rt.NewSignal(), gone: rt.NewSignal()}
+	p.anyone.Proxy = p
 	p.handed.open(o.Saved, rt.Now())
 	p.state.Store(&state{})
 	p.reloads.Store(&Reloads{})
@@ -149,7 +162,8 @@ func New(rt engine.Runtime, c config.Config, o Options) (*Proxy, error) {
 	for _, observer := range o.Observers {
 		p.events.Observe(fmt.Sprintf("%T", observer), observer)
 	}
-	p.routes = record.NewRoutes(p.Count())
+	p.routes, p.seed = record.NewRoutes(p.Count()), rt.Rand()
+	p.spares = mux.NewSpares(p.Count())
 	p.clients.open(p)
 	p.admission = admission.New(o.Descriptors, p.Count()-1)
 	p.admission.Crowded = p.crowded

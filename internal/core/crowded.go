@@ -50,7 +50,7 @@ type crowd struct {
 }
 
 // Admission bounds connections and requests. Code that accepts client connections for the Proxy
-// must ask it first. Any goroutine may call it.
+// must ask a Listener of it first. Any goroutine may call it.
 func (p *Proxy) Admission() *admission.Control { return p.admission }
 
 // crowded makes room for a client connection that waits to be accepted. It does not wait, and any

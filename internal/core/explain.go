@@ -16,8 +16,10 @@ import (
 	"strings"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/explain"
+	"github.com/poise-lb/poise/internal/filter"
 	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/route"
@@ -40,7 +42,7 @@ type force struct {
 // says that q is no request. Any goroutine may call it.
 func (p *Proxy) Explain(q explain.Request) (explain.Explanation, error) {
 	now := p.force.Load()
-	peer, asked, head, err := question(q)
+	peer, asked, head, err := Question(q)
 	if err != nil {
 		return explain.Explanation{}, err
 	}
@@ -62,9 +64,10 @@ func (p *Proxy) Explain(q explain.Request) (explain.Explanation, error) {
 	return x.out, nil
 }
 
-// question makes the bytes of a request's head of q, so that it is read as those of clients are.
-func question(q explain.Request) (*exchange.Peer, explain.Asked, []byte, error) {
-	asked := explain.Asked{Method: cmp.Or(q.Method, "GET"), Scheme: "http", Client: cmp.Or(q.Client, "127.0.0.1")}
+// Question makes the bytes of a request's head of q, so that it is read as those of clients are.
+// asked is q as it was understood. The error says for people why q is no request.
+func Question(q explain.Request) (peer *exchange.Peer, asked explain.Asked, head []byte, err error) {
+	asked = explain.Asked{Method: cmp.Or(q.Method, "GET"), Scheme: "http", Client: cmp.Or(q.Client, "127.0.0.1"), Listener: q.Listener}
 	addr, err := netip.ParseAddr(asked.Client)
 	if err != nil {
 		return nil, asked, nil, fmt.Errorf("client %q is no IP address", q.Client)
@@ -99,8 +102,8 @@ func question(q explain.Request) (*exchange.Peer, explain.Asked, []byte, error) 
 	if strings.ContainsAny(asked.Method+asked.Target+asked.Host, "\r\n") || bytes.Count(fields.Bytes(), []byte("\n")) > len(q.Fields) {
 		return nil, asked, nil, errors.New("the request has a line break within method, URL or field")
 	}
-	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", asked.Method, asked.Target, asked.Host, fields.Bytes())
-	return &exchange.Peer{Addr: addr, IP: []byte(addr.String()), Scheme: asked.Scheme}, asked, head, nil
+	head = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", asked.Method, asked.Target, asked.Host, fields.Bytes())
+	return &exchange.Peer{Addr: addr, IP: []byte(addr.String()), Scheme: asked.Scheme, Listener: asked.Listener}, asked, head, nil
 }
 
 // explaining is one Explain.
@@ -119,13 +122,19 @@ type explaining struct {
 func (x *explaining) head(peer *exchange.Peer) {
 	q := &x.request
 	x.out.Path.Raw = string(q.Path)
-	host, fields := string(q.Host), len(q.Fields)
+	host, fields, grpc := string(q.Host), len(q.Fields), route.CallsGRPC(q)
+	preflight, _ := filter.IsPreflight(q)
 	before := make([]message.Field, fields)
 	copy(before, q.Fields)
 	x.explained = x.table.Explain(x.proxy.rt, q, peer, x.enter)
 	e := &x.explained
 	x.out.Path.Normal = string(e.Normal)
-	x.routes(host)
+	method := x.out.Request.Method
+	if e.Route != nil && e.Route.CORS && preflight != nil {
+		method = string(preflight)
+		x.out.Notes = append(x.out.Notes, "a preflight of CORS goes by the method of the request to come, here "+method+", and is answered by the proxy")
+	}
+	x.routes(host, method, grpc)
 	if e.Route == nil {
 		return
 	}
@@ -142,15 +151,16 @@ func (x *explaining) enter(r *exchange.Route, segment []byte) (*exchange.Service
 	return r.Directory.(*directory).look(string(segment))
 }
 
-// routes lists what was tried. Of routes whose path or host differs only the first are listed.
-func (x *explaining) routes(host string) {
+// routes lists what was tried for a request to host with that method; grpc: it is a gRPC call. Of
+// routes whose path or host differs only the first are listed.
+func (x *explaining) routes(host, method string, grpc bool) {
 	patterns := make([]route.Pattern, len(x.config.Routes))
 	for i, r := range x.config.Routes {
-		patterns[i] = route.Pattern{Host: r.Match.Host, Path: r.Match.Path, Methods: r.Match.Methods}
+		patterns[i] = compile.Pattern(&r.Match)
 	}
-	method, path := x.out.Request.Method, x.explained.Normal
-	for rank, v := range route.Explain(patterns, []byte(host), path, []byte(method)) {
-		if (v.Failed == route.Host || v.Failed == route.Path) && rank >= explainRoutes || len(path) == 0 {
+	path := x.explained.Normal
+	for rank, v := range route.Explain(patterns, x.out.Request.Listener, []byte(host), path, []byte(method), grpc) {
+		if v.Failed != "" && v.Failed != route.Method && v.Failed != route.GRPC && rank >= explainRoutes || len(path) == 0 {
 			x.out.Omitted++
 			continue
 		}
@@ -165,10 +175,14 @@ func (x *explaining) routes(host string) {
 			one.Why = "the most specific match"
 		case v.Failed == "":
 			one.Why = "matches, but is less specific"
+		case v.Failed == route.Listener:
+			one.Why = "only for requests by listener " + r.Match.Listener
 		case v.Failed == route.Host:
 			one.Why = "host is not " + host
 		case v.Failed == route.Path:
 			one.Why = "path is not " + string(path)
+		case v.Failed == route.GRPC:
+			one.Why = "the request is no gRPC call: that is a POST whose Content-Type is application/grpc"
 		default:
 			one.Why = "method " + method + " is not among " + strings.Join(r.Match.Methods, ", ")
 		}
@@ -179,7 +193,14 @@ func (x *explaining) routes(host string) {
 // matchOf is what a route matches, for people.
 func matchOf(r *config.Route) string {
 	methods := cmp.Or(strings.Join(r.Match.Methods, ","), "any method")
-	return cmp.Or(r.Match.Host, "any host") + " " + cmp.Or(r.Match.Path, "/**") + " " + methods
+	at := ""
+	if r.Match.Listener != "" {
+		at = "listener " + r.Match.Listener + " "
+	}
+	if r.Match.GRPC != "" {
+		return at + cmp.Or(r.Match.Host, "any host") + " gRPC " + r.Match.GRPC
+	}
+	return at + cmp.Or(r.Match.Host, "any host") + " " + cmp.Or(r.Match.Path, "/**") + " " + methods
 }
 
 // configure finds the configuration of the service.
@@ -212,7 +233,7 @@ func (x *explaining) forward(before []message.Field) {
 		}
 	}
 	f.Response = responseEdits(r.Headers.Response)
-	for _, one := range r.Filters {
+	for _, one := range compile.Filters(r) {
 		f.Filters = append(f.Filters, one.Slot.String()+"/"+one.Name)
 	}
 	x.out.Forward = f

@@ -1,6 +1,6 @@
 package core
 
-// What Explain says about the service of a request: who may serve it, what a retry would do, and
+// What Explain says about the service of a request: which endpoints may serve it, what a retry would do, and
 // the limits of time.
 
 import (
@@ -24,7 +24,7 @@ import (
 
 func headLimits(c *config.Config) limits.Head { return compile.ClientSettings(c).Limits }
 
-// look is Enter without an effect: it counts nobody and starts nothing. The service is nil if a
+// look is Enter without an effect: it counts nothing and starts nothing. The service is nil if a
 // request would start it.
 func (d *directory) look(name string) (*exchange.Service, *exchange.Error) {
 	if config.CheckName(name) != nil {
@@ -55,7 +55,7 @@ func responseEdits(h config.HeaderEdit) (out []explain.Edit) {
 	return out
 }
 
-// serve says who may serve the request and what a retry does.
+// serve says which endpoints may serve the request and what a retry does.
 func (x *explaining) serve() {
 	e, c := &x.explained, x.service
 	s := &explain.Service{Policy: policyName(&c.Policy), ConfigKey: x.at, Candidates: []explain.Endpoint{}}
@@ -142,7 +142,7 @@ func (x *explaining) retry(r *exchange.Retry, others int) {
 	default:
 		out.Attempts = strconv.Itoa(most)
 	}
-	words := map[exchange.Class]string{exchange.Connect: "connect", exchange.Reset: "reset", exchange.Timeout: "timeout"}
+	words := map[exchange.Class]string{exchange.Connect: "connect", exchange.Reset: "reset", exchange.Timeout: "timeout", exchange.Unavailable: "unavailable"}
 	for _, one := range r.Repeats(x.proxy.rt, x.out.Request.Method) {
 		word := words[one.Class]
 		if one.Class == exchange.Status {

@@ -40,6 +40,10 @@ type Peer struct {
 	TLS    bool
 	// Version is that of TLS, as crypto/tls numbers them, for the access log; 0: not known.
 	Version uint16
+	// Cert is the client's certificate; nil: the client was not asked for one.
+	Cert *exchange.ClientCert
+	// Listener is its name, by which routes may ask for it; empty: it has none.
+	Listener string
 	// Protocol is what the client speaks; nil: HTTP/1.1.
 	Protocol *downstream.Protocol
 }
@@ -48,7 +52,7 @@ type Peer struct {
 // nothing else of it exists, so it is small. Tasks of its worker use it.
 type connection struct {
 	client
-	proxy    *Proxy
+	proxy    *about
 	rt       engine.Runtime
 	stream   engine.Stream
 	addr     netip.Addr // of the client; the zero Addr for a unix socket
@@ -58,11 +62,31 @@ type connection struct {
 	bonds    upstream.Bonds
 }
 
+// about is the proxy, with what is known of few clients. All others share one, so that a connection
+// is small.
+type about struct {
+	*Proxy
+	cert     *exchange.ClientCert // nil: the client was not asked for one
+	listener string               // by which the client came; empty: it has no name
+	port     uint16               // of the client; 0: not known
+	age      *age                 // nil: nothing bounds how long the connection is used
+}
+
+// about returns what is known of a client. Its port is of use only to endpoints that learn by the
+// PROXY protocol who it is.
+func (p *Proxy) about(rt engine.Runtime, peer *Peer) *about {
+	age := p.age(rt)
+	if peer.Cert == nil && peer.Listener == "" && age == nil && !p.announces.Load() {
+		return &p.anyone
+	}
+	return &about{p, peer.Cert, peer.Listener, peer.Remote.Port(), age}
+}
+
 // ServeStream serves one client connection, exchange after exchange, and closes s in the end. It
 // is called by a task of rt. If s is an engine.Rester it returns at once and tasks of rt serve s
 // when data arrives; otherwise it returns when the connection has ended.
 func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
-	c := &connection{proxy: p, rt: rt, stream: s, addr: peer.Remote.Addr().Unmap(), protocol: peer.Protocol}
+	c := &connection{proxy: p.about(rt, &peer), rt: rt, stream: s, addr: peer.Remote.Addr().Unmap(), protocol: peer.Protocol}
 	if c.protocol == nil {
 		c.protocol = h1.Protocol
 	}
@@ -70,11 +94,7 @@ func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
 		c.tls = tlsUnknown
 	}
 	c.since.Store(int64(rt.Now()))
-	if c.protocol.Concurrent {
-		p.clients.enter(&c.client, rt.Worker(), concurrent{c})
-	} else {
-		p.clients.enter(&c.client, rt.Worker(), s)
-	}
+	p.clients.enter(&c.client, rt.Worker(), breakable{c})
 	if p.over.Load() {
 		s.Close()
 		p.clients.leave(&c.client)
@@ -127,6 +147,9 @@ func (c *connection) serveNext(s *session) bool {
 	}
 	s.conn.Configure(c.proxy.settings.Load()) // which may be new since the connection was opened
 	if c.protocol.Concurrent {
+		if c.aged() {
+			breakable{c}.Drain() // which lets this request pass
+		}
 		return c.startNext(s)
 	}
 	if s.exchange == nil {
@@ -134,6 +157,12 @@ func (c *connection) serveNext(s *session) bool {
 	}
 	x := s.exchange
 	client, err := s.conn.Next(&x.Request)
+	if c.protocol.Prior != nil && c.switches(s, err) {
+		return true
+	}
+	if c.aged() && err == nil {
+		client.CloseAfter()
+	}
 	again := c.proxy.run(c.rt, x, &s.peer, client, err) && !s.conn.Last()
 	c.since.Store(int64(c.rt.Now()))
 	if again {
@@ -224,9 +253,8 @@ type Owner interface {
 // ServeExchange serves one exchange whose head the caller has read; c is the client's side of it.
 // It is called by a task of the Proxy's own runtime, and returns when the exchange is over and
 // o.Linger has returned. fill sets the head of the request, or returns why it is not accepted.
-// Once Close was called the exchange is refused; if ours is set, which means that Close waits for
-// the exchange's connection, it is refused only when nothing is served any more.
-func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, ours bool, fill func(*message.Request) *http1.Error) {
+// Once Close was called the exchange is refused, since nothing says when the caller's last one comes.
+func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, fill func(*message.Request) *http1.Error) {
 	entry := new(client)
 	p.clients.enter(entry, p.rt.Worker(), o)
 	entry.begin()
@@ -234,7 +262,7 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, 
 	x := exchanges.Get().(*exchange.Exchange)
 	x.Request.Reset()
 	bad := fill(&x.Request)
-	if p.over.Load() || p.stopping.Load() && !ours { // read after enter: see clients.finish
+	if p.stopping.Load() { // read after enter: see clients.finish
 		bad = &http1.Error{Status: 503, Reason: reason.Stopping}
 	}
 	var err error

@@ -24,12 +24,12 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/discovery/snapshot"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/filewatch"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
-	"github.com/poise-lb/poise/internal/upstream/h1"
+	"github.com/poise-lb/poise/internal/upstream/alpn"
 )
 
 // A liveService is a service that runs. See close.go and retire.go for its end.
@@ -37,7 +37,7 @@ type liveService struct {
 	*service.Service
 	keeper engine.Join
 	config config.Service
-	ca     filewatch.Sum // of the content of the file config.TLS.CA that is in use
+	secure *certs.Client // what connections to endpoints are secured by
 	folder string        // folder of the snapshot of the source's last set; empty: none is kept
 
 	directory *directory             // that has started it; nil: the configuration names it
@@ -51,9 +51,9 @@ type liveService struct {
 
 	mu          sync.Mutex // guards what follows; held for some instructions
 	connections *upstream.Settings
-	pools       []*h1.Pool // one per endpoint, draining ones included
-	stopIt      func()     // stops the source; nil: none runs
-	unfed       bool       // no source may be started any more: the service ends
+	pools       []*alpn.Pool // one per endpoint, draining ones included
+	stopIt      func()       // stops the source; nil: none runs
+	unfed       bool         // no source may be started any more: the service ends
 }
 
 // start starts a service and its source. It may wait: a source may read files.
@@ -65,7 +65,7 @@ func (p *Proxy) start(name string, sp *compile.ServicePlan) *liveService {
 
 // launch starts a service without a source. It does not wait.
 func (p *Proxy) launch(name string, sp *compile.ServicePlan) *liveService {
-	r := &liveService{config: sp.Config, ca: sp.CA, connections: sp.Connections}
+	r := &liveService{config: sp.Config, secure: sp.TLS, connections: sp.Connections}
 	r.Service = service.New(name, p.rt, r.settings(p, sp), p.events)
 	p.handed.restore(r.Service, p.rt.Now())
 	r.keeper = p.rt.Fork(r.Run)
@@ -91,11 +91,11 @@ func (r *liveService) settings(p *Proxy, sp *compile.ServicePlan) service.Settin
 	s.Workers = p.Count()
 	if probe := sp.Probe; probe != nil {
 		s.Probe = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
-			return probe.Do(rt, service.Of(e).Attached.(*h1.Pool), e, by)
+			return probe.Do(rt, service.Of(e).Attached.(*alpn.Pool), e, by)
 		}
 	}
 	s.Connect = func(rt engine.Runtime, e *endpoint.Endpoint, by time.Duration) error {
-		return service.Of(e).Attached.(*h1.Pool).Connect(rt, 0, by)
+		return service.Of(e).Attached.(*alpn.Pool).Connect(rt, 0, by)
 	}
 	s.Prober = p.prober
 	s.Attach = func(e *endpoint.Endpoint) any { return r.attach(p, e) }
@@ -104,25 +104,25 @@ func (r *liveService) settings(p *Proxy, sp *compile.ServicePlan) service.Settin
 }
 
 // attach makes the pool of a new endpoint. It does not wait. Any task may call it.
-func (r *liveService) attach(p *Proxy, e *endpoint.Endpoint) *h1.Pool {
+func (r *liveService) attach(p *Proxy, e *endpoint.Endpoint) *alpn.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pool := h1.NewPool(e, r.connections, p)
+	pool := alpn.NewPool(e, r.connections, p, p.spares)
 	r.pools = append(r.pools, pool)
 	return pool
 }
 
 // discard closes the pool of an endpoint that is gone.
 func (r *liveService) discard(e *endpoint.Endpoint) {
-	pool := service.Of(e).Attached.(*h1.Pool)
+	pool := service.Of(e).Attached.(*alpn.Pool)
 	r.mu.Lock()
-	r.pools = slices.DeleteFunc(r.pools, func(p *h1.Pool) bool { return p == pool })
+	r.pools = slices.DeleteFunc(r.pools, func(p *alpn.Pool) bool { return p == pool })
 	r.mu.Unlock()
 	pool.Close()
 }
 
 // all returns a copy of the list of pools.
-func (r *liveService) all() []*h1.Pool {
+func (r *liveService) all() []*alpn.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.pools)
@@ -138,10 +138,12 @@ func (r *liveService) sweep(now time.Duration) {
 // configure puts a new configuration of the same service in force, as the table above says. It
 // may wait: for the end of the old source.
 func (r *liveService) configure(p *Proxy, sp *compile.ServicePlan) {
-	if reflect.DeepEqual(r.config.TLS, sp.Config.TLS) && r.ca == sp.CA {
+	if reflect.DeepEqual(r.config.TLS, sp.Config.TLS) && r.secure.Roots == sp.TLS.Roots {
 		sp.Connections.TLS = r.connections.TLS // so that connections stay in use
+		r.secure.Renew(sp.TLS)
+	} else {
+		r.secure = sp.TLS
 	}
-	r.ca = sp.CA
 	r.mu.Lock()
 	r.connections = sp.Connections
 	r.mu.Unlock()
@@ -169,6 +171,9 @@ func (r *liveService) feed(p *Proxy, sp *compile.ServicePlan) {
 		return
 	}
 	source := sp.Feed.Source
+	if parts, ok := source.(compile.Parts); ok {
+		r.SetParts(parts.Tap(r.HearPart))
+	}
 	if r.folder != "" {
 		source = snapshot.New(r.folder, r.Name(), source, func(err error) {
 			p.opts.Logger.Warn("snapshot", "service", r.Name(), "error", err)

@@ -44,24 +44,33 @@ func (c *connection) session() *session {
 		return s
 	}
 	s := sessions.Get().(*session)
-	if s.protocol != c.protocol {
-		s.protocol, s.conn = c.protocol, nil
-	}
-	s.conn = c.protocol.Open(downstream.Opening{
-		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.settings.Load(), Draining: &c.proxy.draining,
-	}, s.conn)
 	s.identify(c.addr)
-	s.peer.TLS = c.tls
+	s.peer.TLS, s.peer.Cert, s.peer.Port, s.peer.Listener = c.tls, c.proxy.cert, c.proxy.port, c.proxy.listener
 	if s.peer.Scheme = "http"; c.tls != 0 {
 		s.peer.Scheme = "https"
 	}
-	if !c.protocol.Concurrent {
-		s.peer.Bonds = &c.bonds
-		return s
-	}
-	s.idle = c.rt.NewSignal()
-	c.open.Store(s)
+	c.enter(s, nil)
 	return s
+}
+
+// enter opens s with the connection's protocol. early has been read already.
+func (c *connection) enter(s *session, early []byte) {
+	protocol := c.protocol
+	if protocol.After != nil {
+		protocol = protocol.After
+	}
+	if s.protocol != protocol {
+		s.protocol, s.conn = protocol, nil
+	}
+	s.conn = c.protocol.Open(downstream.Opening{
+		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.settings.Load(), Latest: &c.proxy.settings,
+		Draining: &c.proxy.draining, Early: early,
+	}, s.conn)
+	if s.peer.Bonds = &c.bonds; c.protocol.Concurrent {
+		s.peer.Bonds = nil
+		s.idle = c.rt.NewSignal()
+		c.open.Store(s)
+	}
 }
 
 // identify sets the client's address in s.peer. Its text is made only if the address is another
@@ -76,12 +85,14 @@ func (s *session) identify(addr netip.Addr) {
 	}
 }
 
-// release gives s back to the pool. Its Conn must be at rest, or closed.
+// release gives s back to the pool. Its Conn must be at rest, or closed. The session of a concurrent
+// connection is left to the garbage collector as it is: a drain may have found it just before, and
+// still use its Conn.
 func (s *session) release() {
 	s.conn.Release()
-	s.peer.Bonds = nil
-	if s.protocol.Concurrent { // a drain may still use its Conn, so it is not used again
-		s.conn, s.idle = nil, nil
+	if s.protocol.Concurrent {
+		return
 	}
+	s.peer.Bonds, s.peer.Cert = nil, nil
 	sessions.Put(s)
 }

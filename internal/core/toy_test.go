@@ -52,6 +52,7 @@ func (c *toyConn) Configure(s *downstream.Settings) { c.settings = s }
 func (c *toyConn) Last() bool                       { return false }
 func (c *toyConn) Release()                         {}
 func (c *toyConn) Drain()                           { c.write('G', 0, nil) }
+func (c *toyConn) Sending() bool                    { return c.writing || len(c.out) > 0 }
 
 func (c *toyConn) Close() (lingers bool) {
 	c.stream.Close()

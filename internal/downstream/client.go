@@ -36,6 +36,17 @@ type RequestContent interface {
 	Continue() error
 }
 
+// A Pauser is a RequestContent whose wait can be ended without losing the place: Content may be
+// called again, and goes on where it was.
+type Pauser interface {
+	// Pause makes a Content that waits in another task, and later ones that would, return
+	// engine.ErrTimeout, until Pause(false). Any task of the worker may call it.
+	Pause(on bool)
+	// Resumable reports, after engine.ErrTimeout, whether that was the end of a wait only, so
+	// that Content may be called again; false: the client's connection has failed.
+	Resumable() bool
+}
+
 // ResponseWriter writes the response of one exchange: any number of Interim, then Head,
 // Write as often as there is content, and End.
 type ResponseWriter interface {

@@ -24,6 +24,15 @@ type Protocol struct {
 	// Open returns a Conn that owns o.Stream until Release. A sequential protocol may open
 	// spare, which is one of its own that was released; nil: there is none.
 	Open func(o Opening, spare Conn) Conn
+	// Prior is what a connection speaks instead if its first request is a Preface: prior
+	// knowledge, RFC 9113 §3.3. It speaks After if not, which has the Conns of both. Nil: there
+	// is no such choice.
+	Prior, After *Protocol
+}
+
+// Or returns p as what a connection speaks that does not begin with the preface of prior.
+func (p *Protocol) Or(prior *Protocol) *Protocol {
+	return &Protocol{Concurrent: p.Concurrent, Open: p.Open, Prior: prior, After: p}
 }
 
 // A Drainer is a Conn of a concurrent protocol that can tell its client to send no further
@@ -31,8 +40,51 @@ type Protocol struct {
 type Drainer interface {
 	// Drain is called when the Proxy begins to close, by another task of the connection's
 	// worker, and may be called after Close and Release. It does not wait. The connection is ended by core
-	// once no exchange is under way.
+	// once no exchange is under way, and nothing is left to be sent.
 	Drain()
+	// Sending reports whether something is left to be sent. It may be called as Drain is.
+	Sending() bool
+}
+
+// A Finisher is the Connection of a Client of a concurrent protocol that is to be told when the
+// exchange is over.
+type Finisher interface {
+	// Finish is called by the task of the exchange, after which nothing uses the Client or the
+	// slices of its request. What is not complete by then never will be.
+	Finish()
+}
+
+// A Refuser is the Connection of a Client whose protocol can say that a request was certainly not
+// processed (REFUSED_STREAM of HTTP/2), so that the client may send it again whatever its method.
+type Refuser interface {
+	// Refuse ends the exchange by saying that; false: something of a response was sent, so that it
+	// cannot be said any more.
+	Refuse() bool
+}
+
+// A Leaver is the Connection of a Client of a concurrent protocol that knows whether the client has
+// given the request up. One that was given up before its task has run is not served: to begin
+// requests and reset them at once costs a client next to nothing, and a connection to an endpoint
+// for each of them would be dear (CVE-2023-44487).
+type Leaver interface {
+	// Left is called by the task of the exchange.
+	Left() bool
+}
+
+// A Preface is the error of Next of a Conn that may be opened with another protocol instead: what
+// has come is that protocol's beginning.
+type Preface struct{ Err error }
+
+// Error and Unwrap are those of the refusal that stands where no other protocol is spoken.
+func (p *Preface) Error() string { return p.Err.Error() }
+
+// Unwrap returns the refusal.
+func (p *Preface) Unwrap() error { return p.Err }
+
+// A Taker is a Conn whose Next may fail with a Preface.
+type Taker interface {
+	// Take returns what was read and not used, valid until Release, which must follow.
+	Take() []byte
 }
 
 // An Opening is what a Conn is opened with.
@@ -40,6 +92,9 @@ type Opening struct {
 	Runtime  engine.Runtime
 	Stream   engine.Stream
 	Settings *Settings // until Configure
+	// Latest is where newer Settings are found, by a Conn whose Await reads heads. Nil: there are none.
+	Latest *atomic.Pointer[Settings]
+	Early  []byte // has been read from Stream already; it is copied
 	// Draining is set when connections are to end: each response that begins from then on is
 	// the last of its connection. Nil: never.
 	Draining *atomic.Bool

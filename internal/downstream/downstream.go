@@ -19,4 +19,11 @@ type Settings struct {
 	// FINLeaves says that a client that ends its sending side has left, even behind a
 	// complete request.
 	FINLeaves bool
+
+	Streams  int           // HTTP/2: requests at once on a connection; 0: mux.StreamsDefault
+	Requests int           // that a connection carries in its life; 0: no limit
+	MaxAge   time.Duration // of a connection, give or take a tenth; 0: no limit
+
+	// Clock tells the wall time, for the field Date; nil: time.Now.
+	Clock func() time.Time
 }

@@ -66,6 +66,7 @@ type Network interface {
 type Dial struct {
 	Network string        // "tcp" or "unix"
 	Address string        // host:port with a literal IP address, or a socket's path
+	Preface []byte        // sent before anything else, TLS included; nil: nothing
 	TLS     *tls.Config   // nil: plain. ServerName is set by the caller
 	By      time.Duration // deadline for connection and handshake; zero: none
 }

@@ -8,7 +8,7 @@ import (
 
 // A connection can fail because this machine lacks something: file descriptors, memory,
 // ports. The peer has no part in that, so it must not be blamed, probed out or ejected for
-// it. Here is how drivers, and whoever judges an error, tell such failures from others.
+// it. Drivers, and code that judges an error, distinguish such failures here.
 
 // Exhausted reports whether err comes from a shortage of this machine or this process. That
 // a local address cannot be assigned, EADDRNOTAVAIL, counts only where a driver's Dial has
@@ -29,7 +29,7 @@ func DialExhausted(network, address string, err error) bool {
 	return Exhausted(err) || notAvailable(err) && network == "tcp" && outOfPorts(address)
 }
 
-// outOfPorts tells the two causes of EADDRNOTAVAIL apart. Either every local port is in use
+// outOfPorts distinguishes the two causes of EADDRNOTAVAIL. Either every local port is in use
 // for that address; or this machine has no local address from which it could be reached, as
 // ::1 where IPv6 is switched off. Only the latter hinders UDP as well. Connecting a UDP
 // socket sends nothing.

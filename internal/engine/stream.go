@@ -63,6 +63,13 @@ type Rester interface {
 	WhenReady(f func())
 }
 
+// An Agreed is a Stream that may be under TLS.
+type Agreed interface {
+	// Protocol is the name of the protocol that the handshake has agreed on (ALPN, RFC 7301);
+	// empty: on none, or there is no TLS.
+	Protocol() string
+}
+
 // A Splicer is a Runtime that can move bytes from one Stream to another without this
 // program seeing them. A Runtime that cannot does not have the method.
 type Splicer interface {
@@ -74,7 +81,7 @@ type Splicer interface {
 	//
 	// An Interrupt of either stream ends it at once. It also ends early, and without an
 	// error, at the end of src, and where there is nothing to be gained any more: a
-	// Read from then on tells the rest. If it takes nothing these two streams are not
+	// Read from then on returns the rest. If it takes nothing these two streams are not
 	// for it; they are as they were.
 	Splice(dst, src Stream, n int64, stall, by time.Duration) Moved
 }

@@ -3,13 +3,13 @@ package engine
 import "time"
 
 // What a Runtime offers to tasks: a clock, more tasks, and three ways in which tasks wait
-// for each other. Which of the three is right depends on who wakes:
+// for each other. Which of the three is right depends on what wakes:
 //
 //   - A Wakeup is for tasks of one worker. It costs no lock on a loop, so it may be used
 //     for every piece of content: a reader of a multiplexed connection wakes the task of
 //     one of its streams, and that task wakes the one that writes.
 //   - A Signal may be set from any goroutine. It goes through the mailbox of the worker
-//     that waits, and is for rare news: a configuration, the end of a service.
+//     that waits, and is for what is rare: a configuration, the end of a service.
 //   - A Lock is for data that several tasks of a worker use, between two waits.
 //
 // A queue whose items one task takes, for example, needs a Lock and a Wakeup:
@@ -35,7 +35,7 @@ import "time"
 //		}
 //	}
 
-// A Clock tells the time and waits for it.
+// A Clock has the time and waits for it.
 type Clock interface {
 	// Now is the present instant on the runtime's monotonic clock; it starts above zero. It
 	// may stand still while a task runs, and moves on when the task waits.

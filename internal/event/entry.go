@@ -34,7 +34,7 @@ func Describe(e Event) (out Entry, ok bool) {
 		h.say(slog.LevelError, "configuration refused: the one before stays", "error", d.Err)
 	case ProbeChanged:
 		if d.Err == nil {
-			return out, false // told by the change of state
+			return out, false // the change of state is logged instead
 		}
 		h.say(slog.LevelInfo, "probe failed", "endpoint", d.Endpoint.String(), "error", d.Err)
 	default:

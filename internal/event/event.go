@@ -37,7 +37,7 @@ type Event struct {
 // A Detail is one of the types in kinds.go; an observer switches over those it cares for.
 type Detail interface{ detail() }
 
-// An Observer is told of events. Observe is called by one task of the Bus's runtime, never
+// An Observer gets events. Observe is called by one task of the Bus's runtime, never
 // while a lock of the proxy is held. It may take its time, and it may call the proxy.
 type Observer interface {
 	Observe(e Event)
@@ -135,7 +135,7 @@ func (b *Bus) makeRoom() {
 	b.ring = grown
 }
 
-// Observe has o told of every event from now on, until the returned function is called or
+// Observe passes every event from now on to o, until the returned function is called or
 // the Bus is closed. The function does not wait, and an event under way ends. name stands in
 // what is said about an observer that panics. It is called by a task of the runtime.
 func (b *Bus) Observe(name string, o Observer) (stop func()) {
@@ -218,7 +218,7 @@ func (b *Bus) trim() {
 	b.first = oldest
 }
 
-// call tells the observer of one event.
+// call passes one event to the observer.
 func (b *Bus) call(r *reader, e Event) {
 	defer func() {
 		if v := recover(); v != nil && !r.failed {

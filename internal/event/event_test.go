@@ -21,7 +21,7 @@ func newBus(t *testing.T) *Bus {
 	return NewBus(rt)
 }
 
-// ledger is an observer that keeps what it is told.
+// ledger is an observer that keeps what it gets.
 type ledger struct {
 	mu     sync.Mutex
 	events []Event
@@ -37,7 +37,7 @@ func (l *ledger) Observe(e Event) {
 	l.events = append(l.events, e)
 }
 
-// missing counts the events that a ledger was told it has lost, and fails if any other
+// missing counts the events that a ledger knows it has lost, and fails if any other
 // event is missing, comes twice or out of order.
 func (l *ledger) missing(t *testing.T, from, to uint64) (lost uint64) {
 	t.Helper()
@@ -67,7 +67,7 @@ func closeBus(t *testing.T, b *Bus) {
 	}
 }
 
-// Several observers get every event once, in order, whoever publishes.
+// Several observers get every event once, in order, whatever task publishes.
 func TestEveryObserverGetsEveryEventOnceInOrder(t *testing.T) {
 	b := newBus(t)
 	all := []*ledger{{}, {}, {}}
@@ -101,7 +101,7 @@ func TestEveryObserverGetsEveryEventOnceInOrder(t *testing.T) {
 	}
 }
 
-// One that hangs holds up nobody: the others go on, and it is told how many it has missed.
+// One that hangs delays no other, and later gets the number of events it has missed.
 func TestASlowObserverLosesTheOldestAndIsTold(t *testing.T) {
 	b := newBus(t)
 	b.max = 256
@@ -129,7 +129,7 @@ func TestASlowObserverLosesTheOldestAndIsTold(t *testing.T) {
 	}
 }
 
-// One that panics goes on, and the others are told the first time.
+// One that panics goes on, and the other observers learn of it the first time.
 func TestAnObserverThatPanics(t *testing.T) {
 	b := newBus(t)
 	seen := 0
@@ -157,7 +157,7 @@ func TestAnObserverThatPanics(t *testing.T) {
 // more is told nothing more.
 func TestCloseAndStop(t *testing.T) {
 	b := newBus(t)
-	b.Publish("web", FaultEnded{}) // before anybody observes
+	b.Publish("web", FaultEnded{}) // before there is an observer
 	left, stopped := &ledger{hold: make(chan struct{})}, &ledger{}
 	b.Observe("left", left)
 	stop := b.Observe("stopped", stopped)

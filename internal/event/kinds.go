@@ -16,7 +16,7 @@ type (
 	EndpointChanged struct {
 		Endpoint endpoint.ID
 		From, To health.State
-		Cause    health.Cause // who has ejected it, before or now; health.None: not ejected
+		Cause    health.Cause // what has ejected it, before or now; health.None: not ejected
 		Trigger  health.Event // what moved it
 		Err      error        // of the probe that moved it; nil if none did
 	}
@@ -80,7 +80,7 @@ type (
 	OverrideEnded struct {
 		Override endpoint.Override
 		Reason   OverrideEnd
-		Who      string // who removed it or replaced it; empty: not known, or the clock did
+		Who      string // the operator who removed or replaced it; empty: not known, or its end came
 	}
 )
 

@@ -12,8 +12,8 @@ import (
 )
 
 // The log is an observer: every event that an operator should read of is one line. Events
-// that somebody else logs (what becomes of a configuration) or that are told better by
-// another one (a probe, by the ejection it leads to) are none.
+// that are logged elsewhere (what becomes of a configuration), or that another event says
+// better (a probe: the ejection it leads to), are none.
 
 // Log returns the observer that writes to that logger.
 func Log(to *slog.Logger) Observer { return logger{to} }

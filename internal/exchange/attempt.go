@@ -6,7 +6,7 @@ package exchange
 //	begin      Service.Begin: the attempt is in flight
 //	ask        open         no connection                     Connect, Busy
 //	           send, await  broke, timed out, declined        Reset, Timeout, Refused
-//	finish     unwanted     a status of retry.on              Status
+//	finish     unwanted     a status of retry.on              Status, Unavailable
 //	           deliver      the head is out: nothing is repeated any more
 //	end        hangUp       ends the upload, returns the connection to its pool
 //	           settle       Service.Settle: latency, failed or not
@@ -16,6 +16,7 @@ package exchange
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -50,7 +51,7 @@ type attempt struct {
 
 	began  time.Duration      // instant
 	headed time.Duration      // instant of the final response head; 0: none came
-	next   *endpoint.Endpoint // for the next attempt, after a fault of class Status or Ejected
+	next   *endpoint.Endpoint // for the next attempt, after a fault whose class is decided
 	fault  *Error             // nil: the response was delivered
 
 	// Set by settle.
@@ -83,9 +84,10 @@ func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 	a.headed, a.next, a.fault = 0, nil, errPanic
 	id := e.ID()
 	a.log = record.Attempt{Scheme: id.Scheme, Address: id.Address, Start: a.began - x.began}
-	if x.table.Sink != nil {
+	if x.table.Sink != nil || x.traced {
 		a.log.Zone = e.Spec().Zone
 	}
+	x.attemptSpan(&a.log)
 	x.service.Begin(e, a.began)
 }
 
@@ -95,6 +97,9 @@ func (a *attempt) run() {
 	fault := a.ask()
 	if fault == nil {
 		fault = a.finish()
+	}
+	if fault != nil && a.x.rpc.is {
+		fault = a.overdue(fault)
 	}
 	a.fault = fault
 }
@@ -159,11 +164,35 @@ func (a *attempt) replaces(fault *Error) bool {
 	return false
 }
 
+// newCall asks the pool of the endpoint for a call.
+func (a *attempt) newCall(fresh bool) (upstream.Call, error) {
+	x, pool := a.x, connections(a.endpoint)
+	if !x.service.Announces {
+		if x.Request.Upgrade != nil {
+			return a.newTunnel(pool, fresh)
+		}
+		return pool.Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+	}
+	if p, ok := pool.(upstream.Announcer); ok {
+		return p.CallFor(x.rt, x.deadline, fresh, x.peer.Bonds, netip.AddrPortFrom(x.peer.Addr, x.peer.Port))
+	}
+	return pool.Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+}
+
+// newTunnel is newCall for a request that asks for another protocol.
+func (a *attempt) newTunnel(pool upstream.Pool, fresh bool) (upstream.Call, error) {
+	x := a.x
+	if p, ok := pool.(upstream.Opener); ok && message.WebSocketKey(&x.Request) != nil {
+		return p.CallTunnel(x.rt, x.deadline, fresh, x.peer.Bonds)
+	}
+	return pool.Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+}
+
 // open opens a call to the endpoint: on an idle connection, unless fresh is set, or on a new
 // one. It waits for connecting, at most until the exchange's deadline.
 func (a *attempt) open(fresh bool) error {
 	x := a.x
-	call, err := connections(a.endpoint).Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+	call, err := a.newCall(fresh)
 	if err != nil {
 		return err
 	}
@@ -240,18 +269,25 @@ func (a *attempt) unwatch() {
 }
 
 // request returns the request to send: that of the exchange, or, if the route says
-// `host: endpoint`, a copy with the endpoint's own host. The copy shares all other slices.
+// `host: endpoint`, a copy with the endpoint's own host; in a race that is traced, one with the
+// attempt's own span. The copy shares all other slices.
 func (a *attempt) request() *message.Request {
 	x := a.x
-	if !x.route.Rules.HostOfEndpoint() {
+	named, traced := x.route.Rules.HostOfEndpoint(), a.race != nil && x.traced
+	if !named && !traced {
 		return &x.Request
 	}
 	if a.named == nil {
 		a.named = new(message.Request)
 	}
-	a.host = append(a.host[:0], a.endpoint.Spec().Authority()...)
 	*a.named = x.Request
-	a.named.Host = a.host
+	if named {
+		a.host = append(a.host[:0], a.endpoint.Spec().Authority()...)
+		a.named.Host = a.host
+	}
+	if traced {
+		a.resendTrace(a.named)
+	}
 	return a.named
 }
 
@@ -270,7 +306,7 @@ func (a *attempt) unprocessed(fault *Error) *Error {
 // Service.Settle. What counts against the endpoint:
 //
 //	delivered, status 502, 503 or 504      failed
-//	delivered, any other status            succeeded, 500 included
+//	delivered, any other status            succeeded, 500 included, and all of gRPC but UNAVAILABLE
 //	Side ByEndpoint                        failed, but a response cut short after its head is not
 //	any other side                         does not count
 func (a *attempt) settle() {
@@ -291,6 +327,8 @@ func (a *attempt) settle() {
 		counts = o.Failed
 	} else if failing(a.response.Status) {
 		a.log.Reason, o.Failed = reason.Status, true
+	} else if a.x.rpc.unavailable() {
+		a.log.Reason, o.Failed = reason.GRPCUnavailable, true
 	}
 	a.log.Time = now - a.began
 	a.latency, a.failed, a.log.Head = o.Latency, o.Failed, o.Latency

@@ -46,19 +46,26 @@ type reader struct{ visitor }
 func (r *reader) Write([]byte) error             { return nil }
 func (r *reader) Head(h *message.Response) error { r.status = h.Status; return nil }
 
-func cannedExchange(tb testing.TB) (once func()) {
+func cannedExchange(tb testing.TB) (once func()) { return cannedExchangeWith(tb, nil) }
+
+func cannedExchangeWith(tb testing.TB, tracing *Tracing) (once func()) {
+	return cannedExchangeOf(tb, tracing, "GET", nil)
+}
+
+func cannedExchangeOf(tb testing.TB, tracing *Tracing, name string, fields []message.Field) (once func()) {
 	rt := goroutine.New()
 	tb.Cleanup(func() { rt.Close() })
 	st := &stage{t: nil, rt: canned{rt}}
 	st.serve(one)
+	st.table.Tracing = tracing
 	r, peer, x := &reader{}, &Peer{}, new(Exchange)
 	client := r.parts()
 	client.ResponseWriter = r
-	method, path, host := []byte("GET"), []byte("/path"), []byte("example.com")
+	method, path, host := []byte(name), []byte("/path"), []byte("example.com")
 	return func() {
 		r.status = 0
 		x.Request.Method, x.Request.Path, x.Request.Host, x.Request.Minor = method, path, host, 1
-		x.Request.Fields = x.Request.Fields[:0]
+		x.Request.Fields = append(x.Request.Fields[:0], fields...)
 		x.Run(st.rt, st.table, peer, client)
 		if r.status != 200 {
 			tb.Fatalf("status %d", r.status)
@@ -75,11 +82,14 @@ func BenchmarkExchange(b *testing.B) {
 }
 
 // TestAnExchangeAllocatesNothing: neither the attempt nor its call is made for a request.
-func TestAnExchangeAllocatesNothing(t *testing.T) {
+func TestAnExchangeAllocatesNothing(t *testing.T) { allocatesNothing(t, cannedExchange(t)) }
+
+// allocatesNothing checks that of an exchange that once makes.
+func allocatesNothing(t *testing.T, once func()) {
+	t.Helper()
 	if underRace {
 		t.Skip("the race detector empties pools at random")
 	}
-	once := cannedExchange(t)
 	once() // makes the connection
 	if n := testing.AllocsPerRun(1000, once); n > 0 {
 		t.Errorf("%v allocations", n)

@@ -33,6 +33,7 @@ type content struct {
 	fate  atomic.Int32 // keeping, secured or lost
 	kept  []byte       // all content taken so far; empty when lost
 	bytes int64        // number of bytes taken, kept or not
+	ended atomic.Int64 // instant at which it ended; 0: it has not, or nothing asks: see requestEnded
 }
 
 // Values of content.fate.
@@ -59,6 +60,7 @@ func (c *content) reset() {
 	c.begun, c.bytes = false, 0
 	c.kept = c.kept[:0]
 	c.fate.Store(keeping)
+	c.ended.Store(0)
 }
 
 // lose drops the copy and declares the content lost.

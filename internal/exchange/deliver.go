@@ -12,10 +12,11 @@ package exchange
 //
 // The limit of a wait for the endpoint, by route:
 //
-//	                     event stream        other content
-//	no timeout, stall    none                Table.Stall (60 s)
-//	stall: 10 s          10 s                10 s
-//	timeout: 30 s        none after the head Table.Stall, and 30 s for the whole exchange
+//	                     event stream, gRPC   other content
+//	no timeout, stall    none                 Table.Stall (60 s)
+//	stall: 10 s          10 s                 10 s
+//	timeout: 30 s        none after the head  Table.Stall, and 30 s for the whole exchange
+//	grpc-timeout: 5S     5 s for the exchange
 
 import (
 	"cmp"
@@ -36,8 +37,12 @@ func (a *attempt) deliver() *Error {
 	if r.Status == 101 {
 		return a.tunnel()
 	}
-	stream := isEventStream(r)
+	stream := isEventStream(r) || x.rpc.is
+	if x.rpc.is {
+		x.sawHead(r)
+	}
 	message.DropHopByHop(r.Fields)
+	x.answerID(r)
 	x.route.Rules.Response(r)
 	if x.route.Filters != nil {
 		x.filterResponse(r)
@@ -52,7 +57,7 @@ func (a *attempt) deliver() *Error {
 	return a.relay(stream)
 }
 
-// relay passes the content on; stream: it is an event stream. Content is spliced if the engine
+// relay passes the content on; stream: it is an event stream, or one of gRPC. Content is spliced if the engine
 // can do that, but not if the route has a stall limit of its own: a splice has one limit for
 // both sides.
 func (a *attempt) relay(stream bool) *Error {
@@ -72,7 +77,11 @@ func (a *attempt) relay(stream bool) *Error {
 			data, err = a.more(stream)
 		}
 		if err == io.EOF {
-			if err := x.client.End(a.call.Trailers()); err != nil {
+			trailers := a.call.Trailers()
+			if x.rpc.is {
+				x.sawStatus(trailers)
+			}
+			if err := x.client.End(trailers); err != nil {
 				return clientError(err)
 			}
 			return nil
@@ -142,10 +151,17 @@ func (a *attempt) spliceDown() (useless bool, fault *Error) {
 // patience is the instant until which the relay waits for an endpoint that is silent since the
 // instant from, by the table above; 0: without limit.
 func (x *Exchange) patience(stream bool, from time.Duration) time.Duration {
+	timed := x.rpc.is && x.rpc.timed
 	if stream && x.route.Stall == 0 {
+		if timed && x.rpc.by != never {
+			return x.rpc.by
+		}
 		return 0
 	}
 	by := from + cmp.Or(x.route.Stall, x.table.Stall)
+	if timed {
+		by = min(by, x.rpc.by)
+	}
 	if stream {
 		return by
 	}

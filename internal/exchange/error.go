@@ -44,15 +44,20 @@ type Class uint8
 
 // Classes of failures.
 const (
-	Final   Class = iota // never repeated
-	Connect              // nothing was sent
-	Reset                // the connection broke before a response head
-	Timeout              // no response head in time
-	Status               // a response head with a status of retry.on
-	Busy                 // no free connection or descriptor; nothing was sent
-	Ejected              // the endpoint was ejected during the wait for its response head
-	Refused              // the endpoint declined the request before it began to work on it
+	Final       Class = iota // never repeated
+	Connect                  // nothing was sent
+	Reset                    // the connection broke before a response head
+	Timeout                  // no response head in time
+	Status                   // a response head with a status of retry.on
+	Busy                     // no connection that will do, or no descriptor; nothing was sent
+	Ejected                  // the endpoint was ejected during the wait for its response head
+	Refused                  // the endpoint declined the request before it began to work on it
+	Unavailable              // a response of gRPC that is UNAVAILABLE and nothing else
 )
+
+// decided reports whether it is decided while an attempt is under way that another one follows its
+// failure of class c, and where: see attempt.next.
+func (c Class) decided() bool { return c == Status || c == Ejected || c == Unavailable }
 
 // harmless reports whether the endpoint has certainly not begun to work on the request, so
 // that another attempt cannot do anything twice.
@@ -101,6 +106,8 @@ func connectError(err error) *Error {
 	switch {
 	case errors.Is(err, upstream.ErrBusy):
 		return &Error{Status: 503, Reason: reason.EndpointBusy, Side: BySelf, Class: Busy, Err: err}
+	case errors.Is(err, upstream.ErrNoTunnel): // another endpoint may offer it
+		return &Error{Status: 502, Reason: reason.NoTunnel, Side: ByResource, Class: Busy, Err: err}
 	case engine.Exhausted(err):
 		return &Error{Status: 503, Reason: reason.Exhausted, Side: BySelf, Class: Busy, Err: err}
 	case errors.Is(err, engine.ErrTimeout):

@@ -43,7 +43,7 @@ func (t *Table) Explain(rt engine.Runtime, q *message.Request, peer *Peer, enter
 	var out Explained
 	refuse := func(err *Error) Explained {
 		if out.Refused, out.Text = err, TextOf(err.Status, err.Reason); err.Status == 405 {
-			out.Allow = string(t.Tree.Allowed(nil, q.Host, out.Normal))
+			out.Allow = string(t.Tree.AllowedAt(nil, peer.Listener, q.Host, out.Normal))
 		}
 		return out
 	}
@@ -109,10 +109,13 @@ func (r *Retry) Repeats(rt engine.Runtime, method string) []Repeat {
 			out = append(out, Repeat{Class: Status, Status: status})
 		}
 	}
+	if r.Unavailable {
+		out = append(out, Repeat{Class: Unavailable})
+	}
 	for i := range out {
 		one := &out[i]
 		x.attempts = 0
-		if !one.Class.harmless() && one.Class != Status { // see counted
+		if !one.Class.harmless() && !one.Class.decided() { // see counted
 			x.attempts = 1
 		}
 		one.Again = x.mayRepeat(&Error{Status: one.Status, Class: one.Class})
@@ -129,10 +132,12 @@ func (unsent) Sent() bool { return false }
 
 // why says what decides about another attempt.
 func (r *Retry) why(one *Repeat, method string) string {
-	on := [...]bool{Connect: r.Connect, Reset: r.Reset, Timeout: r.Timeout, Status: r.Statuses[one.Status]}
+	on := [...]bool{Connect: r.Connect, Reset: r.Reset, Timeout: r.Timeout, Status: r.Statuses[one.Status], Unavailable: r.Unavailable}
 	switch {
 	case one.Again && one.Class.harmless():
 		return "no byte of the request was sent"
+	case one.Again && one.Class == Unavailable:
+		return "retry.on names it: the endpoint has answered with that status and nothing else"
 	case one.Again:
 		return method + " is idempotent"
 	case r.Attempts == 1:

@@ -46,6 +46,9 @@ type filtering struct {
 // that is not safe.
 func (x *Exchange) prepare() *message.Reply {
 	clientIP := x.forward.fields(&x.Request, x.peer, x.table)
+	if x.traced {
+		x.sendTrace(clientIP)
+	}
 	if x.route.Filters == nil {
 		x.rewrite(clientIP)
 		return nil
@@ -68,6 +71,9 @@ func (x *Exchange) filter(clientIP []byte) *message.Reply {
 	path := x.Request.Path
 	var reply *message.Reply
 	if f.reached, reply = c.Request(&f.Exchange, 0, filter.Rewrite); reply != nil {
+		return reply
+	}
+	if reply = x.filterRPC(); reply != nil {
 		return reply
 	}
 	if !bytes.Equal(path, x.Request.Path) { // rules go by the normal form
@@ -189,8 +195,16 @@ func (t *transformedContent) Content(wait bool) (data []byte, err error) {
 				return nil, filterError(err)
 			}
 			t.over.Store(true)
-		case err != nil, data == nil:
+		case err != nil:
 			return nil, err
+		case data == nil: // nothing more has come: the caller flushes, and waits
+			data, err = t.transforms.Flush()
+			if err != nil {
+				return nil, filterError(err)
+			}
+			if len(data) == 0 {
+				return nil, nil
+			}
 		default:
 			if data, err = t.transforms.Piece(data); err != nil {
 				return nil, filterError(err)
@@ -225,6 +239,22 @@ func (t *transformedResponse) Write(p []byte) error {
 		return nil
 	}
 	return t.ResponseWriter.Write(out)
+}
+
+// Flush implements downstream.ResponseWriter: it writes what the transforms hold back before it
+// flushes.
+func (t *transformedResponse) Flush() error {
+	held, err := t.transforms.Flush()
+	if err != nil {
+		return filterError(err)
+	}
+	if len(held) > 0 {
+		t.x.log.BytesOut += int64(len(held))
+		if err := t.ResponseWriter.Write(held); err != nil {
+			return err
+		}
+	}
+	return t.ResponseWriter.Flush()
 }
 
 // End implements downstream.ResponseWriter: it writes what the transforms still hold.

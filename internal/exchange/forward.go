@@ -1,6 +1,7 @@
 package exchange
 
-// The fields that tell the endpoint about the client: X-Real-IP and the X-Forwarded family. A
+// The fields that tell the endpoint about the client: X-Real-IP, the X-Forwarded family, and
+// Client-Cert of a client that has shown a certificate. A
 // client can send these fields itself, so they are believed only if the peer of the connection
 // is in trusted_proxies. With trusted_proxies: [10.0.0.0/8]:
 //
@@ -41,6 +42,9 @@ var (
 	nameFor    = []byte("X-Forwarded-For")
 	nameProto  = []byte("X-Forwarded-Proto")
 	nameHost   = []byte("X-Forwarded-Host")
+
+	nameClientCert      = []byte("Client-Cert")
+	nameClientCertChain = []byte("Client-Cert-Chain")
 
 	protoHTTP  = []byte("http")
 	protoHTTPS = []byte("https")
@@ -83,6 +87,8 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 			q.Drop = true
 		case message.Forwarded, message.XForwardedPort, message.XForwardedPrefix:
 			q.Drop = q.Drop || !trusted
+		case message.ClientCert, message.ClientCertChain: // a proxy that has verified it may say so
+			q.Drop = q.Drop || !trusted || peer.Cert != nil
 		case message.Authorization:
 			f.login = f.login || bindsConnection(q.Value)
 		}
@@ -93,10 +99,23 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 			message.Field{Name: nameFor, Value: chain, Kind: message.XForwardedFor})
 	}
 	q.Fields = append(q.Fields, message.Field{Name: nameProto, Value: proto, Kind: message.XForwardedProto})
+	if peer.Cert != nil {
+		peer.Cert.fields(q)
+	}
 	if len(host) > 0 {
 		q.Fields = append(q.Fields, message.Field{Name: nameHost, Value: host, Kind: message.XForwardedHost})
 	}
 	return ip
+}
+
+// fields adds what the client has proved.
+func (c *ClientCert) fields(q *message.Request) {
+	if len(c.Leaf) > 0 {
+		q.Fields = append(q.Fields, message.Field{Name: nameClientCert, Value: c.Leaf, Kind: message.ClientCert})
+	}
+	if len(c.Chain) > 0 {
+		q.Fields = append(q.Fields, message.Field{Name: nameClientCertChain, Value: c.Chain, Kind: message.ClientCertChain})
+	}
 }
 
 // believe appends the peer to the chain of X-Forwarded-For and finds the client in it: the

@@ -13,7 +13,9 @@ package exchange
 //	65 s      no head: 504 endpoint-timeout, class Timeout
 //
 // A route with a timeout (Route.Whole) has one deadline for the exchange, counted from its
-// beginning; it ends the wait whatever the content does. With Expect: 100-continue:
+// beginning; it ends the wait whatever the content does. That of a call of gRPC counts from the end
+// of the request, and without a timeout only grpc-timeout bounds the wait: a server may have
+// nothing to say for long, and sends its head with the first message. With Expect: 100-continue:
 //
 //	 0 s      the head is sent, the content is held
 //	 1 s      no answer: the client gets 100 from the proxy, and the content is sent
@@ -78,12 +80,15 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 	if a.upload.task != nil {
 		sent, over = a.upload.sentAt()
 	}
+	if x.rpc.is && x.route.Whole {
+		x.deadline = x.rpcDeadline(now)
+	}
 	switch {
 	case now >= x.deadline:
 		return 0, a.blame(timeout)
 	case a.upload.fault.Load() != nil:
 		return 0, a.upload.fault.Load()
-	case !x.route.Whole && over:
+	case !x.route.Whole && over && !x.rpc.is:
 		limit := max(sent, a.began) + x.route.Timeout
 		if now >= limit {
 			return 0, a.blame(timeout)
@@ -111,7 +116,7 @@ func (a *attempt) blame(err error) *Error {
 		return f
 	}
 	fault := endpointError(err)
-	if fault.Side != ByEndpoint {
+	if fault.Side != ByEndpoint || a.x.rpc.is { // where it is usual to wait for the client's next message
 		return fault
 	}
 	since, starved := a.upload.starved(a.x.rt.Now())

@@ -1,6 +1,6 @@
 package exchange
 
-// The line of the access log. What it says of the request is that of the client: rules of the
+// The record of an exchange: its line of the access log, and what spans are made of. What it says of the request is that of the client: rules of the
 // route may change the Request later, so begin keeps what they might change. Values of fields
 // are copied only if the format asks for some; otherwise the log costs one copy into a ring.
 
@@ -32,7 +32,13 @@ func (x *Exchange) logHead(r *message.Response) {
 	}
 }
 
-// put writes the line of the exchange, which took so long. There is a Sink.
+// leavesSpans reports whether spans are made of the exchange, which took so long.
+func (x *Exchange) leavesSpans(took time.Duration) bool {
+	return x.traced && x.table.Tracing.Spans.KeepsSpans(x.trace.Flags, &x.log, took)
+}
+
+// put hands the record of the exchange, which took so long, to the access log, if there is one,
+// and to what makes spans, if leavesSpans.
 func (x *Exchange) put(took time.Duration) {
 	sink := x.table.Sink
 	line := record.Exchange{
@@ -41,11 +47,20 @@ func (x *Exchange) put(took time.Duration) {
 		Duration: took, Generation: x.table.Generation,
 		Trace: x.log,
 	}
+	if x.peer.Cert != nil {
+		line.Proved = x.peer.Cert.Proved
+	}
 	if x.route != nil {
 		line.Norm = x.forward.norm
 	}
 	if x.service != nil {
 		line.Route, line.RouteName, line.Service = x.route.Index, x.route.Name, x.service.Name
+	}
+	if x.traced {
+		line.TraceID, line.ID = x.trace.Trace, x.trace.id
+	}
+	if x.leavesSpans(took) {
+		x.putSpans(line)
 	}
 	if sink.Captures() {
 		line.Heads = &x.asked.heads
@@ -54,4 +69,18 @@ func (x *Exchange) put(took time.Duration) {
 		line.Rand = x.rt.Rand()
 	}
 	sink.Put(&line)
+}
+
+// putSpans hands the record to what makes spans, with what only those have use for.
+func (x *Exchange) putSpans(line record.Exchange) {
+	s := &x.trace.Span
+	s.Pattern, s.Policy = "", ""
+	if x.route != nil {
+		s.Pattern = x.route.Pattern
+	}
+	if x.service != nil {
+		s.Policy = x.service.Policy
+	}
+	line.Span = s
+	x.table.Tracing.Spans.Put(&line)
 }

@@ -42,11 +42,11 @@ var spare = sync.Pool{New: func() any { return new(attempt) }}
 
 // mayRace reports whether the request may be sent to two endpoints at once: it is idempotent, has
 // no content (the client sends that once only), asks for no tunnel, and the client's connection
-// is not bound to a connection of this service.
+// is not bound to a connection of this service, and will not be.
 func (x *Exchange) mayRace() bool {
 	q := &x.Request
 	return q.Body == message.NoBody && idempotent(q.Method) && q.Upgrade == nil &&
-		!x.forward.login && x.peer.Bonds.Endpoint(x.service.Service) == nil && !x.client.Sent()
+		!x.forward.login && !x.service.Announces && x.peer.Bonds.Endpoint(x.service.Service) == nil && !x.client.Sent()
 }
 
 // race makes an attempt at each of two endpoints side by side. When both are over it returns the

@@ -11,6 +11,10 @@ package exchange
 //
 //	503 no-endpoint: no endpoint of the service is available
 //
+// A client of gRPC gets the same as grpc-status and grpc-message (grpc.go).
+// Where HTTP/2 of the endpoint has declined the request, and that of the client can say so, it is
+// RST_STREAM(REFUSED_STREAM) instead: see passesOn.
+//
 // If the client has a response head already, the response is cut, so that the client can tell that
 // it is incomplete.
 
@@ -19,6 +23,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/route"
@@ -33,16 +38,31 @@ const ReasonField = "Poise-Reason"
 func (x *Exchange) fail(err *Error) {
 	x.log.Reason = err.Reason
 	if err.Status == 0 || x.client.Sent() {
-		x.client.Cut()
+		if !x.rpc.is || !x.cutRPC(err) {
+			x.client.Cut()
+		}
+		return
+	}
+	if err.Class == Refused && x.passesOn() {
 		return
 	}
 	x.answer(x.replyTo(err))
 }
 
+// passesOn tells the client, if its protocol can, that no endpoint has begun with the request. A
+// client of gRPC, or one that still has the content, sends it again, which a 503 does not allow.
+func (x *Exchange) passesOn() bool {
+	r, ok := x.client.Connection.(downstream.Refuser)
+	return ok && r.Refuse()
+}
+
 // answer sends r as the response of the exchange. No attempt may be under way.
 func (x *Exchange) answer(r *message.Reply) {
+	if x.rpc.is && r.Reason != "" {
+		r = x.answerRPC(r)
+	}
 	x.log.Status, x.log.Reason = r.Status, r.Reason
-	if r.Reason != "" && r.Body == nil {
+	if r.Reason != "" && r.Body == nil && !x.rpc.is {
 		full := *r // r may be a filter's, which uses it again
 		body, kind := x.explain(r.Status, r.Reason)
 		full.Body, full.Fields = body, append([]message.Field{message.NewField("Content-Type", kind)}, r.Fields...)
@@ -67,9 +87,10 @@ func (x *Exchange) respond(r *message.Reply) error {
 	if r.Reason != "" {
 		h.Fields = append(h.Fields, message.NewField(ReasonField, r.Reason))
 	}
-	if r.Status != 204 && r.Status != 304 {
+	if r.Status != 204 && r.Status != 304 && (!x.rpc.is || r.Body != nil) {
 		h.Body, h.Length = message.Length, int64(len(r.Body))
 	}
+	x.answerID(h)
 	x.filterReply(h)
 	x.logHead(h)
 	if err := x.client.Head(h); err != nil {
@@ -92,20 +113,33 @@ func (x *Exchange) replyTo(err *Error) *message.Reply {
 	case 503:
 		r.Fields = append(r.Fields, message.NewField("Retry-After", x.retryAfter()))
 	case 405:
-		allow := x.table.Tree.Allowed(nil, x.Request.Host, x.forward.norm)
+		allow := x.table.Tree.AllowedAt(nil, x.peer.Listener, x.Request.Host, x.forward.norm)
 		r.Fields = append(r.Fields, message.NewField("Allow", string(allow)))
 	}
 	return r
 }
 
 // explain makes the body of a reply and its content type. The body contains neither addresses nor
-// causes, which are for the operator only: they are in the access log.
+// causes, which are for the operator only: they are in the access log, where the id of the request
+// finds them.
 func (x *Exchange) explain(status int, why string) (body []byte, kind string) {
 	text := TextOf(status, why)
-	if accept, ok := message.GetKind(x.Request.Fields, message.Accept); ok && prefersJSON(accept) {
-		return fmt.Appendf(nil, "{\"status\":%d,\"reason\":%q,\"message\":%q}\n", status, why, text), "application/json"
+	var id []byte // nothing in it needs to be escaped: see safeID
+	if x.traced {
+		id = x.trace.id
 	}
-	return fmt.Appendf(nil, "%d %s: %s\n", status, why, text), "text/plain; charset=utf-8"
+	if accept, ok := message.GetKind(x.Request.Fields, message.Accept); ok && prefersJSON(accept) {
+		body = fmt.Appendf(nil, "{\"status\":%d,\"reason\":%q,\"message\":%q", status, why, text)
+		if len(id) > 0 {
+			body = fmt.Appendf(body, ",\"request_id\":%q", id)
+		}
+		return append(body, "}\n"...), "application/json"
+	}
+	body = fmt.Appendf(nil, "%d %s: %s\n", status, why, text)
+	if len(id) > 0 {
+		body = fmt.Appendf(body, "request id: %s\n", id)
+	}
+	return body, "text/plain; charset=utf-8"
 }
 
 // prefersJSON reports whether an Accept field names JSON before text or */*. It ignores
@@ -151,6 +185,7 @@ var explanations = map[string]string{
 	reason.NoRoute:                 "no route matches this request",
 	reason.MethodNotAllowed:        "no route takes this method here",
 	reason.BadPath:                 "the path cannot be understood safely",
+	reason.OriginNotAllowed:        "pages of this origin may not read what this route answers",
 	reason.LastHop:                 "the request was to go no further (Max-Forwards: 0)",
 	reason.NoEndpoint:              "no endpoint of the service is available",
 	reason.UnknownService:          "there is no service of that name",
@@ -166,12 +201,16 @@ var explanations = map[string]string{
 	reason.EndpointClosed:          "the endpoint closed the connection without an answer",
 	reason.EndpointReset:           "the connection to the endpoint broke",
 	reason.UnexpectedUpgrade:       "the endpoint switched protocols without being asked",
+	reason.NoTunnel:                "the endpoint speaks HTTP/2 and offers no WebSockets there (RFC 8441)",
 	reason.TooManyInterimResponses: "the endpoint sent too many interim responses",
 	reason.InternalError:           "the proxy failed",
 	reason.Stopping:                "the proxy is stopping",
 	reason.HeadTooLarge:            "the request's head is too large",
 	reason.HeadTimeout:             "the request's head did not arrive in time",
 	reason.ClientTimeout:           "the request's content did not arrive in time",
+	reason.GRPCUnavailable:         "the endpoint has answered that it is unavailable",
+	reason.DeadlineExceeded:        "the time is over that the client has set",
+	reason.BadGRPCTimeout:          "grpc-timeout cannot be understood",
 }
 
 // statusText is the reason phrase of a status of the proxy's own responses and those of filters.

@@ -9,6 +9,7 @@ package exchange
 //	Reset, Ejected   idempotent  Reset             yes
 //	Timeout          idempotent  Timeout           yes
 //	Status           idempotent  Statuses[status]  yes
+//	Unavailable      any         Unavailable       yes
 //	Final            never repeated
 //
 // Every row also needs: no response head sent to the client, all content taken so far still kept,
@@ -56,7 +57,7 @@ const (
 // to its endpoint. It may wait: see pause.
 func (x *Exchange) again(a *attempt) bool {
 	err := a.fault
-	if err.Class == Status || err.Class == Ejected { // decided while a was under way: see secures
+	if err.Class.decided() { // while a was under way: see secures
 		x.next = a.next
 		return !x.content.lost() // it was secured, but the client may have failed since
 	}
@@ -88,7 +89,13 @@ func (x *Exchange) mayRepeat(err *Error) bool {
 	case Busy, Refused:
 		return !x.content.lost() && r.Attempts != 1
 	}
-	if x.attempts+x.counted(err) >= r.most() || !x.repeatable() {
+	if x.attempts+x.counted(err) >= r.most() {
+		return false
+	}
+	if err.Class == Unavailable {
+		return r.Unavailable && !x.content.lost()
+	}
+	if !x.repeatable() {
 		return false
 	}
 	switch err.Class {
@@ -107,7 +114,7 @@ func (x *Exchange) whyNot(err *Error) record.NoRetry {
 	switch {
 	case x.rt.Now() >= x.deadline:
 		return record.NoTimeLeft
-	case x.client.Sent(), x.content.lost(), !err.Class.harmless() && !x.repeatable():
+	case x.client.Sent(), x.content.lost(), !err.Class.harmless() && err.Class != Unavailable && !x.repeatable():
 		return record.NotRepeatable
 	}
 	return record.AttemptsUsedUp
@@ -116,7 +123,7 @@ func (x *Exchange) whyNot(err *Error) record.NoRetry {
 // counted is what has to be added to x.attempts: 1 while the attempt that failed with err is
 // still under way, which took has not counted yet, and else 0.
 func (x *Exchange) counted(err *Error) int {
-	if err.Class == Status || err.Class == Ejected {
+	if err.Class.decided() {
 		return 1
 	}
 	return 0
@@ -175,13 +182,13 @@ func (x *Exchange) repeatable() bool {
 // unwanted returns a fault if the response's status is to be retried and there is an endpoint
 // for it, which is then a.next; nil: the client gets the response as it is.
 func (a *attempt) unwanted() *Error {
-	x, status := a.x, a.response.Status
-	if status < 500 || status > 599 {
+	x := a.x
+	fault, asked := a.failure()
+	if fault == nil {
 		return nil
 	}
-	fault := &Error{Status: status, Reason: reason.Status, Side: ByEndpoint, Class: Status}
 	if !x.mayRepeat(fault) {
-		if x.service.Retry.Statuses[status] {
+		if asked {
 			x.notRetried(x.whyNot(fault), fault)
 		}
 		return nil
@@ -191,6 +198,19 @@ func (a *attempt) unwanted() *Error {
 		return nil
 	}
 	return fault
+}
+
+// failure is what the response's head says of a failure that other endpoints may not have; nil:
+// it says nothing of that sort. asked: the configuration has it retried.
+func (a *attempt) failure() (fault *Error, asked bool) {
+	r, status := &a.x.service.Retry, a.response.Status
+	switch {
+	case status >= 500 && status <= 599:
+		return &Error{Status: status, Reason: reason.Status, Side: ByEndpoint, Class: Status}, r.Statuses[status]
+	case a.x.rpc.is && refusedRPC(&a.response):
+		return errUnavailable, r.Unavailable
+	}
+	return nil, false
 }
 
 // discard reads and drops what has arrived of a response that is not delivered, and reports

@@ -10,7 +10,7 @@
 //	  finish        deliver head and content, or tunnel bytes      deliver.go, tunnel.go
 //	again           whether to attempt again, and where            retry.go
 //	answer, fail    responses that the proxy makes itself          reply.go, error.go
-//	record          access log and counters                        log.go, count.go
+//	record          access log, spans and counters                 log.go, tracing.go, count.go
 //
 // One task runs an exchange from start to end. An attempt may fork a second task that sends
 // the request's content (upload.go), and a race forks a task for each attempt (race.go).
@@ -29,6 +29,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/filter"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/record"
@@ -65,6 +66,9 @@ type Exchange struct {
 	own      attempt // the attempt under way; its buffers are worth keeping, too
 	forward  forward
 	asked    asked
+	trace    *tracing // nil: no exchange of x has been traced
+	traced   bool     // trace is of this exchange
+	rpc      rpc
 	log      record.Trace
 	lane     record.Lane
 	slot     int               // of the cells that count the exchange and its attempts
@@ -139,8 +143,13 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstr
 	x.content.reset()
 	x.began, x.over = rt.Now(), 0
 	x.slot, x.cell = x.lane.Slot(rt.Worker()), nil
+	x.rpc.is = false
+	x.beginRPC()
 	x.log.Reset()
 	x.logRequest()
+	if x.traced = t.Tracing != nil; x.traced {
+		x.beginTrace()
+	}
 }
 
 // never is the deadline of an exchange whose route has no timeout: each phase has a limit
@@ -156,6 +165,11 @@ func (x *Exchange) match() *Error {
 	x.deadline = never
 	if x.route.Whole {
 		x.deadline = x.began + x.route.Timeout
+	}
+	if x.rpc.is {
+		if err := x.limitRPC(); err != nil {
+			return err
+		}
 	}
 	return x.enter()
 }
@@ -173,7 +187,10 @@ func (x *Exchange) find() *Error {
 	norm, bad := x.forward.normalize(q.Path)
 	i, found := -1, route.NotFound
 	if bad == nil || bad == route.Backslash {
-		i, found = x.table.Tree.Match(q.Host, norm, q.Method)
+		i, found = x.routeFor(norm, q.Method)
+	}
+	if x.table.Preflights && (bad == nil || bad == route.Backslash) {
+		i = x.preflight(norm, i)
 	}
 	if bad != nil && (i < 0 || !x.table.Routes[i].Lenient) {
 		return &Error{Status: 400, Reason: reason.BadPath, Side: ByClient, Err: bad}
@@ -183,6 +200,28 @@ func (x *Exchange) find() *Error {
 	}
 	x.route = &x.table.Routes[i]
 	return nil
+}
+
+// routeFor is the index of the route of the request, if it had that method.
+func (x *Exchange) routeFor(norm, method []byte) (i int, found route.MethodState) {
+	q, tree := &x.Request, x.table.Tree
+	if tree.GRPC() && route.CallsGRPC(q) {
+		return tree.MatchGRPC(x.peer.Listener, q.Host, norm, method)
+	}
+	return tree.MatchAt(x.peer.Listener, q.Host, norm, method)
+}
+
+// preflight is the index of the route that a preflight of CORS asks about, which is that of the
+// request to come; i, that of its own method, if it is none or that route has no CORS.
+func (x *Exchange) preflight(norm []byte, i int) int {
+	method, ok := filter.IsPreflight(&x.Request)
+	if !ok {
+		return i
+	}
+	if asked, _ := x.routeFor(norm, method); asked >= 0 && x.table.Routes[asked].CORS {
+		return asked
+	}
+	return i
 }
 
 // rewrite computes the key for consistent hashing and then applies the rules of the route, so
@@ -241,11 +280,16 @@ func (x *Exchange) record() {
 		x.over = x.rt.Now()
 	}
 	took := x.over - x.began
-	x.ended(took)
-	if x.table.Sink == nil {
-		return
+	if x.rpc.is {
+		x.endRPC()
 	}
-	x.put(took)
+	x.ended(took)
+	if x.peer.Ended != nil {
+		x.peer.Ended(x.service, x.route, &x.log)
+	}
+	if x.table.Sink != nil || x.leavesSpans(took) {
+		x.put(took)
+	}
 }
 
 // rescue is deferred by Run. It turns a panic into a 500, or into a cut response if the client

@@ -37,10 +37,13 @@ type Table struct {
 	Tunnel  time.Duration // longest silence of a tunnel; 0: no limit
 	Logger  *slog.Logger
 	Sink    *record.Sink // nil: no access log
+	Tracing *Tracing     // nil: fields of traces pass as they came, and requests have no ids
 	// Generation numbers the configurations in force, from 1.
 	Generation uint64
 	// Unmatched counts exchanges that find no route; nil: nothing is counted.
 	Unmatched *record.Cells[record.RouteCell]
+
+	Preflights bool // a route has CORS
 
 	InFlight  int                // exchanges at once, over all; 0: no limit
 	Admission *admission.Control // counts them; may be nil without a limit
@@ -51,6 +54,7 @@ type Table struct {
 type Route struct {
 	Index     int                             // in Config.Routes
 	Name      string                          // as the configuration names it; empty: it does not
+	Pattern   string                          // of the path, as the configuration has it; empty: any path
 	Cells     *record.Cells[record.RouteCell] // counts its exchanges; never nil
 	Service   *Service                        // nil if there is a Directory
 	Directory Directory                       // finds the service that the path names; nil: Service
@@ -58,19 +62,23 @@ type Route struct {
 	Rules     *rewrite.Rules                  // nil: no changes
 	Filters   *filter.Chain                   // nil: none
 	Timeout   time.Duration                   // from the end of the request to the response head
-	Whole     bool                            // Timeout bounds the whole exchange, from its beginning
+	Whole     bool                            // Timeout bounds the whole exchange, from its beginning; see grpc.go for gRPC
 	Stall     time.Duration                   // longest silence of the endpoint; 0: see patience
 	Lenient   bool                            // a backslash in a path is an ordinary character
+	CORS      bool                            // one of Filters answers preflights of CORS
 }
 
 // A Service is a service with its settings in one table. All tables of a proxy share the
 // *service.Service, which has the endpoints and their state.
 type Service struct {
 	*service.Service
-	Name  string
-	Key   *affinity.Key // nil: the policy needs none
-	Retry Retry
-	Uses  *Uses // counts exchanges of a service of a Directory; nil for others
+	Name   string
+	Policy string        // as the configuration names it
+	Key    *affinity.Key // nil: the policy needs none
+	Retry  Retry
+	Uses   *Uses // counts exchanges of a service of a Directory; nil for others
+	// Announces: its endpoints learn by the PROXY protocol who the client is.
+	Announces bool
 }
 
 // Retry is the configuration of retries: see again. Connect, Reset and Timeout are the classes
@@ -81,6 +89,8 @@ type Retry struct {
 	Reset    bool
 	Timeout  bool
 	Statuses [600]bool // index: the status
+	// Unavailable: gRPC's status of that name, where the response has nothing else.
+	Unavailable bool
 	// SameAfter is the first pause before the same endpoints are tried again because there is
 	// no other; see pause. 0: never.
 	SameAfter time.Duration
@@ -90,11 +100,30 @@ type Retry struct {
 type Peer struct {
 	Addr   netip.Addr // the zero Addr for a unix socket
 	IP     []byte     // Addr as text; empty for a unix socket
+	Port   uint16     // of Addr; 0: not known
 	Scheme string     // "http" or "https"
-	TLS    uint16     // version, as crypto/tls numbers them; anything else: none, or not known
+	// Listener is the name of the one by which the client came, for routes; empty: it has none.
+	Listener string
+	TLS      uint16 // version, as crypto/tls numbers them; anything else: none, or not known
+	// Cert is the client's certificate; nil: the client was not asked for one.
+	Cert *ClientCert
 	// Bonds are the connections to endpoints that are bound to the client's connection: see
 	// bound.go. nil: that connection is not known, or carries several requests at once.
 	Bonds *upstream.Bonds
+	// Ended is called when an exchange is over, with what its line of the access log is made of:
+	// the service, nil if none was reached, the route, nil likewise, and the attempts, which are
+	// only valid until it returns. nil: nothing asks for it.
+	Ended func(s *Service, r *Route, t *record.Trace)
+}
+
+// A ClientCert is what a client has proved by its TLS certificate. It is not modified, and many
+// requests may use it at once. The zero value is a client that was asked and has none.
+type ClientCert struct {
+	// Leaf and Chain are the values of Client-Cert and Client-Cert-Chain (RFC 9440 §2), whose
+	// certificates are Byte Sequences of structured fields, without the authority's own; empty:
+	// there is none.
+	Leaf, Chain []byte
+	Proved      *record.Identity // for the access log; nil: nothing
 }
 
 // trusts reports whether a is a trusted proxy, whose X-Forwarded fields are believed. The zero

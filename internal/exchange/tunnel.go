@@ -41,6 +41,7 @@ func (a *attempt) tunnel() *Error {
 	a.endUpload(nil)
 	x.client.Unwatch(a.call)
 	message.DropHopByHop(r.Fields)
+	x.answerID(r)
 	x.route.Rules.Response(r)
 	if x.route.Filters != nil {
 		x.filterResponse(r)

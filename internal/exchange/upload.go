@@ -16,7 +16,8 @@ package exchange
 //	            endpoint takes no more             by itself; the response may still come
 //	            response complete                  finishUpload stops it
 //	            attempt failed, no other follows   endUpload stops it
-//	            attempt failed, another follows    endUpload lets it keep its next piece: handOver
+//	            attempt failed, another follows    endUpload lets it keep its next piece, or
+//	                                               ends its wait: handOver
 //
 // Content of an idempotent request is kept up to limits.ReplayBytesMax (64 KiB), so that another
 // attempt can send it again; content.go has the rules. A PUT of 40 KiB that is retried:
@@ -27,6 +28,7 @@ package exchange
 //	attempt 2   sends the 32 KiB that were kept, then goes on with the client's content
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 	"time"
@@ -55,6 +57,7 @@ type upload struct {
 	ended    atomic.Bool           // the forked task has sent everything
 	stopping atomic.Bool           // the forked task must end
 	cut      atomic.Bool           // StopContent was called: the client's content is incomplete
+	paused   atomic.Bool           // its wait for the client is ended: the content goes on later
 	fault    atomic.Pointer[Error] // the client failed; nil: it did not
 
 	over    atomic.Int64                  // instant at which the forked task ended; 0: it runs
@@ -87,6 +90,7 @@ func (p *upload) reset() {
 	p.ended.Store(false)
 	p.stopping.Store(false)
 	p.cut.Store(false)
+	p.paused.Store(false)
 	p.fault.Store(nil)
 	p.over.Store(0)
 }
@@ -97,10 +101,14 @@ func (p *upload) reset() {
 func (a *attempt) send() {
 	p, c := &a.upload, &a.x.content
 	c.resume()
+	if a.x.rpc.timed && a.x.rpc.is {
+		a.sendTimeout()
+	}
 	q := a.request()
 	p.state, p.err = sent, nil
 	a.call.Head(q)
 	if q.Body == message.NoBody {
+		a.x.requestEnded()
 		p.err = a.call.Flush()
 		return
 	}
@@ -129,6 +137,7 @@ func (a *attempt) sendArrived() (over bool) {
 		data, err := client.Content(false)
 		switch {
 		case err == io.EOF:
+			a.x.requestEnded()
 			if e := a.call.End(client.Trailers()); e != nil {
 				p.err = e
 			}
@@ -147,9 +156,13 @@ func (a *attempt) sendArrived() (over bool) {
 	return false
 }
 
-// keeps reports whether content is kept for another attempt: that of an idempotent request, and
-// that of any request if the endpoint's protocol can decline requests unprocessed.
-func (a *attempt) keeps() bool { return idempotent(a.x.Request.Method) || a.call.Refusable() }
+// keeps reports whether content is kept for another attempt: that of an idempotent request, that
+// of any request if the endpoint's protocol can decline requests unprocessed, and that of a call of
+// gRPC if it may be repeated.
+func (a *attempt) keeps() bool {
+	x := a.x
+	return idempotent(x.Request.Method) || a.call.Refusable() || x.rpc.is && x.service.Retry.Unavailable
+}
 
 // startUpload forks the task that sends the content. The caller must see to it that join
 // follows: endUpload or finishUpload.
@@ -181,11 +194,16 @@ func (a *attempt) runUpload() {
 		p.waiting.Store(0)
 		switch {
 		case err == io.EOF:
+			x.requestEnded()
 			p.err = a.call.End(x.client.Trailers())
 			p.ended.Store(p.err == nil)
 			return
 		case err != nil && p.cut.Load():
 			return
+		case err != nil && p.paused.Load() && errors.Is(err, engine.ErrTimeout):
+			return // see handOver
+		case err != nil && x.rpc.is && x.waitsOn(err):
+			continue
 		case err != nil:
 			a.breakOff(err)
 			return

@@ -7,7 +7,7 @@ package exchange
 //	who ends it     when                                        the client's content
 //	finishUpload    the response was read to its end            is stopped, unless all has arrived
 //	endUpload       the attempt failed, no other follows        is stopped
-//	handOver        the attempt failed, another one follows     goes on: the next piece is kept
+//	handOver        the attempt failed, another one follows     goes on
 //
 // What was stopped on the way cannot be sent again: the client's stream does not say where it
 // stands. So it is decided first whether another attempt follows (continues, secures).
@@ -15,6 +15,7 @@ package exchange
 import (
 	"errors"
 
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 )
@@ -68,7 +69,7 @@ func (a *attempt) secures() bool {
 	if p.task != nil && !p.ended.Load() && q.Body == message.Length && q.Length > limits.ReplayBytesMax {
 		return false
 	}
-	return a.x.content.secure()
+	return a.goesOn() && a.x.content.secure()
 }
 
 // continues reports whether another attempt may need the content that the client is still
@@ -76,13 +77,13 @@ func (a *attempt) secures() bool {
 // which the client's stream has no defined position, but by handOver.
 func (a *attempt) continues(fault *Error) bool {
 	x := a.x
-	if fault == nil || x.content.lost() || a.upload.fault.Load() != nil {
+	if fault == nil || x.content.lost() || a.upload.fault.Load() != nil || !a.goesOn() {
 		return false
 	}
 	if x.Request.Body == message.Length && x.Request.Length > limits.ReplayBytesMax {
 		return false
 	}
-	if fault.Class == Status || fault.Class == Ejected {
+	if fault.Class.decided() {
 		return true // it is decided that there is one
 	}
 	if a.call.Stale() && a.replaces(fault) {
@@ -91,14 +92,30 @@ func (a *attempt) continues(fault *Error) bool {
 	return x.mayRepeat(fault)
 }
 
-// handOver ends the forked task with the next piece that comes from the client, which is kept
-// for the next attempt. It waits for that piece: the next attempt would have to wait for it
-// too. A client that sends nothing meets its stall limit.
+// handOver ends the forked task, so that the next attempt goes on with the client's content. A
+// wait for the client is ended where its protocol can do that without losing the place. Otherwise
+// the task ends with the next piece that comes, which is kept; handOver waits for that piece, and a
+// client that sends nothing meets its stall limit.
 func (a *attempt) handOver() {
-	a.upload.stopping.Store(true)
+	p := &a.upload
+	p.stopping.Store(true)
 	a.call.Interrupt(errStopped)
+	if c := pauser(a.x.client.RequestContent); c != nil { // a client may wait for an answer before it sends more
+		p.paused.Store(true)
+		c.Pause(true)
+		defer func() { c.Pause(false); p.paused.Store(false) }()
+	}
 	a.join()
-	a.upload.stopping.Store(false)
+	p.stopping.Store(false)
+}
+
+// pauser is the Pauser of a client's content, also behind transforms; nil: its protocol has none.
+func pauser(c downstream.RequestContent) downstream.Pauser {
+	if t, ok := c.(*transformedContent); ok {
+		c = t.RequestContent
+	}
+	p, _ := c.(downstream.Pauser)
+	return p
 }
 
 // errStopped is the error of a call that was interrupted because the attempt is over.

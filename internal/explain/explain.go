@@ -9,7 +9,7 @@
 //	Reply     the proxy answers by itself; what follows is empty then, as far as it is not known
 //	Routes    those that were tried, and why each was taken or not
 //	Forward   what the endpoint gets: path, Host, fields
-//	Service   who may serve it, and how often the policy chooses each
+//	Service   which endpoints may serve it, and how often the policy chooses each
 //	Retry     what a failed attempt leads to
 //	Limits    limits of time, with their place in the file
 package explain
@@ -25,6 +25,8 @@ type Request struct {
 	Fields []Field `json:"fields,omitempty"`
 	// Client is the IP address of the client's connection; empty: 127.0.0.1.
 	Client string `json:"client,omitempty"`
+	// Listener is the name of the listener by which it comes; empty: one without a name.
+	Listener string `json:"listener,omitempty"`
 }
 
 // A Field is one header field.
@@ -58,6 +60,8 @@ type Asked struct {
 	Host   string `json:"host"`
 	Target string `json:"target"`
 	Client string `json:"client"`
+	// Listener by which it comes; empty: one without a name.
+	Listener string `json:"listener,omitempty"`
 }
 
 // A Path is a path as received and as it is matched.
@@ -74,7 +78,7 @@ type Tried struct {
 	Leads string `json:"leads"` // its service, or discover entry
 	// Taken: it is the route of the request. At most one is.
 	Taken bool `json:"taken"`
-	// Failed is the part that does not match: host, path or method; empty: all do.
+	// Failed is the part that does not match: listener, host, path or method; empty: all do.
 	Failed string `json:"failed,omitempty"`
 	Why    string `json:"why"` // for people
 	Key    string `json:"key"` // of the configuration, as in routes[3]
@@ -86,7 +90,7 @@ type Reply struct {
 	Status  int    `json:"status"`
 	Reason  string `json:"reason"` // the value of Poise-Reason
 	Message string `json:"message"`
-	Cause   string `json:"cause,omitempty"` // more than the client is told
+	Cause   string `json:"cause,omitempty"` // more than the client learns
 	Allow   string `json:"allow,omitempty"` // of 405: the methods that a route takes
 }
 
@@ -172,7 +176,7 @@ type Retry struct {
 
 // A Repeat is one kind of failure.
 type Repeat struct {
-	Failure  string `json:"failure"`  // connect, reset, timeout, or a status
+	Failure  string `json:"failure"`  // connect, reset, timeout, unavailable, or a status
 	Repeated bool   `json:"repeated"` // another attempt is allowed
 	Why      string `json:"why"`      // for people
 }

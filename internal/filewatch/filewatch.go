@@ -24,12 +24,15 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-const (
-	settle     = 100 * time.Millisecond // without events before files are read: writers write in parts
-	settleMost = time.Second            // and no longer than this, if they never pause
-	pollEvery  = 5 * time.Second        // beside events
-	pollAlone  = 2 * time.Second        // without them
-)
+// A pace is how long a watcher waits.
+type pace struct {
+	settle     time.Duration // without events before files are read: writers write in parts
+	settleMost time.Duration // and no longer than this, if they never pause
+	poll       time.Duration // between two reads of everything, beside events
+	pollAlone  time.Duration // the same without them
+}
+
+var usual = pace{settle: 100 * time.Millisecond, settleMost: time.Second, poll: 5 * time.Second, pollAlone: 2 * time.Second}
 
 // sizeMost bounds what is read of one file: an endpoint list of some hundred thousand.
 const sizeMost = 64 << 20
@@ -90,8 +93,12 @@ func Sums(paths ...string) map[string]Sum {
 type Watcher struct {
 	changed func()
 	patient bool
-	blind   bool // there are no events: for tests
-	noise   int  // events of other files so far: for tests, when Run has returned
+
+	// For tests.
+	pace   pace
+	blind  bool   // there are no events
+	looked func() // called whenever files were read after events, and changed was called
+	noise  int    // events of other files so far; valid when Run has returned
 
 	mu    sync.Mutex // held for some instructions
 	known map[string]Sum
@@ -102,7 +109,7 @@ type Watcher struct {
 // If patient is set, a file that cannot be read keeps its content: it is expected back.
 // Otherwise, that it vanishes and comes back are changes.
 func New(patient bool, changed func()) *Watcher {
-	return &Watcher{changed: changed, patient: patient, again: make(chan struct{}, 1)}
+	return &Watcher{changed: changed, patient: patient, pace: usual, looked: func() {}, again: make(chan struct{}, 1)}
 }
 
 // Follow replaces the set of files. The values are the contents that the caller knows: one
@@ -124,11 +131,11 @@ func (w *Watcher) Run(ctx context.Context) {
 	f := folders{blind: w.blind}
 	defer f.close()
 	f.follow(w.paths())
-	poll := time.NewTicker(f.every())
+	poll := time.NewTicker(f.every(w.pace))
 	defer poll.Stop()
 	var rest pauses
 	defer rest.stop()
-	var quiet debounce
+	quiet := debounce{pace: w.pace}
 	quiet.event() // a file may have changed before it was watched
 	for {
 		select {
@@ -160,9 +167,10 @@ func (w *Watcher) Run(ctx context.Context) {
 			if w.look(true) {
 				w.changed()
 			}
+			w.looked()
 		case <-poll.C:
 			f.follow(w.paths())
-			if poll.Reset(f.every()); quiet.done() == nil && w.look(false) {
+			if poll.Reset(f.every(w.pace)); quiet.done() == nil && w.look(false) {
 				quiet.event() // it may be half-written yet
 			}
 		}
@@ -197,8 +205,9 @@ func (w *Watcher) look(take bool) (changed bool) {
 	return changed
 }
 
-// A debounce waits until events have paused. The zero value waits for nothing.
+// A debounce waits until events have paused. Without a timer it waits for nothing.
 type debounce struct {
+	pace  pace
 	timer *time.Timer
 	since time.Time
 }
@@ -207,12 +216,12 @@ func (d *debounce) event() {
 	now := time.Now()
 	if d.timer == nil {
 		d.since = now
-		d.timer = time.NewTimer(settle)
+		d.timer = time.NewTimer(d.pace.settle)
 		return
 	}
 	// A timer that is due is left alone: setting it again, event after event, would put it off.
-	if left := settleMost - now.Sub(d.since); left > 0 {
-		d.timer.Reset(min(settle, left))
+	if left := d.pace.settleMost - now.Sub(d.since); left > 0 {
+		d.timer.Reset(min(d.pace.settle, left))
 	}
 }
 

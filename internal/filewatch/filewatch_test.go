@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -49,17 +50,25 @@ func swap(t testing.TB, dir, version string, files map[string]string) {
 	}
 }
 
+// Tests of events have no polls, so that what is seen is seen by its event. All are in a hurry.
+var (
+	events = pace{settle: 10 * time.Millisecond, settleMost: 100 * time.Millisecond, poll: time.Hour, pollAlone: time.Hour}
+	polls  = pace{settle: 10 * time.Millisecond, settleMost: 100 * time.Millisecond, poll: 500 * time.Millisecond, pollAlone: 200 * time.Millisecond}
+)
+
 type watched struct {
 	*Watcher
-	t    testing.TB
-	told chan struct{}
+	t      testing.TB
+	told   chan struct{}
+	passed chan struct{} // a token for each look
 }
 
 // follow runs a watcher of these files, whose present contents are known.
 func follow(t testing.TB, w func(changed func()) *Watcher, paths ...string) *watched {
 	t.Helper()
-	out := &watched{t: t, told: make(chan struct{}, 1000)}
+	out := &watched{t: t, told: make(chan struct{}, 1000), passed: make(chan struct{}, 1000)}
 	out.Watcher = w(func() { out.told <- struct{}{} })
+	out.looked = func() { out.passed <- struct{}{} }
 	out.set(paths...)
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
@@ -74,6 +83,25 @@ func (w *watched) set(paths ...string) {
 		known[path] = sum(path)
 	}
 	w.Follow(known)
+}
+
+// pass waits until the watcher, which stands then, has read files after what was done before.
+func (w *watched) pass() {
+	w.t.Helper()
+	for len(w.passed) > 0 {
+		<-w.passed
+	}
+	for range 2 { // the first may have begun before
+		select {
+		case w.again <- struct{}{}:
+		default:
+		}
+		select {
+		case <-w.passed:
+		case <-time.After(20 * time.Second):
+			w.t.Fatal("files are not read")
+		}
+	}
 }
 
 // await waits until the watcher has told and knows the present content. The time limit is
@@ -96,7 +124,7 @@ func (w *watched) await(what string) {
 // silent makes sure that nothing more is told, by a change of a last file.
 func (w *watched) silent(what, last string) {
 	w.t.Helper()
-	time.Sleep(3 * settle)
+	w.pass()
 	select {
 	case <-w.told:
 		w.t.Fatalf("told of %s, which is no change", what)
@@ -106,31 +134,45 @@ func (w *watched) silent(what, last string) {
 	w.await("the last change")
 }
 
-func eager(changed func()) *Watcher   { return New(false, changed) }
-func patient(changed func()) *Watcher { return New(true, changed) }
+// at returns a watcher of that pace.
+func (p pace) at(w *Watcher) *Watcher {
+	w.pace = p
+	return w
+}
+
+func eager(changed func()) *Watcher   { return events.at(New(false, changed)) }
+func patient(changed func()) *Watcher { return events.at(New(true, changed)) }
+func polling(changed func()) *Watcher { return polls.at(New(false, changed)) }
 func blind(changed func()) *Watcher {
 	w := New(false, changed)
 	w.blind = true
 	return w
 }
 
-func TestEveryWayToChangeAFile(t *testing.T) {
-	for name, kind := range map[string]func(func()) *Watcher{"events": eager, "polling": blind} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			path := filepath.Join(t.TempDir(), "f")
-			write(t, path, "one")
-			w := follow(t, kind, path)
-			write(t, path, "two")
-			w.await("a write in place")
-			replace(t, path, "three")
-			w.await("a rename")
-			os.Remove(path)
-			w.await("that it is gone")
-			write(t, path, "four")
-			w.await("that it is back")
-		})
-	}
+func everyWay(t *testing.T, kind func(func()) *Watcher) {
+	path := filepath.Join(t.TempDir(), "f")
+	write(t, path, "one")
+	w := follow(t, kind, path)
+	write(t, path, "two")
+	w.await("a write in place")
+	replace(t, path, "three")
+	w.await("a rename")
+	os.Remove(path)
+	w.await("that it is gone")
+	write(t, path, "four")
+	w.await("that it is back")
+}
+
+func TestEveryWayToChangeAFile(t *testing.T) { everyWay(t, eager) }
+
+func TestEveryWayWithoutEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		everyWay(t, blind)
+		if took := time.Since(began); took > 4*(usual.pollAlone+usual.settle) {
+			t.Errorf("four changes took %v", took)
+		}
+	})
 }
 
 func TestPatientWatchersExpectFilesBack(t *testing.T) {
@@ -138,12 +180,12 @@ func TestPatientWatchersExpectFilesBack(t *testing.T) {
 	write(t, path, "one")
 	w := follow(t, patient, path)
 	os.Remove(path)
-	time.Sleep(3 * settle)
+	w.pass()
 	write(t, path, "one")
 	write(t, path+".other", "x")
 	w.silent("a file that was gone for a while", path)
 	os.Remove(path)
-	time.Sleep(3 * settle)
+	w.pass()
 	replace(t, path, "two")
 	w.await("a file that came back with another content")
 }
@@ -171,12 +213,8 @@ func TestKubernetesVolume(t *testing.T) {
 	}
 	w := follow(t, eager, a, b)
 	for i := range 3 {
-		began := time.Now()
 		swap(t, dir, fmt.Sprintf("..%d", i+2), map[string]string{"a": fmt.Sprint(i + 2), "b": "1"})
 		w.await("a swapped link")
-		if took := time.Since(began); took > pollEvery/2 {
-			t.Errorf("seen after %v: not by its event", took)
-		}
 		os.RemoveAll(filepath.Join(dir, fmt.Sprintf("..%d", i+1)))
 	}
 	write(t, filepath.Join(dir, "..4", "b"), "other")
@@ -193,20 +231,17 @@ func TestLinksToElsewhere(t *testing.T) {
 	os.Symlink("../x/real", filepath.Join(dir, "etc", "conf"))
 	path := filepath.Join(dir, "etc", "conf", "f")
 	w := follow(t, eager, path)
-	time.Sleep(3 * settle) // the watcher stands
-	began := time.Now()
+	w.pass()
 	replace(t, file, "two")
 	w.await("a rename behind a link")
-	if took := time.Since(began); took > pollEvery/2 {
-		t.Errorf("seen after %v: not by its event", took)
-	}
 }
 
+// TestFoldersComeAndGo: there is no event of a folder above that of the file, so it is a poll that
+// sees that it is another one.
 func TestFoldersComeAndGo(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a", "b", "f")
-	w := follow(t, eager, path)
+	w := follow(t, polling, path)
 	mkdir(t, filepath.Dir(path))
 	write(t, path, "one")
 	w.await("a file in new folders")
@@ -224,14 +259,10 @@ func TestBusyNeighbour(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "one")
 	w := follow(t, eager, path)
-	defer busy(t, path+".log", settle/2)()
-	time.Sleep(3 * settle) // the watcher stands
-	began := time.Now()
+	defer busy(t, path+".log", events.settle/2)()
+	w.pass()
 	replace(t, path, "two")
 	w.await("a change beside a busy file")
-	if took := time.Since(began); took > pollEvery/2 {
-		t.Errorf("seen after %v: the neighbour holds it up", took)
-	}
 	w.silent("the neighbour", path)
 }
 
@@ -239,18 +270,11 @@ func TestBusyNeighbour(t *testing.T) {
 func TestBusyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "one")
-	told := make(chan struct{}, 100)
-	w := New(false, func() { told <- struct{}{} })
-	w.Follow(map[string]Sum{path: sum(path)})
-	ctx, cancel := context.WithCancel(context.Background())
-	var group sync.WaitGroup
-	group.Go(func() { w.Run(ctx) })
-	defer group.Wait()
-	defer cancel()
-	defer busy(t, path, settle/5)()
+	w := follow(t, eager, path)
+	defer busy(t, path, events.settle/5)()
 	for range 3 {
 		select {
-		case <-told:
+		case <-w.told:
 		case <-time.After(20 * time.Second):
 			t.Fatal("a busy file is not looked at")
 		}
@@ -285,7 +309,6 @@ func TestFollowingOthers(t *testing.T) {
 	w := follow(t, eager, a)
 	w.set(b)
 	write(t, a, "two")
-	time.Sleep(3 * settle)
 	w.silent("a file that is not followed any more", b)
 	w.set()
 	w.set(a, b)
@@ -298,7 +321,6 @@ func TestFollowingOthers(t *testing.T) {
 func TestAnyHistory(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 7))
 			dir := t.TempDir()
 			path := filepath.Join(dir, "f")
@@ -320,11 +342,11 @@ func TestAnyHistory(t *testing.T) {
 					write(t, present, text)
 				}
 			}
-			w := follow(t, eager, path)
+			w := follow(t, polling, path)
 			for i := range 30 {
 				step(fmt.Sprint(i, " ", strings.Repeat("x", r.IntN(5000))))
 				if r.IntN(3) == 0 {
-					time.Sleep(rand.N(2 * settle))
+					time.Sleep(rand.N(2 * polls.settle))
 				}
 			}
 			step("last")
@@ -350,16 +372,19 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestDebounce(t *testing.T) {
-	var d debounce
+func TestDebounce(t *testing.T) { synctest.Test(t, debounced) }
+
+func debounced(t *testing.T) {
+	d := debounce{pace: usual}
 	if d.done() != nil {
-		t.Error("the zero value waits for something")
+		t.Error("without an event it waits for something")
 	}
 	d.event()
 	if d.done() == nil {
 		t.Error("an event is not waited for")
 	}
-	for began := time.Now(); time.Since(began) < settleMost+settle; {
+	for range 25 {
+		time.Sleep(usual.settle / 2)
 		d.event()
 	}
 	select {
@@ -368,8 +393,12 @@ func TestDebounce(t *testing.T) {
 		t.Fatal("events put off the end of the wait")
 	}
 	d.stop()
+	began := time.Now()
 	d.event()
 	<-d.done()
+	if took := time.Since(began); took != usual.settle {
+		t.Errorf("one event is waited for during %v", took)
+	}
 	d.stop()
 	if d.done() != nil {
 		t.Error("stopped, it waits")

@@ -99,11 +99,11 @@ func (f *folders) concerns(path string) bool {
 }
 
 // every is the time between polls.
-func (f *folders) every() time.Duration {
+func (f *folders) every(p pace) time.Duration {
 	if f.watcher == nil || f.failed {
-		return pollAlone
+		return p.pollAlone
 	}
-	return pollEvery
+	return p.poll
 }
 
 func (f *folders) close() {

@@ -135,6 +135,35 @@ func (ts Transforms) Piece(p []byte) ([]byte, error) {
 	return p, nil
 }
 
+// Flush returns what they hold back. What one of them has held is a piece for those behind it,
+// which are flushed after that.
+func (ts Transforms) Flush() (out []byte, err error) {
+	for _, t := range ts {
+		if len(out) > 0 {
+			if out, err = t.Piece(out); err != nil {
+				return nil, err
+			}
+		}
+		f, holds := t.(Flusher)
+		if !holds {
+			continue
+		}
+		if len(out) > 0 {
+			out = slices.Clone(out) // of t, whose next call may write over it
+		}
+		more, err := f.Flush()
+		switch {
+		case err != nil:
+			return nil, err
+		case len(out) == 0:
+			out = more
+		default:
+			out = append(out, more...)
+		}
+	}
+	return out, nil
+}
+
 // End ends all of them. What one of them adds at its end is a piece for those behind it.
 func (ts Transforms) End(trailers []message.Field) (rest []byte, _ []message.Field, err error) {
 	for i, t := range ts {

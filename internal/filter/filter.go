@@ -69,6 +69,16 @@ type Transform interface {
 	End(trailers []message.Field) ([]byte, []message.Field, error)
 }
 
+// A Flusher is a Transform that may hold bytes back until there are more of them, as a compressor
+// does.
+type Flusher interface {
+	Transform
+	// Flush is called when all that has arrived went through Piece and nothing more is there: what
+	// it returns leaves before the next wait, so that no message waits for the one behind it. As
+	// with Piece the result is valid until the next call; it may be empty.
+	Flush() ([]byte, error)
+}
+
 // An Exchange is what filters see of one.
 type Exchange struct {
 	Runtime engine.Runtime

@@ -115,6 +115,65 @@ func (s suffix) End(trailers []message.Field) ([]byte, []message.Field, error) {
 	return []byte("end" + s), append(trailers, message.NewField("By", string(s))), nil
 }
 
+// holder holds the last byte of what came back until there is more, in a room that it uses again.
+type holder struct{ room, last []byte }
+
+func (h *holder) Piece(p []byte) ([]byte, error) {
+	h.room = append(append(h.room[:0], h.last...), p...)
+	n := len(h.room) - 1
+	h.last = append(h.last[:0], h.room[n])
+	return h.room[:n], nil
+}
+
+func (h *holder) Flush() ([]byte, error) {
+	if string(h.last) == "!" {
+		return nil, errors.New("failed")
+	}
+	h.room = append(h.room[:0], h.last...)
+	h.last = h.last[:0]
+	return h.room, nil
+}
+
+func (h *holder) End(trailers []message.Field) ([]byte, []message.Field, error) {
+	return h.last, trailers, nil
+}
+
+func TestWhatIsHeldBackIsFlushed(t *testing.T) {
+	for _, ts := range []Transforms{{new(holder)}, {new(holder), new(holder)}, {suffix(""), new(holder), new(holder), suffix("")}, {new(holder), suffix(""), new(holder)}} {
+		var got string
+		for _, p := range []string{"abc", "d", "efgh"} {
+			out, err := ts.Piece([]byte(p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += string(out)
+			if out, err = ts.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if got += string(out); !strings.HasSuffix(got, p) {
+				t.Errorf("%d transforms: after %q all there is is %q", len(ts), p, got)
+			}
+			if out, err = ts.Flush(); err != nil || len(out) > 0 {
+				t.Errorf("a second flush gives %q, %v", out, err)
+			}
+		}
+		if got != "abcdefgh" {
+			t.Errorf("%d transforms make %q", len(ts), got)
+		}
+	}
+	ts := Transforms{new(holder), suffix("")}
+	ts.Piece([]byte("a!"))
+	if _, err := ts.Flush(); err == nil {
+		t.Error("no error of a flush")
+	}
+	ts = Transforms{new(holder), suffix("")}
+	ts.Piece([]byte("afail"))
+	ts[0].(*holder).last = []byte("fail")
+	if _, err := ts.Flush(); err == nil {
+		t.Error("no error of what is behind a flush")
+	}
+}
+
 func TestTransformsFollowEachOther(t *testing.T) {
 	ts := Transforms{suffix("1"), suffix("2")}
 	for p, want := range map[string]string{"a": "a12", "drop": ""} {

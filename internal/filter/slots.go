@@ -11,18 +11,21 @@ type Slot uint8
 
 // The slots.
 const (
-	// Access decides who may ask at all: by address, host, path or method.
+	// Access decides which requests are allowed at all: by address, host, path or method.
 	Access Slot = iota
-	// AddressLimit bounds how much one client may ask, as far as its address tells who it is.
+	// AddressLimit bounds the requests of one client, as known by its address.
 	AddressLimit
 	// CORS answers preflights, before Auth: they carry no credentials.
 	CORS
-	// Auth finds out who asks.
+	// Auth finds the identity of the client.
 	Auth
 	// IdentityLimit bounds how much one identity may ask.
 	IdentityLimit
 	// BodyLimit bounds the request's content, or checks it.
 	BodyLimit
+	// Translate speaks another protocol to the endpoint than the client does: head and content
+	// both ways. The slots below see what the endpoint sees.
+	Translate
 	// Rewrite changes the head. The route's own rules (package rewrite) are applied to the
 	// request here, before other filters of this slot, and to the response of the endpoint
 	// before all filters.
@@ -39,7 +42,7 @@ const (
 	slots // how many there are
 )
 
-var names = [slots]string{"access", "address-limit", "cors", "auth", "identity-limit", "body-limit", "rewrite", "split", "compress"}
+var names = [slots]string{"access", "address-limit", "cors", "auth", "identity-limit", "body-limit", "translate", "rewrite", "split", "compress"}
 
 func (s Slot) String() string {
 	if s < slots {

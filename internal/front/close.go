@@ -108,13 +108,6 @@ func (srv *Server) end() {
 	defer close(srv.closing.ended)
 	srv.awaitDelay()
 	srv.stopAccepting()
-	h2 := make(chan struct{})
-	go func() {
-		defer close(h2)
-		if srv.h2.Shutdown(srv.closing.hurried) != nil {
-			srv.h2.Close()
-		}
-	}()
 	var left []string
 	step := func(what string, f func()) {
 		if !srv.within(f) {
@@ -129,7 +122,6 @@ func (srv *Server) end() {
 	if n := srv.core.Connections(); n > 0 {
 		left = append(left, fmt.Sprintf("%d requests or connections", n))
 	}
-	step("HTTP/2", func() { <-h2 })
 	step("connections", srv.serving.Wait)
 	step("event loops", srv.loops.close)
 	step("files", srv.files.stop)
@@ -148,7 +140,7 @@ func (srv *Server) end() {
 	}
 }
 
-// awaitDelay waits for the end of the drain's delay, or until somebody hurries.
+// awaitDelay waits for the end of the drain's delay, or until the context of a Close is over.
 func (srv *Server) awaitDelay() {
 	delay := time.NewTimer(srv.core.Config().Timeouts.DrainDelay - time.Since(srv.closing.drained))
 	defer delay.Stop()
@@ -173,13 +165,10 @@ func (srv *Server) stopAccepting() {
 		srv.within(func() { l.Close() })
 	}
 	srv.awaitHandshakes()
-	srv.mu.Lock()
-	srv.sealed = true
-	srv.mu.Unlock()
 	srv.stopHandshakes()
 }
 
-// awaitHandshakes waits until every connection that was accepted is core's or net/http's: twice
+// awaitHandshakes waits until every connection that was accepted is core's: twice
 // in a row, as one is in nobody's hands for an instant.
 func (srv *Server) awaitHandshakes() {
 	tick := time.NewTicker(enterEvery)
@@ -227,6 +216,7 @@ func (srv *Server) closeLogs(left []string) error {
 	ctx, cancel := context.WithTimeout(srv.closing.hurried, logFor)
 	defer cancel()
 	err := srv.access.Close(ctx)
+	srv.spans.Close(ctx)
 	if len(left) > 0 {
 		srv.log.Error("left behind, because it did not end", "what", strings.Join(left, ", "))
 	}
@@ -255,6 +245,7 @@ func (srv *Server) abandon() {
 	defer cancel()
 	srv.stopHandshakes()
 	srv.access.Close(ctx)
+	srv.spans.Close(ctx)
 	srv.rt.Close()
 	if srv.queue != nil {
 		srv.closeQueue(ctx)

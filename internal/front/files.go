@@ -1,7 +1,8 @@
 package front
 
 // Files that the configuration names are followed: when the authorities that endpoints are
-// verified by change, the Proxy reads them again by itself. Certificates of listeners are
+// verified by change, or the certificate that they are shown, the Proxy reads them again by
+// itself. Certificates of listeners are
 // followed by TLSListener, files of sources by the sources.
 
 import (
@@ -41,8 +42,8 @@ func (f *followed) stop() {
 func (srv *Server) reread() {
 	switch err := srv.core.Reread(); {
 	case err == nil:
-		srv.log.Info("authorities of endpoints read again")
+		srv.log.Info("authorities and certificates towards endpoints read again")
 	case !errors.Is(err, engine.ErrStopping):
-		srv.log.Error("authorities of endpoints changed and cannot be used, those in use stay", "error", err)
+		srv.log.Error("authorities or certificates towards endpoints changed and cannot be used, those in use stay", "error", err)
 	}
 }

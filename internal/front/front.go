@@ -3,12 +3,14 @@
 // the log, files that are followed, and the end of all of them. The root package is its
 // face.
 //
-// A connection takes one of four ways:
+// A connection takes one of three ways:
 //
-//	Serve, event loops       core's own codec, on Linux, for TCP and unix listeners
-//	Serve, goroutines        core's own codec, for every other listener
-//	Serve, HTTP/2            handed to net/http after the TLS handshake
-//	ServeHTTP                net/http's server of the embedder
+//	Serve, event loops    on Linux, for TCP and unix listeners
+//	Serve, goroutines     for every other listener
+//	ServeHTTP             net/http's server of the embedder
+//
+// Connections that come by Serve speak HTTP/1.1, or HTTP/2 if they have agreed on that in the TLS
+// handshake: internal/downstream has both.
 package front
 
 import (
@@ -25,11 +27,13 @@ import (
 	"github.com/poise-lb/poise/internal/accesslog"
 	"github.com/poise-lb/poise/internal/asynclog"
 	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/downstream/nethttp"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/sources"
+	"github.com/poise-lb/poise/internal/spans"
 	"github.com/poise-lb/poise/internal/tickets"
 )
 
@@ -48,23 +52,24 @@ type Server struct {
 	log     *slog.Logger
 	queue   *asynclog.Handler // behind log, if New has made it; else nil
 	access  *accesslog.Log
+	spans   *spans.Spans
 	events  chronicle
 	sources sources.Set
 	files   *followed
 	tickets *tickets.Ring
 
-	serving        sync.WaitGroup  // connections and listeners
-	loops          *loops          // nil: goroutines only
-	h2             *nethttp.Server // for connections that have agreed on HTTP/2
-	guests         sync.Map        // of those connections: *admission.Guest by net.Conn
+	serving        sync.WaitGroup       // connections and listeners
+	loops          *loops               // nil: goroutines only
+	protocols      sync.Once            // sets http1 and http2, for Serve: a program that only mounts has no HTTP/2 of ours
+	http1          *downstream.Protocol // without TLS: or HTTP/2, by prior knowledge
+	http2          *downstream.Protocol
 	handshakes     context.Context // of TLS handshakes under way
 	stopHandshakes context.CancelFunc
-	entering       atomic.Int64 // connections that were accepted and are not core's or h2's yet
+	entering       atomic.Int64 // connections that were accepted and are not core's yet
 
 	done      chan struct{} // closed when nothing is accepted any more
 	mu        sync.Mutex    // held for some instructions
 	closed    bool          // as done
-	sealed    bool          // handshakes are over: connections change hands no more
 	listeners map[net.Listener]struct{}
 	closing   closing
 }
@@ -82,10 +87,11 @@ func New(c config.Config) (*Server, error) {
 	srv.rt.Log = log
 	srv.sources.Log, srv.sources.Kinds = log, c.Sources
 	srv.access = accesslog.New(log)
+	srv.spans = spans.New(c.Spans, log)
 	srv.files = newFollowed(srv.reread)
 	o := core.Options{
 		Saved:  srv.takeOverFrom(c.Handover),
-		Logger: log, Sink: srv.access.Open, Feed: srv.feed, Start: srv.sources.Start, Files: srv.files.watcher.Follow, Descriptors: openFiles(),
+		Logger: log, Sink: srv.access.Open, Spans: srv.spans.Open, Feed: srv.feed, Start: srv.sources.Start, Files: srv.files.watcher.Follow, Descriptors: openFiles(),
 		Observers: []event.Observer{&srv.events},
 	}
 	if c.Engine != engineGoroutine {
@@ -101,9 +107,6 @@ func New(c config.Config) (*Server, error) {
 	}
 	srv.files.start()
 	srv.handler = nethttp.Handler{Core: srv.core, Runtime: srv.rt}
-	srv.h2 = nethttp.NewServer(&nethttp.Handler{Core: srv.core, Runtime: srv.rt, Ours: true}, srv.core.ClientSettings, log)
-	srv.h2.Ended = srv.h2Ended
-	srv.serving.Go(srv.h2.Run)
 	return srv, nil
 }
 
@@ -134,7 +137,6 @@ func (srv *Server) Apply(c config.Config) error {
 	if errors.Is(err, engine.ErrStopping) {
 		return ErrClosed
 	}
-	srv.h2.Configure()
 	return err
 }
 

@@ -1,20 +1,19 @@
 package front
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop"
 	"github.com/poise-lb/poise/internal/invariants"
@@ -38,7 +37,7 @@ type loops struct {
 // running is what is done with loops that run. These are functions, made by get alone, so
 // that a program that does not call Serve does not link package loop.
 type running struct {
-	serve func(l net.Listener, serve loop.Serve) (stop func(), err error)
+	serve func(l net.Listener, at *admission.Listener, serve loop.Serve) (stop func(), err error)
 	start func(i int, f func(engine.Runtime)) bool
 	look  func() []scrape.Worker
 	close func()
@@ -73,7 +72,7 @@ func (ls *loops) look() []scrape.Worker {
 
 // get starts the loops if they do not run yet; first says that it was so. Nil: they cannot
 // run, which has been said.
-func (ls *loops) get(admit *admission.Control) (r *running, first bool) {
+func (ls *loops) get() (r *running, first bool) {
 	ls.start.Lock()
 	defer ls.start.Unlock()
 	if r := ls.running.Load(); r != nil || ls.failed {
@@ -85,13 +84,13 @@ func (ls *loops) get(admit *admission.Control) (r *running, first bool) {
 		ls.log.Warn("no event loops, connections are served by goroutines", "error", err)
 		return nil, false
 	}
-	e.Logger, e.Admission = ls.log, admit
+	e.Logger = ls.log
 	if invariants.Enabled {
 		e.Watch(blockedFor, ls.blocked)
 	}
 	r = &running{
-		serve: func(l net.Listener, serve loop.Serve) (func(), error) {
-			a, err := e.Serve(l, serve)
+		serve: func(l net.Listener, at *admission.Listener, serve loop.Serve) (func(), error) {
+			a, err := e.Serve(l, at, serve)
 			if err != nil {
 				return nil, err
 			}
@@ -100,7 +99,7 @@ func (ls *loops) get(admit *admission.Control) (r *running, first bool) {
 		start: func(i int, f func(engine.Runtime)) bool { return e.Start(i, func() { f(e.Runtime(i)) }) == nil },
 		look: func() (all []scrape.Worker) {
 			for i := range e.Loops() {
-				w := scrape.Worker{Number: i + 1, Busy: e.Busy(i)}
+				w := scrape.Worker{Number: i + 1, Busy: e.Busy(i), Clients: e.Clients(i)}
 				w.Lag.Take(e.Lag(i))
 				all = append(all, w)
 			}
@@ -135,27 +134,32 @@ func (ls *loops) close() {
 // descriptor others have too.
 const lookEvery = 50 * time.Millisecond
 
-// serveLoops is Serve by event loops; served is false where they cannot serve l.
-func (srv *Server) serveLoops(l net.Listener) (served bool, err error) {
+// serveLoops is Serve by event loops; served is false where they cannot serve l. name is the
+// listener's, at counts the connections.
+func (srv *Server) serveLoops(l net.Listener, name string, at *admission.Listener) (served bool, err error) {
 	if srv.loops == nil {
 		return false, nil
 	}
-	plain, serve := l, srv.servePlain
-	if t, ok := l.(*tlsListener); ok {
-		plain, serve = t.plain, srv.serveTLS(t.config)
+	of := layers(l)
+	plain, serve := of.plain, srv.servePlain(srv.inTheClear(l), name)
+	if of.secure != nil {
+		serve = srv.serveTLS(of.secure, name, at)
+	}
+	if of.proxied != nil {
+		serve = srv.serveAnnounced(of.proxied, serve)
 	}
 	if !fits(plain) {
 		srv.log.Info("connections of this listener are served by goroutines", "address", l.Addr().String(), "type", fmt.Sprintf("%T", plain))
 		return false, nil
 	}
-	r, first := srv.loops.get(srv.core.Admission())
+	r, first := srv.loops.get()
 	if r == nil {
 		return false, nil
 	}
 	if first {
 		srv.core.Rehome()
 	}
-	stop, err := r.serve(plain, serve)
+	stop, err := r.serve(plain, at, serve)
 	if err != nil {
 		return true, srv.endOf(err)
 	}
@@ -182,29 +186,58 @@ func (srv *Server) endOf(err error) error {
 	return err
 }
 
-func (srv *Server) servePlain(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-	srv.core.ServeStream(rt, s, core.Peer{Remote: remote})
+// servePlain serves connections of a listener of that name, whose clients speak as.
+func (srv *Server) servePlain(as *downstream.Protocol, name string) loop.Serve {
+	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+		srv.core.ServeStream(rt, s, core.Peer{Remote: remote, Listener: name, Protocol: as})
+	}
 }
 
-// serveTLS serves connections that are secured as c says. Those of clients that offer
-// HTTP/2 leave the loops, as net/http speaks that.
-func (srv *Server) serveTLS(c *tls.Config) loop.Serve {
-	x := loop.NewTLS(c, func(hello *tls.ClientHelloInfo) bool { return slices.Contains(hello.SupportedProtos, "h2") })
+// serveTLS serves connections that are secured as l says.
+func (srv *Server) serveTLS(l *tlsListener, name string, at *admission.Listener) loop.Serve {
+	x := loop.NewTLS(l.config)
 	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
 		srv.entering.Add(1)
-		secured, conn, err := x.Secure(s, rt.Now()+srv.core.Config().Timeouts.Head)
-		switch {
-		case err != nil:
+		secured, err := x.Secure(s, rt.Now()+srv.core.Config().Timeouts.Head)
+		if err != nil {
+			how := handshakeOf(tls.ConnectionState{}, err)
+			at.Handshake(how)
 			s.Close()
-			if srv.log.Enabled(context.Background(), slog.LevelDebug) {
-				rt.Do(func() { srv.log.Debug("TLS handshake failed", "client", remote.String(), "error", err) })
+			if srv.tellsFailed(how) {
+				rt.Do(func() { srv.handshakeFailed(how, remote.String(), err) })
 			}
-		case conn != nil:
-			srv.takeOver(tls.Server(conn, x.Config()))
 		}
 		srv.entering.Add(-1)
-		if secured != nil && err == nil {
-			srv.core.ServeStream(rt, secured, core.Peer{Remote: remote, TLS: true, Version: secured.ConnectionState().Version})
+		if err != nil {
+			return
+		}
+		state := secured.ConnectionState()
+		at.Handshake(handshakeOf(state, nil))
+		who := core.Peer{Remote: remote, Listener: name}
+		srv.agreed(&who, state, l)
+		srv.core.ServeStream(rt, secured, who)
+	}
+}
+
+// serveAnnounced reads the header of the PROXY protocol before next serves the connection.
+func (srv *Server) serveAnnounced(l *proxyListener, next loop.Serve) loop.Serve {
+	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+		if !l.trusts(remote.Addr()) && !l.refuses {
+			next(rt, s, remote)
+			return
+		}
+		srv.entering.Add(1)
+		s.SetReadDeadline(rt.Now() + srv.core.Config().Timeouts.Head)
+		client, err := l.client(s, remote)
+		s.SetReadDeadline(0)
+		ok := err == nil && loop.Move(s, client.Addr())
+		if !ok {
+			s.Close()
+			rt.Do(func() { l.refused(srv.log, remote, err) })
+		}
+		srv.entering.Add(-1)
+		if ok {
+			next(rt, s, client)
 		}
 	}
 }

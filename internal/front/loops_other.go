@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/scrape"
 )
@@ -23,4 +24,6 @@ func (*loops) Start(int, func(engine.Runtime)) bool { return false }
 func (*loops) look() []scrape.Worker                { return nil }
 func (*loops) close()                               {}
 
-func (*Server) serveLoops(net.Listener) (served bool, err error) { return false, nil }
+func (*Server) serveLoops(net.Listener, string, *admission.Listener) (served bool, err error) {
+	return false, nil
+}

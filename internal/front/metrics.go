@@ -15,9 +15,10 @@ import (
 // Collect visits the metrics.
 func (srv *Server) Collect(v metric.Visitor, o metric.Options) {
 	about := scrape.Process{
-		Started: srv.rt.Epoch(), Engine: srv.Engine(), Version: Version(),
+		Started: srv.rt.Epoch(), Now: srv.rt.Now(), Engine: srv.Engine(), Version: Version(),
 		AccessLogLost: srv.access.Lost(), Certificates: srv.certificates(), Workers: srv.loops.look(),
 	}
+	about.SpansSent, about.SpansLost = srv.spans.Counts()
 	if srv.queue != nil {
 		about.LogLost = srv.queue.Lost()
 	}

@@ -4,8 +4,10 @@ package front
 // loops cannot.
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -13,27 +15,69 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/admission"
+	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/downstream/h1"
+	"github.com/poise-lb/poise/internal/downstream/h2"
+	"github.com/poise-lb/poise/internal/downstream/nethttp"
 )
+
+// NamedListener gives a listener a name, for Serve, by which routes may ask for it.
+func (srv *Server) NamedListener(l net.Listener, name string) net.Listener {
+	return &namedListener{l, name}
+}
+
+// A namedListener is one with a name. It is outside of all other layers.
+type namedListener struct {
+	net.Listener
+	name string
+}
 
 // Serve accepts connections from l until l or the Server is closed.
 func (srv *Server) Serve(l net.Listener) error {
+	name := ""
+	if n, ok := l.(*namedListener); ok {
+		l, name = n.Listener, n.name
+	}
 	if !srv.track(l) {
 		l.Close()
 		return ErrClosed
 	}
 	defer srv.untrack(l)
-	if served, err := srv.serveLoops(l); served {
+	srv.protocols.Do(func() {
+		srv.http2 = h2.New(srv.core.Count())
+		srv.http1 = h1.Protocol.Or(srv.http2)
+	})
+	of := layers(l)
+	at := srv.core.Admission().Listen(nameOf(l.Addr()), of.secure != nil, srv.rt.Now())
+	if of.proxied != nil {
+		at.Behind(of.proxied.trusted)
+	}
+	defer func() { at.Close(srv.rt.Now()) }()
+	if served, err := srv.serveLoops(l, name, at); served {
 		return err
 	}
+	return srv.accept(l, name, at)
+}
+
+// nameOf is what a listener is called in metrics: its address, in the form of the configuration.
+func nameOf(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}
+
+// accept is Serve by goroutines; name is the listener's, at counts the connections.
+func (srv *Server) accept(l net.Listener, name string, at *admission.Listener) error {
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			if guest, ok := srv.enter(l, conn); ok {
+			if guest, ok := srv.enter(l, at, conn); ok {
 				srv.entering.Add(1)
-				srv.serving.Go(func() { srv.serveConn(conn, guest) })
+				srv.serving.Go(func() { srv.serveConn(l, name, at, conn, guest) })
 			}
 			continue
 		}
@@ -46,6 +90,9 @@ func (srv *Server) Serve(l net.Listener) error {
 			return err
 		}
 		// Most likely there are no descriptors left: those in use must end first.
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			at.Exhausted()
+		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		srv.log.Warn("accept failed, trying again", "address", l.Addr().String(), "error", err, "pause", pause)
 		select {
@@ -59,12 +106,11 @@ func (srv *Server) Serve(l net.Listener) error {
 const enterEvery = 10 * time.Millisecond
 
 // enter waits until the limits allow another client connection. guest is what it counts as
-// with its client's others, for Admission.Leave. If ok is false enter has closed conn: its
-// client has too many connections, or l or the Server is closed.
-func (srv *Server) enter(l net.Listener, conn net.Conn) (guest *admission.Guest, ok bool) {
-	a := srv.core.Admission()
-	for !a.Enter() {
-		a.MakeRoom()
+// at its listener. If ok is false enter has closed conn: its client has too many connections, or
+// l or the Server is closed.
+func (srv *Server) enter(l net.Listener, at *admission.Listener, conn net.Conn) (guest *admission.Guest, ok bool) {
+	for !at.Enter() {
+		at.MakeRoom()
 		select {
 		case <-time.After(enterEvery):
 		case <-srv.done:
@@ -74,8 +120,7 @@ func (srv *Server) enter(l net.Listener, conn net.Conn) (guest *admission.Guest,
 			return nil, false
 		}
 	}
-	if guest, ok = a.Welcome(remoteOf(conn).Addr()); !ok {
-		a.Leave(nil)
+	if guest, ok = at.Welcome(remoteOf(conn).Addr()); !ok {
 		conn.Close()
 	}
 	return guest, ok
@@ -92,36 +137,86 @@ func remoteOf(conn net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
-// serveConn serves one connection until it ends or net/http has taken it over. enter has
-// counted it as guest, and the caller as entering.
-func (srv *Server) serveConn(conn net.Conn, guest *admission.Guest) {
-	handed := false
+// serveConn serves one connection until it ends. enter has counted it as guest, and the caller as
+// entering.
+func (srv *Server) serveConn(l net.Listener, name string, at *admission.Listener, conn net.Conn, guest *admission.Guest) {
 	entered := sync.OnceFunc(func() { srv.entering.Add(-1) })
 	defer func() {
 		entered()
-		if !handed {
-			srv.core.Admission().Leave(guest)
-		}
+		guest.Leave()
 	}()
-	who := core.Peer{Remote: remoteOf(conn)}
-	if t, ok := conn.(*tls.Conn); ok {
-		who.TLS = true
-		if err := srv.handshake(t); err != nil {
-			srv.log.Debug("TLS handshake failed", "client", conn.RemoteAddr().String(), "error", err)
+	who := core.Peer{Remote: remoteOf(conn), Listener: name, Protocol: srv.inTheClear(l)}
+	if proxied := layers(l).proxied; proxied != nil {
+		client, err := srv.announced(proxied, conn, who.Remote)
+		ok := err == nil
+		if ok {
+			var now *admission.Guest
+			if now, ok = guest.Move(client.Addr()); ok {
+				guest = now
+			}
+		}
+		if !ok {
+			proxied.refused(srv.log, who.Remote, err)
 			conn.Close()
 			return
 		}
-		state := t.ConnectionState()
-		if who.Version = state.Version; state.NegotiatedProtocol == "h2" {
-			srv.guests.Store(conn, guest) // until h2Ended
-			if handed = srv.h2.Serve(conn); !handed {
-				srv.guests.Delete(conn)
-			}
+		who.Remote = client
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		if how, err := srv.handshake(at, t); err != nil {
+			srv.handshakeFailed(how, conn.RemoteAddr().String(), err)
+			conn.Close()
 			return
 		}
+		srv.agreed(&who, t.ConnectionState(), l)
 	}
 	entered()
 	srv.core.ServeStream(srv.rt, srv.rt.Stream(conn), who)
+}
+
+// agreed sets what a TLS handshake has agreed on. l is the listener, mostly a *tlsListener.
+func (srv *Server) agreed(who *core.Peer, state tls.ConnectionState, l net.Listener) {
+	who.TLS, who.Version, who.Protocol = true, state.Version, srv.underTLS(l, state.NegotiatedProtocol)
+	if t, ok := l.(*tlsListener); ok && t.store.AsksClients() {
+		who.Cert = nethttp.ClientCert(&state)
+	}
+}
+
+// tellsFailed reports whether a handshake that has failed so is worth a line of the log: clients
+// that are refused are, others only for debugging.
+func (srv *Server) tellsFailed(how admission.Handshake) bool {
+	return how == admission.RefusedHandshake || srv.log.Enabled(context.Background(), slog.LevelDebug)
+}
+
+func (srv *Server) handshakeFailed(how admission.Handshake, client string, err error) {
+	if how == admission.RefusedHandshake {
+		srv.log.Info("client refused by its certificate", "client", client, "error", err)
+		return
+	}
+	srv.log.Debug("TLS handshake failed", "client", client, "error", err)
+}
+
+// handshake shakes hands with a client of the listener at.
+func (srv *Server) handshake(at *admission.Listener, t *tls.Conn) (admission.Handshake, error) {
+	ctx, cancel := context.WithTimeout(srv.handshakes, srv.core.Config().Timeouts.Head)
+	defer cancel()
+	err := t.HandshakeContext(ctx)
+	how := handshakeOf(t.ConnectionState(), err)
+	at.Handshake(how)
+	return how, err
+}
+
+// handshakeOf is how a handshake that has ended is counted.
+func handshakeOf(state tls.ConnectionState, err error) admission.Handshake {
+	switch {
+	case certs.ErrorOfClient(err):
+		return admission.RefusedHandshake
+	case err != nil:
+		return admission.FailedHandshake
+	case state.DidResume:
+		return admission.ResumedHandshake
+	}
+	return admission.FullHandshake
 }
 
 // track counts a listener as served, and reports false after Close.
@@ -153,9 +248,7 @@ func (srv *Server) isClosed() bool {
 // closed reports whether l was closed. Of a listener without a descriptor that cannot be
 // seen, and it is false.
 func closed(l net.Listener) bool {
-	if t, ok := l.(*tlsListener); ok {
-		l = t.plain
-	}
+	l = layers(l).plain
 	s, ok := l.(syscall.Conn)
 	if !ok {
 		return false

@@ -17,7 +17,7 @@ import (
 // handoverVersion changes when a field changes its meaning. Fields that are new do not change it.
 const handoverVersion = 1
 
-// A handover is what Handover returns. Wall clocks of one machine agree, so At tells the
+// A handover is what Handover returns. Wall clocks of one machine agree, so At gives the
 // receiver how much time has passed.
 type handover struct {
 	Version int           `json:"version"`

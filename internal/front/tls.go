@@ -15,22 +15,16 @@ import (
 
 // TLSListener terminates TLS on a plain listener, for Serve.
 func (srv *Server) TLSListener(l net.Listener, t config.TLS) (net.Listener, error) {
-	store, err := certs.Load(t.Certificates)
+	store, err := certs.Open(t)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range store.Warnings(time.Now()) {
 		srv.log.Warn(w)
 	}
-	c := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: store.GetCertificate,
-		NextProtos:     []string{"h2", "http/1.1"},
-	}
-	if t.MinVersion == "1.3" {
-		c.MinVersion = tls.VersionTLS13
-	}
+	c := &tls.Config{NextProtos: alpn(l)}
 	srv.tickets.Use(c)
+	store.Secure(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	secure := &tlsListener{Listener: tls.NewListener(l, c), plain: l, config: c, store: store, cancel: cancel}
 	secure.watch.Go(func() { store.Watch(ctx, func(err error) { srv.reloaded(l, err) }) })
@@ -40,7 +34,7 @@ func (srv *Server) TLSListener(l net.Listener, t config.TLS) (net.Listener, erro
 // tlsListener owns the goroutine that watches its certificates.
 type tlsListener struct {
 	net.Listener
-	plain  net.Listener // what is below
+	plain  net.Listener // what is below: maybe a *proxyListener
 	config *tls.Config
 	store  *certs.Store
 	cancel context.CancelFunc

@@ -102,7 +102,7 @@ func parseFields(b []byte, i int, fields []message.Field, most int) (_ []message
 	return fields, 0, nil
 }
 
-// badName tells what is wrong with the line at b[i:], which does not start as a field.
+// badName says what is wrong with the line at b[i:], which does not start as a field.
 func badName(b []byte, i int) *Error {
 	switch b[i] {
 	case ' ', '\t':
@@ -177,7 +177,7 @@ func readFraming(fields []message.Field, minor uint8) (fr framing, _ *Error) {
 			if fr.length >= 0 {
 				return fr, errLengthTwice
 			}
-			n, ok := parseLength(f.Value)
+			n, ok := message.ParseLength(f.Value)
 			if !ok {
 				return fr, errLength
 			}
@@ -220,16 +220,4 @@ func checkCoding(value []byte) *Error {
 		return errCoding
 	}
 	return errCodingTwice
-}
-
-// parseLength reads 1*DIGIT below 2^63.
-func parseLength(b []byte) (n int64, ok bool) {
-	for _, c := range b {
-		d := int64(c) - '0'
-		if d < 0 || d > 9 || n > (1<<63-1-d)/10 {
-			return 0, false
-		}
-		n = n*10 + d
-	}
-	return n, len(b) > 0
 }

@@ -191,7 +191,7 @@ func sameContent(t *testing.T, kind message.Body, length int64, stream []byte, b
 	}
 }
 
-// leftOut tells errors of net/http in chunked content that is sound for us: it counts
+// leftOut recognises errors of net/http in chunked content that is sound for us: it counts
 // the framing of small chunks, too, where we count extensions; it reads trailers as
 // the fields of a message and refuses some names that we drop.
 func leftOut(err error) bool {
@@ -293,7 +293,7 @@ func sameResponse(t *testing.T, r *message.Response, p *http.Response, head bool
 	}
 	switch {
 	case r.Status < 200 || r.Status == 204 || r.Status == 304 || head:
-		return // net/http tells there what the fields say
+		return // net/http gives there what the fields say
 	case r.Body == message.Chunked && (p.ContentLength != -1 || len(p.TransferEncoding) != 1),
 		r.Body == message.Length && (p.ContentLength != r.Length || len(p.TransferEncoding) != 0),
 		r.Body == message.UntilClose && (p.ContentLength != -1 || len(p.TransferEncoding) != 0),

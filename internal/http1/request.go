@@ -119,7 +119,7 @@ func finishRequest(r *message.Request) *Error {
 	case fr.hosts == 0 && r.Minor > 0:
 		return errHostMissing
 	}
-	host, ok := parseHost(fr.host)
+	host, ok := message.ParseHost(fr.host)
 	if !ok {
 		return errHost
 	}

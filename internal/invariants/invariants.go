@@ -6,8 +6,8 @@ package invariants
 // poison is a byte no head and no content of the tests consists of.
 const poison = 0xDB
 
-// Poison overwrites a buffer that is given back, up to its capacity: whoever still uses
-// it reads nonsense, which is found, where it would read somebody else's bytes, which is
+// Poison overwrites a buffer that is given back, up to its capacity: code that still
+// uses it reads nonsense, which is found, instead of another exchange's bytes, which is
 // not. The race detector does not see what the kernel writes.
 func Poison(p []byte) {
 	p = p[:cap(p)]

@@ -95,7 +95,7 @@ var (
 	notNominable = [kinds]bool{
 		Host: true, ContentLength: true, Forwarded: true, XForwardedFor: true, XForwardedProto: true,
 		XForwardedHost: true, XForwardedPort: true, XForwardedPrefix: true, XRealIP: true, Via: true,
-		MaxForwards: true, Expect: true, Date: true, ContentType: true, ContentEncoding: true,
+		ClientCert: true, ClientCertChain: true, MaxForwards: true, Expect: true, Date: true, ContentType: true, ContentEncoding: true,
 		CacheControl: true, SetCookie: true, Trailer: true,
 	}
 )

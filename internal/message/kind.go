@@ -36,6 +36,8 @@ const (
 	Accept
 	Authorization
 	CacheControl
+	ClientCert
+	ClientCertChain
 	ContentType
 	ContentEncoding
 	Cookie
@@ -50,7 +52,7 @@ const (
 	kinds // how many there are
 )
 
-// kindNames holds each name twice, as most clients write it and in small letters, so
+// kindNames holds each name twice, as most clients write it and in lower case, so
 // that nearly every comparison is one of whole strings.
 var kindNames = [kinds]struct{ canonical, lower string }{
 	Host:               {"Host", "host"},
@@ -77,6 +79,8 @@ var kindNames = [kinds]struct{ canonical, lower string }{
 	Accept:             {"Accept", "accept"},
 	Authorization:      {"Authorization", "authorization"},
 	CacheControl:       {"Cache-Control", "cache-control"},
+	ClientCert:         {"Client-Cert", "client-cert"},
+	ClientCertChain:    {"Client-Cert-Chain", "client-cert-chain"},
 	ContentType:        {"Content-Type", "content-type"},
 	ContentEncoding:    {"Content-Encoding", "content-encoding"},
 	Cookie:             {"Cookie", "cookie"},
@@ -132,7 +136,7 @@ func Name(b []byte) (n int, k Kind) {
 // knownMax is the length of the longest name that is known.
 const knownMax = len("Proxy-Authorization")
 
-// KindOf tells which known field name is, in any case; Other if none. It does not allocate.
+// KindOf returns which known field name is, in any case; Other if none. It does not allocate.
 func KindOf(name []byte) Kind {
 	if len(name) < 2 {
 		return Other

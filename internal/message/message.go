@@ -10,6 +10,10 @@ type Field struct {
 	Value []byte // without surrounding whitespace
 	Kind  Kind   // which field the proxy itself knows; Other for the rest
 	Drop  bool   // true: not forwarded (hop-by-hop, or replaced by us)
+
+	// NeverIndex: the sender wants no compressing hop to keep the value in a table, because it
+	// is a secret that could be guessed from what compresses well (RFC 7541 §7.1.3).
+	NeverIndex bool
 }
 
 // Body says how a message's content is delimited (RFC 9112 §6.3).

@@ -7,7 +7,7 @@ import (
 	"math/bits"
 )
 
-// nameOK tells the bytes of a token: RFC 9110 §5.6.2.
+// nameOK marks the bytes of a token: RFC 9110 §5.6.2.
 var nameOK = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {
 		t[c] = true
@@ -21,7 +21,7 @@ var nameOK = func() (t [256]bool) {
 	return t
 }()
 
-// lower maps A to Z to small letters and every other byte to itself.
+// lower maps A to Z to lower case and every other byte to itself.
 var lower = func() (t [256]byte) {
 	for i := range t {
 		t[i] = byte(i)

@@ -51,27 +51,31 @@ func (d *differ) compare(at string, a, b reflect.Value) {
 	case a.Kind() == reflect.Struct:
 		for _, f := range d.model.Of(a.Type()) {
 			x, y := a.FieldByIndex(f.Index), b.FieldByIndex(f.Index)
-			if f.Name != "" {
-				d.compare(config.Key(at, f.Name), x, y)
+			switch key := config.Key(at, f.Name); {
+			case f.Name == "":
+			case f.Secret:
+				d.leaf(key, x, y, true)
+			default:
+				d.compare(key, x, y)
 			}
 		}
 	case a.Kind() == reflect.Map:
 		for _, key := range slices.Sorted(maps.Keys(union(a, b))) {
 			k := reflect.ValueOf(key)
-			d.leaf(config.Key(at, key), orAbsent(a, k), orAbsent(b, k))
+			d.leaf(config.Key(at, key), orAbsent(a, k), orAbsent(b, k), false)
 		}
 	default:
-		d.leaf(at, a, b)
+		d.leaf(at, a, b, false)
 	}
 }
 
-// leaf notes an Edit if two values differ as a whole.
-func (d *differ) leaf(at string, a, b reflect.Value) {
+// leaf notes an Edit if two values differ as a whole. hidden: neither of them is shown.
+func (d *differ) leaf(at string, a, b reflect.Value, hidden bool) {
 	if d.text("", a) == d.text("", b) {
 		return
 	}
 	e := Edit{Key: at, Old: d.text(at, a), New: d.text(at, b)}
-	if secret(at) {
+	if hidden || secret(at) {
 		e.Old, e.New = mask(e.Old), mask(e.New)
 	}
 	d.edits = append(d.edits, e)
@@ -112,7 +116,7 @@ func (d *differ) text(at string, v reflect.Value) string {
 			case one.IsZero():
 			case f.Name == "":
 				parts = append(parts, f.Type.String()) // Go only: it is there
-			case at != "" && secret(f.Name):
+			case at != "" && (f.Secret || secret(f.Name)):
 				parts = append(parts, f.Name+": "+mask("x"))
 			default:
 				parts = append(parts, f.Name+": "+d.text(at, one))
@@ -183,7 +187,7 @@ func hash(generation uint64, configs ...*config.Config) string {
 	d := differ{model: make(tags.Model)}
 	for _, c := range configs {
 		said := *c // what a program hands in beside the file is not a part of it
-		said.Logger, said.Sources, said.Engine, said.Workers = nil, nil, "", 0
+		said.Logger, said.Sources, said.Spans, said.Engine, said.Workers = nil, nil, nil, "", 0
 		io.WriteString(h, d.text("", reflect.ValueOf(said)))
 		io.WriteString(h, "\n")
 	}

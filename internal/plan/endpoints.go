@@ -74,7 +74,7 @@ func (m *maker) service(name string) (out Service, changed bool) {
 		out.Do, out.About, known = Remove, aboutService(&was), true
 	default:
 		out.Do, out.Edits = Modify, diff(was, is, "endpoints")
-		if a, b := m.old.Services[name], m.next.Services[name]; a.CA != b.CA && reflect.DeepEqual(was.TLS, is.TLS) {
+		if a, b := m.old.Services[name], m.next.Services[name]; a.TLS.Roots != b.TLS.Roots && reflect.DeepEqual(was.TLS, is.TLS) {
 			out.Edits = append(out.Edits, Edit{Key: "tls.ca", Old: was.TLS.CA, New: is.TLS.CA + " with other content"})
 		}
 	}
@@ -183,7 +183,7 @@ func (m *maker) anew(name string) bool {
 // secured reports whether connections are verified in another way.
 func (m *maker) secured(name string) bool {
 	is, was := m.next.Services[name], m.old.Services[name]
-	return is != nil && was != nil && (is.CA != was.CA || !reflect.DeepEqual(was.Config.TLS, is.Config.TLS))
+	return is != nil && was != nil && (is.TLS.Roots != was.TLS.Roots || !reflect.DeepEqual(was.Config.TLS, is.Config.TLS))
 }
 
 // aboutSpec is what a source says of an endpoint besides its identity.

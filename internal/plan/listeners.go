@@ -29,7 +29,7 @@ func listeners(old, next *config.Config) (out []Listener) {
 		switch was := before[l.Address]; {
 		case was == nil:
 			one.Do, one.Restart = Add, held(l.Address, old.Listen)
-		case reflect.DeepEqual(was.TLS, l.TLS):
+		case reflect.DeepEqual(was, l):
 			continue
 		default:
 			one.Do = Modify

@@ -3,7 +3,7 @@
 //
 //	State of what runs ──┐            settings.go   keys that differ, one by one (diff.go)
 //	                     ├─ Make ──►  routes.go     routes and services, by name
-//	new configuration ───┘            endpoints.go  who comes, goes, stays; who is probed anew
+//	new configuration ───┘            endpoints.go  which come, go, stay; which are probed anew
 //	                                  keys.go       which keys of consistent hashing move
 //	                                  listeners.go  addresses, and what only a restart changes
 //

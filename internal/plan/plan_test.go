@@ -47,6 +47,7 @@ func TestDiffNamesEveryKey(t *testing.T) {
 func TestSecretsAreNotShown(t *testing.T) {
 	with := func(secret string) config.Config {
 		return config.Config{
+			Tracing: config.Tracing{OTLP: config.OTLP{Headers: map[string]string{"X-Scope": secret}}},
 			Services: map[string]config.Service{"s": {
 				Source: &config.Source{Etcd: &config.EtcdSource{Username: "u", Password: secret}},
 				Health: &config.Health{Check: "HEAD /", Headers: map[string]string{"Authorization": secret}},

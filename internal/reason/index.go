@@ -15,7 +15,8 @@ var all = [...]string{
 	ChunkLineTooLong, ConnectNotSupported, HeadTooLarge, NoHost, ObsFold, SeveralContentLengths,
 	SeveralHosts, TargetTooLong, TooManyConnectionOptions, TooManyEmptyLines, TooManyFields,
 	TrailersTooLarge, TransferEncodingInHTTP10, UnknownMethod, UnknownTransferCoding,
-	VersionNotSupported, EndpointRefused, Overtaken,
+	VersionNotSupported, EndpointRefused, Overtaken, NoTunnel, GRPCUnavailable, DeadlineExceeded,
+	BadGRPCTimeout, OriginNotAllowed,
 }
 
 // Count is how many reasons there are.

@@ -8,6 +8,7 @@ const (
 	NoRoute          = "no-route"
 	MethodNotAllowed = "method-not-allowed"
 	BadPath          = "bad-path"
+	OriginNotAllowed = "origin-not-allowed"
 	LastHop          = "last-hop"
 	UnknownService   = "unknown-service"
 	TooManyServices  = "too-many-services"
@@ -31,9 +32,12 @@ const (
 	Status                  = "status"
 	Overtaken               = "overtaken"
 	UnexpectedUpgrade       = "unexpected-upgrade"
+	NoTunnel                = "no-tunnel"
 	TooManyInterimResponses = "too-many-interim-responses"
 	ResponseHeadTooLarge    = "response-head-too-large"
 	TunnelIdle              = "tunnel-idle"
+	GRPCUnavailable         = "grpc-unavailable"
+	DeadlineExceeded        = "deadline-exceeded"
 )
 
 // The client left, was too slow, or has sent too much.
@@ -43,6 +47,7 @@ const (
 	HeadTimeout     = "head-timeout"
 	ContentTooLarge = "content-too-large"
 	BadContent      = "bad-content"
+	BadGRPCTimeout  = "bad-grpc-timeout"
 )
 
 // The codec refuses the message.

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/poise-lb/poise/internal/grpc"
 	"github.com/poise-lb/poise/internal/reason"
 )
 
@@ -88,7 +89,8 @@ type RouteCell struct {
 	failures failures // of exchanges
 	retried  failures // of attempts that were followed by another
 	refused  atomic.Pointer[[NoRetries]atomic.Uint64]
-	_        [5]uint64
+	rpcs     atomic.Pointer[[grpc.Codes]atomic.Uint64] // calls of gRPC, by status; nil: there were none
+	_        [4]uint64
 }
 
 // A NoRetry is why an attempt that failed was not followed by another.
@@ -142,6 +144,21 @@ func (c *RouteCell) End(t *Trace, took time.Duration) {
 	if t.Reason != "" {
 		c.failures.add(t.Reason)
 	}
+	if t.RPC != 0 {
+		c.rpc(grpc.Minus(t.RPC))
+	}
+}
+
+// rpc counts a call of gRPC that has ended.
+func (c *RouteCell) rpc(code grpc.Code) {
+	counts := c.rpcs.Load()
+	if counts == nil {
+		counts = new([grpc.Codes]atomic.Uint64)
+		if !c.rpcs.CompareAndSwap(nil, counts) {
+			counts = c.rpcs.Load()
+		}
+	}
+	counts[code].Add(1)
 }
 
 // An EndpointCell counts the attempts at one endpoint on one slot. As to its size see

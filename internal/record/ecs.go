@@ -6,6 +6,10 @@ package record
 import (
 	"strconv"
 	"strings"
+
+	"github.com/poise-lb/poise/internal/grpc"
+	"github.com/poise-lb/poise/internal/propagation"
+	"github.com/poise-lb/poise/trace"
 )
 
 // ecsVersion is the version of the schema whose fields are used.
@@ -14,7 +18,7 @@ const ecsVersion = "8.17.0"
 func (f *Format) appendECS(p *pen, b []byte, l *slot) []byte {
 	b = p.stamp.append(append(b, `{"@timestamp":"`...), l.wall.Add(-l.duration))
 	b = append(b, `","ecs":{"version":"`+ecsVersion+`"},"event":{"kind":"event","category":["web"],"type":["access"],"dataset":"poise.access","outcome":"`...)
-	if l.status == 0 || l.status >= 500 || l.reason != "" {
+	if l.status == 0 || l.status >= 500 || l.reason != "" || l.rpc != 0 && trace.FailedGRPC(int(grpc.Minus(l.rpc))) {
 		b = append(b, "failure"...)
 	} else {
 		b = append(b, "success"...)
@@ -30,12 +34,16 @@ func (f *Format) appendECS(p *pen, b []byte, l *slot) []byte {
 		b = append(f.appendValue(append(b, `,"user_agent":{"original":"`...), l, f.agent, appendEscaped[[]byte]), `"}`...)
 	}
 	if version := versionOf(l.tls); version != "" {
-		b = append(append(append(b, `,"tls":{"version":"`...), version...), `","version_protocol":"tls"}`...)
+		b = append(append(append(b, `,"tls":{"version":"`...), version...), `","version_protocol":"tls"`...)
+		if l.proved != nil {
+			b = append(jsonText(b, `,"client":{"subject":"`, l.proved.Subject), '}')
+		}
+		b = append(b, '}')
 	}
 	if l.traceID != [16]byte{} {
-		b = append(appendHex(append(b, `,"trace":{"id":"`...), l.traceID[:]), `"}`...)
+		b = append(propagation.AppendHex(append(b, `,"trace":{"id":"`...), l.traceID[:]), `"}`...)
 	}
-	return append(f.ecsOwn(b, l), '}', '\n')
+	return append(f.ecsOwn(p, b, l), '}', '\n')
 }
 
 // jsonText writes a key and its text, if there is any.
@@ -87,17 +95,16 @@ func (f *Format) ecsURL(b []byte, l *slot) []byte {
 }
 
 // ecsOwn writes what the schema has no fields for.
-func (f *Format) ecsOwn(b []byte, l *slot) []byte {
+func (f *Format) ecsOwn(p *pen, b []byte, l *slot) []byte {
 	b = strconv.AppendUint(append(b, `,"poise":{"generation":`...), l.generation, 10)
 	if l.service != "" {
-		b = strconv.AppendInt(append(b, `,"route":`...), int64(l.route), 10)
-		b = jsonText(b, `,"route_name":"`, l.routeName)
-		b = jsonText(b, `,"service":"`, l.service)
+		b = append(b, p.texts().route(l)...)
 	}
+	b = jsonText(b, `,"grpc_status":"`, l.grpcStatus())
 	b = f.appendFields(b, l, `,"request_fields":{`, f.chosen[0], f.chosen[1])
 	b = f.appendFields(b, l, `,"response_fields":{`, f.chosen[1], f.chosen[2])
 	if l.cut {
 		b = append(b, `,"truncated":true`...)
 	}
-	return append(l.appendAttempts(append(b, `,"attempts":[`...)), ']', '}')
+	return append(l.appendAttempts(p.texts(), append(b, `,"attempts":[`...)), ']', '}')
 }

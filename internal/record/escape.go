@@ -27,8 +27,17 @@ var ordinary = func() (t [256]bool) {
 // UTF-8 become U+FFFD, and the two line separators of Unicode are escaped, so that a
 // line stays one line for every reader.
 func appendEscaped[T string | []byte](b []byte, s T) []byte {
+	i := plainPrefix(s)
+	if i == len(s) {
+		return append(b, s...)
+	}
+	return appendSpecial(b, s, i)
+}
+
+// appendSpecial is appendEscaped for a text whose first i bytes stand for themselves.
+func appendSpecial[T string | []byte](b []byte, s T, i int) []byte {
 	from := 0
-	for i := 0; i < len(s); {
+	for i < len(s) {
 		c := s[i]
 		if ordinary[c] {
 			i++
@@ -50,6 +59,33 @@ func appendEscaped[T string | []byte](b []byte, s T) []byte {
 		i += size
 	}
 	return append(b, s[from:]...)
+}
+
+// plainPrefix is how many bytes at the begin of s stand for themselves, eight at a time: nearly all
+// texts are plain, and each line has half a dozen of them.
+func plainPrefix[T string | []byte](s T) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		p := s[i : i+8]
+		x := uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
+			uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
+		if !plain8(x) {
+			break
+		}
+	}
+	for i < len(s) && ordinary[s[i]] {
+		i++
+	}
+	return i
+}
+
+// plain8 reports whether none of the eight bytes of x is a control character, a quote, a backslash,
+// or above ASCII. That a byte is less than n shows in its highest bit when n is subtracted; a
+// borrow from a byte that is not plain may only add others.
+func plain8(x uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	quote, slash := x^ones*'"', x^ones*'\\'
+	return (x|(x-ones*' ')|(quote-ones)&^quote|(slash-ones)&^slash)&high == 0
 }
 
 func appendEscape(b []byte, c byte) []byte {

@@ -10,6 +10,7 @@ package record
 
 import (
 	"math"
+	"time"
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/message"
@@ -33,6 +34,7 @@ type Format struct {
 	// agent and referer are indices in names, for the formats that have them.
 	agent, referer int
 
+	spans     bool   // records become spans, not lines: see spans.go
 	samples   bool   // not every exchange has a line
 	threshold uint64 // those with a smaller Exchange.Rand have one
 	always    config.LogRules
@@ -132,9 +134,14 @@ func (f *Format) sampling(s config.LogSample) {
 
 // keeps reports whether an exchange has a line.
 func (f *Format) keeps(x *Exchange) bool {
-	a := &f.always
-	return x.Rand < f.threshold || x.Status >= 0 && x.Status < len(a.Statuses) && a.Statuses[x.Status] ||
-		a.Failed && x.Reason != "" || a.Retried && x.n > 1 || a.Slower > 0 && x.Duration > a.Slower
+	return x.Rand < f.threshold || ruled(&f.always, &x.Trace, x.Duration)
+}
+
+// ruled reports whether one of the rules keeps an exchange that took so long.
+func ruled(a *config.LogRules, x *Trace, took time.Duration) bool {
+	return x.Status >= 0 && x.Status < len(a.Statuses) && a.Statuses[x.Status] ||
+		a.Failed && x.Reason != "" || a.Error && x.failed() ||
+		a.Retried && x.n > 1 || a.Slower > 0 && took > a.Slower
 }
 
 // Captures reports whether exchanges are to copy something of the heads, by Heads. A nil Sink

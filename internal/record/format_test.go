@@ -39,6 +39,7 @@ func full(s *Sink) *Exchange {
 	x.Path = []byte("/api//v1/users/7")
 	x.Scheme, x.TLS, x.Generation, x.RouteName = "https", 0x0304, 42, "users-v1"
 	x.ID, x.TraceID = []byte("req-1"), [16]byte{0x4b, 0xf9, 15: 0x36}
+	x.Proved = &Identity{Subject: "CN=shop,O=Example", Name: "spiffe://example.org/shop"}
 	x.attempts[0].Head = 0
 	x.Attempts()[0].Head, x.Attempts()[1].Head = 500*time.Microsecond, 10*time.Millisecond
 	if s.Captures() {
@@ -83,7 +84,7 @@ func TestFormats(t *testing.T) {
 		{Format: "$status|$body_bytes_sent|$bytes_sent|$request_length|${request_time}s"},
 		{Format: "$upstream_addr|$upstream_status|$upstream_response_time|$upstream_header_time"},
 		{Format: "$http_user_agent|$http_x_forwarded_for|$http_authorization|$http_missing|$sent_http_x_cache|$sent_http_connection"},
-		{Format: "$request_id|$trace_id|$ssl_protocol|$route|$service|$reason|$generation|$attempts"},
+		{Format: "$request_id|$trace_id|$ssl_protocol|$ssl_client_s_dn|$ssl_client_san|$route|$service|$reason|$generation|$attempts"},
 		{Format: `escape=json {"agent":"$http_user_agent","cache":"$sent_http_x_cache","no":"$http_missing","reason":"$reason","args":"$args"}`},
 	} {
 		format := c.Format

@@ -4,10 +4,11 @@ package record
 // docs/access-log.md.
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
-	"github.com/poise-lb/poise/internal/reason"
+	"github.com/poise-lb/poise/internal/propagation"
 )
 
 // A stamp writes instants in UTC with six decimals, a fixed width, so that lines sort as
@@ -22,9 +23,9 @@ func (s *stamp) append(b []byte, t time.Time) []byte {
 		s.second, s.text = at, t.UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05.")
 	}
 	b = append(b, s.text...)
-	us := t.Nanosecond() / 1000
-	return append(b, byte('0'+us/100_000), byte('0'+us/10_000%10), byte('0'+us/1000%10),
-		byte('0'+us/100%10), byte('0'+us/10%10), byte('0'+us%10), 'Z')
+	us := uint(t.Nanosecond()) / 1000
+	x, y, z := us/10_000*2, us/100%100*2, us%100*2
+	return append(b, digits[x], digits[x+1], digits[y], digits[y+1], digits[z], digits[z+1], 'Z')
 }
 
 // A pen is what the writer of lines keeps from one line to the next. It belongs to the task that
@@ -34,6 +35,15 @@ type pen struct {
 	local second // of $time_local
 	iso   second // of $time_iso8601
 	about about
+	known *known // see texts
+}
+
+// texts is p.known, which only lines in JSON have use for.
+func (p *pen) texts() *known {
+	if p.known == nil {
+		p.known = new(known)
+	}
+	return p.known
 }
 
 // about is the text that most lines have in common with the one before.
@@ -91,35 +101,27 @@ func (f *Format) appendJSON(p *pen, b []byte, l *slot) []byte {
 		b = appendQuery(append(b, `","query":"`...), l.query(), f.query == redactQuery, appendEscaped[[]byte])
 	}
 	b = p.about.of(b, l)
-	b = strconv.AppendInt(b, int64(l.status), 10)
+	b = appendNumber(b, int64(l.status))
 	if l.reason != "" {
 		b = append(b, `,"reason":"`...)
 		b = appendEscaped(b, l.reason)
 		b = append(b, '"')
 	}
+	b = jsonText(b, `,"grpc_status":"`, l.grpcStatus())
 	b = append(b, `,"bytes_in":`...)
-	b = strconv.AppendInt(b, l.bytesIn, 10)
+	b = appendNumber(b, l.bytesIn)
 	b = append(b, `,"bytes_out":`...)
-	b = strconv.AppendInt(b, l.bytesOut, 10)
+	b = appendNumber(b, l.bytesOut)
 	b = append(b, `,"duration_ms":`...)
 	b = appendMillis(b, l.duration)
 	if l.service != "" {
-		b = append(b, `,"route":`...)
-		b = strconv.AppendInt(b, int64(l.route), 10)
-		if l.routeName != "" {
-			b = append(b, `,"route_name":"`...)
-			b = appendEscaped(b, l.routeName)
-			b = append(b, '"')
-		}
-		b = append(b, `,"service":"`...)
-		b = appendEscaped(b, l.service)
-		b = append(b, '"')
+		b = append(b, p.texts().route(l)...)
 	}
 	b = f.appendExtras(b, l)
 	if l.cut {
 		b = append(b, `,"truncated":true`...)
 	}
-	return append(l.appendAttempts(append(b, `,"attempts":[`...)), ']', '}', '\n')
+	return append(l.appendAttempts(p.texts(), append(b, `,"attempts":[`...)), ']', '}', '\n')
 }
 
 // appendExtras writes what few exchanges have: ids, and fields that were asked for.
@@ -128,7 +130,10 @@ func (f *Format) appendExtras(b []byte, l *slot) []byte {
 		b = append(appendEscaped(append(b, `,"request_id":"`...), id), '"')
 	}
 	if l.traceID != [16]byte{} {
-		b = append(appendHex(append(b, `,"trace_id":"`...), l.traceID[:]), '"')
+		b = append(propagation.AppendHex(append(b, `,"trace_id":"`...), l.traceID[:]), '"')
+	}
+	if l.proved != nil {
+		b = jsonText(b, `,"client_cert":"`, cmp.Or(l.proved.Name, l.proved.Subject))
 	}
 	if f.captures {
 		b = f.appendFields(b, l, `,"request_fields":{`, f.chosen[0], f.chosen[1])
@@ -170,59 +175,20 @@ func (l *slot) appendClient(b []byte) []byte {
 }
 
 // appendAttempts writes the attempts as elements of a JSON array.
-func (l *slot) appendAttempts(b []byte) []byte {
+func (l *slot) appendAttempts(k *known, b []byte) []byte {
 	for i := range l.attempts {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = l.attempts[i].appendTo(b)
+		a := &l.attempts[i]
+		b = append(b, k.attempt(a)...)
+		b = appendMillis(b, a.Start)
+		b = append(b, `,"time_ms":`...)
+		b = appendMillis(b, a.Time)
+		b = append(b, '}')
 	}
 	return b
-}
-
-func appendHex(b, v []byte) []byte {
-	for _, c := range v {
-		b = append(b, hex[c>>4], hex[c&15])
-	}
-	return b
-}
-
-func (a *Attempt) appendTo(b []byte) []byte {
-	b = append(b, `{"endpoint":"`...)
-	b = appendEscaped(b, a.Scheme)
-	b = append(b, "://"...)
-	b = appendEscaped(b, a.Address)
-	b = append(b, '"')
-	if a.Zone != "" {
-		b = append(b, `,"zone":"`...)
-		b = appendEscaped(b, a.Zone)
-		b = append(b, '"')
-	}
-	if a.Status != 0 {
-		b = append(b, `,"status":`...)
-		b = strconv.AppendInt(b, int64(a.Status), 10)
-	}
-	b = append(b, `,"reason":"`...)
-	b = appendEscaped(b, a.Reason)
-	if a.Reason == reason.Status && a.Status != 0 {
-		b = append(b, ' ')
-		b = strconv.AppendInt(b, int64(a.Status), 10)
-	}
-	b = append(b, `","start_ms":`...)
-	b = appendMillis(b, a.Start)
-	b = append(b, `,"time_ms":`...)
-	b = appendMillis(b, a.Time)
-	return append(b, '}')
 }
 
 // appendMillis writes d in milliseconds, cut to microseconds.
-func appendMillis(b []byte, d time.Duration) []byte {
-	us := d.Microseconds()
-	if us < 0 {
-		b = append(b, '-')
-		us = -us
-	}
-	b = strconv.AppendInt(b, us/1000, 10)
-	rest := us % 1000
-	return append(b, '.', byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10))
-}
+func appendMillis(b []byte, d time.Duration) []byte { return appendThousandths(b, d.Microseconds()) }

@@ -19,6 +19,8 @@ const (
 	PathBytesMax   = 1024
 	QueryBytesMax  = 1024
 	IDBytesMax     = 128 // of a request id
+	StateBytesMax  = 512 // of tracestate: a longer one is left out as a whole
+	AgentBytesMax  = 256 // of User-Agent, in spans
 )
 
 // An Exchange is the record of one exchange. The zero value is an empty record.
@@ -38,6 +40,7 @@ type Exchange struct {
 	Protocol string        // a constant such as "HTTP/1.1"
 	Scheme   string        // "http" or "https"; "": not known
 	TLS      uint16        // version, as crypto/tls numbers them; anything else: none
+	Proved   *Identity     // by the client's certificate; nil: nothing
 	TraceID  [16]byte      // zero: none
 	Rand     uint64        // random, for a format that samples; else 0
 	Duration time.Duration // from the first byte of the head to the end of the exchange
@@ -47,8 +50,30 @@ type Exchange struct {
 	RouteName string
 	// Generation is that of the configuration that the exchange began with; 0: not known.
 	Generation uint64
+	Span       *Span // what only spans need; nil: none are made of it
 
 	Trace
+}
+
+// A Span is what spans say of an exchange beside what the access log says.
+type Span struct {
+	ID     [8]byte
+	Parent [8]byte // the client's span; zero: none
+	Flags  byte    // of traceparent, as endpoints were told
+
+	State  []byte // value of tracestate
+	Agent  []byte // User-Agent
+	Client []byte // address of the client, as text
+	Sent   []byte // path that endpoints were asked for; empty: that of the request
+
+	Pattern string // of the route's path
+	Policy  string // of the service
+}
+
+// An Identity is what a client has proved by its certificate. It is not modified.
+type Identity struct {
+	Subject string // as nginx writes it: CN=shop,O=Example
+	Name    string // SPIFFE ID, or the first alternative name; "": there is none
 }
 
 // A Trace is the part of a record that gathers while an exchange runs. The zero value is
@@ -56,6 +81,7 @@ type Exchange struct {
 type Trace struct {
 	Status int    // as sent to the client; 0: the client got no response head
 	Reason string // machine-readable reason of a failure; "" if there was none
+	RPC    uint8  // status of gRPC as the client sees it: grpc.Code.Plus; 0: it is no call of gRPC
 
 	BytesIn  int64 // content received from the client
 	BytesOut int64 // content sent to the client
@@ -76,12 +102,13 @@ type Attempt struct {
 	Start   time.Duration // since the start of the exchange
 	Time    time.Duration // what the attempt took
 	Head    time.Duration // from its start to the response head; 0: none came
+	Span    [8]byte       // its id; zero: no spans are made
 }
 
 // Reset makes x empty again.
 func (x *Trace) Reset() {
 	clear(x.Attempts())
-	x.Status, x.Reason = 0, ""
+	x.Status, x.Reason, x.RPC = 0, "", 0
 	x.BytesIn, x.BytesOut, x.n = 0, 0, 0
 }
 

@@ -42,7 +42,7 @@ type Sink struct {
 	_       [64]byte
 	tail    atomic.Uint64 // next position to be written; all producers
 	_       [56]byte
-	full    atomic.Uint64 // records that found the ring full
+	full    atomic.Uint64 // records, or spans of them, that found the ring full
 	refused atomic.Uint64 // records that the writer failed to write
 	written atomic.Uint64
 	parked  atomic.Bool // the consumer waits for Wake
@@ -85,7 +85,11 @@ func (s *Sink) Put(x *Exchange) {
 	}
 	l, at := s.claim()
 	if l == nil {
-		s.full.Add(1)
+		n := uint64(1)
+		if s.Format != nil && s.Format.spans {
+			n += uint64(x.n)
+		}
+		s.full.Add(n)
 		return
 	}
 	if s.Clock != nil {
@@ -210,3 +214,10 @@ func (s *Sink) Waiting() uint64 {
 	done := s.written.Load() + s.refused.Load() // before tail, which can only have grown since
 	return s.tail.Load() - done
 }
+
+// Room is how many records the ring holds.
+func (s *Sink) Room() int { return len(s.slots) }
+
+// Pending is the number of records that were claimed and not taken yet. It belongs to the task
+// that takes them.
+func (s *Sink) Pending() int { return int(s.tail.Load() - s.head) }

@@ -10,6 +10,9 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/poise-lb/poise/internal/grpc"
+	"github.com/poise-lb/poise/trace"
 )
 
 // A slot is one place of the ring. seq says whose it is: its position when free for the
@@ -28,15 +31,18 @@ type slot struct {
 	status     int
 	route      int
 	generation uint64
+	proved     *Identity // nil: nothing
 	traceID    [16]byte
 	tls        uint16
 	scheme     scheme
+	rpc        uint8 // Trace.RPC
 	cut        bool
 	hasQuery   bool
 	// ends are where method, host, path, query, normal form and id end in text, in this order.
 	ends     [6]uint16
-	text     []byte  // those, and behind them the values of fields
-	heads    *copied // nil: the format has never asked for any
+	text     []byte   // those, and behind them the values of fields
+	heads    *copied  // nil: the format has never asked for any
+	span     *spanned // nil: no span has been made of what was here
 	attempts []Attempt
 }
 
@@ -47,6 +53,7 @@ func (l *slot) fill(x *Exchange, f *Format) {
 	l.bytesIn, l.bytesOut, l.duration = x.BytesIn, x.BytesOut, x.Duration
 	l.route, l.service, l.routeName = x.Route, x.Service, x.RouteName
 	l.scheme, l.tls, l.generation, l.traceID = schemeOf(x.Scheme), x.TLS, x.Generation, x.TraceID
+	l.proved, l.rpc = x.Proved, x.RPC
 	method := x.Method[:min(len(x.Method), MethodBytesMax)]
 	host := x.Host[:min(len(x.Host), HostBytesMax)]
 	path := x.Path[:min(len(x.Path), PathBytesMax)]
@@ -74,7 +81,26 @@ func (l *slot) fill(x *Exchange, f *Format) {
 	if f.captures {
 		l.copyHeads(x.Heads, f)
 	}
+	if f.spans && x.Span != nil {
+		l.copySpan(x)
+	}
 	l.attempts = append(l.attempts[:0], x.Attempts()...)
+}
+
+// grpcStatus is the name of the status of gRPC; "": it was no call of gRPC.
+func (l *slot) grpcStatus() string {
+	if l.rpc == 0 {
+		return ""
+	}
+	return grpc.Minus(l.rpc).String()
+}
+
+// failed reports whether the exchange is an error of the server's side.
+func (x *Trace) failed() bool {
+	if x.RPC != 0 {
+		return trace.FailedGRPC(int(grpc.Minus(x.RPC)))
+	}
+	return trace.Failed(x.Status, x.Reason)
 }
 
 // A scheme is that of a request, in a byte, since slots are many.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/poise-lb/poise/internal/grpc"
 )
 
 // What readers of cells get: sums over all slots, taken at about one moment. A counter only
@@ -13,16 +15,17 @@ import (
 // RouteSums are the counters of one route.
 type RouteSums struct {
 	Name     string
-	Service  string            // where the route leads, or led last: the name of a service or of an entry of discover
-	Since    time.Duration     // instant from which they count
-	Begun    uint64            // exchanges that found the route; less those that ended: in flight
-	Codes    []CodeSum         // exchanges that ended, by status, in order
-	Took     Durations         // first byte of the request's head to the end of the exchange; without upgrades
-	BytesIn  uint64            // content received from clients
-	BytesOut uint64            // content sent to clients
-	Failures map[string]uint64 // exchanges that ended with a reason; nil: none did
-	Retried  map[string]uint64 // attempts that were followed by another, by their reason
-	NoRetry  [NoRetries]uint64 // attempts that failed and were not followed by another
+	Service  string             // where the route leads, or led last: the name of a service or of an entry of discover
+	Since    time.Duration      // instant from which they count
+	Begun    uint64             // exchanges that found the route; less those that ended: in flight
+	Codes    []CodeSum          // exchanges that ended, by status, in order
+	Took     Durations          // first byte of the request's head to the end of the exchange; without upgrades
+	BytesIn  uint64             // content received from clients
+	BytesOut uint64             // content sent to clients
+	Failures map[string]uint64  // exchanges that ended with a reason; nil: none did
+	Retried  map[string]uint64  // attempts that were followed by another, by their reason
+	NoRetry  [NoRetries]uint64  // attempts that failed and were not followed by another
+	RPCs     [grpc.Codes]uint64 // calls of gRPC that ended, by status
 }
 
 // A CodeSum is how many exchanges had a status; 0: no response head was sent.
@@ -61,6 +64,11 @@ func (s *RouteSums) add(cells *Cells[RouteCell]) {
 		if counts := c.refused.Load(); counts != nil {
 			for i := range counts {
 				s.NoRetry[i] += counts[i].Load()
+			}
+		}
+		if counts := c.rpcs.Load(); counts != nil {
+			for i := range counts {
+				s.RPCs[i] += counts[i].Load()
 			}
 		}
 	})

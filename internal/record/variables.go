@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"strconv"
 	"time"
+
+	"github.com/poise-lb/poise/internal/propagation"
 )
 
 // variables are the variables but those that name a field. A test holds them against
@@ -50,9 +52,12 @@ var variables = map[string]variable{
 	"request_id":             writeID,
 	"trace_id":               writeTrace,
 	"ssl_protocol":           writeTLS,
+	"ssl_client_s_dn":        ofClient(func(i *Identity) string { return i.Subject }),
+	"ssl_client_san":         ofClient(func(i *Identity) string { return i.Name }),
 	"route":                  writeRoute,
 	"service":                func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.service) },
 	"reason":                 func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.reason) },
+	"grpc_status":            func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.grpcStatus()) },
 	"generation":             func(_ *Format, _ *pen, b []byte, l *slot) []byte { return strconv.AppendUint(b, l.generation, 10) },
 	"attempts": func(_ *Format, _ *pen, b []byte, l *slot) []byte {
 		return strconv.AppendInt(b, int64(len(l.attempts)), 10)
@@ -77,8 +82,9 @@ func appendThousandths(b []byte, n int64) []byte {
 	if n < 0 {
 		b, n = append(b, '-'), -n
 	}
-	b = strconv.AppendInt(b, n/1000, 10)
-	return append(b, '.', byte('0'+n/100%10), byte('0'+n/10%10), byte('0'+n%10))
+	rest := uint(n % 1000)
+	x := rest % 100 * 2
+	return append(appendNumber(b, n/1000), '.', byte('0'+rest/100), digits[x], digits[x+1])
 }
 
 func writeClient(f *Format, _ *pen, b []byte, l *slot) []byte {
@@ -195,7 +201,7 @@ func writeTrace(_ *Format, _ *pen, b []byte, l *slot) []byte {
 	if l.traceID == [16]byte{} {
 		return b
 	}
-	return appendHex(b, l.traceID[:])
+	return propagation.AppendHex(b, l.traceID[:])
 }
 
 func writeTLS(_ *Format, _ *pen, b []byte, l *slot) []byte {
@@ -207,6 +213,16 @@ func writeTLS(_ *Format, _ *pen, b []byte, l *slot) []byte {
 		version = "1" // as nginx has it
 	}
 	return append(append(b, "TLSv"...), version...)
+}
+
+// ofClient writes a part of what the client has proved.
+func ofClient(part func(*Identity) string) variable {
+	return func(f *Format, _ *pen, b []byte, l *slot) []byte {
+		if l.proved == nil {
+			return b
+		}
+		return f.word(b, part(l.proved))
+	}
 }
 
 // writeRoute writes the route's name, or its index if it has none.

@@ -2,46 +2,19 @@ package registry
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 
 	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/internal/filewatch"
+	"github.com/poise-lb/poise/internal/certs"
 )
 
-// TLS reads the files; nil is nil. The authorities are read now; package sources makes
-// a source anew when their file changes. The certificate of the client is tried now and
-// read again for every connection, because it is replaced before it expires.
+// TLS reads the files, as certs.SourceTLS does; nil is nil. Package sources makes a source anew when
+// the file of authorities changes. The error says which key of the configuration is at fault.
 func TLS(c *config.SourceTLS) (*tls.Config, error) {
-	if c == nil {
-		return nil, nil
+	out, err := certs.SourceTLS(c)
+	var file *certs.FileError
+	if errors.As(err, &file) {
+		return nil, config.NewErrors(config.Problem{Path: "tls." + file.Key, Value: file.Path, Message: err.Error()})
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.Insecure}
-	if c.CA != "" {
-		pem, err := filewatch.Read(c.CA, 16<<20)
-		if err == nil {
-			out.RootCAs = x509.NewCertPool()
-			if !out.RootCAs.AppendCertsFromPEM(pem) {
-				err = errors.New(c.CA + " has no certificate in it")
-			}
-		}
-		if err != nil {
-			return nil, problem("tls.ca", c.CA, err)
-		}
-	}
-	if c.Cert != "" {
-		read := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-			return &pair, err
-		}
-		if _, err := read(nil); err != nil {
-			return nil, problem("tls.cert", c.Cert, err)
-		}
-		out.GetClientCertificate = read
-	}
-	return out, nil
-}
-
-func problem(path, value string, err error) error {
-	return config.NewErrors(config.Problem{Path: path, Value: value, Message: err.Error()})
+	return out, err
 }

@@ -44,7 +44,7 @@ type Rules struct {
 	request, response edits
 }
 
-// forwardedPrefix tells an endpoint under which path the client sees it.
+// forwardedPrefix is the field that says under which path the client sees it.
 var forwardedPrefix = []byte("X-Forwarded-Prefix")
 
 // Request applies the rules to q, once per exchange, after the fields of the client's

@@ -4,7 +4,7 @@
 //
 // # Patterns
 //
-// A pattern names a host, a path and methods; what it leaves empty matches everything.
+// A pattern names a listener, a host, a path and methods; what it leaves empty matches everything.
 //
 //	host    api.example.com    that host, in any case, with any port
 //	        *.example.com      every host below example.com, one label or more, but not
@@ -15,18 +15,21 @@
 //	        /** or empty       every path, and the "*" of OPTIONS *
 //	methods [GET, POST]        those; GET takes HEAD with it, unless another pattern of the
 //	                           same host and path names HEAD
+//	GRPC                       in place of methods: gRPC calls alone, those of gRPC-Web too
+//	listener inbound           requests that came by the listener of that name
 //
 // # Precedence
 //
 // The most specific of the patterns that match host, path and method wins, wherever it
 // stands in the list. Specific means, in this order:
 //
-//  1. host: exact, then the longer wildcard, then the shorter, then none;
-//  2. path, segment by segment from the left, until two patterns differ: a literal
+//  1. listener: named, then any;
+//  2. host: exact, then the longer wildcard, then the shorter, then none;
+//  3. path, segment by segment from the left, until two patterns differ: a literal
 //     segment, then {name}, then /**, where a path that ends is before a /** that stands
 //     for nothing. So /a/{x} wins over /a/**, and /a/b/** over /a/{x}/c;
-//  3. method: named (HEAD itself before the HEAD that GET brings), then any;
-//  4. the order of the list, where two patterns name one method.
+//  4. method: GRPC, then named (HEAD itself before the HEAD that GET brings), then any;
+//  5. the order of the list, where two patterns name one method.
 //
 // A pattern that matches host and path but not the method steps back for a less specific
 // one that takes it: 405 is the answer only if none does. Two patterns of the same host

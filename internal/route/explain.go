@@ -22,9 +22,11 @@ type Part string
 
 // The parts, in the order in which they are compared; empty: no part.
 const (
-	Host   Part = "host"
-	Path   Part = "path"
-	Method Part = "method"
+	Listener Part = "listener"
+	Host     Part = "host"
+	Path     Part = "path"
+	GRPC     Part = "grpc"
+	Method   Part = "method"
 )
 
 // A Verdict is what Explain says of one pattern.
@@ -32,15 +34,17 @@ type Verdict struct {
 	Index  int
 	Failed Part // the first part that does not match; empty: all do
 
-	parsed parsed
-	method int // how well the method matches: see methodRank
+	listener string
+	parsed   parsed
+	method   int // how well the method matches: see methodRank
 }
 
-// Explain compares every pattern with a request, whose host, path and method are as in Match.
-// First come the patterns that match, the most specific first: that one is what Match returns.
-// Then come those whose method differs, then the path, then the host, each the most specific
-// first. Patterns that have mistakes are left out.
-func Explain(patterns []Pattern, host, path, method []byte) []Verdict {
+// Explain compares every pattern with a request, whose listener, host, path and method are as in
+// MatchAt; grpc: it is a gRPC call, as for MatchGRPC. First come the patterns that match, the most
+// specific first: that one is what MatchAt or MatchGRPC returns. Then come those whose method
+// differs, then those that take gRPC calls alone, then the path, the host, and the listener, each the
+// most specific first. Patterns that have mistakes are left out.
+func Explain(patterns []Pattern, listener string, host, path, method []byte, grpc bool) []Verdict {
 	name := lowerASCII(string(HostOnly(host)))
 	var out []Verdict
 	headNamed := make(map[string]bool) // hosts and paths of which a pattern names HEAD
@@ -50,30 +54,47 @@ func Explain(patterns []Pattern, host, path, method []byte) []Verdict {
 			continue
 		}
 		if slices.Contains(parsed.methods, "HEAD") {
-			headNamed[parsed.place()] = true
+			headNamed[p.Listener+" "+parsed.place()] = true
 		}
-		out = append(out, Verdict{Index: i, parsed: parsed})
+		out = append(out, Verdict{Index: i, listener: p.Listener, parsed: parsed})
 	}
 	for i := range out {
 		v := &out[i]
-		v.method = methodRank(v.parsed.methods, string(method), headNamed[v.parsed.place()])
+		if v.method = callsGRPC; !v.parsed.grpc {
+			v.method = methodRank(v.parsed.methods, string(method), headNamed[v.listener+" "+v.parsed.place()])
+		}
 		switch {
+		case v.listener != "" && v.listener != listener:
+			v.Failed = Listener
 		case !v.parsed.takesHost(name):
 			v.Failed = Host
 		case !v.parsed.takesPath(path):
 			v.Failed = Path
+		case v.parsed.grpc && !grpc:
+			v.Failed = GRPC
 		case v.method == noMethod:
 			v.Failed = Method
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Verdict) int {
-		return cmp.Or(cmp.Compare(a.Failed.order(), b.Failed.order()), a.parsed.compare(&b.parsed), cmp.Compare(a.method, b.method))
+		return cmp.Or(cmp.Compare(a.Failed.order(), b.Failed.order()), listenerRank(a, b), a.parsed.compare(&b.parsed), cmp.Compare(a.method, b.method))
 	})
 	return out
 }
 
 // order is the group of a Verdict in the answer of Explain.
-func (p Part) order() int { return slices.Index([]Part{"", Method, Path, Host}, p) }
+func (p Part) order() int { return slices.Index([]Part{"", Method, GRPC, Path, Host, Listener}, p) }
+
+// listenerRank orders a pattern that names a listener before one that does not.
+func listenerRank(a, b Verdict) int {
+	switch {
+	case (a.listener != "") == (b.listener != ""):
+		return 0
+	case a.listener != "":
+		return -1
+	}
+	return 1
+}
 
 // place is equal for patterns that share a leaf of the tree.
 func (p *parsed) place() string {
@@ -124,9 +145,11 @@ func (p *parsed) takesPath(path []byte) bool {
 	return true
 }
 
-// Ranks of methodRank, the best first.
+// How well a pattern takes a method, the best first: ranks of methodRank, and before them that of
+// a pattern with GRPC.
 const (
-	namesMethod = iota
+	callsGRPC = iota
+	namesMethod
 	getForHead
 	anyMethod
 	noMethod

@@ -30,9 +30,14 @@ func TestExplainAgreesWithMatch(t *testing.T) {
 		tree := mustBuild(t, patterns)
 		for range 30 {
 			authority, path, method := w.request()
-			index, state := tree.Match([]byte(authority), []byte(path), []byte(method))
+			listener, grpc := w.pick("", "in", "out", "other"), method == "POST" && w.IntN(2) == 0
+			match := tree.MatchAt
+			if grpc {
+				match = tree.MatchGRPC
+			}
+			index, state := match(listener, []byte(authority), []byte(path), []byte(method))
 			states[state]++
-			all := Explain(patterns, []byte(authority), []byte(path), []byte(method))
+			all := Explain(patterns, listener, []byte(authority), []byte(path), []byte(method), grpc)
 			if len(all) != len(patterns) {
 				t.Fatalf("%d verdicts on %d patterns", len(all), len(patterns))
 			}
@@ -46,8 +51,8 @@ func TestExplainAgreesWithMatch(t *testing.T) {
 				}
 			}
 			if got != index || gotState != state {
-				t.Fatalf("%s %q %q among %+v:\nexplained %d, state %d\n  matched %d, state %d",
-					method, authority, path, patterns, got, gotState, index, state)
+				t.Fatalf("%s %q %q at %q among %+v:\nexplained %d, state %d\n  matched %d, state %d",
+					method, authority, path, listener, patterns, got, gotState, index, state)
 			}
 		}
 	}
@@ -64,12 +69,15 @@ func TestExplainSaysWhichPartFails(t *testing.T) {
 		{Host: "shop.example.com"},
 		{Path: "/orders/**"},
 		{Host: "*.example.com", Path: "/users/**"},
+		{Listener: "in"},
+		{Listener: "out", Path: "/users/**"},
+		{Path: "/users/{id}", GRPC: true},
 	}
 	want := []struct {
 		index  int
 		failed Part
-	}{{2, ""}, {5, ""}, {0, ""}, {1, Method}, {4, Path}, {3, Host}}
-	all := Explain(patterns, []byte("API.example.com:443"), []byte("/users/7"), []byte("GET"))
+	}{{6, ""}, {2, ""}, {5, ""}, {0, ""}, {1, Method}, {8, GRPC}, {4, Path}, {3, Host}, {7, Listener}}
+	all := Explain(patterns, "in", []byte("API.example.com:443"), []byte("/users/7"), []byte("GET"), false)
 	if len(all) != len(want) {
 		t.Fatalf("%d verdicts", len(all))
 	}

@@ -17,7 +17,7 @@ import (
 	"slices"
 )
 
-// A MethodState tells the two ways apart in which no pattern matches.
+// A MethodState distinguishes the two ways in which no pattern matches.
 type MethodState uint8
 
 // Answers of Match.
@@ -27,15 +27,30 @@ const (
 	NotAllowed                    // some do, none with this method: 405, with Allowed as Allow
 )
 
-// Match returns the position of the most specific pattern that matches, or -1 and why there
-// is none. host is an authority, with or without port, in any case; path is in normal form
+// Match is MatchAt for a request whose listener has no name.
+func (t *Tree) Match(host, path, method []byte) (index int, state MethodState) {
+	return t.MatchAt("", host, path, method)
+}
+
+// MatchAt returns the position of the most specific pattern that matches, or -1 and why there
+// is none. listener is the name of the one by which the request came; empty: it has none. host
+// is an authority, with or without port, in any case; path is in normal form
 // (Normalize), or "*". A path that does not begin with a slash is matched by the patterns
 // for every path only. Match allocates nothing and may be called by many goroutines at
 // once. It visits the nodes of the tree that fit the path: with patterns that hold both a
 // literal and a {name} at many places these may be several, each visited once.
-func (t *Tree) Match(host, path, method []byte) (index int, state MethodState) {
-	s := search{method: method, index: none}
-	t.walk(&s, host, path)
+func (t *Tree) MatchAt(listener string, host, path, method []byte) (index int, state MethodState) {
+	return t.match(&search{method: method, index: none}, listener, host, path)
+}
+
+// MatchGRPC is MatchAt for a request that is a gRPC call (CallsGRPC): patterns with GRPC take it
+// too, and of those with the same host and path before others.
+func (t *Tree) MatchGRPC(listener string, host, path, method []byte) (index int, state MethodState) {
+	return t.match(&search{method: method, index: none, grpc: true}, listener, host, path)
+}
+
+func (t *Tree) match(s *search, listener string, host, path []byte) (index int, state MethodState) {
+	t.walkAt(s, listener, host, path)
 	switch {
 	case s.index != none:
 		return s.index, Found
@@ -45,12 +60,15 @@ func (t *Tree) Match(host, path, method []byte) (index int, state MethodState) {
 	return none, NotFound
 }
 
-// Allowed appends the value of the Allow field (RFC 9110 §10.2.1) of a 405 to dst: the
-// methods, sorted, that patterns name which match host and path. It appends nothing if
+// Allowed is AllowedAt for a request whose listener has no name.
+func (t *Tree) Allowed(dst, host, path []byte) []byte { return t.AllowedAt(dst, "", host, path) }
+
+// AllowedAt appends the value of the Allow field (RFC 9110 §10.2.1) of a 405 to dst: the
+// methods, sorted, that patterns name which match listener, host and path. It appends nothing if
 // there are none. Unlike Match it allocates a little.
-func (t *Tree) Allowed(dst, host, path []byte) []byte {
+func (t *Tree) AllowedAt(dst []byte, listener string, host, path []byte) []byte {
 	s := search{index: none, collect: true}
-	t.walk(&s, host, path)
+	t.walkAt(&s, listener, host, path)
 	slices.Sort(s.names)
 	for i, m := range slices.Compact(s.names) {
 		if i > 0 {
@@ -65,9 +83,20 @@ func (t *Tree) Allowed(dst, host, path []byte) []byte {
 type search struct {
 	method  []byte
 	index   int
+	grpc    bool     // the request is a gRPC call
 	other   bool     // a leaf was met that does not take method
 	collect bool     // do not ask for method, collect in names what all leaves take
 	names   []string // only if collect
+}
+
+// walkAt visits the leaves of the patterns of a listener, and then of those without one.
+func (t *Tree) walkAt(s *search, listener string, host, path []byte) {
+	if t.listeners != nil {
+		if l := t.listeners[listener]; l != nil && l.walk(s, host, path) {
+			return
+		}
+	}
+	t.walk(s, host, path)
 }
 
 // walk visits the leaves that match host and path, the most specific first, until one takes
@@ -144,6 +173,10 @@ func (s *search) leaf(l *leaf) bool {
 		s.names = append(s.names, l.names...)
 		return false
 	}
+	if s.grpc && l.grpc != none {
+		s.index = l.grpc
+		return true
+	}
 	if i, ok := l.method[string(s.method)]; ok {
 		s.index = i
 		return true
@@ -152,6 +185,6 @@ func (s *search) leaf(l *leaf) bool {
 		s.index = l.every
 		return true
 	}
-	s.other = true
+	s.other = s.other || len(l.method) > 0
 	return false
 }

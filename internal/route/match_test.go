@@ -139,6 +139,8 @@ func TestConflicts(t *testing.T) {
 		{[]Pattern{{Methods: []string{"GET", "PUT"}}, {}, {Methods: []string{"PUT"}}}, 0, 2, "route 2 never matches, route 0 takes the same requests: every path, method PUT"},
 		{[]Pattern{{Methods: []string{"GET"}}, {Methods: []string{"PUT"}}, {Methods: []string{"PUT", "GET"}}}, 1, 2, "route 2 never matches, route 1 takes the same requests: every path, method PUT"},
 		{[]Pattern{{Methods: []string{"GET"}}, {Methods: []string{"HEAD"}}, {Methods: []string{"PUT", "GET"}}, {}, {Path: "/"}, {Host: "*.h"}, {Host: "h"}}, none, none, ""},
+		{[]Pattern{{}, {Listener: "in"}, {Listener: "out"}}, none, none, ""},
+		{[]Pattern{{}, {Listener: "in", Path: "/a"}, {Listener: "in", Path: "/a"}}, 1, 2, "route 2 never matches, route 1 takes the same requests: listener in, path /a, every method"},
 	} {
 		_, err := Build(c.patterns)
 		if c.j == none {
@@ -161,6 +163,7 @@ func (w world) pick(words ...string) string { return words[w.IntN(len(words))] }
 
 func (w world) pattern() Pattern {
 	var p Pattern
+	p.Listener = w.pick("", "", "", "", "", "in", "out")
 	p.Host = w.pick("", "", "b.c", "a.b.c", "*.c", "*.b.c", "*.a.b.c", "*.A.b.c")
 	for i := range w.IntN(5) {
 		p.Path += "/" + w.pick("a", "b", fmt.Sprintf("{n%d}", i))
@@ -170,6 +173,9 @@ func (w world) pattern() Pattern {
 		p.Path += "/**"
 	case w.IntN(4) == 0:
 		p.Path += "/"
+	}
+	if p.GRPC = w.IntN(6) == 0; p.GRPC {
+		return p
 	}
 	for _, m := range []string{"GET", "PUT", "HEAD"} {
 		if w.IntN(4) == 0 {
@@ -195,14 +201,18 @@ func (w world) request() (authority, path, method string) {
 }
 
 // agree compares a Tree's answers with the oracle's.
-func agree(t *testing.T, tree *Tree, patterns []Pattern, authority, path, method string) MethodState {
+func agree(t *testing.T, tree *Tree, patterns []Pattern, listener, authority, path, method string, grpc bool) MethodState {
 	t.Helper()
-	index, state := tree.Match([]byte(authority), []byte(path), []byte(method))
-	allowed := string(tree.Allowed(nil, []byte(authority), []byte(path)))
-	wantIndex, wantState, wantAllowed := oracleMatch(patterns, authority, path, method)
+	match := tree.MatchAt
+	if grpc {
+		match = tree.MatchGRPC
+	}
+	index, state := match(listener, []byte(authority), []byte(path), []byte(method))
+	allowed := string(tree.AllowedAt(nil, listener, []byte(authority), []byte(path)))
+	wantIndex, wantState, wantAllowed := oracleMatch(patterns, listener, authority, path, method, grpc)
 	if index != wantIndex || state != wantState || allowed != wantAllowed {
-		t.Fatalf("%s %q %q among %+v:\n got %d, state %d, allowed %q\nwant %d, state %d, allowed %q",
-			method, authority, path, patterns, index, state, allowed, wantIndex, wantState, wantAllowed)
+		t.Fatalf("%s %q %q at %q among %+v:\n got %d, state %d, allowed %q\nwant %d, state %d, allowed %q",
+			method, authority, path, listener, patterns, index, state, allowed, wantIndex, wantState, wantAllowed)
 	}
 	return state
 }
@@ -216,7 +226,7 @@ func TestMatchIsTheOracle(t *testing.T) {
 	conflicts := 0
 	for seed := range rounds {
 		w := world{rand.New(rand.NewPCG(uint64(seed), 7))}
-		patterns := make([]Pattern, w.IntN(24))
+		patterns := make([]Pattern, w.IntN(30))
 		for i := range patterns {
 			patterns[i] = w.pattern()
 		}
@@ -235,20 +245,22 @@ func TestMatchIsTheOracle(t *testing.T) {
 		}
 		for range 60 {
 			authority, path, method := w.request()
-			states[agree(t, tree, patterns, authority, path, method)]++
+			listener, grpc := w.pick("", "in", "out", "other"), method == "POST" && w.IntN(2) == 0
+			states[agree(t, tree, patterns, listener, authority, path, method, grpc)]++
 		}
 	}
 	// A property that is never put to the test proves nothing.
-	if conflicts < rounds/10 || slices.Min(states[:]) < rounds {
+	if conflicts < rounds/25 || slices.Min(states[:]) < rounds {
 		t.Fatalf("%d conflicts, answers %v: the generator does not reach everything", conflicts, states)
 	}
 }
 
-// FuzzMatch reads patterns as lines of host, path and methods with commas.
+// FuzzMatch reads patterns as lines of host, path, and methods with commas or gRPC.
 func FuzzMatch(f *testing.F) {
 	f.Add("api.example.com /users/{id} GET,HEAD\n*.example.com /** \n /users/** ", "api.example.com", "/users/7", "HEAD")
 	f.Add("*.a  \n*.b.a  PUT\nc.b.a /x/{y}/z \n", "c.b.a.", "/x/x/z", "GET")
 	f.Add(" / \n /** ", "[::1]", "*", "OPTIONS")
+	f.Add(" /{a}/{b} gRPC\n /a/{b} POST\n /a/b PUT", "", "/a/b", "POST")
 	f.Add(" /a/{b}/c GET\n /{a}/b/c \n /a/b/** POST", "", "/a/b/c", "PUT")
 	f.Fuzz(func(t *testing.T, text, authority, raw, method string) {
 		var patterns []Pattern
@@ -258,7 +270,7 @@ func FuzzMatch(f *testing.F) {
 				return
 			}
 			p := Pattern{Host: words[0], Path: words[1]}
-			if words[2] != "" {
+			if p.GRPC = words[2] == "gRPC"; !p.GRPC && words[2] != "" {
 				p.Methods = strings.Split(words[2], ",")
 			}
 			patterns = append(patterns, p)
@@ -288,7 +300,9 @@ func FuzzMatch(f *testing.F) {
 			}
 			patterns[i].Path = strings.Join(segments, "/")
 		}
-		agree(t, tree, patterns, strings.Map(asciiOnly, authority), string(path), method)
+		for _, grpc := range []bool{false, true} {
+			agree(t, tree, patterns, "", strings.Map(asciiOnly, authority), string(path), method, grpc)
+		}
 	})
 }
 

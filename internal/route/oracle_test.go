@@ -62,15 +62,20 @@ func oracleMatchesPath(pattern, path string) bool {
 	return true
 }
 
-// oracleTakes says how p takes the method: 0 by name, 1 as the HEAD of GET, 2 as any, -1 not.
-func oracleTakes(p Pattern, method string) int {
+// oracleTakes says how p takes the request: 0 as a gRPC call, 1 by the method's name, 2 as the
+// HEAD of GET, 3 as any method, -1 not.
+func oracleTakes(p Pattern, method string, grpc bool) int {
 	switch {
-	case len(p.Methods) == 0:
-		return 2
-	case slices.Contains(p.Methods, method):
+	case p.GRPC && grpc:
 		return 0
-	case method == "HEAD" && slices.Contains(p.Methods, "GET"):
+	case p.GRPC:
+		return -1
+	case len(p.Methods) == 0:
+		return 3
+	case slices.Contains(p.Methods, method):
 		return 1
+	case method == "HEAD" && slices.Contains(p.Methods, "GET"):
+		return 2
 	}
 	return -1
 }
@@ -110,22 +115,24 @@ func oracleComparePaths(a, b string) int {
 	return slices.Compare(kinds(a), kinds(b))
 }
 
-func oracleMatch(patterns []Pattern, authority, path, method string) (index int, state MethodState, allowed string) {
+func oracleMatch(patterns []Pattern, listener, authority, path, method string, grpc bool) (index int, state MethodState, allowed string) {
 	host, best := oracleHost(authority), none
 	var names []string
 	for i, p := range patterns {
-		if !oracleMatchesHost(p.Host, host) || !oracleMatchesPath(p.Path, path) {
+		if p.Listener != "" && p.Listener != listener || !oracleMatchesHost(p.Host, host) || !oracleMatchesPath(p.Path, path) {
 			continue
 		}
 		names = append(names, p.Methods...)
 		if slices.Contains(p.Methods, "GET") {
 			names = append(names, "HEAD")
 		}
-		if oracleTakes(p, method) < 0 {
-			state = NotAllowed
+		if oracleTakes(p, method, grpc) < 0 {
+			if !p.GRPC {
+				state = NotAllowed
+			}
 			continue
 		}
-		if best == none || oracleBefore(p, patterns[best], method) {
+		if best == none || oracleBefore(p, patterns[best], method, grpc) {
 			best = i
 		}
 	}
@@ -141,15 +148,17 @@ func oracleMatch(patterns []Pattern, authority, path, method string) (index int,
 }
 
 // oracleBefore reports whether p, which stands later in the list, wins over q.
-func oracleBefore(p, q Pattern, method string) bool {
+func oracleBefore(p, q Pattern, method string, grpc bool) bool {
+	named := func(p Pattern) int { return min(len(p.Listener), 1) }
 	return cmp.Or(
+		named(q)-named(p),
 		oracleCompareHosts(p.Host, q.Host),
 		oracleComparePaths(p.Path, q.Path),
-		cmp.Compare(oracleTakes(p, method), oracleTakes(q, method)),
+		cmp.Compare(oracleTakes(p, method, grpc), oracleTakes(q, method, grpc)),
 	) < 0
 }
 
-// oracleSame reports whether two patterns have the same host and path.
+// oracleSame reports whether two patterns have the same listener, host and path.
 func oracleSame(p, q Pattern) bool {
 	shape := func(p Pattern) string {
 		segments := strings.Split(p.Path, "/")
@@ -162,7 +171,7 @@ func oracleSame(p, q Pattern) bool {
 		if path == "" {
 			path = "/**"
 		}
-		return strings.ToLower(p.Host) + path
+		return p.Listener + " " + strings.ToLower(p.Host) + path
 	}
 	return shape(p) == shape(q)
 }
@@ -178,7 +187,7 @@ func oracleConflict(patterns []Pattern) (i, j int) {
 		}
 		for n, m := range methods {
 			taken := slices.IndexFunc(patterns[:j], func(q Pattern) bool {
-				return oracleSame(p, q) && (m == "" && len(q.Methods) == 0 || m != "" && slices.Contains(q.Methods, m))
+				return oracleSame(p, q) && p.GRPC == q.GRPC && (m == "" && len(q.Methods) == 0 || m != "" && slices.Contains(q.Methods, m))
 			})
 			if n == 0 {
 				first = taken

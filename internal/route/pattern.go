@@ -12,9 +12,12 @@ import (
 // A Pattern says which requests a route takes; the package comment defines the syntax. The
 // zero Pattern matches every request.
 type Pattern struct {
-	Host    string
-	Path    string
-	Methods []string
+	Listener string // name of the listener by which the request came; empty: any
+	Host     string
+	Path     string
+	Methods  []string
+	// GRPC: gRPC calls alone are taken (see CallsGRPC). Methods says nothing then.
+	GRPC bool
 }
 
 // A SyntaxError says what is wrong with a Pattern.
@@ -45,6 +48,7 @@ type parsed struct {
 	segments []part
 	below    bool // ends in /**, or is empty
 	methods  []string
+	grpc     bool
 }
 
 // part is one segment: a literal in normal form, or the place of a {name}.
@@ -62,6 +66,9 @@ func (p Pattern) parse() (parsed, *SyntaxError) {
 	}
 	if out.segments, out.below, err = parsePath(p.Path); err != nil {
 		return out, err
+	}
+	if out.grpc = p.GRPC; p.GRPC {
+		return out, nil
 	}
 	out.methods = p.Methods
 	return out, checkMethods(p.Methods)

@@ -1,8 +1,8 @@
 package route
 
 // Patterns become a tree for each host: a node for each segment of a path, with the literal
-// segments in a map and {name} beside it. The patterns of one path share a leaf, which tells
-// them apart by method. For example, the patterns
+// segments in a map and {name} beside it. The patterns of one path share a leaf, which separates
+// them by method. For example, the patterns
 //
 //	0  /users/{id}        GET
 //	1  /users/**          every method
@@ -30,6 +30,8 @@ type Tree struct {
 	wildcards map[string]*node // by what follows "*."
 	deepest   int              // labels of the longest key of wildcards
 	everyHost *node            // patterns without a host; nil if there are none
+	listeners map[string]*Tree // patterns of one listener, which win over those above; nil if there are none
+	grpc      bool             // some pattern takes gRPC calls alone
 }
 
 // node is the place in a tree of paths where the segments so far lead. Every node has one
@@ -45,6 +47,7 @@ type node struct {
 type leaf struct {
 	method map[string]int // nil if no pattern names one
 	every  int            // the pattern that takes all other methods; none if there is none
+	grpc   int            // the pattern that takes gRPC calls alone; none if there is none
 	names  []string       // the keys of method, sorted
 }
 
@@ -54,16 +57,21 @@ const none = -1
 // A ConflictError says that of two patterns with the same host and path the later one can
 // never match.
 type ConflictError struct {
-	I, J   int    // positions in the list, I before J
-	Host   string // as pattern J has it; may be empty
-	Path   string // likewise
-	Method string // a method both take; empty: both take all
+	I, J     int    // positions in the list, I before J
+	Listener string // as pattern J has it; may be empty
+	Host     string // likewise
+	Path     string // likewise
+	Method   string // a method both take; empty: both take all
+	GRPC     bool   // both take gRPC calls
 }
 
 // Error names both patterns by position and what they have in common.
 func (e *ConflictError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "route %d never matches, route %d takes the same requests: ", e.J, e.I)
+	if e.Listener != "" {
+		fmt.Fprintf(&b, "listener %s, ", e.Listener)
+	}
 	if e.Host != "" {
 		fmt.Fprintf(&b, "host %s, ", e.Host)
 	}
@@ -72,9 +80,12 @@ func (e *ConflictError) Error() string {
 	} else {
 		fmt.Fprintf(&b, "path %s, ", e.Path)
 	}
-	if e.Method == "" {
+	switch {
+	case e.GRPC:
+		b.WriteString("gRPC calls")
+	case e.Method == "":
 		b.WriteString("every method")
-	} else {
+	default:
 		fmt.Fprintf(&b, "method %s", e.Method)
 	}
 	return b.String()
@@ -84,27 +95,50 @@ func (e *ConflictError) Error() string {
 // *ConflictError, or wraps the *SyntaxError of the first pattern that has one and names its
 // position. An empty list gives a Tree that matches nothing.
 func Build(patterns []Pattern) (*Tree, error) {
-	t := &Tree{exact: make(map[string]*node), wildcards: make(map[string]*node)}
+	t := newTree()
 	var leaves []*leaf
 	for j, p := range patterns {
 		parsed, bad := p.parse()
 		if bad != nil {
 			return nil, fmt.Errorf("route %d: %w", j, bad)
 		}
-		slot := t.host(&parsed).path(&parsed)
+		slot := t.listener(p.Listener).host(&parsed).path(&parsed)
 		if *slot == nil {
-			*slot = &leaf{every: none}
+			*slot = &leaf{every: none, grpc: none}
 			leaves = append(leaves, *slot)
 		}
-		if i, method := (*slot).add(j, parsed.methods); i != none {
-			return nil, &ConflictError{I: i, J: j, Host: p.Host, Path: p.Path, Method: method}
+		if i, method := (*slot).add(j, &parsed); i != none {
+			return nil, &ConflictError{I: i, J: j, Listener: p.Listener, Host: p.Host, Path: p.Path, Method: method, GRPC: p.GRPC}
 		}
+		t.grpc = t.grpc || p.GRPC
 	}
 	for _, l := range leaves {
 		l.finish()
 	}
 	return t, nil
 }
+
+func newTree() *Tree {
+	return &Tree{exact: make(map[string]*node), wildcards: make(map[string]*node)}
+}
+
+// listener returns the tree of a listener's patterns, made if it is new; that without a name is t.
+func (t *Tree) listener(name string) *Tree {
+	if name == "" {
+		return t
+	}
+	if t.listeners[name] == nil {
+		if t.listeners == nil {
+			t.listeners = make(map[string]*Tree)
+		}
+		t.listeners[name] = newTree()
+	}
+	return t.listeners[name]
+}
+
+// GRPC reports whether some pattern takes gRPC calls alone: only then MatchGRPC may find what
+// Match does not.
+func (t *Tree) GRPC() bool { return t.grpc }
 
 // host returns the root of the paths of p's host, made if it is new.
 func (t *Tree) host(p *parsed) *node {
@@ -151,9 +185,17 @@ func (n *node) path(p *parsed) **leaf {
 	return &n.end
 }
 
-// add gives pattern j those of its methods that no earlier pattern has. If none is left, it
+// add gives pattern j, which is p, those of its methods that no earlier pattern has. If none is left, it
 // returns the pattern that took the first, and the method; otherwise none.
-func (l *leaf) add(j int, methods []string) (int, string) {
+func (l *leaf) add(j int, p *parsed) (int, string) {
+	methods := p.methods
+	if p.grpc {
+		if l.grpc != none {
+			return l.grpc, ""
+		}
+		l.grpc = j
+		return none, ""
+	}
 	if len(methods) == 0 {
 		if l.every != none {
 			return l.every, ""

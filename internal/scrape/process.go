@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strconv"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/metric"
 )
 
@@ -14,10 +15,7 @@ func (s *scrape) process() {
 		s.value(v, 0)
 	}
 	c := s.core.Admission().Counts()
-	one(&metric.ClientConnections, float64(c.Clients))
-	s.visitor.Family(&metric.ClientsRefused)
-	s.value(float64(c.Refused), 0, "limit")
-	s.value(float64(c.Waits), 0, "full")
+	s.listeners()
 	one(&metric.UpstreamOpen, float64(c.Endpoints))
 	one(&metric.Overloads, float64(c.Overloads))
 	one(&metric.Shortages, float64(c.Shortages))
@@ -29,6 +27,8 @@ func (s *scrape) process() {
 	s.visitor.Family(&metric.LogDropped)
 	s.value(float64(s.about.AccessLogLost), 0, "access")
 	s.value(float64(s.about.LogLost), 0, "proxy")
+	one(&metric.SpansSent, float64(s.about.SpansSent))
+	one(&metric.SpansDropped, float64(s.about.SpansLost))
 	one(&metric.EventsDropped, float64(s.core.EventsLost()))
 	s.visitor.Family(&metric.WorkerBusy)
 	for _, w := range s.about.Workers {
@@ -39,8 +39,38 @@ func (s *scrape) process() {
 		w := &s.about.Workers[i]
 		s.histogram(&w.Lag, 0, strconv.Itoa(w.Number))
 	}
+	s.visitor.Family(&metric.WorkerConnections)
+	for _, w := range s.about.Workers {
+		s.value(float64(w.Clients), 0, strconv.Itoa(w.Number))
+	}
 	s.visitor.Family(&metric.BuildInfo)
 	s.value(1, 0, s.about.Version, runtime.Version(), s.about.Engine)
+}
+
+// listeners visits the families of listeners. Only those with TLS have handshakes.
+func (s *scrape) listeners() {
+	all := s.core.Admission().Listeners(s.about.Now)
+	each := func(f *metric.Family, visit func(l *admission.ListenerCounts)) {
+		s.visitor.Family(f)
+		for i := range all {
+			visit(&all[i])
+		}
+	}
+	each(&metric.ClientConnections, func(l *admission.ListenerCounts) { s.value(float64(l.Open), 0, l.Name) })
+	each(&metric.ClientsAccepted, func(l *admission.ListenerCounts) { s.value(float64(l.Accepted), l.Since, l.Name) })
+	each(&metric.ClientsRefused, func(l *admission.ListenerCounts) {
+		for i, n := range l.Refused {
+			s.value(float64(n), l.Since, l.Name, admission.Refusal(i).String())
+		}
+	})
+	each(&metric.Handshakes, func(l *admission.ListenerCounts) {
+		if !l.Secure {
+			return
+		}
+		for i, n := range l.Handshakes {
+			s.value(float64(n), l.Since, l.Name, admission.Handshake(i).String())
+		}
+	})
 }
 
 // reloads visits the families of the configuration.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/poise-lb/poise/internal/grpc"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/metric"
 )
@@ -44,6 +45,13 @@ func (s *scrape) routes() {
 	plain(&metric.ResponseBytes, func(r *record.RouteSums) uint64 { return r.BytesOut })
 	reasons(&metric.Failures, func(r *record.RouteSums) map[string]uint64 { return r.Failures })
 	reasons(&metric.Retries, func(r *record.RouteSums) map[string]uint64 { return r.Retried })
+	each(&metric.GRPCRequests, func(r *record.RouteSums) {
+		for i, n := range r.RPCs {
+			if n > 0 {
+				s.value(float64(n), r.Since, r.Name, r.Service, grpc.Code(i).String())
+			}
+		}
+	})
 	each(&metric.RetriesRefused, func(r *record.RouteSums) {
 		for i, n := range r.NoRetry {
 			if n > 0 {

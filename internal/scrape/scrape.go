@@ -24,11 +24,14 @@ import (
 
 // Process are the figures that core does not have.
 type Process struct {
-	Started       time.Time // of the runtime: when its clock was 0
+	Started       time.Time     // of the runtime: when its clock was 0
+	Now           time.Duration // on that clock
 	Engine        string
 	Version       string
 	AccessLogLost uint64
 	LogLost       uint64
+	SpansSent     uint64
+	SpansLost     uint64
 	Certificates  []Certificate
 	Workers       []Worker
 }
@@ -41,9 +44,10 @@ type Certificate struct {
 
 // A Worker is an event loop.
 type Worker struct {
-	Number int
-	Busy   time.Duration // since it began
-	Lag    record.Durations
+	Number  int
+	Busy    time.Duration // since it began
+	Lag     record.Durations
+	Clients int // connections that it serves
 }
 
 // Collect visits every family that o asks for.
@@ -67,6 +71,9 @@ func Collect(p *core.Proxy, about *Process, v metric.Visitor, o metric.Options) 
 	}
 	if o.Scopes&metric.Process != 0 {
 		s.process()
+	}
+	if o.Scopes&metric.Runtime != 0 {
+		s.runtime()
 	}
 }
 
@@ -143,6 +150,7 @@ func codeOf(status int) string {
 type serviceFigures struct {
 	*service.Service
 	name   string
+	kind   string // of its source
 	source service.SourceStatus
 	status []service.EndpointStatus
 	counts []service.EndpointCounts
@@ -156,7 +164,7 @@ func (s *scrape) load() {
 		if !s.wanted(svc.Name()) {
 			continue
 		}
-		f := serviceFigures{Service: svc, name: svc.Name(), source: svc.Source(), status: svc.Snapshot()}
+		f := serviceFigures{Service: svc, name: svc.Name(), kind: SourceKind(s.core.Config(), svc.Name()), source: svc.Source(), status: svc.Snapshot()}
 		if s.options.Scopes&metric.Endpoint != 0 {
 			f.counts = svc.Counts()
 		}

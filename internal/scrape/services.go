@@ -3,7 +3,9 @@ package scrape
 import (
 	"maps"
 	"slices"
+	"strings"
 
+	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/service"
@@ -28,18 +30,52 @@ func (s *scrape) ofServices() {
 	})
 	plain(&metric.Panic, func(f *serviceFigures) float64 { return flag(f.Panic()) })
 	plain(&metric.LastResort, func(f *serviceFigures) float64 { return flag(f.Resorting()) })
-	plain(&metric.SourceStale, func(f *serviceFigures) float64 { return f.source.Age.Seconds() })
-	plain(&metric.SourceHeld, func(f *serviceFigures) float64 { return float64(f.source.Held) })
-	plain(&metric.SourceRejected, func(f *serviceFigures) float64 { return float64(f.source.Rejects) })
-	each(&metric.SourceUpdates, func(f *serviceFigures) {
-		c := &f.source.Counts
-		s.value(float64(c.Applied), 0, f.name, "applied")
-		s.value(float64(c.Held), 0, f.name, "held")
-		s.value(float64(c.Failed), 0, f.name, "failed")
-	})
+	s.ofSources(each)
 	if s.options.Scopes&metric.Endpoint != 0 {
 		plain(&metric.MetricsOverflow, func(f *serviceFigures) float64 { return flag(f.shown < len(f.counts)) })
 	}
+}
+
+// ofSources visits the families of sources. Of a source that is made of several each part has series
+// of its own, by its name; removals are held of their union only, whose name is merge.
+func (s *scrape) ofSources(each func(*metric.Family, func(*serviceFigures))) {
+	parts := func(f *serviceFigures, visit func(p *service.PartStatus)) {
+		for i := range f.source.Parts {
+			visit(&f.source.Parts[i])
+		}
+		if f.source.Parts == nil {
+			visit(&service.PartStatus{Name: f.kind, Age: f.source.Age, Rejects: f.source.Rejects, Counts: f.source.Counts})
+		}
+	}
+	each(&metric.SourceStale, func(f *serviceFigures) {
+		parts(f, func(p *service.PartStatus) { s.value(p.Age.Seconds(), 0, f.name, p.Name) })
+	})
+	each(&metric.SourceHeld, func(f *serviceFigures) { s.value(float64(f.source.Held), 0, f.name, f.kind) })
+	each(&metric.SourceRejected, func(f *serviceFigures) {
+		parts(f, func(p *service.PartStatus) { s.value(float64(p.Rejects), 0, f.name, p.Name) })
+	})
+	each(&metric.SourceUpdates, func(f *serviceFigures) {
+		parts(f, func(p *service.PartStatus) {
+			s.value(float64(p.Counts.Applied), 0, f.name, p.Name, "applied")
+			s.value(float64(p.Counts.Failed), 0, f.name, p.Name, "failed")
+		})
+		s.value(float64(f.source.Counts.Held), 0, f.name, f.kind, "held")
+	})
+}
+
+// SourceKind is the word for the source of a service in a configuration, which is the value of the
+// label source: its key, or list for endpoints that the configuration lists. A service that a request
+// has named has that of its discover entry.
+func SourceKind(c *config.Config, name string) string {
+	from := c.Services[name].Source
+	if entry, _, discovered := strings.Cut(name, "/"); discovered {
+		d := c.Discover[entry]
+		from = &d.Source
+	}
+	if from == nil {
+		return "list"
+	}
+	return from.Kind()
 }
 
 // states are the values of the label state. An endpoint is in one of them only: one that is out,
@@ -170,10 +206,8 @@ var classes = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 // Label is what an endpoint is called in metrics: its address, and its instance where it has one.
 func Label(id endpoint.ID) string {
 	switch {
-	case id.Scheme == "https" && id.Instance != "":
-		return "https://" + id.Address + "#" + id.Instance
-	case id.Scheme == "https":
-		return "https://" + id.Address
+	case id.Scheme != "http":
+		return id.String()
 	case id.Instance != "":
 		return id.Address + "#" + id.Instance
 	}

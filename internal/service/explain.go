@@ -79,6 +79,49 @@ func (s *Service) Explain(key uint64, n int) Explanation {
 	return x
 }
 
+// A KeyShare is an endpoint's part of the keys of consistent hashing, from 0 to 1.
+type KeyShare struct {
+	ID       endpoint.ID
+	Owned    float64 // they belong to it, whether it can be picked or not
+	Served   float64 // they are sent to it now
+	Expected float64 // owned, if keys were spread exactly by weight
+}
+
+// Keys looks up n keys, which are the same each time, in the view in force, and counts whose they
+// are: of all endpoints of the set, in the order of their IDs. away is the part of the keys that
+// another endpoint serves now than the one they belong to. all is nil if the policy gives keys no
+// home, or there is no endpoint. It changes no state. Any goroutine may call it.
+func (s *Service) Keys(n int) (all []KeyShare, away float64) {
+	frozen := *s.view.Load()
+	frozen.frozen = true
+	owner, ok := frozen.built.(policy.Owner)
+	if !ok || len(frozen.members) == 0 {
+		return nil, 0
+	}
+	owned, served, elsewhere := make(map[*endpoint.Endpoint]int), make(map[*endpoint.Endpoint]int), 0
+	a := policy.Attempt{Now: s.rt.Now(), Load: s.load.n.Load(), Rand: explainSeed}
+	for i := range n {
+		a.Key = scramble(uint64(i+1) * explainSeed)
+		home, now := owner.Owner(a.Key), s.pickFrom(&frozen, &a)
+		owned[home]++
+		served[now]++
+		if home != now {
+			elsewhere++
+		}
+	}
+	var weights int64
+	for _, e := range frozen.members {
+		weights += e.Weight()
+	}
+	for _, e := range frozen.members {
+		all = append(all, KeyShare{
+			ID: e.ID(), Owned: float64(owned[e]) / float64(n), Served: float64(served[e]) / float64(n),
+			Expected: float64(e.Weight()) / float64(max(1, weights)),
+		})
+	}
+	return all, float64(elsewhere) / float64(n)
+}
+
 // byIDIn finds an endpoint in a list of a view; nil: it is not there.
 func byIDIn(list []*endpoint.Endpoint, id endpoint.ID) *endpoint.Endpoint {
 	i, found := slices.BinarySearchFunc(list, id, func(e *endpoint.Endpoint, id endpoint.ID) int { return e.ID().Compare(id) })

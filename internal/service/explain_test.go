@@ -11,7 +11,7 @@ import (
 )
 
 // Explain takes no trial of a half-open endpoint, no turn of the last resort and no number, and
-// moves nobody's share.
+// moves no share.
 func TestExplainChangesNothing(t *testing.T) {
 	for name, p := range map[string]policy.Policy{
 		"weighted": policy.WeightedRoundRobin(), "p2c": policy.P2C(), "hash": policy.ConsistentHash(policy.HashConfig{BoundedLoad: 1.25}),

@@ -1,6 +1,6 @@
 package service
 
-// What has happened to an endpoint: how its probes went, who ejected it and how often, and when
+// What has happened to an endpoint: how its probes went, what ejected it and how often, and when
 // its state changed. Like the counters of attempts (counts.go) it belongs to the identity, so
 // that an endpoint that comes and goes has one history:
 //

@@ -60,7 +60,7 @@ func TestWhoIsSaidToBeOutGetsNothingAtOnce(t *testing.T) {
 	}
 }
 
-// One that is out is not probed, and what its probes would say is no news.
+// One that is out is not probed, and the verdicts of its probes make no event.
 func TestWhoIsOutIsNotProbed(t *testing.T) {
 	onGuardedStage(t, Settings{Check: everySecond}, func(st *stage) {
 		st.take(a, b)

@@ -233,7 +233,7 @@ func (s *Service) impose(id endpoint.ID, k endpoint.OverrideKind, now time.Durat
 }
 
 // recall makes a member whose machine is another one obey its overrides: it is new, or is named
-// again. That is no news. mirror must follow. Called with mu held.
+// again. That makes no event. mirror must follow. Called with mu held.
 func (s *Service) recall(m *Member, now time.Duration) {
 	in := s.overrides[m.endpoint.ID()].rotation
 	m.drained = in != nil && in.Kind == endpoint.Drain

@@ -170,7 +170,7 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 	m.machine, m.checkGen = health.New(&s.conf.health), s.conf.checkGen
 	known := s.inherit(m, now)
 	s.recall(m, now)
-	if known { // recall is no news, and yet it counts
+	if known { // recall makes no event, and yet it counts
 		m.history.Changes[0].To, m.history.Changes[0].Cause = m.machine.State(), m.machine.Cause()
 	}
 	if first {

@@ -20,7 +20,7 @@ const (
 	answers ailment = "503"
 )
 
-// A ward is a service whose endpoints are ill or well, with clients.
+// A ward is a service whose endpoints fail or work, with clients.
 type ward struct {
 	*stage
 	ailment ailment
@@ -97,7 +97,7 @@ func onWards(t *testing.T, f func(w *ward, all []string)) {
 	}
 }
 
-// is makes exactly these endpoints ill.
+// is makes exactly these endpoints fail.
 func (w *ward) fall(ill ...string) {
 	clear(w.ill)
 	w.plant.set(nil, addresses(8)...)

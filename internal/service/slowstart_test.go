@@ -80,7 +80,7 @@ func TestSlowStart(t *testing.T) {
 	}
 }
 
-// TestSlowStartKeepsKeysAtHome: a key that has come home stays there.
+// TestSlowStartKeepsKeysAtHome: a key that has returned to its endpoint stays there.
 func TestSlowStartKeepsKeysAtHome(t *testing.T) {
 	set := Settings{Policy: policy.ConsistentHash(policy.HashConfig{}), SlowStart: SlowStart{Window: 10 * time.Second}}
 	onStage(t, set, func(st *stage) {

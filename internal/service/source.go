@@ -55,6 +55,7 @@ type SourceStatus struct {
 	Rejected []discovery.Reject
 	Rejects  int // entries rejected in all; Rejected is bounded
 	Counts   SourceCounts
+	Parts    []PartStatus // of a source that is made of several; nil: it is one
 }
 
 // Take takes what a source publishes: a set, which is taken like one of Update but guarded (see
@@ -91,6 +92,7 @@ func (s *Service) Renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.source = source{}
+	s.parts.names = nil
 }
 
 // noteSet records that the source has named a set, and the entries of it that were rejected. Called
@@ -138,7 +140,7 @@ func (s *Service) Source() SourceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src := &s.source
-	st := SourceStatus{Rejected: src.rejected, Rejects: src.rejects, Counts: s.heard}
+	st := SourceStatus{Rejected: src.rejected, Rejects: src.rejects, Counts: s.heard, Parts: s.parts.status(now)}
 	if src.from > 0 && src.backAt == 0 {
 		st.Stale, st.Age, st.Err = true, now-src.from, src.err
 	}

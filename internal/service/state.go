@@ -1,7 +1,7 @@
 package service
 
 // The state of a service, one struct for each concern. What no lock guards is atomic or never
-// changes. Who writes and reads it:
+// changes. What writes and reads it:
 //
 //	view, rated, settled   written by builds, read by every exchange without a lock
 //	load                   written by every attempt
@@ -55,6 +55,7 @@ type Service struct {
 	named     named
 	source    source
 	heard     SourceCounts
+	parts     parts
 	flaps     flaps
 	former    formerCells
 	handed    handed

@@ -1,6 +1,6 @@
 package service
 
-// What a service tells about itself: for the status page, for Retry-After, and for those that
+// What a service says about itself: for the status page, for Retry-After, and for those that
 // wait until it is ready. Reading never changes a state.
 
 import (
@@ -44,7 +44,7 @@ type EndpointStatus struct {
 	endpoint.Stats
 }
 
-// Condition says in words for people what goes for new requests to the endpoint, and who says so:
+// Condition says in words for people what goes for new requests to the endpoint, and by what:
 // its state, or what stands before that. until is the instant at which that ends by itself; 0: the
 // clock does not end it.
 func (e *EndpointStatus) Condition() (words string, until time.Duration) {

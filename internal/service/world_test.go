@@ -20,7 +20,7 @@ import (
 )
 
 // goroutines is a runtime for tests: goroutines, and the clock of the bubble they run in,
-// which jumps when everybody waits. A task left behind fails the bubble.
+// which jumps when every goroutine waits. A task left behind fails the bubble.
 type goroutines struct {
 	engine.Runtime // nothing of it: a service neither dials nor watches
 	start          time.Time
@@ -368,7 +368,7 @@ func (st *stage) states() map[string]string {
 	return all
 }
 
-// is waits until everybody waits, and wants the endpoint in the state.
+// is waits until every goroutine waits, and wants the endpoint in the state.
 func (st *stage) is(address, want string) {
 	st.t.Helper()
 	synctest.Wait()

@@ -16,11 +16,12 @@ import (
 	"github.com/poise-lb/poise/internal/tags"
 )
 
-// merge is the union of the parts that are not shadows, compared with those that are.
-func (s *Set) merge(path string, parts []config.SourcePart) (discovery.Source, error) {
+// merge is the union of the parts of a source that are not shadows, compared with those that are.
+func (s *Set) merge(path string, of []config.SourcePart) (discovery.Source, error) {
 	c := &compared{log: s.log().With("source", path)}
 	var live []discovery.Source
-	for i, part := range parts {
+	var all parts
+	for i, part := range of {
 		at := config.Index(path, i)
 		src, err := s.source(at, &part.Source)
 		if err != nil {
@@ -29,14 +30,14 @@ func (s *Set) merge(path string, parts []config.SourcePart) (discovery.Source, e
 		if part.Shadow {
 			c.shadows = append(c.shadows, shadow{name: kind(&part.Source), source: src})
 		} else {
-			live = append(live, src)
+			live = append(live, all.add(kind(&part.Source), src))
 		}
 	}
 	c.live = discovery.Merge(live...)
-	if len(c.shadows) == 0 {
-		return c.live, nil
+	if all.Source = c; len(c.shadows) == 0 {
+		all.Source = c.live
 	}
-	return c, nil
+	return &all, nil
 }
 
 // kind is the key of the field that is given; empty if none is.
@@ -62,7 +63,7 @@ const (
 	namesMax = 10 // endpoints named in a line; the rest are counted
 )
 
-// compared is a source that runs shadows beside it and tells how they differ from it.
+// compared is a source that runs shadows beside it and reports how they differ from it.
 type compared struct {
 	live    discovery.Source
 	shadows []shadow
@@ -94,7 +95,7 @@ func (c *compared) Run(ctx context.Context, publish func(discovery.Update)) erro
 	})
 }
 
-// follow runs one shadow. That it is stale is told once, and so is the end of that.
+// follow runs one shadow. That it is stale is reported once, and so is the end of that.
 func (c *compared) follow(ctx context.Context, sh shadow, saw func([]endpoint.Spec)) {
 	stale := false
 	err := sh.source.Run(ctx, func(u discovery.Update) {
@@ -112,7 +113,7 @@ func (c *compared) follow(ctx context.Context, sh shadow, saw func([]endpoint.Sp
 	}
 }
 
-// compare tells of every difference that lasts, once, and of its end.
+// compare reports every difference that lasts, once, and of its end.
 func (c *compared) compare(ctx context.Context, seen *sightings) {
 	told := make([]string, len(c.shadows))
 	for seen.settled(ctx) {

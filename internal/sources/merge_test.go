@@ -139,20 +139,20 @@ func TestShadowsAreComparedAndNotUsed(t *testing.T) {
 		}
 		expect(`level=WARN msg="shadow differs" source=services.g.source.merge shadow=custom only_in_use="http://a http://b" only_in_shadow=http://c only_in_use_count=2 only_in_shadow_count=1`)
 		m.shadow.set("c")
-		expect("") // no news
+		expect("") // no update
 		m.shadow.set("b", "a")
 		expect(`level=INFO msg="shadow agrees" source=services.g.source.merge shadow=custom`)
 		if got := m.take(); got != "" {
 			t.Errorf("a shadow has led to %s", got)
 		}
 
-		// What is only late is not told.
+		// What is only late is not reported.
 		m.live.set("a", "d")
 		time.Sleep(settle / 2)
 		m.shadow.set("b", "a", "d")
 		expect("")
 
-		// A shadow that fails is told once, and changes nothing.
+		// A shadow that fails is reported once, and changes nothing.
 		m.shadow.updates <- discovery.Update{Err: errors.New("gone")}
 		m.shadow.updates <- discovery.Update{Err: errors.New("gone")}
 		expect(`level=WARN msg="shadow is stale" source=services.g.source.merge shadow=custom error=gone`)

@@ -52,6 +52,14 @@ func (r *recovered) Run(ctx context.Context, publish func(discovery.Update)) err
 	}
 }
 
+// Tap implements compile.Parts for a source that has parts.
+func (r *recovered) Tap(hear func(name string, u discovery.Update)) []string {
+	if p, ok := r.source.(*parts); ok {
+		return p.Tap(hear)
+	}
+	return nil
+}
+
 // once is one run of the source; its panic becomes an error.
 func (r *recovered) once(ctx context.Context, publish func(discovery.Update)) (err error) {
 	defer func() {

@@ -22,6 +22,7 @@ import (
 	"math/big"
 	mathrand "math/rand/v2"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,11 +42,12 @@ const (
 
 // A Template says what is to be in a certificate. The zero value is good for most tests.
 type Template struct {
-	Names       []string  // DNS names and IP addresses; nil: localhost, 127.0.0.1 and ::1. The first is the common name too.
+	Names       []string  // DNS names, IP addresses and URIs; nil: localhost, 127.0.0.1 and ::1. The first is the common name too.
 	Kind        Kind      // of its key; zero: P256
-	Serial      int64     // by which a test tells certificates apart; zero: random
+	Serial      int64     // by which a test distinguishes certificates; zero: random
 	From, Until time.Time // zero: an hour ago, in two days
 	By          *Cert     // which signs it; nil: itself, and it may sign others
+	Authority   bool      // it may sign others although By is given
 }
 
 // A Cert is a certificate with its key.
@@ -100,15 +102,17 @@ func (t Template) certificate() *x509.Certificate {
 		SerialNumber: big.NewInt(cmp.Or(t.Serial, 1+mathrand.Int64N(1<<62))),
 		Subject:      pkix.Name{CommonName: t.Names[0]},
 		NotBefore:    t.From, NotAfter: t.Until,
-		IsCA: t.By == nil, BasicConstraintsValid: true,
+		IsCA: t.By == nil || t.Authority, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature,
 	}
-	if t.By == nil {
+	if c.IsCA {
 		c.KeyUsage |= x509.KeyUsageCertSign
 	}
 	for _, name := range t.Names {
 		if ip := net.ParseIP(name); ip != nil {
 			c.IPAddresses = append(c.IPAddresses, ip)
+		} else if u, err := url.Parse(name); err == nil && u.Scheme != "" {
+			c.URIs = append(c.URIs, u)
 		} else {
 			c.DNSNames = append(c.DNSNames, name)
 		}

@@ -77,3 +77,31 @@ func TestKeysTurn(t *testing.T) {
 		t.Errorf("what is no key is used: %v", bad.Keys())
 	}
 }
+
+// A ticket is resumed after the keys have turned, at listeners that were made before and after that,
+// and the client gets one of the new key with it; after a week without a visit it is not.
+func TestSessionsOutliveARotation(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	r := newRing(nil, clock)
+	cert := testcert.New(t, testcert.Template{Names: []string{"a.test"}, Until: now.Add(30 * 24 * time.Hour)}).TLS
+	listener := func() *tls.Config {
+		c := &tls.Config{Certificates: []tls.Certificate{cert}, Time: clock}
+		r.Use(c)
+		return c
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cache, old := tls.NewLRUClientSessionCache(1), listener()
+		visit(t, old, version, cache)
+		for day := range 6 { // crypto/tls itself ends a session a week after it began
+			now = now.Add(sealFor + time.Second)
+			if !visit(t, old, version, cache) || !visit(t, listener(), version, cache) {
+				t.Errorf("version %x: not resumed on day %d", version, day+1)
+			}
+		}
+		now = now.Add(openFor)
+		if visit(t, old, version, cache) {
+			t.Errorf("version %x: resumed a week later", version)
+		}
+	}
+}

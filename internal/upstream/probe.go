@@ -12,7 +12,7 @@ import (
 )
 
 // A Probe is an active health check: one request on a connection of its own, so that it
-// also tells whether the endpoint still accepts connections. It is the same for every
+// also shows whether the endpoint still accepts connections. It is the same for every
 // protocol: a Prober opens the call.
 type Probe struct {
 	Port   int    // 0: the endpoint's. Endpoints at unix sockets have none
@@ -22,6 +22,9 @@ type Probe struct {
 	Fields []message.Field
 	Expect func(status int) bool
 	Match  func(content []byte) bool // of the first contentMost bytes; nil: anything passes
+	// GRPC: the probe asks a gRPC server by grpc.health.v1. Method is not empty then, but neither it
+	// nor Path, Expect and Match are looked at.
+	GRPC *GRPC
 }
 
 // A Prober makes the connections of probes to one endpoint, which its pool does not count.
@@ -48,21 +51,33 @@ func (p *Probe) Do(rt engine.Runtime, to Prober, e *endpoint.Endpoint, by time.D
 		return err
 	}
 	defer c.Done(false)
+	if p.GRPC != nil {
+		return p.ask(rt, c, e, by)
+	}
 	c.Head(p.request(e))
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	var r message.Response
-	for r.Status < 200 {
-		r.Reset()
-		if err := c.ReadHead(&r, []byte(p.Method), by); err != nil {
-			return err
-		}
+	r, err := final(c, []byte(p.Method), by)
+	if err != nil {
+		return err
 	}
 	if !p.Expect(r.Status) {
 		return fmt.Errorf("status %d", r.Status)
 	}
 	return p.match(c, by)
+}
+
+// final reads heads up to the final one, and returns that.
+func final(c Receiver, method []byte, by time.Duration) (*message.Response, error) {
+	var r message.Response
+	for r.Status < 200 {
+		r.Reset()
+		if err := c.ReadHead(&r, method, by); err != nil {
+			return nil, err
+		}
+	}
+	return &r, nil
 }
 
 // errNoMatch says that the content is not what the check wants.
@@ -73,16 +88,9 @@ func (p *Probe) match(c Receiver, by time.Duration) error {
 	if p.Match == nil {
 		return nil
 	}
-	var content []byte
-	for len(content) < contentMost {
-		piece, err := c.Content(true, by)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		content = append(content, piece[:min(len(piece), contentMost-len(content))]...)
+	content, err := beginning(c, by)
+	if err != nil {
+		return err
 	}
 	if !p.Match(content) {
 		return errNoMatch
@@ -102,6 +110,21 @@ func (p *Probe) request(e *endpoint.Endpoint) *message.Request {
 		Fields: p.fields(),
 		Minor:  1,
 	}
+}
+
+// beginning reads content up to contentMost and, if it is not longer, to its end.
+func beginning(c Receiver, by time.Duration) (content []byte, err error) {
+	for len(content) < contentMost {
+		piece, err := c.Content(true, by)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		content = append(content, piece[:min(len(piece), contentMost-len(content))]...)
+	}
+	return content, nil
 }
 
 // fields are those of the request. A copy is made for each, since fields may be changed.

@@ -1,4 +1,4 @@
-// Package upstream is the endpoint's side of an exchange, whatever protocol it speaks: a Call
+// Package upstream is the endpoint's side of an exchange, whatever its protocol: a Call
 // is one request and its response on the way to and from an endpoint, a Pool opens calls.
 // Each protocol is a folder below: h1 has a connection for each call and keeps idle ones; a
 // protocol with streams has many calls on a connection. Here is what they have in common:
@@ -8,6 +8,7 @@ package upstream
 import (
 	"crypto/tls"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -23,6 +24,11 @@ var (
 	// to work on it, as HTTP/2 can by REFUSED_STREAM and GOAWAY. It is not at fault, and
 	// the request may be sent again, whatever its method.
 	ErrUnprocessed = errors.New("endpoint has not processed the request")
+	// ErrOther says that an endpoint whose version of HTTP is negotiated speaks the other
+	// one. The pool of that version is to be asked.
+	ErrOther = errors.New("endpoint speaks another version of HTTP")
+	// ErrNoTunnel says that an endpoint speaks HTTP/2 and does not offer WebSockets on it.
+	ErrNoTunnel = errors.New("endpoint does not offer extended CONNECT (SETTINGS_ENABLE_CONNECT_PROTOCOL of RFC 8441)")
 )
 
 // A Pool opens calls to one endpoint. It is safe for concurrent use.
@@ -32,6 +38,22 @@ type Pool interface {
 	// will do that was open before. mine are the connections that belong to the client's
 	// connection: if one of them leads to the endpoint, it is taken; nil: there are none.
 	Call(rt engine.Runtime, by time.Duration, fresh bool, mine *Bonds) (Call, error)
+}
+
+// An Announcer is a Pool whose endpoints learn by the PROXY protocol who the client is, if
+// Settings.ProxyProtocol is set.
+type Announcer interface {
+	// CallFor is Call for a client with that address; the zero value: it is not known. The
+	// connection then belongs to the client's connection, so only mine are reused; where mine is
+	// nil the connection is closed behind the call.
+	CallFor(rt engine.Runtime, by time.Duration, fresh bool, mine *Bonds, client netip.AddrPort) (Call, error)
+}
+
+// An Opener is a Pool whose endpoints may not take every request that opens a WebSocket.
+type Opener interface {
+	// CallTunnel is Call for a request that opens a WebSocket (message.WebSocketKey). It fails with
+	// ErrNoTunnel if the endpoint has no way to open one.
+	CallTunnel(rt engine.Runtime, by time.Duration, fresh bool, mine *Bonds) (Call, error)
 }
 
 // A Call is one request to an endpoint and its response. One task sends while the same or
@@ -105,6 +127,17 @@ type Binder interface {
 	Bind(b *Bonds, owner any)
 }
 
+// A Version says which version of HTTP endpoints are spoken to with. Those whose scheme is
+// h2c are spoken to with HTTP/2 whatever it says.
+type Version uint8
+
+// Versions.
+const (
+	HTTP1      Version = iota
+	HTTP2              // https: negotiated by ALPN; http: without negotiation, as with h2c
+	Negotiated         // https: what ALPN agrees on; http: HTTP/1.1
+)
+
 // Settings bound the connections to each endpoint of a service. They are not modified
 // after being given to a Pool.
 type Settings struct {
@@ -115,6 +148,16 @@ type Settings struct {
 	MaxIdle        int
 	Max            int         // 0: no limit
 	TLS            *tls.Config // for https endpoints; ServerName "": the endpoint's host
+
+	Version Version
+	// Of HTTP/2 only.
+	Streams   int           // requests at once on a connection; the endpoint may allow less
+	Requests  int           // that a connection carries in its life; 0: no limit
+	MaxAge    time.Duration // of a connection, give or take a tenth; 0: no limit
+	IdleHTTP2 time.Duration // in place of IdleTimeout; 0: that one
+	// ProxyProtocol is the version of the PROXY protocol by which endpoints learn who the client
+	// is: 1 or 2; 0: they do not.
+	ProxyProtocol int
 }
 
 // Workers are the tasks' places: every connection belongs to the worker that made it, and

@@ -44,7 +44,7 @@ func (s *suite) keyStays(t *testing.T) {
 }
 
 // flapping: an endpoint that is unusable for a while moves its own keys, not all to the
-// same other one, and they come home. Others that are unusable all along do not matter,
+// same other one, and they return to it. Others that are unusable all along do not matter,
 // not even if they are most.
 func (s *suite) flapping(t *testing.T) {
 	for _, n := range []int{2, 3, 20, 200, 1000} {

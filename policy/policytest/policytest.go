@@ -30,7 +30,7 @@ func ByWeight() Option { return func(s *suite) { s.byWeight = true } }
 func ByLoad() Option { return func(s *suite) { s.byLoad = true } }
 
 // ByKey claims that the key alone says where an attempt goes: that it stays there, that an
-// endpoint which is unusable for a while moves only its own keys, which come home, and
+// endpoint which is unusable for a while moves only its own keys, which return to it, and
 // that of n members one that comes or goes moves no more than a share of 1/n + slack.
 func ByKey(slack float64) Option {
 	return func(s *suite) { s.byKey, s.slack = true, slack }
@@ -172,7 +172,7 @@ func (s *suite) sizes(t *testing.T) {
 	}
 }
 
-// usableOnly: the set given to Build says who may be picked, not the endpoint's own flag,
+// usableOnly: the set given to Build says what may be picked, not the endpoint's own flag,
 // which lies in panic mode.
 func (s *suite) usableOnly(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))

@@ -5,4 +5,5 @@
 //
 //	go test -v -run TestCPUPerRequest ./test/bench
 //	go test -run '^$' -bench . ./test/bench
+//	make operate     what metrics and an access log add to it
 package bench

@@ -17,7 +17,7 @@ const (
 
 // shows is an expression: what a selector finds has that text in it.
 func shows(selector, text string) string {
-	return "[...document.querySelectorAll(`" + selector + "`)].some(e => e.innerText.includes(`" + text + "`))"
+	return "[...document.querySelectorAll(`" + selector + "`)].some(e => e.innerText.replaceAll(`\u00a0`, ` `).includes(`" + text + "`))"
 }
 
 // row is the row of the endpoint of that number, in the table of endpoints.
@@ -27,6 +27,7 @@ func (b *backend) row(i int) string {
 
 // An endpoint fails its probes, is seen as ejected with the reason, and returns.
 func TestEjectedAndReturned(t *testing.T) {
+	t.Parallel()
 	w, b := shop(t)
 	page := open(t, "en-US", 1280, 800, w.URL(""))
 	page.until("nothing wrong", shows("#wrong", "Nothing is wrong")+" && "+shows(".services tr", "4 of 4"))
@@ -47,6 +48,7 @@ func TestEjectedAndReturned(t *testing.T) {
 
 // The connection is lost, which the page says, and comes back; what happened meanwhile is shown.
 func TestConnection(t *testing.T) {
+	t.Parallel()
 	w, b := shop(t)
 	page := open(t, "en-US", 1280, 800, w.URL("#/events"), "ERR_", "Failed to load")
 	page.until("live", shows("#live", "live"))
@@ -79,6 +81,7 @@ func (w *world) waitFor(service, url, state string) {
 
 // The page begins in the language that the browser accepts; both switches are remembered.
 func TestLanguageAndTheme(t *testing.T) {
+	t.Parallel()
 	w, _ := shop(t)
 	page := open(t, "zh-CN", 1280, 800, w.URL(""))
 	page.until("Chinese", shows("#tabs", "服务")+" && "+shows("thead", "端点")+` && document.documentElement.lang === "zh-CN"`)
@@ -88,7 +91,7 @@ func TestLanguageAndTheme(t *testing.T) {
 	light := ask[string](page, ground)
 	page.click("#theme")
 	page.until("the dark page", ground+" !== `"+light+"`")
-	ask[string](page, "location.reload(), ''")
+	page.reload()
 	page.until("both after a reload", shows("#tabs", "Services")+" && "+ground+" !== `"+light+"`")
 	page.click("#theme")
 	page.click("#language")
@@ -97,6 +100,7 @@ func TestLanguageAndTheme(t *testing.T) {
 
 // Everything can be reached by keyboard.
 func TestKeyboard(t *testing.T) {
+	t.Parallel()
 	w, _ := shop(t)
 	page := open(t, "en-US", 1280, 800, w.URL(""))
 	rows := `document.querySelectorAll(".services tbody tr").length`
@@ -137,6 +141,7 @@ func TestKeyboard(t *testing.T) {
 
 // An operator drains an endpoint from the page, takes that back, and changes a weight.
 func TestChange(t *testing.T) {
+	t.Parallel()
 	w, b := shop(t)
 	page := open(t, "en-US", 1280, 800, w.URL("#/services/carts"))
 	change := func(kind, more string) {
@@ -165,22 +170,93 @@ func TestChange(t *testing.T) {
 	}
 }
 
-// A request is explained without being sent.
+// A request is explained without being sent, and then sent: the answer and the attempt are shown.
 func TestTryRequest(t *testing.T) {
+	t.Parallel()
 	w, _ := shop(t)
-	page := open(t, "en-US", 1280, 800, w.URL("#/request"))
+	page := open(t, "en-US", 1280, 800, w.URL("#/request"), "400 (Bad Request)")
 	page.until("the form", `document.querySelector(".request input")`)
 	ask[string](page, `document.querySelector(".request input").value = "/carts/7"`)
 	page.click(".request .primary")
 	page.until("the route that takes it", shows(".tried .taken", "carts-v1")+" && "+shows(".tried li", "users-v1"))
 	page.until("the endpoints", shows(".explained table", "healthy"))
 	page.shot("request-explained")
+	page.click(".request [type=button]")
+	page.until("the answer", shows(".status", "200")+" && "+shows(".explained pre", "hello")+" && "+shows(".explained", "carts-v1 → carts"))
+	page.until("the attempt", shows(".attempts td", "http://127.0.0.1:")+" && "+shows(".attempts td", "200"))
+	page.shot("request-sent")
+	ask[string](page, `document.querySelector(".request input").value = "/nowhere"`)
+	page.click(".request [type=button]")
+	page.until("that there is no route", shows(".status", "404")+` && !document.querySelector(".attempts")`)
+	ask[string](page, `document.querySelector(".request input").value = "ftp://a/"`)
+	page.click(".request [type=button]")
+	page.until("the mistake", shows(".explained [role=alert]", "http or https"))
 	page.visit("config")
 	page.until("the configuration", shows(".config tr", "services.carts"))
 }
 
+// A service with consistent hashing shows how its keys are spread, and where they go while an
+// endpoint is out.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	w, b := shop(t)
+	page := open(t, "en-US", 1280, 470, w.URL("#/services/users")) // docs/dashboard-keys.png
+	page.until("half of the keys for weight 2", shows(b.row(4)+" td.keys", "50 %")+" && "+shows(b.row(5)+" td.keys", "25 %"))
+	page.until("the ring", `document.querySelectorAll(".ring circle").length === 3 && `+shows("div.keys", "0.0 % are served by another"))
+	page.until("its history", measured+" && "+history(".summary", 5))
+	page.shot("services-users-ring")
+	b.down[5].Store(true)
+	page.until("no key for the one that is out", `document.querySelector("`+b.row(5)+` td.keys").innerText.startsWith("0\u00a0%") && !`+shows("div.keys", " 0.0 % are served by another"))
+	page.visit("services/carts")
+	page.until("none where nothing is hashed", `document.querySelectorAll(".endpoints tbody tr").length === 4 && getComputedStyle(document.querySelector("th.keys")).display === "none"`)
+}
+
+// What operators have changed is listed, also of an endpoint that is absent, copied as
+// configuration, and taken back.
+func TestOverrides(t *testing.T) {
+	t.Parallel()
+	w, b := shop(t)
+	for i, kind := range []string{"drain", "eject", "weight"} {
+		r := poise.OverrideRequest{Service: "carts", Endpoint: b.URLs[i], Kind: kind, Who: "zhao", Why: "slow disk"}
+		if kind == "weight" {
+			r.Weight = 3
+		}
+		if _, err := w.proxy.Override(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := *w.proxy.Config()
+	carts := c.Services["carts"]
+	carts.Endpoints = carts.Endpoints[1:] // the one that is drained goes
+	c.Services = map[string]poise.Service{"carts": carts, "users": c.Services["users"], "search": c.Services["search"]}
+	if err := w.proxy.Apply(c); err != nil {
+		t.Fatal(err)
+	}
+	page := open(t, "en-US", 1280, 800, w.URL("#/overrides"))
+	page.until("their number", shows("[data-tab=overrides]", "(3)"))
+	page.until("the list", `document.querySelectorAll(".overrides tbody tr").length === 3`)
+	absent := shows(".overrides tr:has(.tag)", b.URLs[0])
+	page.until("the absent one, who and why", absent+" && "+shows(".overrides tr:has(.tag)", "drained by an operator · zhao · slow disk"))
+	page.until("the configuration", shows("pre", "weight: 3")+" && "+shows("pre", b.URLs[0]))
+	page.shot("overrides")
+	ask[string](page, `navigator.clipboard.writeText = async (text) => { window.copied = text; }, ''`)
+	page.click(".yaml button")
+	page.until("the copy", `window.copied.includes("weight: 3")`)
+	for n := 3; n > 0; n-- {
+		page.click(".overrides .actions button")
+		page.until("the question", `document.querySelector("dialog[open]")`)
+		page.click("dialog .primary")
+		page.until("one less", `!document.querySelector("dialog") && document.querySelectorAll(".overrides tbody tr").length === `+string(rune('0'+n-1)))
+	}
+	page.until("none", shows(".empty", "No operator has changed anything")+" && !"+shows("#tabs", "("))
+	if all := w.proxy.Overrides(); len(all) > 0 {
+		t.Errorf("left: %v", all)
+	}
+}
+
 // Where tokens are needed, the page asks for one, and shows no buttons to those that may only look.
 func TestToken(t *testing.T) {
+	t.Parallel()
 	const right, looks = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 	b := newBackend(t, 2)
 	w := newWorld(t, poise.Config{Services: map[string]poise.Service{"carts": service(b.URLs, time.Second)}, Routes: []poise.Route{{Service: "carts"}}},
@@ -196,6 +272,46 @@ func TestToken(t *testing.T) {
 	page.until("that it is wrong", shows("dialog.token", "does not accept"))
 	give(looks)
 	page.until("the endpoints, without buttons", shows("#live", "live")+` && document.querySelectorAll(".endpoints tbody tr").length === 2 && !document.querySelector(".actions button")`)
-	ask[string](page, `sessionStorage.setItem("poise.token", "`+right+`"), location.reload(), ''`)
+	ask[string](page, `sessionStorage.setItem("poise.token", "`+right+`"), ''`)
+	page.reload()
 	page.until("buttons", `document.querySelectorAll(".actions button").length === 2`)
+}
+
+// The same in Chinese, in one go: an endpoint is ejected and returns, is drained and weighed, a
+// request is explained and sent, and the connection is lost and comes back.
+func TestInChinese(t *testing.T) {
+	t.Parallel()
+	w, b := shop(t)
+	page := open(t, "zh-CN", 1280, 800, w.URL("#/services/carts"), "ERR_", "Failed to load")
+	page.until("nothing wrong", shows("#wrong", "一切正常")+" && "+shows(b.row(2), "健康"))
+	b.down[2].Store(true)
+	page.until("what is wrong", shows("#wrong li.warn", "4 个端点中有 1 个被摘除")+" && "+shows(b.row(2), "已摘除")+" && "+shows(b.row(2), "因探测失败"))
+	b.down[2].Store(false)
+	page.until("its return", shows(b.row(2), "健康")+" && "+shows("#wrong", "一切正常"))
+	for _, c := range []struct{ kind, more, shows string }{
+		{"drain", "''", "由运维人员排空"}, {"undrain", "''", "健康"},
+		{"weight", `document.querySelector("dialog [type=number]").value = "3"`, "由运维人员设权重 3"},
+	} {
+		page.click(b.row(1) + " .actions button")
+		page.until("the dialog", `document.querySelector("dialog[open]")`)
+		page.click("dialog [value=" + c.kind + "]")
+		ask[string](page, c.more)
+		page.click("dialog .primary")
+		page.until(c.kind, `!document.querySelector("dialog") && `+shows(b.row(1), c.shows))
+	}
+	page.visit("overrides")
+	page.until("the override", shows(".overrides tr", "由运维人员设权重 3")+" && "+shows("#tabs", "人工更改 (1)"))
+	page.visit("request")
+	page.until("the form", `document.querySelector(".request input")`)
+	ask[string](page, `document.querySelector(".request input").value = "/carts/7"`)
+	page.click(".request .primary")
+	page.until("the explanation", shows(".explained h3", "carts 的端点")+" && "+shows(".tried .taken", "carts-v1"))
+	page.click(".request [type=button]")
+	page.until("the answer", shows(".explained h3", "应答")+" && "+shows(".status", "200"))
+	page.visit("events")
+	page.until("events", shows(".events tr", "端点被摘除")+" && "+shows(".events tr", "端点恢复健康"))
+	w.hide()
+	page.until("the word for it", shows("#live.lost", "连接已断开"))
+	w.show()
+	page.until("live again", shows("#live.live", "实时"))
 }

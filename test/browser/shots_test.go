@@ -22,7 +22,10 @@ func contains(text string, parts []string) bool {
 }
 
 // filled is true when a tab has its content, and figures are there.
-const filled = `document.querySelector("#panel .card") && !document.querySelector("#panel .empty:not([hidden])") && document.querySelector("#live.live") || location.hash === "#/request"`
+const filled = `(document.querySelector("#panel .card") && !document.querySelector("#panel .empty:not([hidden])") && document.querySelector("#live.live") || ["#/request", "#/overrides"].includes(location.hash))`
+
+// measured is true when the endpoints of a service have latencies, too.
+const measured = filled + ` && /\bms/.test(document.querySelector(".endpoints tbody tr:last-child td.num + td.num")?.innerText)`
 
 // history is true when the first sparkline of a table has that many points, one each five seconds.
 func history(table string, points int) string {
@@ -33,9 +36,12 @@ func history(table string, points int) string {
 func shop(t *testing.T) (*world, *backend) {
 	t.Helper()
 	b := newBackend(t, 9)
+	hashed := service(b.URLs[4:7], 400*time.Millisecond)
+	hashed.Policy = poise.Policy{Type: "consistent_hash", Key: "path_segment(2)"}
+	hashed.Endpoints[0].Weight = 2
 	w := newWorld(t, poise.Config{
 		Services: map[string]poise.Service{
-			"carts": service(b.URLs[:4], 400*time.Millisecond), "users": service(b.URLs[4:7], 400*time.Millisecond), "search": service(b.URLs[7:], 400*time.Millisecond),
+			"carts": service(b.URLs[:4], 400*time.Millisecond), "users": hashed, "search": service(b.URLs[7:], 400*time.Millisecond),
 		},
 		Routes: []poise.Route{
 			{Name: "carts-v1", Match: poise.Match{Path: "/carts/**"}, Service: "carts"},
@@ -43,12 +49,21 @@ func shop(t *testing.T) (*world, *backend) {
 			{Match: poise.Match{Path: "/search/**"}, Service: "search"},
 		},
 	}, admin.Options{Origin: "poise.yaml"})
-	w.load(100, "/users/1", "/carts/2", "/users/3", "/search/x", "/nowhere")
+	// So many users that each endpoint has some: where a key belongs depends on the ports.
+	var paths []string
+	for user := 0; user < 60; user += 6 {
+		for n := range 6 {
+			paths = append(paths, fmt.Sprintf("/users/%d", user+n))
+		}
+		paths = append(paths, "/carts/2", "/search/x", "/carts/5", "/nowhere")
+	}
+	w.load(100, paths...)
 	return w, b
 }
 
 // Pictures for people: they are looked at, and used by the documents.
 func TestShots(t *testing.T) {
+	t.Parallel()
 	w, b := shop(t)
 	b.down[3].Store(true)
 	page := open(t, "en-US", 1280, 800, w.URL(""))
@@ -64,29 +79,43 @@ func TestShots(t *testing.T) {
 	}
 	page.click("#theme")
 	page.visit("services/carts")
-	page.until("content", filled+" && "+history(".summary", 3))
+	page.until("content", measured+" && "+history(".summary", 3))
 	page.do(chromedp.EmulateViewport(1280, 510)) // docs/dashboard.png
 	page.shot("services-carts-light")
 	page.do(chromedp.EmulateViewport(1280, 800))
 	page.click("#language")
 	page.visit("services/carts")
-	page.until("content", filled)
+	page.until("content", measured)
 	page.shot("services-carts-zh")
 	page.click("[data-main]")
 	page.shot("change-zh")
 	page.press("\x1b")
+	for _, place := range []string{"services", "services/users", "events", "request", "overrides", "config"} {
+		page.visit(place)
+		page.until("content", filled)
+		page.shot(strings.ReplaceAll(place, "/", "-") + "-zh")
+	}
 	phone := open(t, "en-US", 390, 844, w.URL(""))
 	phone.until("content", filled)
 	phone.shot("phone")
 	phone.visit("services/carts")
-	phone.until("content", filled)
+	phone.until("content", measured)
 	phone.shot("phone-carts")
+	phone.visit("services/users")
+	phone.until("content", measured+` && document.querySelector(".ring")`)
+	phone.shot("phone-users")
+	phone.visit("request")
+	phone.until("content", filled)
+	phone.click(".request .primary")
+	phone.until("the explanation", `document.querySelector(".tried")`)
+	phone.shot("phone-request")
 	phone.visit("events")
 	phone.until("content", filled)
 	phone.shot("phone-events")
 }
 
 func TestShotsMany(t *testing.T) {
+	t.Parallel()
 	b := newBackend(t, 1000)
 	c := poise.Config{Services: map[string]poise.Service{}}
 	for i := range 200 {
@@ -106,8 +135,16 @@ func TestShotsMany(t *testing.T) {
 	page.until("some history", history(".services", 3))
 	page.shot("many-services")
 	page.visit("services/large")
-	page.until("the ejected ones first", filled+` && document.querySelectorAll(".endpoints tr.ejected").length === 8 && document.querySelectorAll(".endpoints tbody tr").length === 100`)
+	page.until("the ejected ones first", filled+` && document.querySelectorAll(".endpoints tr.ejected").length === 8 && document.querySelectorAll(".endpoints tbody tr").length === 250`)
 	page.shot("many-endpoints")
+	page.do(chromedp.EmulateViewport(390, 844))
+	page.shot("phone-many-endpoints")
+	page.visit("services")
+	page.until("all services again", `document.querySelectorAll(".services tbody tr").length === 201`)
+	page.shot("phone-many-services")
+	page.do(chromedp.EmulateViewport(1280, 800))
+	page.visit("services/large")
+	page.until("the first rows", `document.querySelectorAll(".endpoints tbody tr").length === 250`)
 	page.click(".more")
 	page.until("all of them", `document.querySelectorAll(".endpoints tbody tr").length === 1000`)
 	// A second's work must leave the page responsive: it is measured as the browser sees it.

@@ -67,7 +67,7 @@ var repetition = []testCase{
 		c.send(post("Content-Length: 5") + "hello")
 		p.once(c)
 	}},
-	{name: "a method nobody knows that an endpoint has taken", rfc: "RFC 9110 §9.2.2", setup: setup{two: true}, play: func(p *play) {
+	{name: "an unknown method that an endpoint has taken", rfc: "RFC 9110 §9.2.2", setup: setup{two: true}, play: func(p *play) {
 		p.serve(func(m *message) string {
 			if m.method() == "TRANSFER" {
 				return fin
@@ -271,16 +271,16 @@ var streaming = []testCase{
 	}},
 }
 
-// What a sender may get rid of while nobody reads: the buffers of four sockets, which Linux
+// What a sender may get rid of while the peer does not read: the buffers of four sockets, which Linux
 // lets grow to 6 MiB each, and what a proxy has of its own. A sender that gets no further
 // for stalled is held to be stopped: on a busy machine that may come too soon, which then
-// finds no fault with anybody.
+// finds no fault.
 const (
 	heldMax = 64 << 20
 	stalled = 400 * time.Millisecond
 )
 
-// bounded: what c sends, and nobody reads, is not swallowed without end.
+// bounded: what c sends, and the peer does not read, is not swallowed without end.
 func (p *play) bounded(c *conn) {
 	block := make([]byte, 256<<10)
 	for sent := 0; ; {
@@ -513,7 +513,7 @@ var methods = []testCase{
 	{name: "DELETE with content", rfc: "RFC 9110 §9.3.5", play: forwarded(head("DELETE /a HTTP/1.1", hostField, "Content-Length: 5")+"hello", start("DELETE /a HTTP/1.1"), content("hello"))},
 	{name: "PATCH", rfc: "RFC 5789 §2", play: forwarded(head("PATCH /a HTTP/1.1", hostField, "Content-Length: 5")+"hello", start("PATCH /a HTTP/1.1"), content("hello"))},
 	{name: "OPTIONS", rfc: "RFC 9110 §9.3.7", play: forwarded(head("OPTIONS /a HTTP/1.1", hostField), start("OPTIONS /a HTTP/1.1"))},
-	{name: "a method nobody knows", rfc: "RFC 9110 §9.1", play: forwarded(head("BREW /a HTTP/1.1", hostField), start("BREW /a HTTP/1.1"))},
+	{name: "an unknown method", rfc: "RFC 9110 §9.1", play: forwarded(head("BREW /a HTTP/1.1", hostField), start("BREW /a HTTP/1.1"))},
 	{name: "the longest method there is", rfc: "RFC 9110 §16.1", play: forwarded(head("UPDATEREDIRECTREF /a HTTP/1.1", hostField), start("UPDATEREDIRECTREF /a HTTP/1.1"))},
 	{name: "a method with every byte of a token", rfc: "RFC 9110 §9.1", play: forwarded(head("M!#$%&'*+-.^_`|~9 /a HTTP/1.1", hostField), start("M!#$%&'*+-.^_`|~9 /a HTTP/1.1"))},
 	{name: "a method of 10 KiB", rfc: "RFC 9112 §3", play: either(head(repeat("M", 10<<10)+" / HTTP/1.1", hostField), start(repeat("M", 10<<10)+" / HTTP/1.1"))},

@@ -2,7 +2,7 @@ package conformance
 
 import "strings"
 
-// requestHygiene: what is said to the proxy, not to whom it speaks for.
+// requestHygiene: what is meant for the proxy, not for the endpoint behind it.
 var requestHygiene = []testCase{
 	{name: "a field that Connection names", rfc: "RFC 9110 §7.6.1", play: forwarded(get("/", "Connection: X-Secret", "X-Secret: a", "X-Other: b"),
 		lacks("X-Secret"), has("X-Other", "b"), without("X-Secret"))},
@@ -54,13 +54,13 @@ func endsHere(method string) func(*play) {
 // peer is where the clients of the suite come from.
 const peer = "127.0.0.1"
 
-// clientIdentity: nobody can say of himself who he is. RFC 7239 speaks of Forwarded; what
+// clientIdentity: a client cannot choose its own identity. RFC 7239 speaks of Forwarded; what
 // it says of its security holds for the fields that were there before it.
 var clientIdentity = []testCase{
 	{name: "X-Real-IP cannot be forged", rfc: "RFC 7239 §8.1", play: forwarded(get("/", "X-Real-IP: 192.0.2.66"), has("X-Real-IP", peer))},
 	{name: "X-Real-IP cannot be forged by two lines", rfc: "RFC 7239 §8.1", play: forwarded(get("/", "X-Real-IP: 192.0.2.66", "x-real-ip: 192.0.2.67"), has("X-Real-IP", peer))},
 	{name: "X-Real-IP cannot be named away", rfc: "RFC 7239 §8.1", play: either(get("/", "Connection: X-Real-IP", "X-Real-IP: 192.0.2.66"), has("X-Real-IP", peer))},
-	{name: "X-Forwarded-For ends in who has spoken to us", rfc: "RFC 7239 §5.2", play: forwarded(get("/", "X-Forwarded-For: 192.0.2.66"), last("X-Forwarded-For", peer))},
+	{name: "X-Forwarded-For ends in the address of the peer", rfc: "RFC 7239 §5.2", play: forwarded(get("/", "X-Forwarded-For: 192.0.2.66"), last("X-Forwarded-For", peer))},
 	{name: "X-Forwarded-For of several lines", rfc: "RFC 7239 §5.2", play: forwarded(get("/", "X-Forwarded-For: 192.0.2.66", "X-Forwarded-For: 192.0.2.67"), last("X-Forwarded-For", peer))},
 	{name: "X-Forwarded-For cannot be named away", rfc: "RFC 7239 §8.1", play: either(get("/", "Connection: X-Forwarded-For", "X-Forwarded-For: 192.0.2.66"), last("X-Forwarded-For", peer))},
 	{name: "X-Forwarded-Proto cannot be forged", rfc: "RFC 7239 §8.1", play: forwarded(get("/", "X-Forwarded-Proto: https"), has("X-Forwarded-Proto", "http"))},
@@ -76,7 +76,7 @@ var clientIdentity = []testCase{
 
 // responseFields: fields on the way back.
 var responseFields = []testCase{
-	{name: "fields nobody knows pass", rfc: "RFC 9110 §5.1", play: relayed(reply("200 OK", "Content-Length: 0", "X-Whatever: a;b", "ETag: \"x\"", "Server: s"), has("X-Whatever", "a;b"), has("ETag", `"x"`))},
+	{name: "unknown fields pass", rfc: "RFC 9110 §5.1", play: relayed(reply("200 OK", "Content-Length: 0", "X-Whatever: a;b", "ETag: \"x\"", "Server: s"), has("X-Whatever", "a;b"), has("ETag", `"x"`))},
 	{name: "Set-Cookie stays in lines", rfc: "RFC 9110 §5.3", play: relayed(reply("200 OK", "Content-Length: 0", "Set-Cookie: a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "Set-Cookie: b=2"),
 		lines("Set-Cookie", "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"))},
 	{name: "lines of one name keep their order", rfc: "RFC 9110 §5.3", play: relayed(reply("200 OK", "Content-Length: 0", "Vary: a", "X-A: 1", "vary: b"), elements("Vary", "a", "b"))},
@@ -117,7 +117,7 @@ var responseFields = []testCase{
 
 // statusLines: the first line of a response, and responses before the final one.
 var statusLines = []testCase{
-	{name: "a status nobody knows", rfc: "RFC 9110 §15", play: relayed(reply("299 Whatever", "Content-Length: 5")+"hello", status(299), content("hello"))},
+	{name: "an unknown status", rfc: "RFC 9110 §15", play: relayed(reply("299 Whatever", "Content-Length: 5")+"hello", status(299), content("hello"))},
 	{name: "an empty reason", rfc: "RFC 9112 §4", play: relayed("HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello", status(200), content("hello"))},
 	{name: "no reason and no space", rfc: "RFC 9112 §4", play: eitherRelayed("HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", status(200), content("hello"))},
 	{name: "HTTP/1.0 becomes our own version", rfc: "RFC 9110 §6.2", play: relayed("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", start("HTTP/1.1 200 OK"), content("hello"))},
@@ -153,13 +153,13 @@ var statusLines = []testCase{
 		p.check(c.answer("GET"), []check{status(200), content("hello")})
 	}},
 	{name: "several interim responses", rfc: "RFC 9110 §15.2", play: relayed(reply("102 Processing")+reply("103 Early Hints")+reply("103 Early Hints")+hello, status(200), content("hello"))},
-	{name: "a status of the 1xx nobody knows", rfc: "RFC 9110 §15.2", play: relayed(reply("199 Whatever")+hello, status(200), content("hello"))},
-	{name: "100 nobody waits for", rfc: "RFC 9110 §15.2.1", play: relayed(reply("100 Continue")+hello, status(200), content("hello"))},
+	{name: "an unknown status of the 1xx class", rfc: "RFC 9110 §15.2", play: relayed(reply("199 Whatever")+hello, status(200), content("hello"))},
+	{name: "100 without an Expect", rfc: "RFC 9110 §15.2.1", play: relayed(reply("100 Continue")+hello, status(200), content("hello"))},
 	{name: "a client of HTTP/1.0 gets no interim response", rfc: "RFC 9110 §15.2", play: relayedTo(head("GET / HTTP/1.0", hostField), reply("103 Early Hints")+hello, content("hello"), func(m *message) string {
 		if len(m.interim) > 0 {
 			return "103 passed on"
 		}
 		return ""
 	})},
-	{name: "101 nobody asked for", rfc: "RFC 9110 §7.8", play: rejected(reply("101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket") + "hello")},
+	{name: "101 without an Upgrade", rfc: "RFC 9110 §7.8", play: rejected(reply("101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket") + "hello")},
 }

@@ -28,7 +28,7 @@ var responseFraming = []testCase{
 	{name: "a length below zero", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: -5") + "hello" + fin)},
 	{name: "a length with a plus", rfc: "RFC 9112 §6.3", play: rejected(reply("200 OK", "Content-Length: +5") + "hello" + fin)},
 	{name: "a length beside chunks", rfc: "RFC 9112 §6.3", play: eitherRelayed(reply("200 OK", "Content-Length: 3", "Transfer-Encoding: chunked")+"5\r\nhello\r\n0\r\n\r\n", content("hello"))},
-	{name: "a transfer coding nobody knows", rfc: "RFC 9112 §6.1", play: rejected(reply("200 OK", "Transfer-Encoding: xchunked") + "5\r\nhello\r\n0\r\n\r\n" + fin)},
+	{name: "an unknown transfer coding", rfc: "RFC 9112 §6.1", play: rejected(reply("200 OK", "Transfer-Encoding: xchunked") + "5\r\nhello\r\n0\r\n\r\n" + fin)},
 	{name: "chunked twice", rfc: "RFC 9112 §6.1", play: rejected(reply("200 OK", "Transfer-Encoding: chunked, chunked") + "5\r\nhello\r\n0\r\n\r\n" + fin)},
 	{name: "a chunk size that is no number", rfc: "RFC 9112 §7.1", play: truncated(reply("200 OK", "Transfer-Encoding: chunked") + "5\r\nhello\r\nxyz\r\nworld\r\n0\r\n\r\n" + fin)},
 	{name: "a chunk size of 2^64 + 5", rfc: "RFC 9112 §7.1", play: truncated(reply("200 OK", "Transfer-Encoding: chunked") + "5\r\nhello\r\n10000000000000005\r\nworld\r\n0\r\n\r\n" + fin)},
@@ -46,9 +46,9 @@ var responseFraming = []testCase{
 		reply("200 OK", "Transfer-Encoding: chunked", "Trailer: X-T")+"5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n", content("hello"), lacks("X-T"))},
 	{name: "trailers that could change the response do not get into its head", rfc: "RFC 9110 §6.5.1", play: relayedTo(get("/", "TE: trailers", "Connection: TE"),
 		reply("200 OK", "Transfer-Encoding: chunked")+"5\r\nhello\r\n0\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\n\r\n", content("hello"), lacks("Set-Cookie"))},
-	{name: "HEAD: the length is told, without content", rfc: "RFC 9110 §9.3.2", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK", "Content-Length: 5"), has("Content-Length", "5"))},
-	{name: "HEAD: chunks are told, without content", rfc: "RFC 9112 §6.1", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK", "Transfer-Encoding: chunked"), status(200))},
-	{name: "HEAD: nothing is told", rfc: "RFC 9110 §9.3.2", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK"), status(200))},
+	{name: "HEAD: with the length, without content", rfc: "RFC 9110 §9.3.2", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK", "Content-Length: 5"), has("Content-Length", "5"))},
+	{name: "HEAD: chunked, without content", rfc: "RFC 9112 §6.1", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK", "Transfer-Encoding: chunked"), status(200))},
+	{name: "HEAD: neither length nor chunked", rfc: "RFC 9110 §9.3.2", play: relayedTo(head("HEAD / HTTP/1.1", hostField), reply("200 OK"), status(200))},
 	{name: "204", rfc: "RFC 9110 §15.3.5", play: relayed(reply("204 No Content"), status(204))},
 	{name: "204 with a length", rfc: "RFC 9110 §8.6", play: eitherRelayed(reply("204 No Content", "Content-Length: 5"), status(204))},
 	{name: "304 with the length of what is not sent", rfc: "RFC 9110 §8.6", play: relayed(reply("304 Not Modified", "Content-Length: 5", "ETag: \"a\""), status(304), has("ETag", `"a"`))},
@@ -66,7 +66,7 @@ var responseFraming = []testCase{
 
 // broken: the endpoint resets its connection in the middle of a response, which must not
 // come out as whole. The reset takes place once the client has got the beginning, for it
-// overtakes what nobody has read.
+// overtakes what has not been read.
 func broken(beginning string) func(*play) {
 	return func(p *play) { p.brokenTo(get("/"), beginning) }
 }
@@ -94,7 +94,7 @@ func (p *play) brokenTo(request, beginning string) {
 	}
 }
 
-// unsolicited: the endpoint sends something although nobody has asked.
+// unsolicited: the endpoint sends something without a request.
 func unsolicited(text string) func(*play) {
 	return func(p *play) {
 		c := p.dial()
@@ -272,7 +272,7 @@ var connections = []testCase{
 	}},
 	{name: "behind a refusal the connection is not reset while the client still sends", rfc: "RFC 9112 §9.6", std: stdReset, play: func(p *play) {
 		c := p.dial()
-		c.send(post("Content-Length: 100000", "Content-Length: 99999") + repeat("0123456789", 10_000)) // one write, more than anybody reads at once
+		c.send(post("Content-Length: 100000", "Content-Length: 99999") + repeat("0123456789", 10_000)) // one write, more than one read takes
 		p.check(c.answer("POST"), []check{status(400)})
 		c.wait()
 		if _, err := c.in.ReadByte(); err != io.EOF {

@@ -10,7 +10,7 @@
 // The cases are tables in cases_*_test.go. A case that leaves a choice, as the RFC does,
 // accepts every choice, so that it can judge other proxies than Poise. What must not happen
 // is shown by something that happens after it (a later request that is the first to arrive)
-// rather than by waiting. Nothing depends on how fast the machine is: whoever waits for
+// rather than by waiting. Nothing depends on how fast the machine is: a case that waits for
 // something waits for ten seconds.
 //
 // docs/conformance.md has the results, and a test compares its rows with the tables.

@@ -182,7 +182,7 @@ func refused(request string, allowed ...int) func(*play) {
 	return func(p *play) { p.refuse(request, allowed).settled() }
 }
 
-// shut is refused, and the connection ends: nobody knows where the next request begins.
+// shut is refused, and the connection ends: it is not known where the next request begins.
 func shut(request string, allowed ...int) func(*play) {
 	return func(p *play) { p.refuse(request, allowed).ended() }
 }

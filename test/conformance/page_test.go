@@ -24,7 +24,7 @@ const peerPatience = 5 * time.Second
 // results are verdicts by subject and case.
 type results map[string]map[*testCase]string
 
-// TestPage judges everybody and writes the page, if that is asked for.
+// TestPage judges all subjects and writes the page, if that is asked for.
 func TestPage(t *testing.T) {
 	if *writeFlag == "" {
 		t.Skip("without -write")
@@ -96,9 +96,9 @@ A case that leaves a choice, because the RFC does, is passed by every choice. So
 
 ## What is left out
 
-* **Via.** RFC 9110 §7.6.3 wants it of every gateway in requests. Poise does not write it, nor do nginx and HAProxy unless told to: some endpoints then leave out what they think a proxy cannot take; nginx, for one, stops compressing (` + "`gzip_proxied`" + `).
+* **Via.** RFC 9110 §7.6.3 wants it of every gateway in requests. Poise does not write it, nor do nginx and HAProxy unless configured to: some endpoints then leave out what they think a proxy cannot take; nginx, for one, stops compressing (` + "`gzip_proxied`" + `).
 * **A client that ends its sending side** before it has the response is answered, unless ` + "`half_close: leave`" + ` says that it leaves; under net/http it leaves. RFC 9112 leaves it open.
-* **HTTP/2 and caching.** net/http speaks the one, and nobody here does the other.
+* **HTTP/2 and caching.** Cases of HTTP/2 are in [test/h2](../test/h2/doc.go), and h2spec judges it (make h2spec). None of these caches.
 
 ## Where net/http decides otherwise
 

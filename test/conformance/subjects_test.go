@@ -50,7 +50,7 @@ func (s setup) endpoints(t testing.TB) []net.Listener {
 	return out
 }
 
-// poiseStage is a Poise of the case's own. It is configured as by somebody who names
+// poiseStage is a Poise of the case's own. It is configured as by an operator who names
 // nothing but endpoints, except that it may connect to them slowly. Without an engine it is
 // mounted in a server of net/http.
 func poiseStage(t *testing.T, c *testCase, engine string) *stage {

@@ -19,7 +19,7 @@ type comparison struct {
 	loose bool
 	// spliced: content may pass without being looked at, and then the loop leaves in the
 	// kernel what an endpoint sends behind it. The connection is not used again, but closed
-	// only when somebody could use it, as it is on both engines if such bytes come somewhat
+	// only when a request could use it, as it is on both engines if such bytes come somewhat
 	// later; and a kernel resets a connection that is closed before all has been read.
 	spliced bool
 	// ended: both sides of everything have ended, and so has the client's connection.

@@ -19,7 +19,7 @@ const (
 
 var endNames = [...]string{"open", "FIN", "reset", "reset by us"}
 
-// A peer is our side of a connection with a proxy. Nobody waits for it: pump does what can
+// A peer is our side of a connection with a proxy. No goroutine waits for it: pump does what can
 // be done.
 type peer struct {
 	fd    int
@@ -83,7 +83,7 @@ func (p *peer) reset() {
 // receiveMost keeps the kernel from taking everything for a peer that does not read.
 const receiveMost = 128 << 10
 
-// connect opens a client's connection. Nobody but the kernel has to do anything for that.
+// connect opens a client's connection. Only the kernel has to do something for that.
 func connect(address *net.TCPAddr) (*peer, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -140,7 +140,7 @@ func listen() (l listener, err error) {
 	return listener{fd, bound.(*unix.SockaddrInet4).Port}, nil
 }
 
-// accept returns nil if nobody is there.
+// accept returns nil if there is no connection.
 func (l listener) accept() *peer {
 	fd, _, err := unix.Accept4(l.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 	if err != nil {

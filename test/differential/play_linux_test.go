@@ -116,7 +116,7 @@ func (s *stage) endpointEnds() (any bool) {
 	return any
 }
 
-// read has everybody read: what a reset would discard has to have been taken. Who resets
+// read has every peer read: what a reset would discard has to have been taken. A peer that resets
 // need not.
 func (s *stage) read(before step) {
 	if before.verb != clientResets {

@@ -128,7 +128,7 @@ var words = []string{
 	filler(1 << 20),
 }
 
-// filler is content of that length in which every place can be told from the next ones.
+// filler is content of that length in which every place differs from the next ones.
 func filler(n int) string {
 	b := make([]byte, 0, n+16)
 	for i := 0; len(b) < n; i++ {
@@ -196,7 +196,7 @@ func (s script) orderly() script {
 	return s
 }
 
-// atOnce reports whether the client leaves with bytes that nobody has looked at.
+// atOnce reports whether the client leaves with bytes that the proxy has not read.
 func (s script) atOnce() bool {
 	return slices.ContainsFunc(s, func(st step) bool { return st.verb == clientSendsFIN })
 }

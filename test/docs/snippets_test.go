@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/poise-lb/poise/configfile"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/rewrite"
 	"github.com/poise-lb/poise/internal/route"
 )
@@ -50,7 +51,7 @@ func TestConfigurationsAreAccepted(t *testing.T) {
 		}
 		var patterns []route.Pattern
 		for _, r := range c.Routes {
-			patterns = append(patterns, route.Pattern{Host: r.Match.Host, Path: r.Match.Path, Methods: r.Match.Methods})
+			patterns = append(patterns, compile.Pattern(&r.Match))
 			if _, err := rewrite.Compile(r.Rewrite, r.Headers); err != nil {
 				t.Errorf("%s: %v", f, err)
 			}
@@ -94,7 +95,7 @@ func TestCompletedPartsAreStillChecked(t *testing.T) {
 // Every Go program in the documents compiles, and every other piece of Go parses.
 func TestProgramsCompile(t *testing.T) {
 	for _, f := range snippets(t, "go") {
-		if !strings.HasPrefix(f.code, "package ") {
+		if !strings.Contains("\n"+f.code, "\npackage ") {
 			asFile, asBody := "package p\n"+f.code, "package p\nfunc f() {\n"+f.code+"}\n"
 			_, err := parser.ParseFile(token.NewFileSet(), f.String(), asFile, 0)
 			if _, err2 := parser.ParseFile(token.NewFileSet(), f.String(), asBody, 0); err != nil && err2 != nil {

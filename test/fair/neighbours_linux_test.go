@@ -20,7 +20,7 @@ const (
 	neighbourRound  = 700 * time.Millisecond
 	neighbourRounds = 3 // at least
 	neighbourMost   = 10
-	// What it is to find is a socket that nobody looks at for 10 ms, where an answer takes
+	// What it is to find is a socket that no loop looks at for 10 ms, where an answer takes
 	// less than one.
 	neighbourGoal = 3
 )

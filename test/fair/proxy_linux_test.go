@@ -17,7 +17,7 @@ import (
 )
 
 // beProxy is poise on one event loop, at the first address: /load leads to the second, the
-// third is probed all the time, and what is for nobody is answered by the proxy itself.
+// third is probed all the time, and what has no route is answered by the proxy itself.
 // SIGUSR1 has it collect garbage every second, or not any more. The fourth argument, if it
 // is "first", gives it precedence over the rest of the machine.
 func beProxy(args []string) error {
@@ -47,7 +47,7 @@ func beProxy(args []string) error {
 	return p.Serve(l)
 }
 
-// collect collects garbage every second while it is told to.
+// collect collects garbage every second while that is asked for.
 func collect() {
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGUSR1)
@@ -66,7 +66,7 @@ func collect() {
 
 var answer = []byte("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n")
 
-// beOrigin answers every request alike; with "first" before everybody else's work.
+// beOrigin answers every request alike; with "first" before all other work.
 func beOrigin(args []string) error {
 	if len(args) > 1 && args[1] == "first" {
 		rig.Prefer()

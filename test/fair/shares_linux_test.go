@@ -24,7 +24,7 @@ const (
 	shareMax    = 1.25
 )
 
-// workers are event loops as the library has them, and who serves whom.
+// workers are event loops as the library has them, and which serves which client.
 type workers struct {
 	engine *loop.Engine
 	mu     sync.Mutex
@@ -88,7 +88,7 @@ func TestEveryLoopHasItsShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := e.Serve(l, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+	a, err := e.Serve(l, nil, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
 		w.note(remote, rt.Worker())
 		proxy.ServeStream(rt, s, core.Peer{Remote: remote})
 	})

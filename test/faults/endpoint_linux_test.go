@@ -27,7 +27,7 @@ const roleVariable = "POISE_TEST_FAULTS_ENDPOINT"
 const requestField = "X-Request"
 
 // serveEndpoint is the endpoint's process. It prints the number of every POST it has read,
-// so that a request that was delivered can be told from one that was not.
+// so that a request that was delivered can be distinguished from one that was not.
 func serveEndpoint(address string) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -241,7 +241,7 @@ func (s *namespace) run(t *testing.T, words ...string) {
 }
 
 // address makes a new one. Our neighbour table keeps it: what is sent to it when it is
-// gone is not told that nobody has it.
+// gone gets no answer that there is none.
 func (s *namespace) address(t *testing.T) string {
 	n := s.hosts.Add(1)
 	host := fmt.Sprintf("%s.%d.%d", s.net, 1+n/250, 1+n%250)

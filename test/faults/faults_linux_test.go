@@ -160,7 +160,7 @@ func TestFaults(t *testing.T) {
 }
 
 // slow reports whether a story lasts a minute: without probes nothing but the limit of the
-// response head tells a proxy that an endpoint is frozen, or a connection to it dead.
+// response head shows a proxy that an endpoint is frozen, or a connection to it dead.
 func slow(f *fault, p proxy) bool {
 	return p.name == "Poise" && (f.name == "freeze" || f.name == "black hole")
 }

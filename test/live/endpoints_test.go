@@ -27,7 +27,7 @@ type cast struct {
 	Token     string // for it, if it always wants one
 	Lease     time.Duration
 	Instances []discovery.Instance
-	Mute      bool // only announces: somebody else serves
+	Mute      bool // only announces: another process serves
 }
 
 // linger is how long an endpoint that has left the registry still serves, as services do

@@ -25,7 +25,7 @@ type mode int
 const (
 	open    mode = iota
 	hole         // connections live, and nothing passes; what was sent waits
-	cut          // connections are reset, and nobody listens
+	cut          // connections are reset, and there is no listener
 	stopped      // for ever
 )
 
@@ -94,7 +94,7 @@ func (r *relay) serve(c net.Conn) {
 	}
 	s, err := net.Dial("tcp", r.target)
 	if err != nil {
-		c.(*net.TCPConn).SetLinger(0) // as if nobody listened
+		c.(*net.TCPConn).SetLinger(0) // as if there were no listener
 		return
 	}
 	defer s.Close()

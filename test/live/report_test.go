@@ -64,15 +64,7 @@ func (r *report) add(x row) {
 }
 
 func (r *report) print(out io.Writer, took time.Duration) {
-	fmt.Fprintf(out, "\nFrom a change in the registry to the proxy's next answer that shows it, in ms, beside its official client in the same run:\n\n")
-	fmt.Fprintf(out, "%-10s %7s  %22s  %22s  %9s  %6s\n", "registry", "changes", "poise  p50   p99   max", "client p50   p99   max", "requests", "failed")
-	for _, x := range r.rows {
-		fmt.Fprintf(out, "%-10s %7d  %22s  %22s  %9d  %6d\n", x.name, len(x.ours), times(x.ours), times(x.official), x.requests, x.lost)
-	}
-	fmt.Fprintln(out)
-	for _, x := range r.rows {
-		fmt.Fprintf(out, "%-10s 1,000 instances: %s; 200 services: %s\n", x.name, x.registered, x.all)
-	}
+	r.table(out)
 	for _, text := range r.notes {
 		fmt.Fprintln(out, text)
 	}
@@ -87,6 +79,22 @@ func (r *report) print(out io.Writer, took time.Duration) {
 		fmt.Fprintf(out, "%d failed, ", len(r.failed))
 	}
 	fmt.Fprintf(out, "%d skipped (%.0f s)\n", len(r.skipped), took.Seconds())
+}
+
+// table prints what was measured, if anything was.
+func (r *report) table(out io.Writer) {
+	if len(r.rows) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\nFrom a change in the registry to the proxy's next answer that shows it, in ms, beside its official client in the same run:\n\n")
+	fmt.Fprintf(out, "%-10s %7s  %22s  %22s  %9s  %6s\n", "registry", "changes", "poise  p50   p99   max", "client p50   p99   max", "requests", "failed")
+	for _, x := range r.rows {
+		fmt.Fprintf(out, "%-10s %7d  %22s  %22s  %9d  %6d\n", x.name, len(x.ours), times(x.ours), times(x.official), x.requests, x.lost)
+	}
+	fmt.Fprintln(out)
+	for _, x := range r.rows {
+		fmt.Fprintf(out, "%-10s 1,000 instances: %s; 200 services: %s\n", x.name, x.registered, x.all)
+	}
 }
 
 func times(d []time.Duration) string {

@@ -48,8 +48,8 @@ type registry struct {
 	put    func(s *server, in discovery.Instance) error
 	drop   func(s *server, in discovery.Instance) error
 	out    func(s *server, in discovery.Instance, off bool) error // an operator's word; nil: there is none
-	holds  func(s *server, in discovery.Instance) (bool, error)   // whether a polling client would be told; nil: at once
-	// forgets reports whether the server's own answer lacks an instance that it was told
+	holds  func(s *server, in discovery.Instance) (bool, error)   // whether a polling client would get it; nil: at once
+	// forgets reports whether the server's own answer lacks an instance that it was given
 	// of; nil: none does that.
 	forgets func(s *server, in discovery.Instance) (bool, error)
 	client  func(s *server, service string) (rig.Command, error) // nil: there is no official one
@@ -67,8 +67,9 @@ type server struct {
 	data     string // folder
 	port     int
 	spare    []int
-	password string // "": everybody may do everything
+	password string // "": every client may do everything
 	token    string // the password, or one for servers that always want some
+	served   bool   // it has been ready once: its data count
 	procs    []*rig.Process
 }
 
@@ -165,12 +166,17 @@ func (s *server) start(t *testing.T) time.Duration {
 		s.launch()
 		err := s.until(func() error { return s.registry.ready(s) })
 		if err == nil {
+			s.served = true
 			return time.Since(began)
 		}
 		if !errors.Is(err, errEnded) || n == launches {
 			t.Fatalf("%s: start: %v", s.registry.name, err)
 		}
 		t.Logf("%s: has not started, once more: %.400v", s.registry.name, err)
+		if !s.served {
+			s.lose(t) // half of a database keeps the next one from its start
+			continue
+		}
 		for _, p := range s.procs {
 			p.Kill()
 		}

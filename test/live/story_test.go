@@ -122,8 +122,8 @@ func (w *world) arrives(t *testing.T) discovery.Instance {
 	return in
 }
 
-// loss: the registry loses everything, and everybody who is alive registers again. The one
-// who is not is not missed.
+// loss: the registry loses everything, and every instance that runs registers again. The one
+// that does not run must not be missed.
 func (w *world) loss(t *testing.T) {
 	dead := w.serve(t)
 	w.load.comes(t, dead.Address, time.Now(), w.soonest())

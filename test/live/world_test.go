@@ -166,7 +166,7 @@ func (p *proxy) write(t *testing.T, body string) {
 }
 
 // one is the body of a file with one service for every request. Turns make plain at once
-// who is in use.
+// what is in use.
 func (w *world) one(at, password string) string {
 	return fmt.Sprintf("services:\n  %s:\n    source: {%s}\n    policy: weighted_round_robin\nroutes: [{service: %[1]s}]\n",
 		service, w.registry.source(w.server, at, service, password))

@@ -29,7 +29,7 @@ import (
 // patient is how long one connection may take: much moves here, and others may be at work.
 const patient = 4 * patience
 
-// content is n bytes that nobody takes for others.
+// content is n bytes that differ from all others.
 func content(seed uint64, n int) []byte {
 	var key [32]byte
 	key[0], key[1], key[2] = byte(seed), byte(seed>>8), byte(seed>>16)
@@ -38,7 +38,7 @@ func content(seed uint64, n int) []byte {
 	return b
 }
 
-// A pace is how somebody reads or writes: in pieces, with pauses between some of them.
+// A pace is how a peer reads or writes: in pieces, with pauses between some of them.
 type pace struct {
 	piece, every int
 	pause        time.Duration
@@ -264,7 +264,7 @@ func converse(c net.Conn, in *bufio.Reader, chance *rand.Rand, requests int, see
 	return <-sent
 }
 
-// TestWhatIsSpliced: a body that nobody reads lies in a pipe; if it is not large, or has
+// TestWhatIsSpliced: a body that is not read stays in a pipe; if it is not large, or has
 // no length, or is an event stream, or the engine copies, there is none.
 func TestWhatIsSpliced(t *testing.T) {
 	const size = 32 << 20
@@ -427,7 +427,7 @@ func TestAClientOfALargeBodyLeaves(t *testing.T) {
 			t.Run(fmt.Sprint(name, ", nothing comes: ", idle), func(t *testing.T) {
 				left := make(chan bool, 1)
 				bounds := func(c *poise.Config) {
-					if !idle { // who copies notices a FIN only after that
+					if !idle { // a copying task notices a FIN only after that
 						c.Timeouts.Stall = stall
 					}
 				}
@@ -478,7 +478,7 @@ func put(c net.Conn, method string, length int, fields string) {
 }
 
 // TestAnUploadArrives: and is counted, whole requests behind it are answered, and a client
-// that waits to be told to go on is.
+// that waits for 100 (Continue) gets it.
 func TestAnUploadArrives(t *testing.T) {
 	const size = 2 << 20
 	eachEngine(t, nil, readUpload, func(s *subject) {
@@ -590,8 +590,8 @@ func TestAnEndpointOfAnUploadDies(t *testing.T) {
 	}
 }
 
-// TestAnEarlyAnswer: to a part of the content. The client gets it, and is told that the
-// connection ends; the rest of the content is nobody's request.
+// TestAnEarlyAnswer: to a part of the content. The client gets it, with the field that
+// says that the connection ends; the rest of the content is not taken for a request.
 func TestAnEarlyAnswer(t *testing.T) {
 	const size = 24 << 20
 	for _, answer := range []int{10, 500_000} {

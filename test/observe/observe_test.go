@@ -261,10 +261,28 @@ func TestEveryMetricExists(t *testing.T) {
 	}
 }
 
+// promtool reads the golden files of package metric: the text of Prometheus by its checks, that of
+// OpenMetrics by making a block of it, for which each sample needs a time.
+func TestGoldenFilesAreRead(t *testing.T) {
+	promtool, folder := rig.Program(t, "promtool"), "../../metric/testdata/"
+	rig.Run(t, "sh", "-c", promtool+" check metrics < "+folder+"prometheus.txt")
+	text, err := os.ReadFile(folder + "openmetrics.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := regexp.MustCompile(`(?m)^[^#\n].*$`)
+	timed := filepath.Join(t.TempDir(), "timed.txt")
+	rig.Write(t, timed, samples.ReplaceAllString(string(text), "$0 1785844800"))
+	said := rig.Run(t, promtool, "tsdb", "create-blocks-from", "openmetrics", timed, t.TempDir())
+	if want := len(samples.FindAllString(string(text), -1)); want < 100 || !strings.Contains(said, fmt.Sprint(want)) {
+		t.Errorf("not all of %d samples were read:\n%s", want, said)
+	}
+}
+
 // promtool takes the rules as they are.
 func TestRulesLoad(t *testing.T) {
 	said := rig.Run(t, rig.Program(t, "promtool"), "check", "rules", rules)
-	if !strings.Contains(said, "9 rules found") {
+	if !strings.Contains(said, "10 rules found") {
 		t.Error(said)
 	}
 }

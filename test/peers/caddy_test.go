@@ -44,13 +44,17 @@ func startCaddy(t *testing.T, k *kit, s setup) *rig.Process {
 	for _, e := range s.Endpoints {
 		upstreams = append(upstreams, object{"dial": e})
 	}
+	transport := object{"protocol": "http", "compression": false, "dial_timeout": "5s",
+		"keep_alive": object{"enabled": true, "max_idle_conns": 0, "max_idle_conns_per_host": max(1024, s.Pool), "idle_timeout": "300s"}}
+	if s.Inner {
+		transport["versions"] = []string{"h2c", "2"}
+	}
 	handle := []object{{
 		"handler":        "reverse_proxy",
 		"upstreams":      upstreams,
 		"load_balancing": object{"selection_policy": object{"policy": "round_robin"}},
-		"transport": object{"protocol": "http", "compression": false, "dial_timeout": "5s",
-			"keep_alive": object{"enabled": true, "max_idle_conns": 0, "max_idle_conns_per_host": max(1024, s.Pool), "idle_timeout": "300s"}},
-		"headers": object{"request": object{"set": object{"X-Real-Ip": []string{"{http.request.remote.host}"}}}},
+		"transport":      transport,
+		"headers":        object{"request": object{"set": object{"X-Real-Ip": []string{"{http.request.remote.host}"}}}},
 	}}
 	routes := []object{{"handle": handle}}
 	if s.Routes > 0 {
@@ -59,7 +63,11 @@ func startCaddy(t *testing.T, k *kit, s setup) *rig.Process {
 			routes = append(routes, object{"match": []object{{"path": []string{fmt.Sprintf("/r%d/*", i)}}}, "handle": handle})
 		}
 	}
-	server := object{"listen": []string{s.Listen}, "protocols": []string{"h1"}, "routes": routes,
+	protocols := []string{"h1"}
+	if s.Multi {
+		protocols = []string{"h1", "h2", "h2c"}
+	}
+	server := object{"listen": []string{s.Listen}, "protocols": protocols, "routes": routes,
 		"automatic_https": object{"disable": true}, "idle_timeout": "300s"}
 	logs := object{"default": object{"level": "ERROR"}}
 	if s.Log != "" {
@@ -68,7 +76,7 @@ func startCaddy(t *testing.T, k *kit, s setup) *rig.Process {
 	}
 	apps := object{"http": object{"servers": object{"all": server}}}
 	if s.Cert != "" {
-		server["tls_connection_policies"] = []object{{"protocol_min": "tls1.3", "curves": []string{"x25519"}}}
+		server["tls_connection_policies"] = []object{{"protocol_min": "tls1.3", "curves": []string{"x25519"}, "default_sni": "bench.test"}}
 		apps["tls"] = object{"certificates": object{"load_files": []object{{"certificate": s.Cert, "key": s.Key}}}}
 	}
 	text, err := json.Marshal(object{"admin": object{"disabled": true}, "logging": object{"logs": logs}, "apps": apps})

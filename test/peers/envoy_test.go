@@ -49,7 +49,10 @@ func (k *kit) envoy() string {
 
 func startEnvoy(t *testing.T, k *kit, s setup) *rig.Process {
 	var b strings.Builder
-	host := strings.Split(s.Listen, ":")[0]
+	host, codec, alpn := strings.Split(s.Listen, ":")[0], "HTTP1", ""
+	if s.Multi {
+		codec, alpn = "AUTO", "            alpn_protocols: [h2]\n"
+	}
 	fmt.Fprintf(&b, `static_resources:
   listeners:
   - address: {socket_address: {address: %s, port_value: %s}}
@@ -60,14 +63,14 @@ func startEnvoy(t *testing.T, k *kit, s setup) *rig.Process {
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: all
-          codec_type: HTTP1
+          codec_type: %s
           use_remote_address: true
           generate_request_id: false
           upgrade_configs: [{upgrade_type: websocket}]
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}
-`, host, port(s.Listen))
+`, host, port(s.Listen), codec)
 	if s.Log != "" {
 		fmt.Fprintf(&b, `          access_log:
           - name: envoy.access_loggers.file
@@ -97,7 +100,7 @@ func startEnvoy(t *testing.T, k *kit, s setup) *rig.Process {
           common_tls_context:
             tls_params: {tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3, ecdh_curves: [X25519]}
             tls_certificates: [{certificate_chain: {filename: %s}, private_key: {filename: %s}}]
-`, s.Cert, s.Key)
+%s`, s.Cert, s.Key, alpn)
 	}
 	b.WriteString(`  clusters:
   - name: endpoints
@@ -105,7 +108,15 @@ func startEnvoy(t *testing.T, k *kit, s setup) *rig.Process {
     connect_timeout: 5s
     lb_policy: ROUND_ROBIN
     circuit_breakers: {thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 100000}]}
-    load_assignment:
+`)
+	if s.Inner {
+		b.WriteString(`    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
+`)
+	}
+	b.WriteString(`    load_assignment:
       cluster_name: endpoints
       endpoints:
       - lb_endpoints:

@@ -94,6 +94,12 @@ func startHAProxy(t *testing.T, c rig.Command, s setup, splice bool) *rig.Proces
 	if s.Cert != "" {
 		fmt.Fprintf(&b, " ssl crt %s", s.Cert) // the key is beside it
 	}
+	switch {
+	case s.Multi && s.Cert != "":
+		b.WriteString(" alpn h2")
+	case s.Multi:
+		b.WriteString(" proto h2")
+	}
 	b.WriteString("\n    http-request set-header X-Real-IP %[src]\n" +
 		"    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]\n" +
 		"    http-request set-header X-Forwarded-Host %[req.hdr(host)]\n")
@@ -105,7 +111,11 @@ func startHAProxy(t *testing.T, c rig.Command, s setup, splice bool) *rig.Proces
 	}
 	b.WriteString("backend endpoints\n    balance roundrobin\n")
 	for i, e := range s.Endpoints {
-		fmt.Fprintf(&b, "    server s%d %s pool-max-conn -1\n", i, e)
+		fmt.Fprintf(&b, "    server s%d %s pool-max-conn -1", i, e)
+		if s.Inner {
+			b.WriteString(" proto h2")
+		}
+		b.WriteString("\n")
 	}
 	c.Core = proxyCore
 	c.Args = append(c.Args, "-db", "-f", file(t, "haproxy.cfg", b.String()))

@@ -17,10 +17,11 @@ import (
 
 // A kit is what all peers of a run share: where programs are.
 type kit struct {
-	t     *testing.T
-	cache string // programs that are no packages of the system
-	poise string // the built command
-	floor string // the compiled floor
+	t      *testing.T
+	cache  string // programs that are no packages of the system
+	poise  string // the built command
+	floor  string // the compiled floor
+	h2load string
 
 	newer   string // see unstable
 	noNewer error
@@ -42,7 +43,7 @@ func newKit(t *testing.T) *kit {
 	return k
 }
 
-// run runs a program of the installation, and tells by its error what it said.
+// run runs a program of the installation, and puts its output into the error.
 func (k *kit) run(env []string, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(k.t.Context(), installTime)
 	defer cancel()

@@ -19,6 +19,8 @@ var roles = map[string]func() error{
 	"stage":        func() error { return stage.Main(os.Stdin, os.Stdout) },
 	"reverseproxy": reverseProxy,
 	"library":      library,
+	"beside":       beside,
+	"attacker":     attacker,
 }
 
 func TestMain(m *testing.M) {

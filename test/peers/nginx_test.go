@@ -22,7 +22,8 @@ var nginx = peer{
 	start: func(t *testing.T, _ *kit, s setup) *rig.Process {
 		return startNginx(t, rig.Command{Path: rig.Program(t, "nginx")}, s)
 	},
-	remarks: "one process; keep-alive to the endpoints; large bodies are not written to files, and requests are not buffered",
+	cannot:  func(s setup) bool { return s.Inner && !s.Calls },
+	remarks: "one process; keep-alive to the endpoints; large bodies are not written to files, and requests are not buffered; gRPC by `grpc_pass`",
 }
 
 var nginxUnstable = peer{
@@ -32,6 +33,14 @@ var nginxUnstable = peer{
 		return startNginx(t, k.mustUnpacked(t, "nginx"), s)
 	},
 	remarks: "the same configuration; the version of Debian's unstable suite",
+}
+
+// nginxInner is the version of HTTP that endpoints are spoken to with.
+func nginxInner(s setup) string {
+	if s.Inner && !s.Calls {
+		return "2"
+	}
+	return "1.1"
 }
 
 // startNginx starts the program that c runs.
@@ -49,13 +58,13 @@ client_body_temp_path %[1]s/c; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/
 keepalive_requests 1000000000;
 keepalive_timeout 300s;
 tcp_nodelay on;
-proxy_http_version 1.1;
+proxy_http_version %[3]s;
 proxy_set_header Host $http_host;
 proxy_set_header X-Real-IP $remote_addr;
 proxy_set_header X-Forwarded-For $remote_addr;
 proxy_set_header X-Forwarded-Proto $scheme;
 proxy_set_header X-Forwarded-Host $http_host;
-`, dir, filesMax)
+`, dir, filesMax, nginxInner(s))
 	if s.Upgrade {
 		b.WriteString("map $http_upgrade $connection_upgrade { default upgrade; '' ''; }\n" +
 			"proxy_set_header Connection $connection_upgrade;\nproxy_set_header Upgrade $http_upgrade;\n")
@@ -76,14 +85,21 @@ proxy_set_header X-Forwarded-Host $http_host;
 		fmt.Fprintf(&b, "server %s max_fails=0;\n", e)
 	}
 	fmt.Fprintf(&b, "keepalive %d;\nkeepalive_requests 1000000000;\n}\nserver {\n", max(1024, s.Pool*len(s.Endpoints)))
+	multi, pass := "", "proxy_pass http"
+	if s.Multi {
+		multi = " http2" // newer versions have a directive for it, and warn
+	}
+	if s.Calls {
+		pass = "grpc_pass grpc"
+	}
 	if s.Cert == "" {
-		fmt.Fprintf(&b, "listen %s backlog=4096;\n", s.Listen)
+		fmt.Fprintf(&b, "listen %s%s backlog=4096;\n", s.Listen, multi)
 	} else {
-		fmt.Fprintf(&b, "listen %s ssl backlog=4096;\nssl_certificate %s;\nssl_certificate_key %s;\n"+
-			"ssl_protocols TLSv1.3;\nssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\nssl_ecdh_curve X25519;\n", s.Listen, s.Cert, s.Key)
+		fmt.Fprintf(&b, "listen %s ssl%s backlog=4096;\nssl_certificate %s;\nssl_certificate_key %s;\n"+
+			"ssl_protocols TLSv1.3;\nssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\nssl_ecdh_curve X25519;\n", s.Listen, multi, s.Cert, s.Key)
 	}
 	if s.Routes == 0 {
-		b.WriteString("location / { proxy_pass http://endpoints; }\n")
+		b.WriteString("location / { " + pass + "://endpoints; }\n")
 	}
 	b.WriteString(each(s.Routes, func(i int) string {
 		return fmt.Sprintf("location /r%d/ { proxy_pass http://endpoints; }\n", i)

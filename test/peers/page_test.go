@@ -114,7 +114,7 @@ const introduction = `# Benchmarks
 
 Poise beside other proxies: one machine, one core for the proxy, the same load, the same endpoints, in turns. Tables and picture are written by
 
-` + "```bash\nmake bench                                  # installs the peers; half an hour\nBENCH_ONLY=h1,tls BENCH_ROUNDS=2 make bench # some of it\n```" + `
+` + "```bash\nmake bench                                  # installs the peers; an hour\nBENCH_ONLY=h1,tls BENCH_ROUNDS=2 make bench # some of it\n```" + `
 
 ![CPU per request, latency and memory of Poise and its peers](benchmarks.svg)
 
@@ -127,6 +127,7 @@ const method = `## Method
 * **CPU per request** is the processor time of the proxy's process in user and system mode, by the kernel's own accounting, divided by the requests that were answered: at both ends of what counts the clients let all answers come in. Noise only ever adds, so the least of all rounds counts. Digits of two runs differ by up to 15 %; compare within one table.
 * **requests/s** is the most of all rounds, and bounded by the clients' core if the column *core*, the share of its core that the proxy used, is below 95 %. Then it says little about the proxy.
 * **p50 and p99** are the median over the rounds. Latency counts from the instant at which a request was due, so that a proxy gains nothing by holding requests up. Where connections never pause, latency is that of a queue: only the section Latency is about latency. *Client late* there is the p99 of what the client itself was late by, which is in the others' figures: above a tenth of them, the machine was busy.
+* **HTTP/2.** The client is h2load, on the core of the stage, which sends as many requests as fit into half a second, and 160 for each connection at least, and connects anew for each turn; what connecting costs is in the figures. Where several things happen on one connection the client is a program of [test/peers](../test/peers/doc.go).
 * **In two versions.** nginx and HAProxy are measured as the system's release has them, and as Debian's unstable suite (*sid*) has them on the day. The latter are unpacked, not installed, and run with the C library and OpenSSL of that suite, which are a part of the difference. Targets are of the better one.
 * **The same for all.** Two endpoints unless said otherwise. All keep their connections to endpoints, and add X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Real-IP. TLS is 1.3 with TLS_AES_128_GCM_SHA256 and X25519. Everything else is as each does it by default, or in the table below; every line of configuration is in [test/peers](../test/peers/doc.go).
 
@@ -158,6 +159,8 @@ func (s scenario) tables(o outcome) string {
 			all = append(all, column{v.name, v.name, memory, grouped})
 		}
 		return s.table(o, all)
+	case viewBeside:
+		return s.table(o, s.besideColumns())
 	case viewTail:
 		a, b := s.variants[0].name, s.variants[1].name
 		return s.table(o, []column{{a + ": p50, ms", a, p50, millis}, {"p99, ms", a, p99, millis},
@@ -178,6 +181,23 @@ func costColumns(v string) []column {
 	return []column{{"CPU per request, µs", v, cost, tenths}, {"requests/s", v, rate, grouped},
 		{"core, %", v, busy, grouped}, {"p50, ms", v, p50, millis}, {"p99, ms", v, p99, millis}}
 }
+
+// besideColumns are quantiles of each variant, and what else it is about.
+func (s scenario) besideColumns() (all []column) {
+	for _, v := range s.variants {
+		all = append(all, column{v.name + ": p50, ms", v.name, p50, millis}, column{"p99, ms", v.name, p99, millis})
+		switch v.name {
+		case downloads:
+			all = append(all, column{"MB/s", v.name, content, grouped})
+		case resets:
+			all = append(all, column{"memory, KB", v.name, memory, kilobytes})
+		}
+	}
+	return all
+}
+
+// kilobytes shows bytes.
+func kilobytes(v float64) string { return grouped(v / 1024) }
 
 // table has a row for each peer that took part.
 func (s scenario) table(o outcome, columns []column) string {

@@ -38,10 +38,16 @@ type setup struct {
 	Endpoints []string // taken in turns, or as a peer does it by default
 	Routes    int      // 0: one for all; else /r0/ to /r<n-1>/, all to the same endpoints
 	Log       string   // file for the access log; empty: off
+	Trace     bool     // Poise only: traceparent
+	Spans     string   // Poise only: where spans of one trace in a hundred go; empty: none
+	Status    string   // Poise only: address of the listener for metrics; empty: none
 	Bodies    bool     // large ones: not to be written to disk on their way
 	Upgrade   bool     // WebSockets
 	Pool      int      // connections to each endpoint that may be kept, at least
 	Collect   bool     // the library only: a garbage collection every second
+	Multi     bool     // clients speak HTTP/2: by ALPN, without Cert by prior knowledge
+	Inner     bool     // endpoints speak HTTP/2, by prior knowledge
+	Calls     bool     // requests are calls of gRPC, for which nginx has another directive
 }
 
 // The processors: the stage has one, the proxy the other to itself.

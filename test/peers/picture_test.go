@@ -21,9 +21,13 @@ var panels = []panel{
 	{"HTTP/1.1", "CPU µs per request", "h1", "", cost, tenths},
 	{"HTTP/1.1 over TLS 1.3", "CPU µs per request", "tls", "", cost, tenths},
 	{"New connection per request", "CPU µs per request", "new", "", cost, tenths},
+	{"HTTP/2 over TLS to HTTP/1.1, 8 × 16", "CPU µs per request", "h2-cost", "8 × 16 → HTTP/1.1", cost, tenths},
+	{"HTTP/2 over TLS to h2c, 8 × 16", "CPU µs per request", "h2-cost", "8 × 16 → h2c", cost, tenths},
+	{"HTTP/2 beside 8 downloads", "p50 of a small request, ms", "h2-fair", downloads, p50, millis},
 	{"1 MiB to the client", "CPU µs per request", "body", "1 MiB down", cost, tenths},
 	{"Latency at 70 % of saturation", "p99, ms", "latency", "70 % of saturation", p99, millis},
 	{"Idle connection", "bytes of memory", "memory", "idle", memory, grouped},
+	{"Idle connection of HTTP/2 over TLS", "bytes of memory", "h2-idle", "idle, HTTP/2 over TLS", memory, grouped},
 }
 
 // drawn are the peers of the picture; the floor is a line.

@@ -51,9 +51,7 @@ func poiseFile(s setup) string {
 		fmt.Fprintf(&b, "    tls: {min_version: \"1.3\", certificates: [{cert: %s, key: %s}]}\n", s.Cert, s.Key)
 	}
 	b.WriteString("timeouts: {idle: 300s}\n")
-	if s.Log != "" {
-		fmt.Fprintf(&b, "access_log: %s\n", s.Log)
-	}
+	b.WriteString(rig.Operate{Log: s.Log, Status: s.Status, Trace: s.Trace, Spans: s.Spans}.Config())
 	// As the others: connections to the endpoints outlast the turns of the rest, and may
 	// wait in a full queue of a listener.
 	b.WriteString("services:\n  all:\n    connections: {connect_timeout: 5s, idle_timeout: 300s")
@@ -62,7 +60,11 @@ func poiseFile(s setup) string {
 	}
 	b.WriteString("}\n    endpoints:\n")
 	for _, e := range s.Endpoints {
-		fmt.Fprintf(&b, "      - http://%s\n", e)
+		scheme := "http"
+		if s.Inner {
+			scheme = "h2c"
+		}
+		fmt.Fprintf(&b, "      - %s://%s\n", scheme, e)
 	}
 	b.WriteString("routes:\n")
 	if s.Routes == 0 {

@@ -117,6 +117,7 @@ var (
 	p999    = figure{func(t turn) float64 { return micros(t.P999) }, median}
 	late    = figure{func(t turn) float64 { return micros(t.Late) }, median}
 	memory  = figure{func(t turn) float64 { return t.Bytes }, least}
+	content = figure{func(t turn) float64 { return float64(t.Content) / t.Elapsed.Seconds() / 1e6 }, median}
 	busy    = figure{func(t turn) float64 { return 100 * float64(t.CPU) / float64(t.Elapsed) }, most}
 )
 

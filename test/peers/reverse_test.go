@@ -27,7 +27,7 @@ var reverse = peer{
 	remarks: "`GOMAXPROCS=1`; net/http's server and transport, which keeps all connections; endpoints in turns; many routes by http.ServeMux",
 }
 
-// reverseProxy is what somebody makes of the standard library in an hour.
+// reverseProxy is what the standard library gives in an hour of work.
 func reverseProxy() error {
 	s, err := givenSetup()
 	if err != nil {
@@ -36,6 +36,10 @@ func reverseProxy() error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, max(1024, s.Pool)
 	transport.DisableCompression = true
+	if s.Inner {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	var endpoints []*url.URL
 	for _, e := range s.Endpoints {
 		endpoints = append(endpoints, &url.URL{Scheme: "http", Host: e})
@@ -59,8 +63,10 @@ func reverseProxy() error {
 		}
 		handler = mux
 	}
-	server := &http.Server{Addr: s.Listen, Handler: handler, ErrorLog: log.Default(),
-		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
+	server := &http.Server{Addr: s.Listen, Handler: handler, ErrorLog: log.Default(), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(s.Multi)
+	server.Protocols.SetUnencryptedHTTP2(s.Multi)
 	if s.Cert != "" {
 		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}}
 		return server.ListenAndServeTLS(s.Cert, s.Key)

@@ -27,14 +27,14 @@ var (
 
 const (
 	roundsUsual = 5
-	budget      = 32 * time.Minute // after which no scenario begins
+	budget      = 70 * time.Minute // after which no scenario begins
 )
 
-// TestPeers measures everybody and writes the page. BENCH_ROUNDS says how often, BENCH_ONLY
+// TestPeers measures all subjects and writes the page. BENCH_ROUNDS says how often, BENCH_ONLY
 // which scenarios, by what their names begin with: the others keep the results they had.
 func TestPeers(t *testing.T) {
 	if !*runFlag {
-		t.Skip("takes half an hour: make bench")
+		t.Skip("takes an hour: make bench")
 	}
 	rounds := roundsUsual
 	if text := os.Getenv("BENCH_ROUNDS"); text != "" {
@@ -48,8 +48,13 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newKit(t)
-	all.Machine, all.Versions, all.Skipped = thisMachine(t), map[string]string{}, map[string]string{}
+	all.Machine = thisMachine(t)
 	there := install(k, &all)
+	if slices.ContainsFunc(scenarios, func(s scenario) bool { return wanted(s.name) && strings.HasPrefix(s.name, "h2") }) {
+		if k.h2load, err = k.debian("h2load", "nghttp2-client"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	began, left := time.Now(), 0
 	for _, s := range scenarios {
 		if !wanted(s.name) {
@@ -77,10 +82,22 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// install sees which peers are to be had.
+// install sees which peers are to be had, of those that take part in a wanted scenario. Of the others
+// the versions stay that their results are of.
 func install(k *kit, all *results) []peer {
+	if all.Versions == nil {
+		all.Versions = make(map[string]string)
+	}
+	if all.Skipped == nil {
+		all.Skipped = make(map[string]string)
+	}
 	var there []peer
 	for _, p := range peers {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return wanted(s.name) && s.has(p) }) {
+			continue
+		}
+		delete(all.Versions, p.name)
+		delete(all.Skipped, p.name)
 		began := time.Now()
 		version, err := p.install(k)
 		if err != nil {
@@ -165,10 +182,12 @@ type candidate struct {
 	variant variant
 	setup   setup
 	process *rig.Process
-	most    float64 // requests per second that it answered so far
+	most    float64    // requests per second that it answered so far
+	spans   func() int // how often spans have come; nil: none are asked for
+	fits    int        // requests that take about turnTime, of h2load; 0: not known
 }
 
-// all is the scenario: everybody in turns, round by round.
+// all is the scenario: all subjects in turns, round by round.
 func (r *run) all(there []peer) outcome {
 	began := time.Now()
 	r.certs = make(map[string][2]string)
@@ -234,6 +253,12 @@ func (r *run) setup(v variant) setup {
 // begin starts a proxy and waits until it listens.
 func (r *run) begin(t *testing.T, c *candidate) {
 	c.setup.Listen = rig.Address(t)
+	if c.variant.scraped {
+		c.setup.Status = rig.Address(t)
+	}
+	if c.variant.traced {
+		c.setup.Spans, c.spans = rig.Spans(t)
+	}
 	c.process = c.peer.start(t, r.kit, c.setup)
 	c.process.Listens(c.setup.Listen)
 }
@@ -254,6 +279,10 @@ func (r *run) turn(c *candidate) {
 func (r *run) measure(c *candidate) {
 	load := c.variant.load
 	load.Address, load.Process = c.setup.Listen, c.process.ID()
+	if f := c.variant.client; f != nil {
+		r.out.add(c.variant.name, c.peer.name, f(r, c))
+		return
+	}
 	if load.Kind == stage.Hold {
 		r.out.add(c.variant.name, c.peer.name, r.hold(c, load))
 		return
@@ -266,7 +295,17 @@ func (r *run) measure(c *candidate) {
 		}
 		load.Rate = c.variant.share * c.most
 	}
+	stop := func() int { return 1 }
+	if c.variant.scraped {
+		stop = rig.Scrape(r.t, c.setup.Status)
+	}
 	result := r.stage.do(load)
+	if stop() == 0 && result.Error == "" {
+		result.Error = "nothing was scraped meanwhile"
+	}
+	if c.spans != nil && c.spans() == 0 && result.Error == "" {
+		result.Error = "no spans came"
+	}
 	if load.Resume && result.Error == "" && result.Resumed < result.Requests*99/100 {
 		result.Error = fmt.Sprintf("only %d of %d handshakes were resumed", result.Resumed, result.Requests)
 	}
@@ -279,12 +318,8 @@ const settleTime = 300 * time.Millisecond
 // hold measures memory: what the process has before and while connections are held. First
 // it serves a while, because a process that has served nothing grows by more than that.
 func (r *run) hold(c *candidate, load stage.Command) turn {
-	warm := closed(usual)
-	warm.Address, warm.TLS, warm.Time = load.Address, load.TLS, warm.Time/2
-	for _, w := range []stage.Command{warm, fresh(warm)} {
-		if result := r.stage.do(w); result.Error != "" {
-			return turn{Result: result}
-		}
+	if result := r.warm(c, load); result.Error != "" {
+		return turn{Result: result}
 	}
 	time.Sleep(settleTime)
 	before := anonymous(r.t, load.Process)
@@ -298,6 +333,24 @@ func (r *run) hold(c *candidate, load stage.Command) turn {
 		return turn{Result: result}
 	}
 	return turn{Result: result, Bytes: float64(after-before) / float64(result.Held)}
+}
+
+// warm has a process serve requests and new connections for a while.
+func (r *run) warm(c *candidate, load stage.Command) (result stage.Result) {
+	if load.Multi {
+		for _, l := range []h2load{{8, 16, load.Paths[0], false}, {500, 1, load.Paths[0], false}} {
+			if result, _ = l.run(r, c, 5000); result.Error != "" {
+				break
+			}
+		}
+		return result
+	}
+	warm := closed(usual)
+	warm.Address, warm.TLS, warm.Time = load.Address, load.TLS, warm.Time/2
+	if result = r.stage.do(warm); result.Error == "" {
+		result = r.stage.do(fresh(warm))
+	}
+	return result
 }
 
 var anonymousPattern = regexp.MustCompile(`(?m)^RssAnon:\s*(\d+) kB`)

@@ -27,10 +27,15 @@ type scenario struct {
 type variant struct {
 	name  string
 	cert  string // kind of certificate; empty: plain
-	setup setup  // without addresses, which everybody has of his own
+	setup setup  // without addresses, which each subject has of its own
 	many  int    // endpoints; 0: two
 	load  stage.Command
 	share float64 // of what the peer can do at most, which is the rate; 0: load.Rate
+	// scraped: metrics are asked for every second. Poise only.
+	scraped bool
+	traced  bool // spans of one trace in a hundred are sent. Poise only.
+	// client is another client than the stage: it is one turn. nil: the stage.
+	client func(*run, *candidate) turn
 }
 
 // view is what of the results a table shows.
@@ -42,6 +47,7 @@ const (
 	viewMemory              // bytes per connection
 	viewGrowth              // CPU per request, from one variant to the next
 	viewTail                // p99, from one variant to the next
+	viewBeside              // quantiles of small requests, and what else is there
 )
 
 // Usual loads.
@@ -154,12 +160,30 @@ var scenarios = []scenario{
 			{name: "waiting", load: hold(stage.HoldWait, stage.PathWait)},
 		},
 	},
+	multiCost, multiBodies, multiBeside, multiReset, multiIdle,
 	{
 		name: "log", title: "Access log", view: viewGrowth,
 		about: "CPU per request, without and with an access log in the format that each has by default, to a file.",
 		variants: []variant{
 			{name: "off", load: closed(usual)},
 			{name: "on", setup: setup{Log: "access.log"}, load: closed(usual)},
+		},
+	},
+	{
+		name: "operate", title: "The operator's side", view: viewCost, named: poises, alone: true,
+		about: "All off, and on: an access log with every request, metrics that are scraped every second, and `traceparent`. Traced: spans of one trace in a hundred are sent by OTLP, and nothing else is on. Requests are counted for metrics in all of them.",
+		variants: []variant{
+			{name: "off", load: closed(usual)},
+			{name: "on", setup: setup{Log: "access.log", Trace: true}, load: closed(usual), scraped: true},
+			{name: "traced", load: closed(usual), traced: true},
+		},
+	},
+	{
+		name: "operate-scrape", title: "Scrapes under load", view: viewTail, named: poises, alone: true,
+		about: "p99 of 64 connections that never pause, with 1,000 endpoints that all have been asked: without scrapes, and with one of all metrics every second, some 31,000 lines. The scrape is written on the core that serves the requests.",
+		variants: []variant{
+			{name: "not scraped", many: 1000, load: after3k(closed(usual))},
+			{name: "every second", many: 1000, load: after3k(closed(usual)), scraped: true},
 		},
 	},
 	{
@@ -204,6 +228,15 @@ var scenarios = []scenario{
 			{name: "10,000", many: 10_000, setup: setup{Pool: 2}, load: after30k(closed(usual))},
 		},
 	},
+}
+
+// poises are the engines of the command.
+var poises = []string{"Poise, loop", "Poise, goroutine"}
+
+// after3k has 1,000 endpoints asked thrice each before it counts, and takes the time of quantiles.
+func after3k(c stage.Command) stage.Command {
+	c.WarmAnswers, c.Time = 3000, patientFor
+	return c
 }
 
 // after30k: three requests for each of 10,000 endpoints, so that, chosen at random, 19 of

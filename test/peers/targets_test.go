@@ -5,6 +5,7 @@ package peers
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,7 @@ const fastEngine = "Poise, loop"
 var (
 	nginxes   = []string{"nginx", "nginx, sid"}
 	haproxies = []string{"HAProxy", "HAProxy, sid"}
+	best      = slices.Concat(haproxies, nginxes)
 	splicers  = []string{"HAProxy, splice", "HAProxy, sid, splice"}
 )
 
@@ -45,7 +47,25 @@ var targets = []target{
 	{text: "open WebSocket: bytes", scenario: "memory", variant: "WebSocket", figure: memory, most: 8 << 10},
 	{text: "waiting exchange: bytes", scenario: "memory", variant: "waiting", figure: memory, most: 8 << 10},
 	{text: "70 % of saturation: p99 of HAProxy's", scenario: "latency", variant: "70 % of saturation", figure: p99, beside: haproxies, most: 1},
+	{text: "HTTP/2, 8 × 16, to HTTP/1.1: of the better of HAProxy and nginx", scenario: "h2-cost", variant: "8 × 16 → HTTP/1.1", figure: cost, beside: best, most: 0.9},
+	{text: "HTTP/2, 8 × 16, to h2c", scenario: "h2-cost", variant: "8 × 16 → h2c", figure: cost, beside: best, most: 0.75},
+	{text: "HTTP/2, 64 × 1, to HTTP/1.1", scenario: "h2-cost", variant: "64 × 1 → HTTP/1.1", figure: cost, beside: best, most: 0.95},
+	{text: "HTTP/2, 16 KiB", scenario: "h2-body", variant: "16 KiB", figure: cost, beside: best, most: 0.9},
+	{text: "HTTP/2, 128 KiB", scenario: "h2-body", variant: "128 KiB", figure: cost, beside: best, most: 1},
+	{text: "HTTP/2, 1 MiB", scenario: "h2-body", variant: "1 MiB", figure: cost, beside: best, most: 1},
+	{text: "gRPC, unary, h2c to h2c: of HAProxy's", scenario: "h2-cost", variant: "gRPC", figure: cost, beside: haproxies, most: 0.9},
+	{text: "gRPC, unary, h2c to h2c: of Envoy's", scenario: "h2-cost", variant: "gRPC", figure: cost, beside: []string{"Envoy"}, most: 0.5},
+	{text: "HTTP/2, 8 × 16: the goroutine engine's CPU of the loop's", scenario: "h2-cost", variant: "8 × 16 → HTTP/1.1", figure: cost, of: "Poise, goroutine", beside: []string{fastEngine}, most: 1.6},
+	{text: "idle connection of HTTP/2 over TLS: bytes", scenario: "h2-idle", variant: "idle, HTTP/2 over TLS", figure: memory, most: 12 << 10},
+	{text: "a small request beside 8 downloads: p50, µs", scenario: "h2-fair", variant: downloads, figure: p50, most: 3000},
+	{text: "a small request beside 8 downloads: p50 of HAProxy's", scenario: "h2-fair", variant: downloads, figure: p50, beside: haproxies, most: 0.5},
+	{text: "beside 8 downloads not read: p50 of that alone", scenario: "h2-fair", variant: unread, base: alone, figure: p50, most: 1.5},
+	{text: "beside an upload that stalls: p50 of that alone", scenario: "h2-fair", variant: stalled, base: alone, figure: p50, most: 1.5},
+	{text: "while another client resets: p99 of that undisturbed", scenario: "h2-reset", variant: resets, base: undisturbed, figure: p99, most: 3},
 	{text: "access log on: CPU per request of that without", scenario: "log", variant: "on", base: "off", figure: cost, most: 1.1},
+	{text: "access log, scraped metrics, traceparent: CPU per request of all off", scenario: "operate", variant: "on", base: "off", figure: cost, most: 1.08},
+	{text: "spans of 1 % of traces: CPU per request of all off", scenario: "operate", variant: "traced", base: "off", figure: cost, most: 1.05},
+	{text: "metrics of 1,000 endpoints scraped every second: p99 of that without", scenario: "operate-scrape", variant: "every second", base: "not scraped", figure: p99, most: 1.1},
 	{text: "a garbage collection every second: p99 of that without", scenario: "collection", variant: "every second", base: "as it comes",
 		figure: p99, of: "Poise, library", most: 1.1},
 }
@@ -110,6 +130,8 @@ func bestTable(r results) string {
 			f, show, unit = memory, grouped, "bytes"
 		case viewLatency:
 			f, show, unit = p99, millis, "p99, ms"
+		case viewBeside:
+			f, show, unit = p50, millis, "p50, ms"
 		}
 		for _, v := range s.variants {
 			ours, known := r.Scenarios[s.name].value(v.name, fastEngine, f)

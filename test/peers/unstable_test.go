@@ -13,7 +13,7 @@ import (
 	"github.com/poise-lb/poise/test/internal/rig"
 )
 
-// A stable release has versions that are years old, and who chooses a proxy today chooses
+// A stable release has versions that are years old, and a user who chooses a proxy today chooses
 // among today's. So nginx and HAProxy are measured twice: as the system has them, and as
 // Debian's unstable suite (sid) has them. The latter are unpacked into the cache with all
 // that they depend on, down to libc, and run with that libc's own loader: nothing of the

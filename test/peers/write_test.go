@@ -16,7 +16,7 @@ import (
 	"github.com/poise-lb/poise/test/peers/stage"
 )
 
-// TestPageIsThatOfTheResults: nobody has touched a digit, and what is measured is shown.
+// TestPageIsThatOfTheResults: no digit was changed by hand, and what is measured is shown.
 func TestPageIsThatOfTheResults(t *testing.T) {
 	if *runFlag || *writeFlag {
 		t.Skip("it is being written")

@@ -121,7 +121,7 @@ func quantile(sample []time.Duration, q float64) time.Duration {
 func (r *result) quantile(q float64) time.Duration { return quantile(r.latencies, q) }
 
 // punctual reports whether the load itself was on time. If it was not, the processors
-// were taken by somebody else, and what was measured is the machine.
+// were taken by another program, and what was measured is the machine.
 func (r *result) punctual() bool { return quantile(r.late, 0.99) < lateMax }
 
 // lateMax is far above what a free machine needs to wake a thread.

@@ -10,7 +10,7 @@ import (
 
 const usersMax = 300
 
-// homes asks for every user's cart and returns who answered, by user.
+// homes asks for every user's cart and returns which site answered, by user.
 func (w *world) homes(t *testing.T) map[string]string {
 	t.Helper()
 	c, err := rig.Dial(w.http)
@@ -113,7 +113,7 @@ func (w *world) eventually(t *testing.T, what string, ok func(map[string]string)
 	}
 }
 
-// flap stops a site of the service carts, which has no health check: nobody notices but
+// flap stops a site of the service carts, which has no health check: nothing notices but
 // its own users, and those only by being answered elsewhere. It returns what is to be
 // checked when the breaker has had its time.
 func (w *world) flap(t *testing.T) (home func(t *testing.T)) {

@@ -17,7 +17,7 @@ import (
 // An answer is what became of one request of a load.
 type answer struct {
 	began, at time.Time
-	site      string // "": nobody answered as asked
+	site      string // "": no site answered as asked
 	gateway   string // X-Gateway as the site saw it
 	err       error
 }
@@ -42,7 +42,7 @@ func tcp(address string) func() (net.Conn, error) {
 	return func() (net.Conn, error) { return net.DialTimeout("tcp", address, rig.Patience) }
 }
 
-// start begins with n connections. The test ends the load if nobody else did.
+// start begins with n connections. The test ends the load if nothing else did.
 func (l *load) start(t *testing.T, n int) *load {
 	for range n {
 		l.group.Go(l.run)

@@ -10,7 +10,7 @@ import (
 )
 
 // probes: a site that says it is unwell leaves in time and comes back in time, though it
-// answers all the while, so that each answer tells who is in rotation.
+// answers all the while, so that each answer shows what is in rotation.
 func (w *world) probes(t *testing.T) {
 	l := w.users(t)
 	l.recent(t, returnTime, "came from b", func(a answer) bool { return a.site == "b" })
@@ -72,7 +72,7 @@ func (w *world) outage(t *testing.T) {
 	}
 }
 
-// A decoy listens where a stopped site did, notes who asks for what, and answers nothing.
+// A decoy listens where a stopped site did, notes each request, and answers nothing.
 type decoy struct {
 	l     net.Listener
 	group sync.WaitGroup

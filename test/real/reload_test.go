@@ -126,7 +126,7 @@ func (w *world) end(t *testing.T) {
 	if len(answers) != slowMax {
 		t.Errorf("%d answers, want %d", len(answers), slowMax)
 	}
-	// A request that was sent as an idle connection was closed finds nobody, and a new
+	// A request that was sent as an idle connection was closed finds no reader, and a new
 	// connection is refused. No answer is cut short and none is an error.
 	whole := 0
 	for _, a := range l.stop() {

@@ -60,7 +60,7 @@ func (w *world) routing(t *testing.T) {
 	}
 }
 
-// secure: the TLS listener speaks HTTP/2 and HTTP/1.1 by ALPN.
+// secure: the TLS listener serves HTTP/2 and HTTP/1.1 by ALPN.
 func (w *world) secure(t *testing.T) {
 	url := "https://" + w.https + usersURI
 	for version, want := range map[string]string{"--http2": "HTTP/2 200", "--http1.1": "HTTP/1.1 200 OK"} {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// saw asks for the oldest request the endpoint got and nobody asked about yet.
+// saw asks for the oldest request the endpoint got and the script has not asked for yet.
 func (p *play) saw(e *endpointActor, words []string) error {
 	if len(words) == 1 && words[0] == "nothing" {
 		if m := e.take(); m != nil {

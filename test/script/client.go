@@ -65,6 +65,9 @@ func (c *client) connect() error {
 	if err != nil {
 		return err
 	}
+	if c.play.http2 {
+		stream = newCrossing(stream, c.play.stage.Now)
+	}
 	c.wire = &wire{conn: stream}
 	return nil
 }
@@ -107,7 +110,8 @@ func (c *client) send(words []string) error {
 	if o.host != "none" {
 		host = []field{{"Host", o.host}}
 	}
-	return c.raw(encode(words[0]+" "+target+version, host, o, false))
+	head, content := encode(words[0]+" "+target+version, host, o, false)
+	return c.raw(head + content)
 }
 
 // raw writes text as it is. If it begins like a request it counts as one.
@@ -144,7 +148,7 @@ func (c *client) expect(words []string) error {
 }
 
 // response reads the next head, and all of its content if whole, and compares. Interim
-// responses nobody asked for are skipped.
+// responses without a request are skipped.
 func (c *client) response(status string, words []string, whole bool) error {
 	o, err := parseOptions(words)
 	if err != nil {

@@ -5,6 +5,12 @@
 // server of net/http) and virtual (coroutines in a virtual world, in several of them, which
 // differ in the order of tasks and in the pieces that writes are cut into).
 //
+// Clients and endpoints speak HTTP/1.1 or HTTP/2 by prior knowledge, each in plays of their own: a
+// driver plays a script as loop, loop-http2 (clients), loop-to-h2c (endpoints) and
+// loop-http2-to-h2c; std has clients of HTTP/1.1 only. The steps are the same, and what stands for
+// HTTP/1.1 in them becomes frames (http2.go, endpoint_http2.go). Besides, sequences that are drawn
+// at random have to come out alike in all four combinations (agree_test.go).
+//
 //	go test ./test/script                                        all of them
 //	go test ./test/script -run TestScripts/retry                 those about retries
 //	go test ./test/script -run 'TestScripts/drain_.*/virtual' -seed 3 -trace
@@ -12,9 +18,9 @@
 // # The file
 //
 // The first line says in words what is shown. A line "only: loop goroutine virtual (why)"
-// leaves drivers out; there are few of those, and a test counts them. Then follow the
-// files poise.yaml, in which ${name} is the URL of an endpoint of that name, any others
-// that "apply" uses, and script.
+// leaves drivers out, "clients: http1 (why)" a protocol of clients, and "endpoints: http1 (why)" one
+// of endpoints; there are few of those, and a test counts them. Then follow the files poise.yaml, in
+// which ${name} is the URL of an endpoint of that name, any others that "apply" uses, and script.
 //
 // The file filters gives routes filters (package internal/filter), one a line, as "0 wait 10ms"
 // does the first route:
@@ -24,6 +30,7 @@
 //	wait DURATION  wait; X-Waited on the request
 //	count          X-Request-Bytes on the response, X-Response-Bytes in its trailers
 //	upper [TEXT]   content of both directions in capitals, and TEXT behind it
+//	hold           hold the last byte of both directions back until there is more, or a flush
 //	limit N        413 to content of more than N bytes
 //	mark           X-Mark on the request, X-Marks on the response: how often it was called
 //	panic          panic in the part that the request's field Panic names: request, response,
@@ -49,6 +56,8 @@
 //	operator weight N NAME
 //	logged TEXT                                    the oldest line of the access log that was
 //	                                               not asked about yet contains TEXT
+//	traced RE                                      likewise of exchanges of which spans are made: see
+//	                                               tracedLine
 //	drain DURATION / draining / drained            begin to close; it goes on; it has ended:
 //	                                               timeouts.drain_delay is a part of DURATION
 //
@@ -88,11 +97,12 @@
 // # Options
 //
 // When sending they make a message, when expecting they say what it has to be like; what
-// is not mentioned may be anything: header "Name: value" (* for any value), no-header
-// NAME, body TEXT, bytes N (a pattern of that length), contains TEXT, chunk TEXT,
-// trailer "Name: value", length N, chunked, until-close, http/1.0, host NAME (none:
-// without), at ADDRESS, from NAME and not-from NAME (who answered; $name takes the first
-// value it meets), reason WORD (of an answer of the proxy's own). For limits of size, of a
-// message that is sent: target N (lengthened to N bytes), fields N (that many further
-// ones), head N (lengthened by a field to N bytes, its start line and line ends included).
+// is not mentioned may be anything: header "Name: value" (* for any value, /.../ for a
+// regular expression), no-header NAME, body TEXT, bytes N (a pattern of that length),
+// contains TEXT, base64 TEXT (what the content stands for, padded anywhere), chunk TEXT, trailer "Name: value", length N, chunked, until-close,
+// http/1.0, host NAME (none: without), at ADDRESS, from NAME and not-from NAME (who
+// answered; $name takes the first value it meets), reason WORD (of an answer of the
+// proxy's own). For limits of size, of a message that is sent: target N (lengthened to N
+// bytes), fields N (that many further ones), head N (lengthened by a field to N bytes, its
+// start line and line ends included).
 package script

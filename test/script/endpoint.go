@@ -18,8 +18,9 @@ type stage interface {
 	Listen(address string) (listener, error)
 	// Dial connects a client; from is its own IP address, or "".
 	Dial(from, address string) (conn, error)
-	// BlackHole makes connecting to an address that nobody listens on never end.
+	// BlackHole makes connecting to an address without a listener never end.
 	BlackHole(address string) error
+	NewWakeup() wakeup
 }
 
 type listener interface {
@@ -33,6 +34,7 @@ type listener interface {
 type endpointActor struct {
 	name    string
 	stage   stage
+	http2   bool // it speaks HTTP/2
 	address string
 	ears    listener // nil while it refuses; the script's task alone uses it
 
@@ -47,8 +49,8 @@ type endpointActor struct {
 }
 
 // newEndpoint starts an endpoint that answers 200 with its name.
-func newEndpoint(s stage, name string) (*endpointActor, error) {
-	e := &endpointActor{name: name, stage: s}
+func newEndpoint(s stage, name string, http2 bool) (*endpointActor, error) {
+	e := &endpointActor{name: name, stage: s, http2: http2}
 	e.standing = steps(0, []string{"reply", "200", "body", name})
 	return e, e.listen()
 }
@@ -158,6 +160,11 @@ func (e *endpointActor) program(accepting bool) []statement {
 
 func (e *endpointActor) serve(c conn) {
 	w := &wire{conn: c, idle: true}
+	var http2 *serverConn
+	if e.http2 {
+		http2 = newServerConn(e, w)
+		w.conn = http2
+	}
 	e.mu.Lock()
 	e.accepted++
 	e.open = append(e.open, w)
@@ -167,16 +174,29 @@ func (e *endpointActor) serve(c conn) {
 		e.mu.Lock()
 		e.open = slices.DeleteFunc(e.open, func(o *wire) bool { return o == w })
 		e.mu.Unlock()
-		w.Close()
+		c.Close()
 	}()
 	if p := e.program(true); p != nil {
 		if p[0].words[0] == "reset-at-once" {
-			w.Abort()
+			c.Abort()
 		}
+		return
+	}
+	if http2 != nil && !late {
+		http2.serve()
 		return
 	}
 	for keep := !late; keep; {
 		keep = e.exchange(w)
+	}
+}
+
+// serveStream serves one request that came by HTTP/2.
+func (e *endpointActor) serveStream(s *serverStream) {
+	if e.exchange(&wire{conn: s}) {
+		s.end()
+	} else {
+		s.Close()
 	}
 }
 

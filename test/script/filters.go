@@ -26,6 +26,7 @@ var filterMakers = map[string]func(args []string) (filter.Filter, error){
 	"count":  count,
 	"upper":  upper,
 	"limit":  limit,
+	"hold":   hold,
 	"mark":   mark,
 	"panic":  panicIn,
 }
@@ -80,7 +81,7 @@ func deny([]string) (filter.Filter, error) {
 	}, nil
 }
 
-// waitFor waits, and tells the endpoint for how long at least.
+// waitFor waits, and passes to the endpoint for how long at least.
 func waitFor(args []string) (filter.Filter, error) {
 	d, err := parseDuration(args)
 	return filter.Filter{
@@ -119,7 +120,7 @@ func (c *counter) End(trailers []head.Field) ([]byte, []head.Field, error) {
 	return nil, trailers, nil
 }
 
-// count tells the client how long the request's content was, by a field of the response, and
+// count passes the length of the request's content to the client, by a field of the response, and
 // how long the response's is, by a trailer.
 func count([]string) (filter.Filter, error) {
 	return filter.Filter{
@@ -159,6 +160,34 @@ func (l *limited) Piece(p []byte) ([]byte, error) {
 }
 
 func (l *limited) End(trailers []head.Field) ([]byte, []head.Field, error) { return nil, trailers, nil }
+
+// hold keeps the last byte of what has come until there is another one, or a flush.
+func hold([]string) (filter.Filter, error) {
+	return filter.Filter{
+		Name: "hold", Slot: filter.Compress, Reframes: true,
+		RequestContent:  func(*filter.Exchange) filter.Transform { return new(holding) },
+		ResponseContent: func(*filter.Exchange, *head.Response) filter.Transform { return new(holding) },
+	}, nil
+}
+
+type holding struct{ room, last []byte }
+
+func (h *holding) Piece(p []byte) ([]byte, error) {
+	h.room = append(append(h.room[:0], h.last...), p...)
+	n := len(h.room) - 1
+	h.last = append(h.last[:0], h.room[n])
+	return h.room[:n], nil
+}
+
+func (h *holding) Flush() ([]byte, error) {
+	h.room = append(h.room[:0], h.last...)
+	h.last = h.last[:0]
+	return h.room, nil
+}
+
+func (h *holding) End(trailers []head.Field) ([]byte, []head.Field, error) {
+	return h.last, trailers, nil
+}
 
 // upperCase writes content in capitals, and adds a word at its end if it may change its length.
 type upperCase struct {

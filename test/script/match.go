@@ -1,14 +1,16 @@
 package script
 
 import (
+	"encoding/base64"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 // Fields that scripts check by words of their own.
 const (
-	endpointField = "X-Endpoint"   // set by every endpoint actor: who answered
+	endpointField = "X-Endpoint"   // set by every endpoint actor: its name
 	reasonField   = "Poise-Reason" // why Poise itself answered
 )
 
@@ -28,6 +30,11 @@ func (m *message) match(o options) error {
 	}
 	if o.content != nil && string(m.content) != *o.content {
 		return fmt.Errorf("body is %s, want %s", brief(string(m.content)), brief(*o.content))
+	}
+	if o.base64 != nil {
+		if got, err := decodePadded(string(m.content)); err != nil || got != *o.base64 {
+			return fmt.Errorf("body %s stands for %s, %v, want %s", brief(string(m.content)), brief(got), err, brief(*o.base64))
+		}
 	}
 	for _, want := range o.contains {
 		if !strings.Contains(string(m.content), want) {
@@ -49,14 +56,37 @@ func (m *message) match(o options) error {
 	return nil
 }
 
+// decodePadded decodes base64 of which each group of four letters may be padded.
+func decodePadded(text string) (string, error) {
+	var out []byte
+	for ; text != ""; text = text[min(4, len(text)):] {
+		group, err := base64.StdEncoding.DecodeString(text[:min(4, len(text))])
+		if err != nil {
+			return string(out), err
+		}
+		out = append(out, group...)
+	}
+	return string(out), nil
+}
+
 // matchFields wants every field with exactly that value, and as often; the value *
-// stands for any.
+// stands for any, and a value between slashes is a regular expression for the whole of one.
 func matchFields(got, want []field) error {
 	for _, w := range want {
 		all := values(got, w.name)
 		if w.value == "*" {
 			if len(all) == 0 {
 				return fmt.Errorf("%s is missing", w.name)
+			}
+			continue
+		}
+		if len(w.value) > 2 && w.value[0] == '/' && w.value[len(w.value)-1] == '/' {
+			re, err := regexp.Compile("^(?:" + w.value[1:len(w.value)-1] + ")$")
+			if err != nil {
+				return err
+			}
+			if len(all) != 1 || !re.MatchString(all[0]) {
+				return fmt.Errorf("%s is %q, want one that matches %s", w.name, all, w.value)
 			}
 			continue
 		}

@@ -27,6 +27,8 @@ type play struct {
 	archive  archive
 	stage    stage
 	patience time.Duration // for what has to come
+	http2    bool          // clients speak HTTP/2
+	h2c      bool          // endpoints speak HTTP/2
 	// open starts the proxy and says where clients connect.
 	open func(config.Config) (proxy, string, error)
 	// parse reads a configuration.
@@ -36,6 +38,10 @@ type play struct {
 	log     logReader
 	logFile string
 	logRead int // bytes that logged has looked at
+
+	// spans has what was traced.
+	spans     *spanLog
+	spansRead int // bytes that traced has looked at
 
 	entrance  string
 	endpoints map[string]*endpointActor
@@ -58,6 +64,7 @@ var reference = regexp.MustCompile(`\$\{([a-z][a-z0-9_]*)\}`)
 // stage down again.
 func (p *play) run() (err error) {
 	p.proxy, p.drained, p.over, p.logRead = nil, nil, false, 0
+	p.spans, p.spansRead = new(spanLog), 0
 	p.endpoints, p.clients, p.variables = map[string]*endpointActor{}, map[string]*client{}, map[string]string{}
 	script, ok := p.archive.get("script")
 	if !ok {
@@ -86,7 +93,7 @@ func (p *play) prepare() error {
 			if p.endpoints[m[1]] != nil {
 				continue
 			}
-			e, err := newEndpoint(p.stage, m[1])
+			e, err := newEndpoint(p.stage, m[1], p.h2c)
 			if err != nil {
 				return err
 			}
@@ -101,6 +108,14 @@ func (p *play) prepare() error {
 	return err
 }
 
+// scheme is that of endpoints' addresses.
+func (p *play) scheme() string {
+	if p.h2c {
+		return "h2c"
+	}
+	return "http"
+}
+
 // config reads a configuration of the archive, with ${name} replaced by the URL of that
 // endpoint.
 func (p *play) config(name string) (config.Config, error) {
@@ -109,7 +124,7 @@ func (p *play) config(name string) (config.Config, error) {
 		return config.Config{}, fmt.Errorf("no file named %s", name)
 	}
 	data := reference.ReplaceAllStringFunc(f.data, func(ref string) string {
-		return "http://" + p.endpoints[ref[2:len(ref)-1]].address
+		return p.scheme() + "://" + p.endpoints[ref[2:len(ref)-1]].address
 	})
 	c, err := p.parse(name, []byte(data))
 	if c.AccessLog.Path != "" && p.logFile != "" {
@@ -169,6 +184,8 @@ func (p *play) doOther(s statement) error {
 		return p.apply(rest)
 	case "logged":
 		return p.logged(rest)
+	case "traced":
+		return p.traced(rest)
 	case "counts":
 		return p.counts(rest, (*endpointActor).takeCount)
 	case "operator":

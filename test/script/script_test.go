@@ -18,6 +18,9 @@ import (
 	"github.com/poise-lb/poise/configfile"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/core"
+	"github.com/poise-lb/poise/internal/downstream"
+	"github.com/poise-lb/poise/internal/downstream/h1"
+	"github.com/poise-lb/poise/internal/downstream/h2"
 	"github.com/poise-lb/poise/internal/engine/virtual"
 )
 
@@ -31,7 +34,23 @@ var (
 const seeds = 12
 
 // exceptionsMax bounds how many scripts may leave a driver out.
-const exceptionsMax = 15
+const exceptionsMax = 16
+
+// http1Max bounds how many scripts leave clients or endpoints of HTTP/2 out.
+const http1Max = 32
+
+// together is how many plays on sockets run at once. They wait most of the time.
+const together = "8"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", together)
+	}
+	os.Exit(m.Run())
+}
 
 // drivers are all of this system: on sockets, what Serve has, and net/http.
 var drivers = append(poise.Engines(), "std", "virtual")
@@ -41,7 +60,7 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(paths) < 40 {
 		t.Errorf("only %d scripts, %v", len(paths), err)
 	}
-	exceptions := 0
+	exceptions, http1s := 0, 0
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -58,14 +77,32 @@ func TestScripts(t *testing.T) {
 		if len(only) < len(drivers) {
 			exceptions++
 		}
+		clients, err := protocolsOf(a.comment, "clients: ")
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		endpoints, err := protocolsOf(a.comment, "endpoints: ")
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if !clients.http2 || !endpoints.http2 {
+			http1s++
+		}
 		t.Run(strings.TrimSuffix(path, ".txtar"), func(t *testing.T) {
-			for _, driver := range only {
-				t.Run(driver, func(t *testing.T) { drive(t, driver, path, a) })
+			for _, c := range combinations(only, clients, endpoints, "virtual") {
+				t.Run(c.String(), func(t *testing.T) { drive(t, c, path, a) })
+			}
+			t.Parallel() // with other scripts: on sockets they wait rather than compute
+			for _, c := range combinations(only, clients, endpoints, "") {
+				t.Run(c.String(), func(t *testing.T) { drive(t, c, path, a) })
 			}
 		})
 	}
 	if exceptions > exceptionsMax {
 		t.Errorf("%d scripts leave a driver out: more than %d", exceptions, exceptionsMax)
+	}
+	if http1s > http1Max {
+		t.Errorf("%d scripts leave HTTP/2 out: more than %d", http1s, http1Max)
 	}
 }
 
@@ -85,9 +122,17 @@ func TestVirtualPlaysCanBeRepeated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		clients, err := protocolsOf(a.comment, "clients: ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		endpoints, err := protocolsOf(a.comment, "endpoints: ")
+		if err != nil {
+			t.Fatal(err)
+		}
 		var traces [2]strings.Builder
 		for i := range traces {
-			p := &play{name: path, archive: a, parse: parse}
+			p := &play{name: path, archive: a, parse: parse, http2: !clients.http1, h2c: endpoints.http2}
 			playVirtual(p, 5, traceUntilOver{p, &traces[i]})
 		}
 		if traces[0].Len() == 0 || traces[0].String() != traces[1].String() {
@@ -135,8 +180,67 @@ func played(comment string) ([]string, error) {
 	return drivers, nil
 }
 
-func drive(t *testing.T, driver, path string, a archive) {
-	p := &play{name: path, archive: a, parse: parse}
+// protocols are those that one side of a script speaks.
+type protocols struct{ http1, http2 bool }
+
+// protocolsOf reads which protocols the clients or the endpoints of a script speak: both, or the one
+// of a line such as "clients: http1 (why)" in its comment. side is how that line begins.
+func protocolsOf(comment, side string) (protocols, error) {
+	for l := range strings.Lines(comment) {
+		only, ok := strings.CutPrefix(l, side)
+		if !ok {
+			continue
+		}
+		name, why, _ := strings.Cut(only, " (")
+		if len(why) < 10 || name != "http1" && name != "http2" {
+			return protocols{}, fmt.Errorf("%swant http1 or http2, and (the reason)", side)
+		}
+		return protocols{name == "http1", name == "http2"}, nil
+	}
+	return protocols{true, true}, nil
+}
+
+// A combination is a driver, and the protocols of both sides.
+type combination struct {
+	driver     string
+	http2, h2c bool // clients, endpoints speak HTTP/2
+}
+
+// String is the name of a play: loop, loop-http2, loop-to-h2c, loop-http2-to-h2c.
+func (c combination) String() string {
+	name := c.driver
+	if c.http2 {
+		name += "-http2"
+	}
+	if c.h2c {
+		name += "-to-h2c"
+	}
+	return name
+}
+
+// combinations are those that a script is played in: of the driver virtual, or of all others.
+func combinations(drivers []string, clients, endpoints protocols, only string) (all []combination) {
+	for _, driver := range drivers {
+		if (driver == "virtual") != (only == "virtual") {
+			continue
+		}
+		for _, c := range []combination{{driver, false, false}, {driver, true, false}, {driver, false, true}, {driver, true, true}} {
+			switch {
+			case c.http2 && !clients.http2, !c.http2 && !clients.http1, c.h2c && !endpoints.http2, !c.h2c && !endpoints.http1:
+			case c.http2 && driver == "std": // net/http's server of the tests has no HTTP/2 without TLS
+			case testing.Short() && (c.http2 || c.h2c) && (driver == "loop" || driver == "virtual"):
+				// The short form is for the race detector: their tasks never run at once.
+			default:
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}
+
+func drive(t *testing.T, c combination, path string, a archive) {
+	driver := c.driver
+	p := &play{name: path, archive: a, parse: parse, http2: c.http2, h2c: c.h2c}
 	if driver == "virtual" {
 		first, last := *seedFlag, *seedFlag
 		if first == 0 {
@@ -148,7 +252,7 @@ func drive(t *testing.T, driver, path string, a archive) {
 		}
 		for seed := first; seed <= last; seed++ {
 			if err := playVirtual(p, seed, trace); err != nil {
-				t.Errorf("%v\n(go test ./test/script -run 'TestScripts/%s/virtual' -seed %d)", err, strings.TrimSuffix(path, ".txtar"), seed)
+				t.Errorf("%v\n(go test ./test/script -run 'TestScripts/%s' -seed %d)", err, strings.TrimPrefix(t.Name(), "TestScripts/"), seed)
 				return
 			}
 		}
@@ -160,6 +264,7 @@ func drive(t *testing.T, driver, path string, a archive) {
 	p.logFile = filepath.Join(t.TempDir(), "access.log")
 	p.log = fileLog(p.logFile)
 	p.open = func(cfg config.Config) (proxy, string, error) {
+		cfg.Spans = p.spans
 		if driver == "std" {
 			return openStd(s, cfg)
 		}
@@ -192,24 +297,27 @@ func playVirtual(p *play, seed uint64, trace io.Writer) error {
 	w.Trace = trace
 	v := &virtualStage{world: w}
 	p.stage, p.patience, p.log = v, 10*time.Second, &v.log
-	p.open = func(cfg config.Config) (proxy, string, error) { return openVirtual(w, v, cfg) }
+	p.open = func(cfg config.Config) (proxy, string, error) { return openVirtual(w, v, p, cfg) }
 	return rehearse(w, p.run)
 }
 
 // virtualProxy is the core with an accept loop of coroutines.
 type virtualProxy struct {
 	*core.Proxy
-	world *virtual.World
-	ears  listener
+	world  *virtual.World
+	ears   listener
+	scheme string // of endpoints
+
+	protocol *downstream.Protocol
 }
 
-func openVirtual(w *virtual.World, v *virtualStage, cfg config.Config) (proxy, string, error) {
-	core, err := core.New(w.Runtime(), cfg, core.Options{Logger: quiet, Sink: v.log.open})
+func openVirtual(w *virtual.World, v *virtualStage, of *play, cfg config.Config) (proxy, string, error) {
+	core, err := core.New(w.Runtime(), cfg, core.Options{Logger: quiet, Sink: v.log.open, Spans: of.spans.ring, Clock: w.Wall})
 	if err != nil {
 		return nil, "", err
 	}
 	core.AwaitReady(w.Now() + time.Second)
-	p := virtualProxy{core, w, nil}
+	p := virtualProxy{core, w, nil, of.scheme(), h1.Protocol.Or(h2.New(1))}
 	if p.ears, err = v.Listen("10.1.0.1:80"); err != nil {
 		return nil, "", err
 	}
@@ -224,13 +332,13 @@ func (p virtualProxy) accept() {
 			return
 		}
 		s := c.(*virtual.Stream)
-		p.world.Daemon("proxy connection", func() { p.ServeStream(p.world.Runtime(), s, core.Peer{Remote: s.Remote()}) })
+		p.world.Daemon("proxy connection", func() { p.ServeStream(p.world.Runtime(), s, core.Peer{Remote: s.Remote(), Protocol: p.protocol}) })
 	}
 }
 
 func (p virtualProxy) Operate(kind, address string, weight float64) error {
-	id := endpoint.ID{Scheme: "http", Address: address}
 	for _, s := range p.Services() {
+		id := endpoint.ID{Scheme: p.scheme, Address: address}
 		var err error
 		if k, ok := endpoint.ParseOverrideKind(kind); ok {
 			_, err = s.Override(endpoint.Override{Endpoint: id, Kind: k, Weight: weight})

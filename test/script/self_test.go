@@ -145,6 +145,7 @@ func TestExpectationsFail(t *testing.T) {
 		"GET / -> 404":                                                      "status 200, want 404",
 		"GET / -> 200 body b":                                               `body is "a", want "b"`,
 		"GET / -> 200 contains x":                                           "does not contain",
+		"GET / -> 200 base64 x":                                             "illegal base64",
 		"GET / -> 200 header \"X-A: 1\"":                                    `X-A is [], want ["1"]`,
 		"GET / -> 200 header \"X-A: *\"":                                    "X-A is missing",
 		"GET / -> 200 no-header X-Endpoint":                                 "X-Endpoint is there",

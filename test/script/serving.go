@@ -65,7 +65,7 @@ func (s *serving) do(step statement) error {
 		s.endpoint.record(s.request)
 		return nil
 	case "continue":
-		return s.write("HTTP/1.1 100 Continue\r\n\r\n")
+		return s.write("HTTP/1.1 100 Continue\r\n\r\n", "")
 	case "interim":
 		o, _ := parseOptions(rest[1:])
 		return s.write(encode("HTTP/1.1 "+rest[0]+" Interim", nil, o, true))
@@ -88,12 +88,12 @@ func (s *serving) do(step statement) error {
 		if s.chunked {
 			text = encodeChunk(text)
 		}
-		return s.write(text)
+		return s.write("", text)
 	case "raw":
-		return s.write(strings.Join(rest, ""))
+		return s.write("", strings.Join(rest, ""))
 	case "end":
 		o, _ := parseOptions(rest)
-		return s.write(encodeEnd(o.trailers))
+		return s.write("", encodeEnd(o.trailers))
 	case "hang", "echo":
 		return s.listenOn(word == "echo")
 	case "reset":
@@ -109,8 +109,19 @@ func (s *serving) recordOnce() {
 	}
 }
 
-func (s *serving) write(text string) error {
-	_, err := s.wire.Write([]byte(text))
+// pieceBytes is how much of a response is written at once: of one that the proxy does not take, only
+// what it takes is worth copying.
+const pieceBytes = 256 << 10
+
+// write writes a head and its content, as much as fits with the head.
+func (s *serving) write(head, content string) error {
+	piece := content[:min(pieceBytes, len(content))]
+	_, err := s.wire.Write([]byte(head + piece))
+	for err == nil && len(piece) < len(content) {
+		content = content[len(piece):]
+		piece = content[:min(pieceBytes, len(content))]
+		_, err = s.wire.Write([]byte(piece))
+	}
 	return err
 }
 
@@ -146,7 +157,7 @@ func (s *serving) listenOn(echo bool) error {
 			}
 		}
 		if echo {
-			if err := s.write(string(s.wire.unread)); err != nil {
+			if err := s.write("", string(s.wire.unread)); err != nil {
 				return err
 			}
 		}

@@ -2,8 +2,12 @@ package script
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,10 +15,22 @@ import (
 type socketStage struct {
 	epoch  time.Time
 	actors sync.WaitGroup
+	// host is where endpoints listen. Each stage has an address of its own where the system has more
+	// than one for loopback, so that no other play gets the port of an endpoint that refuses.
+	host string
 }
 
+var stages atomic.Uint32 // so far
+
 // newSocketStage starts its clock above zero, as engine.Runtime wants it.
-func newSocketStage() *socketStage { return &socketStage{epoch: time.Now().Add(-time.Second)} }
+func newSocketStage() *socketStage {
+	s := &socketStage{epoch: time.Now().Add(-time.Second), host: "127.0.0.1"}
+	if runtime.GOOS == "linux" {
+		n := stages.Add(1)
+		s.host = fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()%250, n>>8&255, n&255)
+	}
+	return s
+}
 
 func (s *socketStage) Now() time.Duration { return time.Since(s.epoch) }
 
@@ -26,7 +42,7 @@ func (s *socketStage) Go(_ string, f func()) { s.actors.Go(f) }
 // a moment, such as the other end of a connection that is closing.
 func (s *socketStage) Listen(address string) (listener, error) {
 	if address == "" {
-		address = "127.0.0.1:0"
+		address = s.host + ":0"
 	}
 	var err error
 	for range 100 {
@@ -53,6 +69,36 @@ func (s *socketStage) Dial(from, address string) (conn, error) {
 
 func (s *socketStage) BlackHole(string) error {
 	return errors.New("a black hole needs a firewall on sockets: say only: virtual")
+}
+
+// NewWakeup returns one whose Wait bounds a wait by the clock of the stage.
+func (s *socketStage) NewWakeup() wakeup { return socketWakeup{make(chan struct{}, 1), s} }
+
+type socketWakeup struct {
+	set   chan struct{}
+	stage *socketStage
+}
+
+func (u socketWakeup) Set() {
+	select {
+	case u.set <- struct{}{}:
+	default:
+	}
+}
+
+func (u socketWakeup) Wait(by time.Duration) error {
+	if by == 0 {
+		<-u.set
+		return nil
+	}
+	t := time.NewTimer(by - u.stage.Now())
+	defer t.Stop()
+	select {
+	case <-u.set:
+		return nil
+	case <-t.C:
+		return os.ErrDeadlineExceeded
+	}
 }
 
 type socketListener struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -95,6 +96,7 @@ type options struct {
 	absent     []string // names of fields that must not be there
 	content    *string
 	contains   []string // texts the content must contain
+	base64     *string  // what the content must stand for, in base64 that may be padded anywhere
 	chunks     []string
 	trailers   []field
 	length     int // declared or expected Content-Length; -1: not given
@@ -159,6 +161,8 @@ func (o *options) set(word, value string) error {
 		n, err = strconv.Atoi(value)
 		text := pattern(n)
 		o.content = &text
+	case "base64":
+		o.base64 = &value
 	case "contains":
 		o.contains = append(o.contains, value)
 	case "chunk":
@@ -187,8 +191,23 @@ func (o *options) set(word, value string) error {
 	return err
 }
 
-// pattern is content of n bytes in which a missing or a doubled piece shows.
+// pattern is content of n bytes in which a missing or a doubled piece shows. A shorter one is the
+// begin of a longer one, so that they are made once: under the race detector each byte takes its time.
 func pattern(n int) string {
+	for _, p := range patterns {
+		if text := p(); n <= len(text) {
+			return text[:n]
+		}
+	}
+	return makePattern(n)
+}
+
+var patterns = [...]func() string{
+	sync.OnceValue(func() string { return makePattern(1 << 16) }),
+	sync.OnceValue(func() string { return makePattern(1 << 25) }),
+}
+
+func makePattern(n int) string {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = 'a' + byte((i+i/23+i/4096)%26)

@@ -48,6 +48,8 @@ func (v *virtualStage) BlackHole(address string) error {
 	return nil
 }
 
+func (v *virtualStage) NewWakeup() wakeup { return v.world.Runtime().NewWakeup() }
+
 func (v *virtualStage) Shortage(yes bool) { v.world.Shortage = yes }
 
 type virtualListener struct {

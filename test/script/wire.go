@@ -253,14 +253,13 @@ func unexpected(err error) error {
 	return err
 }
 
-// encode writes a message: start line, the fields, and the content as the options say.
-func encode(start string, fields []field, o options, contentless bool) string {
+// encode makes a message: a head of start line and fields, and the content as the options say.
+func encode(start string, fields []field, o options, contentless bool) (head, content string) {
 	var b strings.Builder
 	b.WriteString(start + "\r\n")
 	for _, f := range append(fields, o.fields...) {
 		b.WriteString(f.name + ": " + f.value + "\r\n")
 	}
-	content := ""
 	switch {
 	case o.chunks != nil || o.trailers != nil || o.chunked:
 		b.WriteString("Transfer-Encoding: chunked\r\n")
@@ -286,10 +285,10 @@ func encode(start string, fields []field, o options, contentless bool) string {
 		b.WriteString(strings.Replace(padding, " ", " "+strings.Repeat("p", room), 1))
 	}
 	b.WriteString("\r\n")
-	if !contentless {
-		b.WriteString(content)
+	if contentless {
+		content = ""
 	}
-	return b.String()
+	return b.String(), content
 }
 
 func encodeChunk(text string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(text), text) }

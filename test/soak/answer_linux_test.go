@@ -234,7 +234,7 @@ func appendContent(buf []byte, stream *content, n int, chunked bool) []byte {
 	return buf
 }
 
-// echo switches protocols and says again what it hears, until the client has ended.
+// echo switches protocols and sends back what it reads, until the client has ended.
 func (x *answer) echo(q *request, r *entry) bool {
 	if q.fields["upgrade"] != "echo" || !strings.EqualFold(q.fields["connection"], "upgrade") {
 		x.endpoint.soak.fail("%s: Upgrade: %s, Connection: %s", x.endpoint.name, q.fields["upgrade"], q.fields["connection"])

@@ -23,9 +23,10 @@ type conn struct {
 	conn   net.Conn // with TLS: over raw
 	in     *bufio.Reader
 	slowly *pacer
+	before string // the last order on the connection
 }
 
-// A pacer reads with pauses if it is told to.
+// A pacer reads with pauses if that is asked for.
 type pacer struct {
 	io.Reader
 	every int // bytes
@@ -46,10 +47,10 @@ func (p *pacer) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// addressOf is where a client connects from: the proxy tells it to endpoints.
+// addressOf is where a client connects from: the proxy passes it to endpoints.
 func addressOf(client int) net.IP { return net.IPv4(127, 0, 1, byte(1+client)) }
 
-// scheme is what a client speaks: every second one TLS.
+// scheme is that of a client's requests: every second one TLS.
 func scheme(client int) string { return [...]string{"http", "https"}[client%2] }
 
 func (s *soak) dial(client int) (*conn, error) {
@@ -126,7 +127,7 @@ func (e *entry) whole(r *rand.Rand) []byte {
 	return b
 }
 
-// A sending writes a request beside the one who reads the response.
+// A sending writes a request while another goroutine reads the response.
 type sending struct {
 	conn *conn
 	goOn chan bool // 100 (Continue) has come, or a final response instead

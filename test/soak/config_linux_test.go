@@ -11,7 +11,7 @@ import (
 var policies = []string{"p2c", "round_robin", "weighted_round_robin", "least_connections", "random", "peak_ewma", "consistent_hash"}
 
 // probeEvery is also what a probe may take. It is so long that no stall of a busy machine
-// ejects one endpoint while others leave, so that nobody is left to repeat a request at:
+// ejects one endpoint while others leave, so that none is left to repeat a request at:
 // probes meet everything else all the same, since half of the configurations have none and
 // each that has begins anew.
 const probeEvery = 5 * time.Second
@@ -28,13 +28,13 @@ func (s *soak) config(r *rand.Rand) poise.Config {
 		r = rand.New(rand.NewPCG(1, 1))
 	}
 	c := poise.Config{Services: make(map[string]poise.Service), Timeouts: poise.Timeouts{Stall: stall}, Logger: slog.New(s.log)}
-	for _, name := range []string{"calm", "rude", "wild"} {
+	for _, name := range []string{"calm", "rude", "wild", "h2c"} {
 		service := poise.Service{
 			Policy:      poise.Policy{Type: policies[r.IntN(len(policies))]},
 			TLS:         &poise.EndpointTLS{CA: s.papers.ca},
 			Connections: poise.Connections{IdleTimeout: 700 * time.Millisecond, ConnectTimeout: 10 * time.Second},
 			Breaker:     poise.Breaker{OpenFor: 300 * time.Millisecond, Off: r.IntN(3) == 0},
-			// Whoever is left is asked.
+			// The endpoints that are left are asked.
 			Retry: poise.Retry{Attempts: 8},
 		}
 		if r.IntN(2) == 0 || all {

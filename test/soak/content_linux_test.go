@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// content is a stream of bytes that nobody else has: it is made from a token and a
+// content is a stream of bytes that no other content has: it is made from a token and a
 // direction, and every byte depends on its place.
 type content struct {
 	seed uint64

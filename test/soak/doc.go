@@ -11,14 +11,15 @@
 //	go test -v ./test/soak -for 30m -engine goroutine    for long
 //	go test -v ./test/soak -seed 7                       the same draws once more
 //
-// The seed is told at the beginning and with every failure. It repeats what clients and
+// The seed is printed at the beginning and with every failure. It repeats what clients and
 // endpoints draw, not how their moments meet.
 //
-// # Who takes part
+// # What takes part
 //
-// Three services stand behind one proxy. The endpoints of calm do what a request orders
-// of them and nothing else, so that no request to it may fail but by order. Those of rude
+// Four services stand behind one proxy. The endpoints of calm do what a request orders
+// of them and nothing else, so that no request to it may fail but by order; those of h2c
+// likewise, by HTTP/2, with resets of streams, GOAWAY and few streams at once. Those of rude
 // close connections without a word and say more than they were asked, those of wild die
-// and come back. What a client may meet for that reason is in judge; everything else is a
+// and come back, one of them with HTTP/2. What a client may meet for that reason is in judge; everything else is a
 // failure. Meanwhile the configuration is replaced over and over.
 package soak

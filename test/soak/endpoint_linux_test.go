@@ -21,6 +21,7 @@ type endpoint struct {
 	network string
 	address string
 	secure  *tls.Config // nil: plain
+	h2c     bool        // it speaks HTTP/2
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -31,6 +32,8 @@ type endpoint struct {
 
 func (e *endpoint) url() string {
 	switch {
+	case e.h2c:
+		return "h2c://" + e.address
 	case e.network == "unix":
 		return "unix:" + e.address
 	case e.secure != nil:
@@ -52,6 +55,10 @@ func (e *endpoint) rise() error {
 	}
 	e.listener, e.conns = l, make(map[net.Conn]struct{})
 	e.dead.Store(false)
+	if e.h2c {
+		e.serving.Go(func() { e.serveH2(l) })
+		return nil
+	}
 	e.serving.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -106,7 +113,7 @@ func (e *endpoint) open() int {
 	return len(e.conns)
 }
 
-// reset closes a connection so that the peer is told that it broke.
+// reset closes a connection so that the peer learns that it broke.
 func reset(c net.Conn) {
 	if t, ok := c.(*net.TCPConn); ok {
 		t.SetLinger(0)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -34,7 +35,12 @@ func (c *client) speakH2(over func() bool) {
 	}
 	for !over() {
 		for n := c.rand.IntN(20); n >= 0 && !over(); n-- {
-			c.askH2(t)
+			// Several at once, on one connection.
+			var group sync.WaitGroup
+			for range 1 + c.rand.IntN(6) {
+				group.Go(c.askH2(t))
+			}
+			group.Wait()
 		}
 		t.CloseIdleConnections()
 		c.soak.done.add("HTTP/2")
@@ -54,10 +60,21 @@ func orderH2(r *rand.Rand) *order {
 	return o
 }
 
-func (c *client) askH2(t *http.Transport) {
+// askH2 draws a request, which what it returns makes. Some are given up on their way.
+func (c *client) askH2(t *http.Transport) func() {
 	e := c.soak.issue(c.number, orderH2(c.rand))
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	cancelled, soon := c.rand.IntN(8) == 0, time.Duration(c.rand.IntN(30))*time.Millisecond
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if cancelled {
+			defer time.AfterFunc(soon, cancel).Stop()
+		}
+		c.makeH2(ctx, t, e)
+	}
+}
+
+func (c *client) makeH2(ctx context.Context, t *http.Transport, e *entry) {
 	q, err := http.NewRequestWithContext(ctx, e.method, "https://soak.example/"+e.service+"/"+e.token, nil)
 	if err != nil {
 		c.soak.fail("HTTP/2: %v", err)
@@ -76,13 +93,18 @@ func (c *client) askH2(t *http.Transport) {
 		}
 	}
 	r := c.answerH2(t, q, e)
+	if ctx.Err() != nil && errors.Is(r.err, context.Canceled) {
+		c.soak.met.add("HTTP/2 requests given up")
+		return
+	}
 	if e.act == early && r.status == 0 && errors.Is(r.err, errHeadless) {
 		c.soak.met.add("early responses that HTTP/2 lost")
 		return
 	}
-	if r.status == 0 && e.heads.Load() == 0 && strings.Contains(fmt.Sprint(r.err), "GOAWAY") {
-		// The connection was about to be closed, and what was not begun may be sent again
-		// (RFC 9113 §6.8).
+	why := fmt.Sprint(r.err)
+	if r.status == 0 && e.heads.Load() == 0 && (strings.Contains(why, "GOAWAY") || strings.Contains(why, "REFUSED_STREAM")) {
+		// The connection was about to be closed, here or at the endpoint, and what was not begun
+		// may be sent again (RFC 9113 §6.8, §8.7).
 		c.soak.met.add("requests that HTTP/2 sent away")
 		return
 	}
@@ -114,7 +136,7 @@ func (c *client) answerH2(t *http.Transport, q *http.Request, e *entry) *result 
 	case a.Header.Get("X-Pad") != text(e.token, e.downPad):
 		r.corrupt = errors.New("a field is another one")
 	case e.empty():
-		// Go's client takes the length that a 304 tells for that of content to come.
+		// Go's client takes the length in a 304 for that of content to come.
 		r.whole = true
 	default:
 		c.contentH2(r, a, e)

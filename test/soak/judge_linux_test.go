@@ -8,7 +8,7 @@ import (
 )
 
 // slack is how much earlier than a request something may have happened that it meets: a
-// busy machine tells late.
+// busy machine reports late.
 const slack = 500 * time.Millisecond
 
 // judge says what is wrong with a result; empty: nothing. What may go wrong is counted.
@@ -17,6 +17,8 @@ func (s *soak) judge(e *entry, r *result) string {
 	switch {
 	case r.corrupt != nil:
 		return r.corrupt.Error()
+	case r.status == 0 && e.act == resetBody && e.minor == 0:
+		s.met.add("responses of HTTP/1.0 lost in their reset")
 	case r.status == 0:
 		return fmt.Sprintf("no response: %v", r.err)
 	case r.reason != "":
@@ -45,13 +47,15 @@ func (s *soak) judgeOwn(e *entry, r *result, from, to time.Time) string {
 		return "refused"
 	}
 	switch {
+	case r.reason == "endpoint-refused" && e.up > replayed:
+		s.met.add("not to be repeated after GOAWAY")
 	case e.act == resetHead && !e.repeatable():
 		s.met.add("resets by order: " + r.reason)
 	case e.service == "wild" && (!e.idempotent() || e.up > 0) && s.deaths.within(from, to) > 0:
 		// Content that has not come to its end cannot be sent again.
 		s.met.add("not to be repeated after a death: " + r.reason)
 	case e.service == "wild" && s.deaths.within(from, to) > 2*killers:
-		// So slow a machine that everybody was dead when it was his turn.
+		// So slow a machine that every endpoint was down when its turn came.
 		s.met.add("deaths after deaths: " + r.reason)
 	case e.service == "rude" && (!e.idempotent() || e.up > 0) && s.drops.within(from, to) > 0:
 		s.met.add("not to be repeated on a dropped connection: " + r.reason)

@@ -116,7 +116,7 @@ func (m *moments) now() {
 	m.next++
 }
 
-// within counts how often it happened between two moments. What fell out of memory is
+// within counts how often it happened between two moments. What is no longer in memory is
 // older than all that is in it.
 func (m *moments) within(from, to time.Time) (n int) {
 	m.mu.Lock()

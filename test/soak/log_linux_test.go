@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A log hears what the proxy says: its errors are failures, what else it says is counted,
-// and the last of it is told with a failure.
+// A log gets what the proxy logs: its errors are failures, what else it says is counted,
+// and the last of it is shown with a failure.
 type log struct {
 	soak   *soak
 	mu     sync.Mutex

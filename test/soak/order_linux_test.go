@@ -88,7 +88,7 @@ func size(r *rand.Rand) int {
 
 // draw draws an order without a token.
 func draw(r *rand.Rand) *order {
-	o := &order{minor: 1, up: -1, status: 200, service: []string{"calm", "calm", "rude", "wild"}[r.IntN(4)]}
+	o := &order{minor: 1, up: -1, status: 200, service: []string{"calm", "calm", "rude", "wild", "h2c", "h2c"}[r.IntN(6)]}
 	o.method = []string{"GET", "GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE"}[r.IntN(8)]
 	if o.method == "POST" || o.method == "PUT" {
 		o.up = size(r)
@@ -120,15 +120,19 @@ func pad(r *rand.Rand) int {
 // settle takes out what makes no sense together.
 func (o *order) settle(r *rand.Rand) {
 	if (o.status == 503 || o.act == resetHead) && o.service == "wild" {
-		// It is asked for elsewhere, and there who is left may be dead.
+		// It is asked for elsewhere, and there the one that is left may be down.
 		o.service = "calm"
 	}
 	switch o.act {
+	case hinting:
+		if o.downFrame == inChunks && (o.service == "h2c" || o.service == "wild") {
+			o.downFrame = byLength // trailers are fields that are set later: see respondH2
+		}
 	case dropping:
 		o.service = "rude"
 	case babbling:
 		// The surplus has to arrive with the response: what comes later may meet the next
-		// request, and then nobody can tell.
+		// request, and then the order is not known.
 		o.service, o.down, o.downPad = "rude", min(o.down, 5000), min(o.downPad, 1000)
 		if o.downFrame == untilClose {
 			o.downFrame = byLength

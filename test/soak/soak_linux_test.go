@@ -130,7 +130,7 @@ func run(t *testing.T, engine string, seed uint64, long time.Duration) {
 	s.everythingHappened(long)
 }
 
-// populate starts the endpoints. Each has an address of its own, so that nobody else can
+// populate starts the endpoints. Each has an address of its own, so that no other program can
 // take its port while it is dead.
 func (s *soak) populate() {
 	folder := s.t.TempDir()
@@ -149,6 +149,11 @@ func (s *soak) populate() {
 	add("calm", 4, 1)
 	add("rude", 3, 1)
 	add("wild", 6, 2)
+	s.endpoints[len(s.endpoints)-1].h2c = true
+	add("h2c", 3, 0)
+	for _, e := range s.endpoints[len(s.endpoints)-3:] {
+		e.h2c = true
+	}
 	unix := s.endpoints[6]
 	unix.network, unix.address = "unix", filepath.Join(folder, "rude")
 	for _, e := range s.endpoints {
@@ -248,7 +253,7 @@ func (s *soak) everythingHappened(long time.Duration) {
 			s.fail("no connection of kind %q", k.name)
 		}
 	}
-	for _, name := range []string{"deaths", "requests aborted", "responses cut by order"} {
+	for _, name := range []string{"deaths", "requests aborted", "responses cut by order", "requests by HTTP/2"} {
 		if s.met.of(name) == 0 {
 			s.fail("met no %s", name)
 		}

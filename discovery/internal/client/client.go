@@ -7,7 +7,7 @@
 //
 //	out := client.Reporter{Publish: publish}
 //	loop := client.Loop{Name: "etcd", Servers: len(servers), Use: c.use}
-//	loop.Run(ctx, func() client.Turn { … out.Set(specs, rejected) … }, out.Fail)
+//	loop.Run(ctx, func() client.Turn { … out.Set(set) … }, out.Fail)
 //
 // Sources that share a connection are Watchers of a Group, which runs one Hub for all of
 // them: the hub's own loop offers each watcher its set.

@@ -30,9 +30,7 @@ type Options struct {
 	Direct  bool          // do not use the proxy that the environment names
 }
 
-// NewHTTP returns a client with connections of its own. It does not follow redirects: a
-// redirected POST loses its content, and a redirected request shows its credentials to
-// another server.
+// NewHTTP returns a client with connections of its own, as Over.
 func NewHTTP(o Options) *http.Client {
 	if o.Timeout <= 0 {
 		o.Timeout = 3 * time.Second
@@ -51,6 +49,12 @@ func NewHTTP(o Options) *http.Client {
 	if !o.Direct {
 		t.Proxy = http.ProxyFromEnvironment
 	}
+	return Over(t)
+}
+
+// Over returns a client that does not follow redirects: a redirected POST loses its content,
+// and a redirected request shows its credentials to another server.
+func Over(t *http.Transport) *http.Client {
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -118,6 +122,27 @@ func Send(ctx context.Context, c *http.Client, method, address string, header ht
 	return res, Plain(ctx, err)
 }
 
+// Ask is Send with content in JSON, nil: without, for an answer of status 200. Another one is a
+// StatusError, to which explain adds what the content says.
+func Ask(ctx context.Context, c *http.Client, method, address string, header http.Header, in any, explain func(e *StatusError, content []byte)) (*http.Response, error) {
+	var content []byte
+	if in != nil {
+		var err error
+		if content, err = json.Marshal(in); err != nil {
+			return nil, err
+		}
+	}
+	res, err := Send(ctx, c, method, address, header, content)
+	if err != nil || res.StatusCode == http.StatusOK {
+		return res, err
+	}
+	defer res.Body.Close()
+	e := Refused(res, "")
+	said, _ := io.ReadAll(io.LimitReader(res.Body, 16<<10)) // as much as there is
+	explain(e, said)
+	return nil, e
+}
+
 // Read reads the content of an answer to its end, so that the connection can be used
 // again, and closes it.
 func Read(ctx context.Context, res *http.Response, most int) ([]byte, error) {
@@ -132,10 +157,10 @@ func Read(ctx context.Context, res *http.Response, most int) ([]byte, error) {
 	return data, nil
 }
 
-// Decode is Read of an answer in JSON.
+// Decode is Read of an answer in JSON into out; nil: what it says does not matter.
 func Decode(ctx context.Context, res *http.Response, most int, out any) error {
 	data, err := Read(ctx, res, most)
-	if err == nil && json.Unmarshal(data, out) != nil {
+	if err == nil && out != nil && json.Unmarshal(data, out) != nil {
 		err = errors.New("the answer is not the JSON of such a server")
 	}
 	return err
@@ -193,6 +218,14 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("status %d: %s", e.Status, text)
 }
 
+// Status is the status that err is about; 0: it is no answer's.
+func Status(err error) int {
+	if e, ok := errors.AsType[*StatusError](err); ok {
+		return e.Status
+	}
+	return 0
+}
+
 const (
 	messageBytes = 200 // of what a server says about an error
 	// afterMost bounds Retry-After: a source of a registry that is back sooner than it said
@@ -222,10 +255,10 @@ func parseAfter(text string, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), afterMost)
 }
 
-// RetryAfter returns how long the servers that err is about want to be left alone, with up
+// retryAfter returns how long the servers that err is about want to be left alone, with up
 // to a tenth more, so that many clients do not come back at once. Of joined errors it is
 // the least: that server may be asked then.
-func RetryAfter(err error) time.Duration {
+func retryAfter(err error) time.Duration {
 	after := least(err)
 	return after + rand.N(after/10+1)
 }

@@ -126,7 +126,7 @@ func (l *Loop) next(err error) time.Duration {
 	if l.patience == nil {
 		l.patience = make([]time.Time, n)
 	}
-	l.patience[l.server] = now.Add(RetryAfter(err))
+	l.patience[l.server] = now.Add(retryAfter(err))
 	best := (l.server + 1) % n
 	for i := range n {
 		if s := (l.server + 1 + i) % n; !l.patience[s].After(now) {

@@ -174,7 +174,7 @@ func TestRetryAfter(t *testing.T) {
 			}
 			defer res.Body.Close()
 			err = fmt.Errorf("it: %w", Refused(res, ""))
-			if got := RetryAfter(err); got < c.want || got > c.want*11/10 {
+			if got := retryAfter(err); got < c.want || got > c.want*11/10 {
 				t.Errorf("%v after %q, want %v", got, c.field, c.want)
 			}
 			if !strings.Contains(err.Error(), fmt.Sprint(c.status)) {
@@ -183,10 +183,10 @@ func TestRetryAfter(t *testing.T) {
 		})
 	}
 	busy, busier := &StatusError{After: 5 * time.Second}, &StatusError{After: 9 * time.Second}
-	if got := RetryAfter(errors.Join(busier, busy)); got < 5*time.Second || got > 6*time.Second {
+	if got := retryAfter(errors.Join(busier, busy)); got < 5*time.Second || got > 6*time.Second {
 		t.Errorf("of two servers that ask for patience: %v", got)
 	}
-	if got := RetryAfter(errors.Join(busier, errors.New("lost"))); got != 0 {
+	if got := retryAfter(errors.Join(busier, errors.New("lost"))); got != 0 {
 		t.Errorf("of two servers, of which one does not ask for patience: %v", got)
 	}
 }

@@ -60,10 +60,9 @@ type Reporter struct {
 	history history
 }
 
-// Set publishes a set, unless it was published last, and reports whether it did. Both
-// lists must not be changed afterwards.
-func (r *Reporter) Set(specs []endpoint.Spec, rejected []discovery.Reject) bool {
-	u := discovery.Update{Endpoints: specs, Rejected: rejected}
+// Set publishes a set, unless it was published last, and reports whether it did. The lists
+// in it must not be changed afterwards.
+func (r *Reporter) Set(u discovery.Update) bool {
 	if !r.history.set(u) {
 		return false
 	}
@@ -75,33 +74,5 @@ func (r *Reporter) Set(specs []endpoint.Spec, rejected []discovery.Reject) bool 
 func (r *Reporter) Fail(err error) {
 	if r.history.fail(err) {
 		r.Publish(discovery.Update{Err: err})
-	}
-}
-
-// An Announcement is what a registrar reports about its instance. It belongs to one
-// goroutine.
-type Announcement struct {
-	Report func(error) // as in the registrar's Run
-	// Until is when the registry forgets the instance unless it hears of it: failures
-	// before it are not reported. Zero: at once.
-	Until  time.Time
-	well   bool // success was reported last
-	outage outage
-}
-
-// Succeed reports that the instance is announced, if it is anew or if that is not what was
-// reported last.
-func (a *Announcement) Succeed(anew bool) {
-	if anew || !a.well {
-		a.well, a.outage = true, outage{}
-		a.Report(nil)
-	}
-}
-
-// Fail reports a reason, unless this outage's reason is known.
-func (a *Announcement) Fail(err error) {
-	if !time.Now().Before(a.Until) && a.outage.note(err) {
-		a.well = false
-		a.Report(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,19 +41,19 @@ func TestReporter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got said
 		r := Reporter{Publish: got.publish}
-		r.Set(list("a"), nil)
-		r.Set(list("a"), nil) // no news
+		r.Set(discovery.Update{Endpoints: list("a")})
+		r.Set(discovery.Update{Endpoints: list("a")}) // no news
 		r.Fail(errors.New("e1"))
 		r.Fail(errors.New("e1"))
-		r.Fail(errors.New("e2")) // too soon
-		r.Set(list("a"), nil)    // not stale any more
+		r.Fail(errors.New("e2"))                      // too soon
+		r.Set(discovery.Update{Endpoints: list("a")}) // not stale any more
 		r.Fail(errors.New("e1"))
 		time.Sleep(time.Minute)
 		r.Fail(errors.New("e1"))
 		r.Fail(errors.New("e2"))
-		r.Set(nil, []discovery.Reject{{ID: "x"}})
-		r.Set(nil, []discovery.Reject{{ID: "x"}})
-		r.Set(nil, nil)
+		r.Set(discovery.Update{Rejected: []discovery.Reject{{ID: "x"}}})
+		r.Set(discovery.Update{Rejected: []discovery.Reject{{ID: "x"}}})
+		r.Set(discovery.Update{})
 		if want := "[a e1 a e1 e2  ]"; fmt.Sprint(got) != want {
 			t.Errorf("%v, want %v", got, want)
 		}
@@ -90,21 +91,65 @@ func TestAnnouncement(t *testing.T) {
 	})
 }
 
-func TestSet(t *testing.T) {
-	spec := func(address, zone string) endpoint.Spec {
-		return endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}, Zone: zone}
+// TestAnnounced: what others reach by an IP address and a port, and nothing else.
+func TestAnnounced(t *testing.T) {
+	for in, want := range map[[2]string]string{
+		{"", "10.0.0.1:80"}:              "10.0.0.1:80 <nil>",
+		{"http", "[::ffff:10.0.0.1]:80"}: "10.0.0.1:80 <nil>",
+		{"https", "[2001:db8::1]:443"}:   "[2001:db8::1]:443 <nil>",
+		{"ftp", "10.0.0.1:80"}:           "neither http nor https",
+		{"", "web-1:80"}:                 "is a name",
+		{"", "10.0.0.1"}:                 "has no port",
+		{"", "10.0.0.1:0"}:               "0 is not a port",
+		{"", "0.0.0.0:80"}:               "none that can be reached",
+		{"", ""}:                         "has no port",
+	} {
+		addr, err := Announced(discovery.Instance{Scheme: in[0], Address: in[1]})
+		if got := fmt.Sprint(addr, " ", err); !strings.Contains(got, want) {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
 	}
-	specs, rejected := Set(maps.All(map[string]Entry{
-		"1": {Spec: spec("b", "old"), Created: 1, Modified: 9},
-		"2": {Spec: spec("b", "new"), Created: 2, Modified: 3},
-		"3": {Spec: spec("a", "y"), Created: 2},
-		"4": {Spec: spec("a", "z"), Created: 2},
-		"5": {Reason: "bad"},
-		"6": {None: true},
+}
+
+// TestMetadata: what registries add does not change the instance's own map.
+func TestMetadata(t *testing.T) {
+	in := discovery.Instance{Metadata: map[string]string{"zone": "a", "k": "v"}}
+	if got := fmt.Sprint(Metadata(in, map[string]string{"zone": "b", "weight": ""}), in.Metadata); got != "map[k:v zone:b] map[k:v zone:a]" {
+		t.Error(got)
+	}
+	if got := Metadata(discovery.Instance{}, nil); got == nil || len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestSet: of entries with one address the last counts; of those that were made at once the one
+// in use, the heavier, the one whose name is the first. It may be one that hides the others.
+func TestSet(t *testing.T) {
+	entry := func(address, zone string, created, modified int64) Entry {
+		return Entry{Spec: endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: address}, Zone: zone}, Created: created, Modified: modified}
+	}
+	out, heavy, hides := entry("c", "out", 1, 1), entry("c", "heavy", 1, 1), entry("d", "", 2, 0)
+	out.Spec.Out, out.Spec.Weight, heavy.Spec.Weight, hides.None = true, 3, 2, true
+	u := Set(maps.All(map[string]Entry{
+		"1":  entry("b", "old", 1, 9),
+		"2":  entry("b", "new", 2, 3),
+		"3":  entry("a", "first", 2, 0),
+		"4":  entry("a", "second", 2, 0),
+		"5":  {Reason: "bad"},
+		"6":  {None: true},
+		"7":  {None: true, Reason: "of no interest"},
+		"8":  out,
+		"9":  heavy,
+		"10": entry("c", "light", 1, 1),
+		"11": entry("d", "hidden", 1, 0),
+		"12": hides,
 	}))
-	got := fmt.Sprint(specs[0].Address, specs[0].Zone, specs[1].Address, specs[1].Zone, len(specs), rejected)
-	if want := "azbnew2 [{5 bad}]"; got != want {
-		t.Errorf("%s, want %s", got, want)
+	var got []string
+	for _, s := range u.Endpoints {
+		got = append(got, s.Address+" "+s.Zone)
+	}
+	if want := "[a first b new c heavy] [{5 bad}]"; fmt.Sprint(got, u.Rejected) != want {
+		t.Errorf("%v %v, want %s", got, u.Rejected, want)
 	}
 }
 
@@ -134,7 +179,7 @@ func (h *hub) Run(ctx context.Context) {
 func TestGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		running, opened := 0, 0
-		g := Group[string]{Open: func() Hub[string] {
+		g := Group[int, string]{Open: func(int) Hub[string] {
 			opened++
 			return &hub{make(map[*Watcher[string]]bool), &running}
 		}}
@@ -144,7 +189,7 @@ func TestGroup(t *testing.T) {
 			for i := range got {
 				ctx, cancel := context.WithCancel(t.Context())
 				ends[i] = cancel
-				go g.Run(ctx, fmt.Sprint(i), got[i].publish)
+				go g.Run(ctx, 7, fmt.Sprint(i), got[i].publish)
 			}
 			synctest.Wait()
 			if fmt.Sprint(got) != "[[0] [1]]" || running != 1 || opened != round+1 {
@@ -164,11 +209,39 @@ func TestGroup(t *testing.T) {
 	})
 }
 
+// TestPanicOfAHub reaches the sources, whose owner recovers and runs them again.
+func TestPanicOfAHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got said
+		running := 0
+		hubs := []*hub{{make(map[*Watcher[string]]bool), nil}, {make(map[*Watcher[string]]bool), &running}}
+		g := Group[int, string]{Open: func(int) Hub[string] {
+			h := hubs[0]
+			hubs = hubs[1:]
+			return h
+		}}
+		func() {
+			defer func() {
+				if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "nil pointer") {
+					t.Errorf("panicked with %v", p)
+				}
+			}()
+			g.Run(t.Context(), 7, "a", got.publish) // by the hub that cannot count
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		g.Run(ctx, 7, "b", got.publish)
+		if len(got) == 0 || got[len(got)-1] != "b" || len(g.runs) != 0 {
+			t.Errorf("published %v, %d hubs are left", got, len(g.runs))
+		}
+	})
+}
+
 // TestWatcher: what the source does not take in time is replaced by what is newer, and an
 // error after it comes after it.
 func TestWatcher(t *testing.T) {
 	var got said
-	w := NewWatcher(0)
+	w := newWatcher(0)
 	w.Offer(discovery.Update{Endpoints: list("a")})
 	w.Offer(discovery.Update{Endpoints: list("b")})
 	w.Fail(errors.New("e"))

@@ -37,7 +37,7 @@ type Conn struct {
 	persist  bool         // the client lets the connection persist
 	response message.Body // how the response's content is delimited on this wire
 	sent     bool         // the final response head has been written
-	dated    [len(dateLayout)]byte
+	dated    downstream.Dated
 	draining *atomic.Bool // every response is the last of its connection; may be nil
 }
 
@@ -71,7 +71,7 @@ func (c *Conn) next(q *message.Request) error {
 		n, err := http1.ParseRequest(head, seen, q, &c.settings.Limits)
 		seen = len(head)
 		if err != nil {
-			return c.refuse(err)
+			return c.refuse(prefaced(head, err))
 		}
 		if n > 0 {
 			c.in.Pin(n)
@@ -95,6 +95,22 @@ func (c *Conn) next(q *message.Request) error {
 		}
 	}
 }
+
+// preface is what a connection begins with that speaks HTTP/2 without having agreed on it (RFC 9113
+// §3.3), as far as it takes to see that it is no request: the end of the line may not have come.
+const preface = "PRI * HTTP/2.0"
+
+// prefaced is err, of the request at the start of head, as a downstream.Preface if it is one.
+func prefaced(head []byte, err error) error {
+	if len(head) >= len(preface) && string(head[:len(preface)]) == preface {
+		return &downstream.Preface{Err: err}
+	}
+	return err
+}
+
+// Take returns what has been read and not used. It is valid until the Conn is released, which
+// must follow.
+func (c *Conn) Take() []byte { return c.in.Buffered() }
 
 // refuse makes the answer to a head that was not understood the last one.
 func (c *Conn) refuse(err error) error {

@@ -1,8 +1,6 @@
 package h1
 
 import (
-	"time"
-
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/message"
@@ -20,10 +18,10 @@ func (c *Conn) Interim(r *message.Response) error {
 
 // Head gathers the final response head; it leaves with the first content, or at Flush.
 // A client of HTTP/1.0 gets content without a length delimited by the connection's end, and
-// everybody a Date (RFC 9110 §6.6.1).
+// every client a Date (RFC 9110 §6.6.1).
 func (c *Conn) Head(r *message.Response) error {
 	c.sent = true
-	c.date(r)
+	c.dated.Date(r, c.settings.Clock)
 	if !c.persist || !c.ContentRead() || c.draining != nil && c.draining.Load() {
 		c.last.Store(true)
 	}
@@ -42,21 +40,6 @@ func (c *Conn) Head(r *message.Response) error {
 		Head:  string(c.req.Method) == "HEAD",
 	})
 	return nil
-}
-
-var nameDate = []byte("Date")
-
-// dateLayout is IMF-fixdate (RFC 9110 §5.6.7).
-const dateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
-
-// date dates a response that its sender has not dated. Nearly all are dated, so that
-// nothing is kept from one response to the next.
-func (c *Conn) date(r *message.Response) {
-	if _, ok := message.GetKind(r.Fields, message.Date); ok {
-		return
-	}
-	now := time.Now().UTC().AppendFormat(c.dated[:0], dateLayout)
-	r.Fields = append(r.Fields, message.Field{Name: nameDate, Value: now, Kind: message.Date})
 }
 
 // Write writes content as the head has announced it.

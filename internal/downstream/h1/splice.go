@@ -6,8 +6,8 @@ import (
 )
 
 // Source is the stream whose next bytes are the request's content as it is, and how many
-// of them; zero: they are not, or nobody can say how many, or some have been read already.
-// It belongs to whoever may call Content.
+// of them; zero: they are not, or their number is not known, or some have been read already.
+// Only the task that may call Content may use it.
 func (c *Conn) Source() (from engine.Stream, left int64) {
 	if len(c.in.Buffered()) > 0 || c.content.Done() {
 		return nil, 0

@@ -1,5 +1,4 @@
-// Package nethttp runs exchanges below net/http: Handler is what an embedder mounts, and what
-// serves clients of HTTP/2. net/http reads and writes the client's side; everything
+// Package nethttp runs exchanges below net/http: Handler is what an embedder mounts. net/http reads and writes the client's side; everything
 // towards the endpoint is the proxy's own.
 package nethttp
 
@@ -46,6 +45,7 @@ type client struct {
 
 	minor   uint8
 	expects bool // Expect: 100-continue
+	patient bool // a call of gRPC over HTTP/2, which may be silent for as long as it likes
 	sent    bool
 	dirty   bool // written since the last flush
 	loose   int  // bytes written since then, about: net/http holds back few
@@ -61,7 +61,7 @@ type client struct {
 		up   engine.Interrupter
 		why  error // the client left, or the exchange is broken off
 
-		lingers bool // up is the client's own stream, which tells when the client leaves
+		lingers bool // up is the client's own stream, which ends when the client leaves
 	}
 }
 
@@ -78,7 +78,9 @@ func (c *client) Content(wait bool) ([]byte, error) {
 	if c.buf == nil {
 		c.buf = make([]byte, limits.RelayBytes)
 	}
-	c.stalls.begin(&c.stalls.read)
+	if !c.patient {
+		c.stalls.begin(&c.stalls.read)
+	}
 	n, err := c.r.Body.Read(c.buf)
 	if err != nil && err != io.EOF {
 		c.failed.Store(true) // before the end of the read, for clientLeft

@@ -8,19 +8,20 @@ import (
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/grpc"
 	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
+	"github.com/poise-lb/poise/internal/record"
 )
 
 // A Handler serves exchanges of a core.Proxy to net/http.
 type Handler struct {
 	Core    *core.Proxy
 	Runtime *goroutine.Runtime
-	// Ours: the connections are the Proxy's own, which lets them end when it is closed. Else
-	// it cannot know when the last request has come, and refuses those after Close.
-	Ours bool
+	// Ended is exchange.Peer.Ended of every request; nil: nothing asks for it.
+	Ended func(s *exchange.Service, r *exchange.Route, t *record.Trace)
 }
 
 // ServeHTTP answers r. It panics with http.ErrAbortHandler when a response cannot be
@@ -33,7 +34,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.stalls = stallWatch{rt: c.rt, ctl: c.ctl, limit: c.settings.Stall}
 	defer c.close()
 	parts := downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c}
-	h.Core.ServeExchange(peerOf(r), parts, c, h.Ours, c.fill)
+	peer := peerOf(r)
+	peer.Ended = h.Ended
+	h.Core.ServeExchange(peer, parts, c, c.fill)
 	if c.cut {
 		panic(http.ErrAbortHandler)
 	}
@@ -43,6 +46,9 @@ func peerOf(r *http.Request) exchange.Peer {
 	p := exchange.Peer{Scheme: "http"}
 	if r.TLS != nil {
 		p.Scheme, p.TLS = "https", r.TLS.Version
+		if len(r.TLS.VerifiedChains) > 0 {
+			p.Cert = ClientCert(r.TLS)
+		}
 	}
 	if a, ok := exchange.ParseAddress([]byte(r.RemoteAddr)); ok { // middleware may have cut the port off
 		p.Addr = a
@@ -90,6 +96,9 @@ func (c *client) fill(q *message.Request) *http1.Error {
 			}
 		}
 	}
+	for name := range r.Trailer { // net/http has taken the field Trailer out
+		q.Fields = append(q.Fields, message.Field{Name: put("Trailer"), Kind: message.Trailer, Value: put(requestName(name))})
+	}
 	q.Minor = 1
 	if r.ProtoMajor == 1 {
 		q.Minor = uint8(r.ProtoMinor)
@@ -97,6 +106,7 @@ func (c *client) fill(q *message.Request) *http1.Error {
 	c.minor = q.Minor
 	q.Derive()
 	c.expects = q.ExpectContinue
+	c.patient = r.ProtoMajor == 2 && grpc.Asks(q.Fields)
 	c.frame(q)
 	err := check(q, r)
 	if err != nil {
@@ -146,7 +156,7 @@ func check(q *message.Request, r *http.Request) *http1.Error {
 		return &http1.Error{Status: 501, Reason: reason.ConnectNotSupported}
 	case r.URL.Opaque != "", strings.Contains(r.RequestURI, "#"), string(q.Path) == "*" && r.Method != http.MethodOptions:
 		return &http1.Error{Status: 400, Reason: reason.BadTarget}
-	case !http1.ValidHost(q.Host):
+	case !message.ValidHost(q.Host):
 		return &http1.Error{Status: 400, Reason: reason.BadHost}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"github.com/poise-lb/poise/internal/message"
 )
 
-// net/http brings the names of fields into one form, capital letters behind hyphens: of
+// net/http brings the names of fields into one form, upper case after hyphens: of
 // Sec-WebSocket-Key it makes Sec-Websocket-Key. Names have no case (RFC 9110 §5.1), but some
 // endpoints and clients compare bytes with what the documents write. So well-known names go
 // out as they are written there. Other engines pass names as they came.

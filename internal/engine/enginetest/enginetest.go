@@ -118,7 +118,7 @@ func (d *Driver) close() {
 	}
 }
 
-// within fails with everybody's stack, rather than wait for the timeout of all tests.
+// within fails with the stacks of all goroutines, rather than wait for the timeout of all tests.
 func within(t *testing.T, f func()) {
 	t.Helper()
 	done := make(chan struct{})

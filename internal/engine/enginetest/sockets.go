@@ -86,7 +86,7 @@ func (n *Sockets) Pair() (s engine.Stream, p Peer, err error) {
 }
 
 // Accept is l.Accept, again after failures that are not l's: Shortage makes a call fail that
-// waits for nobody yet. It fails when l is closed.
+// waits for no connection yet. It fails when l is closed.
 func Accept(l net.Listener) (net.Conn, error) {
 	for {
 		c, err := l.Accept()
@@ -124,7 +124,7 @@ func (n *Sockets) Refusing() (engine.Dial, error) {
 		return where, err
 	}
 	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // a socket that is there and nobody listens to
+		u.SetUnlinkOnClose(false) // a socket file without a listener
 	}
 	return where, l.Close()
 }

@@ -48,7 +48,7 @@ func sleep(k *kit) {
 			k.Errorf("sleep of %v: %v, %v early", d, err, until-k.rt.Now())
 		}
 	}
-	// Whoever sleeps shorter wakes first, however they went to sleep.
+	// The task with the shorter sleep wakes first, in whatever order they began.
 	var mu sync.Mutex
 	var order []time.Duration
 	var joins []engine.Join

@@ -70,7 +70,7 @@ func watchNoticesBefore(k *kit) {
 		}
 		leave(peer)
 		k.eventually(name, func() bool { return !client.Quiet() })
-		k.rt.Sleep(k.rt.Now() + moment) // a driver that is told of it has been told
+		k.rt.Sleep(k.rt.Now() + moment) // a driver that gets a signal of it has got it
 		k.rt.Watch(client, up)
 		if _, err := read(up, make([]byte, 1)); !errors.Is(err, engine.ErrClientGone) {
 			k.Errorf("%s: %v", name, err)

@@ -152,6 +152,14 @@ func (rt *Runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 	if err != nil {
 		return nil, dialError(d, err)
 	}
+	if len(d.Preface) > 0 {
+		conn.SetWriteDeadline(dialer.Deadline)
+		if _, err := conn.Write(d.Preface); err != nil {
+			conn.Close()
+			return nil, dialError(d, err)
+		}
+		conn.SetWriteDeadline(time.Time{})
+	}
 	if d.TLS == nil {
 		return rt.Stream(conn), nil
 	}

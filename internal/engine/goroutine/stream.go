@@ -31,7 +31,10 @@ type stream struct {
 	seen bool             // its result
 }
 
-var _ engine.Stream = (*stream)(nil)
+var (
+	_ engine.Stream = (*stream)(nil)
+	_ engine.Agreed = (*stream)(nil)
+)
 
 // Stream makes conn an engine.Stream, which owns it from then on.
 func (rt *Runtime) Stream(conn net.Conn) engine.Stream {
@@ -44,6 +47,14 @@ func (rt *Runtime) Stream(conn net.Conn) engine.Stream {
 	}
 	s.look = func(fd uintptr) { s.seen = pending(fd) }
 	return s
+}
+
+// Protocol implements engine.Agreed.
+func (s *stream) Protocol() string {
+	if t, ok := s.conn.(*tls.Conn); ok {
+		return t.ConnectionState().NegotiatedProtocol
+	}
+	return ""
 }
 
 // deadline arms the timer of a net.Conn as seldom as it can: moving the runtime's timer

@@ -2,6 +2,7 @@ package goroutine
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -40,7 +41,9 @@ func (s *started) wait() {
 	}
 }
 
-// Start starts a goroutine, for which Close waits.
+// Start starts a goroutine, for which Close waits. It lets those run first that are ready: Go would run
+// it as soon as its caller waits, and the task that writes for all streams of a connection would
+// then write what the first of them has for it.
 func (rt *Runtime) Start(f func()) {
 	rt.started.add(1)
 	go func() {
@@ -50,6 +53,7 @@ func (rt *Runtime) Start(f func()) {
 				rt.logger().Error("panic in a task", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 			}
 		}()
+		runtime.Gosched()
 		f()
 	}()
 }

@@ -89,14 +89,15 @@ func (x *listener) end() {
 // Event accepts. What is left in the queue is reported again: events of listeners come as
 // long as there is something.
 func (x *listener) Event(uint32) {
+	admit := x.owner.admit
 	for range x.most {
-		if !x.loop.engine.Admission.Enter() {
+		if !admit.Enter() {
 			x.full()
 			return
 		}
 		fd, errno := x.accept()
 		if errno != 0 {
-			x.loop.engine.Admission.Leave(nil)
+			admit.Cancel()
 		}
 		switch errno {
 		case 0:
@@ -105,6 +106,7 @@ func (x *listener) Event(uint32) {
 			x.most = max(1, x.most/2)
 			return
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			admit.Exhausted()
 			x.pause(errno)
 			return
 		case unix.EINVAL, unix.EBADF, unix.ENOTSOCK: // shut down below us
@@ -146,7 +148,7 @@ func (x *listener) full() {
 	x.disarm()
 	l.SetTimer(&x.timer, l.Instant()+acceptPause)
 	l.crowded = append(l.crowded, x)
-	l.engine.Admission.MakeRoom()
+	x.owner.admit.MakeRoom()
 }
 
 // admitCrowded has those listeners accept again that wait for a client to leave.

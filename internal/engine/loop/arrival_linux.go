@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/poise-lb/poise/internal/admission"
+	"github.com/poise-lb/poise/internal/engine"
 )
 
 // What becomes of a connection that one loop has accepted: some loop serves it, mostly the
@@ -44,7 +45,7 @@ func (e *Engine) place(l *loop) *loop {
 // forget takes a client that has left, or did not come, off the counts.
 func (l *loop) forget(guest *admission.Guest) {
 	l.clients.Add(-1)
-	l.engine.Admission.Leave(guest)
+	guest.Leave()
 }
 
 // arrived hands a connection over to the loop that is to have it, unless its client has too
@@ -55,9 +56,8 @@ func (x *listener) arrived(fd int) {
 	if x.owner.kind == tcp {
 		remote = addrPort(&x.addr)
 	}
-	guest, welcome := e.Admission.Welcome(remote.Addr())
+	guest, welcome := x.owner.admit.Welcome(remote.Addr())
 	if !welcome {
-		e.Admission.Leave(nil)
 		closeFD(fd)
 		return
 	}
@@ -73,6 +73,21 @@ func (x *listener) arrived(fd int) {
 	}
 }
 
+// Move counts s, a connection that Serve was called for, by the address of its client, which a
+// proxy has said. If it reports false that client has as many connections as it may have, and s is
+// to be closed. It is called by the task that serves s.
+func Move(s engine.Stream, client netip.Addr) bool {
+	c, ok := s.(*stream)
+	if !ok {
+		return true
+	}
+	guest, ok := c.guest.Move(client)
+	if ok {
+		c.guest = guest
+	}
+	return ok
+}
+
 // An arrival is a connection on its way to the loop that serves it, where it is counted
 // already. It is the message to that loop.
 type arrival struct {
@@ -81,7 +96,7 @@ type arrival struct {
 	kind   kind
 	remote netip.AddrPort
 	serve  Serve
-	guest  *admission.Guest // nil: not counted by address
+	guest  *admission.Guest // nil: not counted
 	stream *stream
 	run    func() // made once
 }

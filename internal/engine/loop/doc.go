@@ -1,4 +1,4 @@
-// Package loop runs exchanges on event loops, one per processor: epoll tells which sockets
+// Package loop runs exchanges on event loops, one per processor: epoll reports which sockets
 // are ready, and the tasks that wait for them are coroutines, switched past Go's scheduler.
 // It exists on Linux; elsewhere the package is empty.
 //
@@ -19,7 +19,7 @@
 //	arrival_linux.go    this loop or the emptiest gets it, and starts its task
 //	                    the task calls Serve with the stream, on which the caller may have
 //	handshake_linux.go  TLS.Secure perform a handshake
-//	tls_linux.go        and then speaks over the stream that this returned
+//	tls_linux.go        and then reads and writes the stream that this returned
 //
 // # What may happen on a loop
 //

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop/sched"
 	"github.com/poise-lb/poise/internal/record"
@@ -24,9 +23,6 @@ type Engine struct {
 	// Logger logs panics, and that accepting fails. Nil: slog.Default(). It is set
 	// before the first Start or Serve.
 	Logger *slog.Logger
-	// Admission is asked before a connection is accepted. Nil: all are. It is set before the
-	// first Serve.
-	Admission *admission.Control
 
 	group *sched.Group
 	loops []*loop
@@ -71,6 +67,9 @@ func (e *Engine) Busy(i int) time.Duration { return e.loops[i].Busy() }
 
 // Lag is how long events of loop i waited at most until they were fetched.
 func (e *Engine) Lag(i int) *record.Histogram { return e.loops[i].Lag() }
+
+// Clients is how many connections that Serve has accepted loop i has.
+func (e *Engine) Clients(i int) int { return int(e.loops[i].clients.Load()) }
 
 // A Block is a task that did not wait for too long: see Watch.
 type Block = sched.Block

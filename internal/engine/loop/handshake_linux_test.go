@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"context"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,10 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
-	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -21,7 +17,6 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop/sched"
-	"github.com/poise-lb/poise/internal/testlog"
 )
 
 // TestDialTLSFails as the contract says, and leaves nothing behind.
@@ -138,9 +133,9 @@ func TestSecureFails(t *testing.T) {
 			if name == "silence" || name == "a drip" {
 				by = r.rt.Now() + 20*time.Millisecond
 			}
-			secured, conn, err := r.secure.Secure(s, by)
-			if err == nil || !test.is(err) || secured != nil || conn != nil {
-				t.Errorf("%s: %v, %v, %T %v", name, secured, conn, err, err)
+			secured, err := r.secure.Secure(s, by)
+			if err == nil || !test.is(err) || secured != nil {
+				t.Errorf("%s: %v, %T %v", name, secured, err, err)
 			}
 			s.Close()
 		})
@@ -148,18 +143,18 @@ func TestSecureFails(t *testing.T) {
 	}
 	r.nothingLeft()
 	r.play(func() {
-		if s, _, err := r.secure.Secure(nil, 0); err == nil || s != nil {
+		if s, err := r.secure.Secure(nil, 0); err == nil || s != nil {
 			t.Error("TLS over nothing")
 		}
 	})
 }
 
-// TestAHandshakeEndsWithTheEngine: nobody who has connected and says nothing keeps it.
+// TestAHandshakeEndsWithTheEngine: a client that connects and sends nothing does not keep it.
 func TestAHandshakeEndsWithTheEngine(t *testing.T) {
 	r := newRig(t, "ecdsa")
 	failed := make(chan error, 2)
 	l := serveOn(t, r.e, func(rt engine.Runtime, s engine.Stream, _ netip.AddrPort) {
-		_, _, err := r.secure.Secure(s, 0)
+		_, err := r.secure.Secure(s, 0)
 		failed <- err
 		s.Close()
 	})
@@ -183,94 +178,52 @@ func TestAHandshakeEndsWithTheEngine(t *testing.T) {
 	}
 }
 
-// offersH2 is what the proxy asks of a client's first message.
-func offersH2(hello *tls.ClientHelloInfo) bool { return slices.Contains(hello.SupportedProtos, "h2") }
-
-// TestElsewhere: a client that offers HTTP/2 is served by net/http, one that does not by
-// the loop, whatever pieces their first message comes in; and a session that one of them
-// began can be resumed at the other.
-func TestElsewhere(t *testing.T) {
+// TestAgreedProtocol: what client and listener agree on by ALPN, whatever pieces the client's first
+// message comes in, with new and with resumed sessions.
+func TestAgreedProtocol(t *testing.T) {
 	r := newRig(t, "ecdsa")
 	r.server.NextProtos = []string{"h2", "http/1.1"}
-	both := NewTLS(r.server, offersH2)
-	handed := make(chan net.Conn, 10)
+	both := NewTLS(r.server)
 	l := serveOn(t, r.e, func(rt engine.Runtime, plain engine.Stream, remote netip.AddrPort) {
-		s, conn, err := both.Secure(plain, rt.Now()+patience)
-		switch {
-		case err != nil:
+		s, err := both.Secure(plain, rt.Now()+patience)
+		if err != nil {
 			t.Error(err)
 			plain.Close()
-		case conn != nil:
-			if _, err := plain.Read(make([]byte, 1)); !errors.Is(err, engine.ErrClosed) {
-				t.Errorf("the stream that was handed over reads %v", err)
-			}
-			if n := r.e.loops[0].clients.Load(); n != 0 {
-				t.Errorf("%d clients are counted", n)
-			}
-			plain.Close()
-			handed <- conn
-		default:
-			buf := make([]byte, 4096)
-			n, _ := s.Read(buf)
-			fmt.Fprintf(s, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nServed-By: loop\r\nAgreed: %q\r\n\r\n%.4s",
-				s.ConnectionState().NegotiatedProtocol, buf[:n])
-			s.Close()
+			return
 		}
+		fmt.Fprintf(s, "%q", s.ConnectionState().NegotiatedProtocol)
+		s.Close()
 	})
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		w.Header().Set("Served-By", q.Proto)
-		io.WriteString(w, "GET ")
-	})}
-	web := &oneListener{conns: handed, addr: l.Addr(), config: both.Config()}
-	go server.Serve(web)
-	defer server.Close()
 	sessions := tls.NewLRUClientSessionCache(0)
 	resumed := 0
-	for round, protos := range [][]string{{"h2", "http/1.1"}, {"http/1.1"}, nil, {"h2"}, {"http/1.1", "h2"}, nil} {
+	for round, test := range []struct {
+		offers []string
+		want   string
+	}{
+		{[]string{"h2", "http/1.1"}, `"h2"`}, {[]string{"http/1.1"}, `"http/1.1"`}, {nil, `""`},
+		{[]string{"h2"}, `"h2"`}, {[]string{"http/1.1", "h2"}, `"h2"`}, {nil, `""`},
+	} {
 		config := r.client.Clone()
-		config.NextProtos, config.ClientSessionCache = protos, sessions
-		served, state := fetch(t, l.Addr().String(), config, 1+round*90)
-		if want := "loop"; slices.Contains(protos, "h2") {
-			want = "HTTP/2.0"
-			if served != want {
-				t.Errorf("%v: served by %s", protos, served)
-			}
-		} else if served != want {
-			t.Errorf("%v: served by %s", protos, served)
+		config.NextProtos, config.ClientSessionCache = test.offers, sessions
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
 		}
-		if state.DidResume {
+		secure := tls.Client(&pieces{Conn: c, piece: 1 + round*90}, config)
+		got, err := io.ReadAll(secure)
+		if err != nil || string(got) != test.want {
+			t.Errorf("%v: the listener agrees on %s, %v", test.offers, got, err)
+		}
+		if secure.ConnectionState().DidResume {
 			resumed++
 		}
+		secure.Close()
 	}
 	if resumed != 5 {
 		t.Errorf("%d of 5 sessions were resumed", resumed)
 	}
 	l.Close()
 	r.nothingLeft()
-}
-
-// fetch gets / with a first message in pieces of some bytes.
-func fetch(t *testing.T, at string, config *tls.Config, piece int) (servedBy string, state tls.ConnectionState) {
-	t.Helper()
-	transport := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := net.Dial("tcp", at)
-		if err != nil {
-			return nil, err
-		}
-		secure := tls.Client(&pieces{Conn: c, piece: piece}, config)
-		return secure, secure.Handshake()
-	}}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: patience}
-	resp, err := client.Get("https://localhost/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "GET " {
-		t.Errorf("%q, %v", body, err)
-	}
-	return resp.Header.Get("Served-By"), *resp.TLS
 }
 
 // pieces writes its first bytes one piece at a time.
@@ -296,110 +249,6 @@ func (p *pieces) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// oneListener is what net/http accepts from.
-type oneListener struct {
-	conns  chan net.Conn
-	addr   net.Addr
-	config *tls.Config
-	closed atomic.Bool
-}
-
-func (l *oneListener) Accept() (net.Conn, error) {
-	c, ok := <-l.conns
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return tls.Server(c, l.config), nil
-}
-
-func (l *oneListener) Close() error {
-	if !l.closed.Swap(true) {
-		close(l.conns)
-	}
-	return nil
-}
-
-func (l *oneListener) Addr() net.Addr { return l.addr }
-
-// TestHandedOverIsANetConn: with its descriptor, which does not block, its addresses and
-// deadlines; the alert that crypto/tls wanted to send was not.
-func TestHandedOverIsANetConn(t *testing.T) {
-	for _, network := range []string{"tcp", "unix"} {
-		r := newRig(t, "ecdsa")
-		all := NewTLS(r.server, func(*tls.ClientHelloInfo) bool { return true })
-		address := "127.0.0.1:0"
-		if network == "unix" {
-			address = t.TempDir() + "/s"
-		}
-		handed := make(chan net.Conn, 1)
-		l, err := r.e.Serve(listen(t, network, address), func(rt engine.Runtime, s engine.Stream, _ netip.AddrPort) {
-			_, conn, err := all.Secure(s, 0)
-			if err != nil {
-				t.Error(err)
-			}
-			handed <- conn
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		peer := dial(t, l)
-		var hello testlog.Buffer
-		done := make(chan error, 1)
-		go func() { done <- tls.Client(struct{ net.Conn }{teeConn{peer, &hello}}, r.client).Handshake() }()
-		conn := <-handed
-		defer conn.Close()
-		raw, err := conn.(syscall.Conn).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw.Control(func(fd uintptr) {
-			flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFL, 0)
-			if errno != 0 || flags&syscall.O_NONBLOCK == 0 {
-				t.Errorf("%s: flags %x, %v", network, flags, errno)
-			}
-		})
-		if network == "tcp" && conn.RemoteAddr().String() != peer.LocalAddr().String() {
-			t.Errorf("remote %v, not %v", conn.RemoteAddr(), peer.LocalAddr())
-		}
-		want := hello.String()
-		got := make([]byte, len(want))
-		if _, err := io.ReadFull(conn, got[:3]); err != nil {
-			t.Error(err)
-		}
-		if _, err := io.ReadFull(conn, got[3:]); err != nil || string(got) != want {
-			t.Errorf("%s: %x, %v, not %x", network, got, err, want)
-		}
-		conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-		if _, err := conn.Read(got); err == nil || !err.(net.Error).Timeout() {
-			t.Errorf("%s: a deadline: %v", network, err)
-		}
-		io.WriteString(conn, "not TLS")
-		conn.(interface{ CloseWrite() error }).CloseWrite()
-		var e tls.RecordHeaderError
-		if err := <-done; !errors.As(err, &e) || string(e.RecordHeader[:]) != "not T" {
-			t.Errorf("%s: the client sees %v", network, err)
-		}
-		l.Close()
-		r.nothingLeft()
-		var epoll int
-		r.play(func() { epoll = r.e.loops[0].Stats().Epoll })
-		info, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", epoll))
-		if n := strings.Count(string(info), "tfd:"); err != nil || n != 1 { // the event descriptor
-			t.Errorf("%s: %d descriptors are still looked at, %v", network, n, err)
-		}
-	}
-}
-
-type teeConn struct {
-	net.Conn
-	to *testlog.Buffer
-}
-
-func (c teeConn) Write(p []byte) (int, error) {
-	c.to.Write(p) // before anybody can have read it
-	return c.Conn.Write(p)
-}
-
 // TestAddressesInAHandshake: who chooses certificates may go by the address that the
 // client came to.
 func TestAddressesInAHandshake(t *testing.T) {
@@ -412,15 +261,15 @@ func TestAddressesInAHandshake(t *testing.T) {
 			t.Errorf("this is message %d of a handshake between two looks", n)
 		}
 		return &chosen, nil
-	}}, nil)
+	}})
 	for _, at := range []struct{ network, address string }{{"tcp", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"unix", t.TempDir() + "/s"}} {
 		raw, err := net.Listen(at.network, at.address)
 		if err != nil {
 			t.Logf("%s: %v", at.address, err)
 			continue
 		}
-		l, err := r.e.Serve(raw, func(rt engine.Runtime, plain engine.Stream, remote netip.AddrPort) {
-			if s, _, err := terms.Secure(plain, 0); err == nil {
+		l, err := r.e.Serve(raw, nil, func(rt engine.Runtime, plain engine.Stream, remote netip.AddrPort) {
+			if s, err := terms.Secure(plain, 0); err == nil {
 				echo(rt, s, remote)
 			}
 		})
@@ -450,7 +299,7 @@ func TestKeys(t *testing.T) {
 		asked := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &r.server.Certificates[0], nil }}
 		chosen := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.server, nil }}
 		for way, config := range map[string]*tls.Config{"one": r.server, "several": several, "asked": asked, "another config": chosen} {
-			r.secure = NewTLS(config, nil)
+			r.secure = NewTLS(config)
 			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 				r.client.MaxVersion = version
 				r.play(func() {
@@ -467,7 +316,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	r := newRig(t, "ecdsa")
-	r.secure = NewTLS(&tls.Config{}, nil)
+	r.secure = NewTLS(&tls.Config{})
 	r.play(func() {
 		if s, err := r.accept(func(c net.Conn) error { return tls.Client(c, r.client).Handshake() }); err == nil {
 			t.Error("served without a certificate")
@@ -499,7 +348,7 @@ func TestChoosesAsCryptoTLS(t *testing.T) {
 		{Certificates: some[:], GetCertificate: asked},
 		{GetCertificate: asked},
 	} {
-		r.secure = NewTLS(config, nil)
+		r.secure = NewTLS(config)
 		for _, name := range []string{"", "a.example", "A.example", "x.b.example", "c.example", "single", "unknown.example"} {
 			client := &tls.Config{ServerName: name, InsecureSkipVerify: true}
 			ours, theirs := r.sockets()
@@ -551,7 +400,7 @@ func TestKeyExchangeByRSA(t *testing.T) {
 	r.server.CipherSuites = []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
 	r.server.MaxVersion = tls.VersionTLS12
 	r.client.CipherSuites = r.server.CipherSuites
-	r.secure = NewTLS(r.server, nil)
+	r.secure = NewTLS(r.server)
 	r.play(func() {
 		s, peer := r.acceptTLS()
 		defer s.Close()
@@ -582,17 +431,17 @@ func (k *slowKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([
 }
 
 // TestSlowKeysDelayNobody: a key that takes long, of a server or of ours as a client, has
-// its handshakes wait, and nobody else; few of them are asked at once.
+// its handshakes wait, and no other connection; few of them are asked at once.
 func TestSlowKeysDelayNobody(t *testing.T) {
 	r := newRig(t, "ecdsa")
 	key := &slowKey{Signer: r.server.Certificates[0].PrivateKey.(crypto.Signer), go_: make(chan struct{})}
 	slow := r.server.Certificates[0]
 	slow.PrivateKey = key
 	r.server.Certificates[0] = slow
-	r.secure = NewTLS(r.server, nil)
+	r.secure = NewTLS(r.server)
 	const clients = 12
 	l := serveOn(t, r.e, func(rt engine.Runtime, plain engine.Stream, remote netip.AddrPort) {
-		s, _, err := r.secure.Secure(plain, 0)
+		s, err := r.secure.Secure(plain, 0)
 		if err != nil {
 			if !errors.Is(err, engine.ErrStopping) { // the clients may be done first
 				t.Error(err)
@@ -674,7 +523,7 @@ func TestOurOwnSlowKey(t *testing.T) {
 func TestAKeyThatPanics(t *testing.T) {
 	r := newRig(t, "ecdsa")
 	r.server.Certificates[0].PrivateKey = &slowKey{Signer: r.server.Certificates[0].PrivateKey.(crypto.Signer), panics: true}
-	r.secure = NewTLS(r.server, nil)
+	r.secure = NewTLS(r.server)
 	l := serveOn(t, r.e, func(rt engine.Runtime, plain engine.Stream, remote netip.AddrPort) {
 		r.secure.Secure(plain, 0)
 		t.Error("Secure returned")

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"net"
 	"os"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -60,19 +59,6 @@ func (s *stream) handOver() *stream {
 	s.up = nil
 	s.wakeAll()
 	return next
-}
-
-// detach closes the stream and returns its connection as one for goroutines. It fails if the
-// stream was closed before, or if there is no descriptor left.
-func (s *stream) detach() (net.Conn, error) {
-	if s.flags&closed != 0 {
-		return nil, s.why
-	}
-	s.loop.Ignore(int(s.fd))
-	s.leave()
-	f := os.NewFile(uintptr(s.fd), "")
-	defer f.Close()
-	return net.FileConn(f) // of a descriptor of its own
 }
 
 // Abort resets a TCP connection; sockets of a machine's own cannot be.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/engine/loop/sched"
 )
 
@@ -20,6 +21,7 @@ type Listener struct {
 	origin net.Listener // closed with it: that of a unix socket has to remove its name
 	kind   kind
 	serve  Serve
+	admit  *admission.Listener // asked before a connection is accepted; nil: all are
 	shares []*listener
 	open   sync.WaitGroup // shares that still accept
 	warned atomic.Int64   // the last instant at which a failure to accept was logged; 0: never
@@ -30,10 +32,10 @@ type Listener struct {
 // Serve accepts the connections of l, a *net.TCPListener or *net.UnixListener, and has
 // serve called for each, as a task. It does not wait. All loops accept; one that has more
 // connections than its share hands new ones to the emptiest. l belongs to the Listener:
-// it is closed by Close.
-func (e *Engine) Serve(l net.Listener, serve Serve) (*Listener, error) {
+// it is closed by Close. admit is asked before a connection is accepted; nil: all are.
+func (e *Engine) Serve(l net.Listener, admit *admission.Listener, serve Serve) (*Listener, error) {
 	c, ok := l.(syscall.Conn)
-	a := &Listener{engine: e, origin: l, serve: serve}
+	a := &Listener{engine: e, origin: l, admit: admit, serve: serve}
 	switch l.(type) {
 	case *net.TCPListener:
 	case *net.UnixListener:

@@ -46,7 +46,7 @@ func listen(t testing.TB, network, address string) net.Listener {
 // serveOn has e serve connections to an address of its own.
 func serveOn(t testing.TB, e *Engine, serve Serve) *Listener {
 	t.Helper()
-	l, err := e.Serve(listen(t, "tcp", "127.0.0.1:0"), serve)
+	l, err := e.Serve(listen(t, "tcp", "127.0.0.1:0"), nil, serve)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestServeTellsWhoIsThere(t *testing.T) {
 			t.Logf("%s: %v", at.address, err)
 			continue
 		}
-		l, err := e.Serve(raw, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+		l, err := e.Serve(raw, nil, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
 			n, _ := unix.GetsockoptInt(int(s.(*stream).fd), unix.IPPROTO_TCP, unix.TCP_NODELAY)
 			options <- n
 			remotes <- remote
@@ -274,7 +274,7 @@ func cpuTime(t *testing.T) time.Duration {
 }
 
 // TestAbnormalEndsHurtOneConnection: a panic or Goexit of a connection's task resets it,
-// is told, and the others go on.
+// is logged, and the others go on.
 func TestAbnormalEndsHurtOneConnection(t *testing.T) {
 	e := startEngine(t, 1)
 	var log testlog.Buffer
@@ -381,7 +381,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err := e.Start(0, func() {}); !errors.Is(err, engine.ErrStopping) {
 		t.Errorf("Start after Close: %v", err)
 	}
-	if _, err := e.Serve(listen(t, "tcp", "127.0.0.1:0"), echo); err == nil {
+	if _, err := e.Serve(listen(t, "tcp", "127.0.0.1:0"), nil, echo); err == nil {
 		t.Error("Serve after Close")
 	}
 	if err := l.Close(); err != nil {
@@ -395,7 +395,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	eventually(t, "the end of descriptors", func() bool { return descriptors(t) <= open })
 }
 
-// TestStartFromEverywhere: a storm of letters loses none.
+// TestStartFromEverywhere: many messages to the mailbox at once lose none.
 func TestStartFromEverywhere(t *testing.T) {
 	e := startEngine(t, 2)
 	var ran atomic.Int32

@@ -21,6 +21,14 @@ func (l *loop) Dial(d *engine.Dial) (engine.Stream, error) {
 	if err != nil {
 		return nil, dialError(d, err)
 	}
+	if len(d.Preface) > 0 {
+		s.SetWriteDeadline(d.By)
+		if _, err := s.Write(d.Preface); err != nil {
+			s.Close()
+			return nil, dialError(d, err)
+		}
+		s.SetWriteDeadline(0)
+	}
 	if d.TLS == nil {
 		return s, nil
 	}

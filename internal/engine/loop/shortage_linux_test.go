@@ -37,7 +37,7 @@ func within(t *testing.T, done <-chan struct{}, what string) {
 func serveByte(t *testing.T, e *Engine) (net.Listener, *Listener) {
 	t.Helper()
 	tcp := listen(t, "tcp", "127.0.0.1:0")
-	a, err := e.Serve(tcp, func(_ engine.Runtime, s engine.Stream, _ netip.AddrPort) { s.Write([]byte("x")); s.Close() })
+	a, err := e.Serve(tcp, nil, func(_ engine.Runtime, s engine.Stream, _ netip.AddrPort) { s.Write([]byte("x")); s.Close() })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 const (
 	// pipeBytes is the size of a pipe, and so the most that is moved at once.
 	pipeBytes = 256 << 10
-	// pipeMin is the least a pipe must hold: a user of the system who has many gets only small ones.
+	// pipeMin is the least a pipe must hold: a user of the system that has many gets only small ones.
 	pipeMin = 64 << 10
 	// pipesMax bounds the pipes of a loop that are in use. A client that is slow keeps one
 	// for as long as it takes; where there is none left, content is copied.

@@ -297,7 +297,7 @@ func TestSpliceIsBounded(t *testing.T) {
 		{"until an instant", nothing, patience, stall, engine.ErrTimeout, nil, stall},
 		{"until an instant, without stall", nothing, 0, stall, engine.ErrTimeout, nil, stall},
 		{"until an instant in the past", nothing, patience, -1, engine.ErrTimeout, nil, 0},
-		// Longer: on a busy machine whoever fills begins late, and that is no stall of the reader.
+		// Longer: on a busy machine the writer begins late, and that is no stall of the reader.
 		{"nothing is read", fill, 10 * stall, 0, nil, engine.ErrTimeout, 10 * stall},
 		{"another task's read deadline", func(c *spliceCase) {
 			c.rt.Fork(func() { c.rt.Sleep(c.rt.Now() + stall); c.from.SetReadDeadline(c.rt.Now()) })
@@ -499,7 +499,7 @@ func TestSpliceNeedsTwoStreamsOfItsLoop(t *testing.T) {
 	})
 }
 
-// TestPipesAreBounded: those who find none are told at once; those who wait for src hold
+// TestPipesAreBounded: a call that finds none returns at once; one that waits for src holds
 // none.
 func TestPipesAreBounded(t *testing.T) {
 	spliceOn(t, "tcp", "tcp", func(c *spliceCase) {

@@ -65,7 +65,7 @@ type stream struct {
 	ready          func()             // of WhenReady
 	above          pusher             // TLS over this stream; nil: it is plain
 
-	guest *admission.Guest // of a client, where connections are counted by address
+	guest *admission.Guest // what a client's connection counts as; nil: not counted
 }
 
 // A pusher has bytes to send that no task waits for. push is called when there is room. It is

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWhenReadyHoldsNoTask: who is idle costs no coroutine, and is served all the same.
+// TestWhenReadyHoldsNoTask: an idle connection costs no coroutine, and is served all the same.
 func TestWhenReadyHoldsNoTask(t *testing.T) {
 	e := startEngine(t, 1)
 	var served atomic.Int32

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beClient does what it is told: it opens connections, says so, waits for a line, and makes
+// beClient is the process of the clients: it opens connections, says so, waits for a line, and makes
 // n requests or handshakes in all.
 func beClient(what string) error {
 	var kind, at string
@@ -104,7 +104,7 @@ func beClient(what string) error {
 	case err := <-failed:
 		return err
 	default:
-		_, err := io.Copy(io.Discard, os.Stdin) // idle until told to go
+		_, err := io.Copy(io.Discard, os.Stdin) // idle until stdin ends
 		return err
 	}
 }
@@ -169,7 +169,7 @@ func processorTime(t testing.TB) time.Duration {
 // servers are an echo over TLS by either driver, on as many processors as there are.
 func servers(b *testing.B, c *tls.Config) map[string]func() net.Addr {
 	return map[string]func() net.Addr{
-		"loop": func() net.Addr { return echoOnLoops(b, NewTLS(c, nil)).Addr() },
+		"loop": func() net.Addr { return echoOnLoops(b, NewTLS(c)).Addr() },
 		"goroutine": func() net.Addr {
 			rt := goroutine.New()
 			l := listen(b, "tcp", "127.0.0.1:0")
@@ -190,7 +190,7 @@ func servers(b *testing.B, c *tls.Config) map[string]func() net.Addr {
 
 func echoOnLoops(b testing.TB, terms *TLS) *Listener {
 	return serveOn(b, startEngine(b, 0), func(rt engine.Runtime, plain engine.Stream, _ netip.AddrPort) {
-		s, _, err := terms.Secure(plain, 0)
+		s, err := terms.Secure(plain, 0)
 		if err != nil {
 			plain.Close()
 			return
@@ -252,7 +252,7 @@ func BenchmarkHandshakes(b *testing.B) {
 	}
 }
 
-// BenchmarkBesideHandshakes is what somebody who is connected waits for an answer while 32
+// BenchmarkBesideHandshakes is how long a connected client waits for an answer while 32
 // others shake hands without a pause: with signatures where NewTLS has them made, and all
 // on the loops.
 func BenchmarkBesideHandshakes(b *testing.B) {
@@ -261,7 +261,7 @@ func BenchmarkBesideHandshakes(b *testing.B) {
 		here := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return server, nil }}
 		for name, config := range map[string]*tls.Config{"as it is": server, "on the loop": here} {
 			b.Run(kind+"/"+name, func(b *testing.B) {
-				l := echoOnLoops(b, NewTLS(config, nil))
+				l := echoOnLoops(b, NewTLS(config))
 				below := dial(b, l)
 				c := tls.Client(below, client)
 				ask(b, c, "hello")
@@ -293,10 +293,10 @@ func BenchmarkIdleTLS(b *testing.B) {
 	for _, size := range []int{128, 1500, 16 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			server, _ := configs(b, "ecdsa")
-			terms := NewTLS(server, nil)
+			terms := NewTLS(server)
 			e := startEngine(b, 0)
 			l := serveOn(b, e, func(rt engine.Runtime, plain engine.Stream, _ netip.AddrPort) {
-				s, _, err := terms.Secure(plain, 0)
+				s, err := terms.Secure(plain, 0)
 				if err != nil {
 					plain.Close()
 					return

@@ -49,7 +49,7 @@ func tlsDriver(t *testing.T, network string, accepted bool, server, client *tls.
 	client.MaxVersion = version
 	n := &tlsNetwork{
 		Sockets: enginetest.Over(t, rt, network, nil), t: t, rt: rt, network: network,
-		ours: NewTLS(server, nil), server: server, client: client,
+		ours: NewTLS(server), server: server, client: client,
 	}
 	if accepted {
 		n.e = e
@@ -140,11 +140,11 @@ func (n *tlsNetwork) accept(l net.Listener) (engine.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, _, err := n.ours.Secure(s, n.rt.Now()+patience)
+	t, err := n.ours.Secure(s, n.rt.Now()+patience)
 	return t, err
 }
 
-// Listening shakes hands with whoever comes, and waits for him to leave.
+// Listening does the handshake of every client, and waits for its end.
 func (n *tlsNetwork) Listening() (engine.Dial, func(), error) {
 	l, where, err := n.listen()
 	if err != nil {

@@ -14,19 +14,21 @@ import (
 // was only part of a record. Writing encrypts into a buffer, and the buffer is sent. For
 // example, a Write of 100 KiB to a peer that reads slowly:
 //
-//	conn.Write of 64 KiB    encrypted into out
+//	conn.Write of 66 KiB    encrypted into out
 //	push                    the kernel takes 40 KiB; the stream is full
 //	                        the task is parked at the stream, until there is room
 //	push                    the kernel takes the rest; out is given back
-//	conn.Write of 36 KiB    and so on
+//	conn.Write of 34 KiB    and so on
 //
 // Several layers may hold bytes that the peer has sent: the kernel, crypto/tls (maybe), and
 // one byte read ahead (peeked). A task may wait at the stream only when the upper two are
 // empty: no event comes for what they hold.
 
 const (
-	// sealMost is how much is encrypted before the kernel is given what came of it.
-	sealMost = 64 << 10
+	// sealMost is how much is encrypted before the kernel is given what came of it: what HTTP/2
+	// gathers, 64 KiB of content and the headers of its frames, in one piece. A few bytes that are
+	// left over cost a record and a system call.
+	sealMost = 66 << 10
 	// unsentMost bounds what a peer that does not read may have us owe it: after a Write
 	// that ran into its deadline a little more than sealMost, and answers to key updates.
 	unsentMost = 2 * sealMost
@@ -73,6 +75,9 @@ var _ Secured = (*secure)(nil)
 
 // ConnectionState is what the handshake has agreed on.
 func (t *secure) ConnectionState() tls.ConnectionState { return t.conn.ConnectionState() }
+
+// Protocol implements engine.Agreed.
+func (t *secure) Protocol() string { return t.conn.ConnectionState().NegotiatedProtocol }
 
 // Await parks the calling task until a byte or the end can be read. Whether the bytes that
 // came make a byte of content is known only when they are decrypted (they may be part of a
@@ -267,3 +272,6 @@ func (t *secure) look() {
 func (t *secure) SetReadDeadline(at time.Duration)  { t.s.SetReadDeadline(at) }
 func (t *secure) SetWriteDeadline(at time.Duration) { t.s.SetWriteDeadline(at) }
 func (t *secure) Interrupt(err error)               { t.s.Interrupt(err) }
+
+// LowWater is that of the stream below.
+func (t *secure) LowWater(n int) { t.s.LowWater(n) }

@@ -24,7 +24,7 @@ import (
 func newRawRig(t testing.TB) *rig {
 	r := newRig(t, "ecdsa")
 	r.server.SessionTicketsDisabled = true // so that the records of a rawPeer count from 0
-	r.secure = NewTLS(r.server, nil)
+	r.secure = NewTLS(r.server)
 	return r
 }
 
@@ -283,7 +283,7 @@ func TestWhenReadyOverTLSIsCalledInAnyCase(t *testing.T) {
 	} {
 		for _, before := range []bool{false, true} {
 			if name == "past, with bytes" && !before {
-				continue // Quiet would read while somebody else waits to
+				continue // Quiet would read while another task waits to
 			}
 			r := newRig(t, "ecdsa")
 			r.play(func() {
@@ -589,7 +589,7 @@ func TestIdleTLSHoldsNothing(t *testing.T) {
 	var served atomic.Int32
 	streams := make(chan *secure, 100)
 	l := serveOn(t, r.e, func(rt engine.Runtime, plain engine.Stream, _ netip.AddrPort) {
-		s, _, err := r.secure.Secure(plain, rt.Now()+patience)
+		s, err := r.secure.Secure(plain, rt.Now()+patience)
 		if err != nil {
 			t.Error(err)
 			plain.Close()
@@ -670,13 +670,13 @@ func TestTLSSoak(t *testing.T) {
 	e := startEngine(t, 2)
 	server, client := configs(t, "ecdsa")
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-	terms := NewTLS(server, nil)
+	terms := NewTLS(server)
 	open := descriptors(t)
 	secured := func(serve Serve) Serve {
 		return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-			t, _, err := terms.Secure(s, rt.Now()+patience)
+			t, err := terms.Secure(s, rt.Now()+patience)
 			if err != nil {
-				s.Close() // those who leave early
+				s.Close() // clients that leave early
 				return
 			}
 			serve(rt, t, remote)
@@ -794,7 +794,7 @@ func TestKeepAliveOverTLSAllocates(t *testing.T) {
 	}
 	r := newRig(t, "ecdsa")
 	l := serveOn(t, r.e, func(rt engine.Runtime, plain engine.Stream, remote netip.AddrPort) {
-		s, _, err := r.secure.Secure(plain, 0)
+		s, err := r.secure.Secure(plain, 0)
 		if err != nil {
 			plain.Close()
 			return

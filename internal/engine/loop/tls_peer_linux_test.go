@@ -154,7 +154,7 @@ func newRig(t testing.TB, kind string) *rig {
 	r := &rig{TB: t, e: startEngine(t, 1)}
 	r.rt = r.e.Runtime(0)
 	r.server, r.client = configs(t, kind)
-	r.secure = NewTLS(r.server, nil)
+	r.secure = NewTLS(r.server)
 	return r
 }
 
@@ -197,7 +197,7 @@ func (r *rig) accept(client func(net.Conn) error) (Secured, error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- client(theirs) }()
-	t, _, err := r.secure.Secure(s, r.rt.Now()+patience)
+	t, err := r.secure.Secure(s, r.rt.Now()+patience)
 	if err != nil {
 		s.Close()
 	}

@@ -91,3 +91,12 @@ func (s *stream) askOut() error {
 	}
 	return os.NewSyscallError("epoll_ctl", err)
 }
+
+// LowWater has the kernel take no more while it holds n bytes that are unsent, so that what is
+// written later can overtake what the caller has not written yet. It does nothing for sockets of
+// a machine's own.
+func (s *stream) LowWater(n int) {
+	if s.kind == tcp {
+		unix.SetsockoptInt(int(s.fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
+	}
+}

@@ -53,7 +53,7 @@ func (w *World) Listen(address string) *Listener {
 	return l
 }
 
-// BlackHole makes connecting to address wait for the deadline, as packets that nobody
+// BlackHole makes connecting to address wait for the deadline, as packets that no host
 // answers do, until something listens there.
 func (w *World) BlackHole(address string) { w.holes[address] = true }
 

@@ -57,7 +57,14 @@ func (r runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 	}
 	r.w.ports++
 	local := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 255, 0, 1}), 1024+r.w.ports%60000)
-	return r.w.Connect(local, d.Address, d.By)
+	s, err := r.w.Connect(local, d.Address, d.By)
+	if err == nil && len(d.Preface) > 0 {
+		if _, err = s.Write(d.Preface); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	return s, err
 }
 
 func (r runtime) Watch(client engine.Stream, up engine.Interrupter) {

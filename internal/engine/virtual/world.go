@@ -62,7 +62,7 @@ type World struct {
 	// StepsMax bounds how often tasks are resumed while the clock stands still: above it
 	// they only keep each other busy, and Run fails. Zero means ten million.
 	StepsMax int
-	// Trace, if not nil, is told every resumption of a task: the instant, the task and
+	// Trace, if not nil, gets a line for every resumption of a task: the instant, the task and
 	// what it had been waiting for.
 	Trace io.Writer
 
@@ -80,7 +80,7 @@ type World struct {
 	streams   map[*Stream]struct{} // not yet closed, for Stop
 	ports     uint16
 	stopping  bool
-	nobody    cond // waited for by those whom only a deadline or Stop ends
+	nobody    cond // waited for by tasks that only a deadline or Stop ends
 	failures  []error
 
 	outside struct { // what other goroutines may touch
@@ -112,6 +112,12 @@ func (w *World) Daemon(name string, f func()) { w.start(name, true, f) }
 
 // Now is the present instant.
 func (w *World) Now() time.Duration { return time.Duration(w.now.Load()) }
+
+// Wall is the present instant as people write it: time 0 of a world is the start of the year 2000,
+// in UTC. A run that writes dates is repeatable only with these.
+func (w *World) Wall() time.Time {
+	return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(w.Now())
+}
 
 // Run lets the tasks run until nothing can happen any more: no task can run and no
 // timer is set. It returns the panics of tasks, and a *Stuck if tasks that are expected

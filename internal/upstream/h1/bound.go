@@ -15,7 +15,8 @@ var (
 
 // Bind implements upstream.Binder.
 func (c *Conn) Bind(b *upstream.Bonds, owner any) {
-	if c.bond == nil {
+	if c.bond == nil || c.announced {
+		c.announced = false
 		c.bond = upstream.NewBond(b, owner, c)
 	}
 }
@@ -25,6 +26,19 @@ func (c *Conn) Endpoint() *endpoint.Endpoint { return c.pool.endpoint }
 
 // Drop implements upstream.Bound.
 func (c *Conn) Drop() { c.pool.drop(c) }
+
+// ofClient takes a connection of this pool out of mine; nil: there is none. If fresh is set none
+// will do, and those that there are end.
+func (p *Pool) ofClient(mine *upstream.Bonds, fresh bool) *Conn {
+	for !mine.Empty() {
+		c := p.takeBound(mine)
+		if c == nil || !fresh {
+			return c
+		}
+		p.drop(c)
+	}
+	return nil
+}
 
 // takeBound takes the connection of this pool out of mine, if there is one that is still
 // good; nil: there is none. Only the endpoint ends it: an idle timeout would take the user's

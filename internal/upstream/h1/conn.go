@@ -42,6 +42,9 @@ type Conn struct {
 
 	secure *tls.Config    // Settings.TLS when it was made
 	bond   *upstream.Bond // not nil: it belongs to one client's connection
+	// announced: the endpoint was told by the PROXY protocol who the client is. That is why there
+	// is a bond, which is replaced if the endpoint authenticates the connection, too.
+	announced bool
 }
 
 var (
@@ -230,6 +233,7 @@ func (c *Conn) Content(wait bool, by time.Duration) ([]byte, error) {
 		case !wait:
 			return nil, nil
 		}
+		c.in.Widen(c.content.Remaining())
 		c.stream.SetReadDeadline(by)
 		if err := c.in.Fill(); err == io.EOF {
 			if err := c.content.EOF(); err != nil {

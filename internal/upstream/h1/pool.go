@@ -1,10 +1,7 @@
 package h1
 
 import (
-	"crypto/tls"
-	"fmt"
-	"net"
-	"strings"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,8 +38,19 @@ type idleConns struct {
 // target is Settings made concrete for one endpoint.
 type target struct {
 	upstream.Settings
-	network, address string
-	tls              *tls.Config
+	at   upstream.Target
+	only *target // that where HTTP/1.1 alone is offered; nil: this one is
+}
+
+// newTarget returns the target of e by these settings.
+func newTarget(e *endpoint.Endpoint, s *upstream.Settings) *target {
+	t := &target{Settings: *s, at: upstream.NewTarget(e, s)}
+	if s.Version == upstream.Negotiated {
+		one := *s
+		one.Version = upstream.HTTP1
+		t.only = newTarget(e, &one)
+	}
+	return t
 }
 
 // NewPool returns the empty pool of e. workers nil: there is one, and any
@@ -61,48 +69,36 @@ func NewPool(e *endpoint.Endpoint, s *upstream.Settings, workers upstream.Worker
 // Configure changes the settings. Connections made under other TLS settings are not
 // reused: idle ones are closed now, those in use when they are done.
 func (p *Pool) Configure(s *upstream.Settings) {
-	t := &target{Settings: *s, network: "tcp", address: p.endpoint.ID().Address}
-	if path, ok := strings.CutPrefix(t.address, "unix:"); ok {
-		t.network, t.address = "unix", path
-	}
-	if p.endpoint.ID().Scheme == "https" {
-		t.tls = clientTLS(s.TLS, p.endpoint.Spec().Host, t.address)
-	}
+	t := newTarget(p.endpoint, s)
 	old := p.current.Swap(t)
 	if old != nil && old.TLS != t.TLS {
 		p.closeIdle(func(c *Conn) bool { return !t.fits(c) })
 	}
 }
 
-func clientTLS(base *tls.Config, host, address string) *tls.Config {
-	c := &tls.Config{}
-	if base != nil {
-		c = base.Clone()
-	}
-	if c.ServerName == "" {
-		c.ServerName = host
-	}
-	if c.ServerName == "" {
-		c.ServerName, _, _ = net.SplitHostPort(address)
-	}
-	c.NextProtos = []string{"http/1.1"}
-	return c
-}
-
 // Call implements upstream.Pool: it opens a call on the connection that is bound to the
 // client, an idle one or a new one.
 func (p *Pool) Call(rt engine.Runtime, by time.Duration, fresh bool, mine *upstream.Bonds) (upstream.Call, error) {
-	for !mine.Empty() {
-		c := p.takeBound(mine)
-		if c == nil {
-			break
-		}
-		if !fresh {
-			return c, nil
-		}
-		p.drop(c)
+	if p.current.Load().ProxyProtocol != 0 {
+		return p.CallFor(rt, by, fresh, mine, netip.AddrPort{})
 	}
-	c, err := p.Get(rt, by, fresh)
+	return p.call(rt, by, fresh, mine, p.current.Load())
+}
+
+// CallHTTP1 is Call, except that an endpoint whose version is negotiated is offered HTTP/1.1 alone.
+func (p *Pool) CallHTTP1(rt engine.Runtime, by time.Duration, fresh bool, mine *upstream.Bonds) (upstream.Call, error) {
+	t := p.current.Load()
+	if t.only != nil {
+		t = t.only
+	}
+	return p.call(rt, by, fresh, mine, t)
+}
+
+func (p *Pool) call(rt engine.Runtime, by time.Duration, fresh bool, mine *upstream.Bonds, t *target) (upstream.Call, error) {
+	if c := p.ofClient(mine, fresh); c != nil {
+		return c, nil
+	}
+	c, err := p.get(rt, by, fresh, t)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +109,10 @@ func (p *Pool) Call(rt engine.Runtime, by time.Duration, fresh bool, mine *upstr
 // one that is still good and fresh is false, else a new one. by bounds connecting, together
 // with the pool's own timeout.
 func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, error) {
-	t := p.current.Load()
+	return p.get(rt, by, fresh, p.current.Load())
+}
+
+func (p *Pool) get(rt engine.Runtime, by time.Duration, fresh bool, t *target) (*Conn, error) {
 	if !fresh {
 		mine := &p.idleBy[rt.Worker()]
 		for c := p.take(mine); c != nil; c = p.take(mine) {
@@ -124,6 +123,11 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 			p.drop(c)
 		}
 	}
+	return p.connect(rt, by, t, nil)
+}
+
+// connect makes a connection that begins with preface.
+func (p *Pool) connect(rt engine.Runtime, by time.Duration, t *target, preface []byte) (*Conn, error) {
 	if !p.reserve(rt.Worker(), t.Max) {
 		return nil, upstream.ErrBusy
 	}
@@ -133,9 +137,12 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 	}
 	if p.workers != nil && !p.workers.Connect(rt.Worker()) {
 		p.open.Add(-1)
-		return nil, errDescriptors
+		return nil, upstream.ErrDescriptors
 	}
-	s, err := p.dial(rt, &engine.Dial{Network: t.network, Address: t.address, TLS: t.tls, By: by})
+	s, err := t.at.Dial(rt, p.workers, preface, by)
+	if err == nil {
+		err = t.spoken(s)
+	}
 	if err != nil {
 		p.ended(1)
 		return nil, err
@@ -143,23 +150,20 @@ func (p *Pool) Get(rt engine.Runtime, by time.Duration, fresh bool) (*Conn, erro
 	return newConn(rt, p, s, t), nil
 }
 
-var errDescriptors = fmt.Errorf("connections use up the descriptors of this process: %w", engine.ErrExhausted)
-
-// shedPause is how long idle connections, which other workers may have to close, are given
-// to make room.
-const shedPause = time.Millisecond
-
-// dial connects. Where the kernel says that something has run out, idle connections to
-// other endpoints give way, once.
-func (p *Pool) dial(rt engine.Runtime, d *engine.Dial) (engine.Stream, error) {
-	s, err := rt.Dial(d)
-	if err == nil || p.workers == nil || !engine.Exhausted(err) || !p.workers.Shed(rt.Worker()) {
-		return s, err
+// spoken closes s and returns upstream.ErrOther if its endpoint has chosen HTTP/2.
+func (t *target) spoken(s engine.Stream) error {
+	if t.Version != upstream.Negotiated || t.at.TLS == nil || !upstream.AgreedHTTP2(s) {
+		return nil
 	}
-	if err := rt.Sleep(rt.Now() + shedPause); err != nil {
-		return nil, err
-	}
-	return rt.Dial(d)
+	s.Close()
+	return upstream.ErrOther
+}
+
+// Adopt takes over a connection of the calling worker that was made for another version of
+// HTTP, and that upstream.Workers has counted. It is idle.
+func (p *Pool) Adopt(rt engine.Runtime, s engine.Stream) {
+	p.open.Add(1)
+	p.put(newConn(rt, p, s, p.current.Load()))
 }
 
 // ended takes n connections off the counts.

@@ -219,7 +219,8 @@ func TestServerNames(t *testing.T) {
 		{"", "[::1]:443", "::1"},
 		{"api.example.com", "10.0.0.1:443", "api.example.com"},
 	} {
-		if got := clientTLS(nil, test.host, test.address); got.ServerName != test.want || fmt.Sprint(got.NextProtos) != "[http/1.1]" {
+		e := endpoint.New(endpoint.Spec{ID: endpoint.ID{Scheme: "https", Address: test.address}, Host: test.host})
+		if got := upstream.NewTarget(e, &upstream.Settings{}).TLS; got.ServerName != test.want || fmt.Sprint(got.NextProtos) != "[http/1.1]" {
 			t.Errorf("%+v: %q %v", test, got.ServerName, got.NextProtos)
 		}
 	}

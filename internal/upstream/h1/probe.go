@@ -1,10 +1,7 @@
 package h1
 
 import (
-	"errors"
-	"fmt"
-	"net"
-	"strconv"
+	"net/netip"
 	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
@@ -19,7 +16,10 @@ var _ upstream.Prober = (*Pool)(nil)
 // Alone implements upstream.Prober.
 func (p *Pool) Alone(rt engine.Runtime, port int, by time.Duration) (upstream.Call, error) {
 	t := p.current.Load()
-	s, err := t.dialPort(rt, port, by)
+	s, err := t.at.DialPort(rt, port, t.announce(netip.AddrPort{}), by)
+	if err == nil {
+		err = t.spoken(s)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -35,24 +35,10 @@ func (a *alone) Done(bool) { a.close() }
 
 // Connect implements upstream.Prober.
 func (p *Pool) Connect(rt engine.Runtime, port int, by time.Duration) error {
-	s, err := p.current.Load().dialPort(rt, port, by)
+	t := p.current.Load()
+	s, err := t.at.DialPort(rt, port, t.announce(netip.AddrPort{}), by)
 	if err != nil {
 		return err
 	}
 	return s.Close()
-}
-
-// dialPort connects to a port of the endpoint's host; 0: the endpoint's own. That nothing
-// listens there says nothing about the endpoint's own port, if it is another one.
-func (t *target) dialPort(rt engine.Runtime, port int, by time.Duration) (engine.Stream, error) {
-	address, elsewhere := t.address, false
-	if host, own, err := net.SplitHostPort(address); err == nil && t.network == "tcp" && port != 0 {
-		address = net.JoinHostPort(host, strconv.Itoa(port))
-		elsewhere = own != strconv.Itoa(port)
-	}
-	s, err := rt.Dial(&engine.Dial{Network: t.network, Address: address, TLS: t.tls, By: by})
-	if elsewhere && errors.Is(err, engine.ErrRefused) {
-		return nil, fmt.Errorf("port %d: %s", port, err.Error())
-	}
-	return s, err
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // Source is the stream whose next bytes are the response's content as it is, and how many
-// of them; zero: they are not, or nobody can say how many, or some have been read already.
+// of them; zero: they are not, or their number is not known, or some have been read already.
 // While nothing is buffered no buffer is held either.
 func (c *Conn) Source() (from engine.Stream, left int64) {
 	if len(c.in.Buffered()) > 0 || c.content.Done() {

@@ -5,5 +5,5 @@ import (
 	"syscall"
 )
 
-// endWithParent has the process killed when the test is, which then runs no Cleanup.
-func endWithParent(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// EndWithParent has the process killed when the test is, which then runs no Cleanup.
+func EndWithParent(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -4,4 +4,5 @@ package rig
 
 import "os/exec"
 
-func endWithParent(*exec.Cmd) {}
+// EndWithParent does nothing here.
+func EndWithParent(*exec.Cmd) {}

@@ -69,7 +69,7 @@ func Start(t testing.TB, c Command) *Process {
 	if c.Stdout == nil {
 		p.cmd.Stdout = &p.out
 	}
-	endWithParent(p.cmd)
+	EndWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

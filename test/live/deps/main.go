@@ -51,10 +51,12 @@ func main() {
 }
 
 // wanted reports whether the tests that LIVE_ONLY selects, by what their names begin with,
-// need a recipe. All need the official clients, and Kubernetes needs an etcd.
+// need a recipe. All need the official clients, Kubernetes needs an etcd, and the mesh
+// Consul and Nacos.
 func wanted(name string) bool {
 	only := strings.FieldsFunc(os.Getenv("LIVE_ONLY"), func(r rune) bool { return r == ',' || r == ' ' })
 	return len(only) == 0 || name == "clients" || slices.ContainsFunc(only, func(s string) bool {
-		return strings.HasPrefix(name, s) || name == "etcd34" && strings.HasPrefix("kubernetes", s)
+		return strings.HasPrefix(name, s) || name == "etcd34" && strings.HasPrefix("kubernetes", s) ||
+			(name == "consul" || name == "nacos3") && strings.HasPrefix("mesh", s)
 	})
 }

@@ -58,6 +58,9 @@ func newLoad(l *loop, c Command) (*load, error) {
 			InsecureSkipVerify: true, // a self-signed one; its signature of the handshake is checked
 			ServerName:         "bench.test",
 		}
+		if c.Multi {
+			ld.tls.NextProtos = []string{"h2"}
+		}
 		if c.Resume {
 			ld.tls.ClientSessionCache = &ticket{}
 		}

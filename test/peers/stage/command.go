@@ -16,6 +16,9 @@ const (
 	Hold = "hold"
 	// Release closes what was held.
 	Release = "release"
+	// Child: a program is the client, and the endpoints serve until it ends. It runs on the
+	// processor of the stage.
+	Child = "child"
 )
 
 // What is held.
@@ -39,7 +42,11 @@ type Command struct {
 	Warm        time.Duration // goes ahead of what counts
 	WarmAnswers int           // and so do these, for at most warmMax
 	Time        time.Duration // that counts
-	Process     int           // the proxy's, whose processor time is read; 0: nobody's
+	Process     int           // the proxy's, whose processor time is read; 0: none
+
+	Multi bool     // HTTP/2, Hold only
+	Args  []string // of Child: the program, and what it is started with
+	Env   []string // of Child: besides the stage's own
 }
 
 // Cipher is the one cipher suite of all turns with TLS.
@@ -60,6 +67,8 @@ type Result struct {
 	Late     time.Duration `json:",omitempty"` // Open: p99 of what the stage itself was late by, with a connection free
 	Resumed  int           `json:",omitempty"` // of the requests, with TLS
 	Held     int           `json:",omitempty"`
+	Content  int64         `json:",omitempty"` // bytes, where it is what counts
+	Text     string        `json:",omitempty"` // what a Child has printed
 	Errors   int           `json:",omitempty"` // in all of it
 	Error    string        `json:",omitempty"` // the first of them; or why there is no result
 }

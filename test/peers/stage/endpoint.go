@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/poise-lb/poise/internal/http2"
 )
 
 // Paths that the endpoint knows; every other one has the small answer. What a proxy is
@@ -19,6 +21,8 @@ const (
 	PathSize = "/size/" // followed by a number: an answer of so many bytes
 	PathWait = "/wait"  // never answered
 	PathTalk = "/talk"  // upgraded, as a WebSocket; then every byte comes back
+	// PathStall is never answered, and no content that comes with it is read.
+	PathStall = "/stall"
 )
 
 // Small is the size of the small answer.
@@ -26,6 +30,9 @@ const Small = 128
 
 // headMax bounds a request's head as the endpoint sees it, after the proxy's additions.
 const headMax = 4 << 10
+
+// prefaceHead is how much of HTTP/2's preface looks like a head.
+const prefaceHead = len("PRI * HTTP/2.0\r\n\r\n")
 
 // wsKey and wsAccept are the pair of RFC 6455 §1.3: proxies may check that they fit.
 const (
@@ -39,13 +46,16 @@ var errNoRequest = errors.New("not a request")
 type endpoint struct {
 	loop    *loop
 	answers map[int][]byte // by size, with their heads
-	scratch []byte         // what bodies are read into, to be forgotten
-	waiting int            // requests that are never answered, of open connections
-	refused int            // connections that there was no descriptor for
+	blocks  map[int][]byte // the heads by size, as HTTP/2 has them
+	names   map[string]string
+	scratch []byte // what bodies are read into, to be forgotten
+	waiting int    // requests that are never answered, of open connections
+	refused int    // connections that there was no descriptor for
 }
 
 func newEndpoint(l *loop) *endpoint {
-	return &endpoint{loop: l, answers: make(map[int][]byte), scratch: make([]byte, 256<<10)}
+	return &endpoint{loop: l, answers: make(map[int][]byte), blocks: make(map[int][]byte), names: make(map[string]string),
+		scratch: make([]byte, 256<<10)}
 }
 
 // accept serves a listener for as long as there is a loop.
@@ -61,7 +71,7 @@ func (e *endpoint) accept(fd int) {
 					e.refused++
 				}
 				if err != nil {
-					break // nobody there any more, or no descriptor left: the next event tells
+					break // no connection there any more, or no descriptor left: the next event shows it
 				}
 				unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 				e.loop.start(func(t *task) {
@@ -93,8 +103,16 @@ func (e *endpoint) serve(t *task) {
 				end = from + i + 4
 			}
 		}
+		if bytes.HasPrefix(buf, []byte(http2.Preface[:prefaceHead])) {
+			e.multiply(t, buf[:n])
+			return
+		}
 		target, length, err := request(buf[:end])
 		if err != nil {
+			return
+		}
+		if strings.HasSuffix(target, PathStall) {
+			t.await(unix.EPOLLRDHUP) // until the client leaves
 			return
 		}
 		have := min(n-end, length)

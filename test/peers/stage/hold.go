@@ -50,12 +50,17 @@ func (ld *load) keep(t *task, done func()) error {
 		return err
 	}
 	buf := make([]byte, headMax)
-	switch ld.Hold {
-	case HoldIdle:
+	switch {
+	case ld.Multi:
+		if ld.Hold != HoldIdle {
+			return fmt.Errorf("not with HTTP/2: %q", ld.Hold)
+		}
+		err = askMulti(rw, ld.Paths[0])
+	case ld.Hold == HoldIdle:
 		err = ld.do(rw, buf)
-	case HoldWait:
+	case ld.Hold == HoldWait:
 		_, err = rw.Write(ld.requests[0])
-	case HoldTalk:
+	case ld.Hold == HoldTalk:
 		if _, err = rw.Write(ld.requests[0]); err != nil {
 			break
 		}

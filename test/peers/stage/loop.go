@@ -133,7 +133,7 @@ func (t *task) drop() {
 	}
 }
 
-// await returns when the descriptor is ready, or when somebody resumed the task.
+// await returns when the descriptor is ready, or when the task was resumed.
 func (t *task) await(wants uint32) error {
 	if t.over {
 		return errOver

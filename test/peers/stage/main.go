@@ -86,8 +86,11 @@ func (s *server) do(c Command) (Result, error) {
 	// What the last turn left is collected now, so that a turn of plain requests, which
 	// allocates next to nothing, has no collection in it.
 	runtime.GC()
-	if c.Kind == Release {
+	switch c.Kind {
+	case Release:
 		return Result{}, s.release()
+	case Child:
+		return s.child(c)
 	}
 	ld, err := newLoad(s.loop, c)
 	if err != nil {

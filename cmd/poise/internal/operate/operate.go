@@ -1,18 +1,19 @@
 // Package operate serves the operator's side of a proxy: the admin API with its page, and the
-// listener for probes and scrapers. Both follow the configuration: what a reload changes is opened
-// before what it replaces is closed.
+// listener for probes and scrapers. Both follow the configuration. What a reload changes is opened
+// before what it replaces is closed, and an address that stays keeps its socket:
+//
+//	the same configuration   nothing happens
+//	the same address         the socket stays, connections too; requests get the new handler
+//	the same, but other TLS  another listener on the same socket
+//	another address          opened first; the old one is closed when all of the new set is there
 package operate
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"reflect"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,12 +25,11 @@ import (
 
 // A Server holds the two listeners. Its methods may be called by several goroutines.
 type Server struct {
-	proxy  *poise.Proxy
-	log    *slog.Logger
-	origin string
-	place  func(path string) string
-	// Put puts a configuration in force that came over the API. It is set before Apply.
-	Put func(config.Config) error
+	proxy *poise.Proxy
+	log   *slog.Logger
+	// Options are those of the admin API which the configuration does not have: where that is
+	// from, and what the program does for a client. They are set before Apply.
+	Options admin.Options
 	// Given has listeners that are used before new ones are opened. It is set before Apply.
 	Given *sockets.Set
 
@@ -38,55 +38,158 @@ type Server struct {
 	closed        bool
 }
 
-// New returns a Server that listens nowhere. origin and place say where the configuration and its
-// values are from: see admin.Options.
-func New(p *poise.Proxy, log *slog.Logger, origin string, place func(path string) string) *Server {
-	return &Server{proxy: p, log: log, origin: origin, place: place}
-}
+// New returns a Server that listens nowhere.
+func New(p *poise.Proxy, log *slog.Logger) *Server { return &Server{proxy: p, log: log} }
 
-// a listener is one address with its server.
+// A listener is one part of the configuration and what was made of it.
 type listener struct {
-	config any // the part of the configuration that it was made of
-	net    net.Listener
-	plain  net.Listener // what is below TLS
-	server *http.Server
-	socket string // path of a unix socket, which is removed at the end
+	config any // config.Admin or config.StatusListener
+	*socket
+	handler http.Handler
 }
 
-// Apply opens what c wants and is not open yet, and closes what it does not want. If an address
-// cannot be opened the error says so, and what was open stays.
+// A Change is a set of listeners that are open but not served yet. Exactly one of Commit and Cancel is
+// called, before the next one is prepared.
+type Change struct {
+	server        *Server
+	admin, status *listener
+}
+
+// Apply is Prepare and Commit.
 func (s *Server) Apply(c *config.Config) error {
+	ch, err := s.Prepare(c)
+	if err == nil {
+		ch.Commit()
+	}
+	return err
+}
+
+// Prepare opens what c wants and is not open yet. If an address cannot be opened the error says so,
+// and nothing has changed.
+func (s *Server) Prepare(c *config.Config) (ch *Change, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ch = &Change{server: s, admin: s.admin, status: s.status}
+	if s.closed {
+		return ch, nil
+	}
+	ch.admin, err = s.prepare(s.admin, c.Admin, c.Admin.Address, c.Admin.TLS, sockets.Admin, func() http.Handler { return s.api(&c.Admin) })
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	ch.status, err = s.prepare(s.status, c.Status, c.Status.Address, nil, sockets.Status, func() http.Handler { return admin.Status(s.proxy) })
+	if err != nil {
+		ch.status = s.status
+		ch.cancel()
+		return nil, fmt.Errorf("status: %w", err)
+	}
+	return ch, nil
+}
+
+// Cancel closes what Prepare opened.
+func (ch *Change) Cancel() {
+	ch.server.mu.Lock()
+	defer ch.server.mu.Unlock()
+	ch.cancel()
+}
+
+// cancel is Cancel. Called with mu of the Server held.
+func (ch *Change) cancel() {
+	for _, change := range ch.steps() {
+		if now := change.now; now != nil && (change.old == nil || now.socket != change.old.socket) {
+			now.plain.Close() // nothing was served there
+			now.net.Close()
+		}
+	}
+}
+
+// A step is what is done to one of the two listeners; nil: there is none.
+type step struct{ old, now *listener }
+
+func (ch *Change) steps() [2]step {
+	return [...]step{{ch.server.admin, ch.admin}, {ch.server.status, ch.status}}
+}
+
+// prepare returns the listener for a part of the configuration: old if that is the same, nil if the
+// address is empty. It changes nothing that is in use.
+func (s *Server) prepare(old *listener, conf any, address string, t *config.TLS, name func(string) string, handler func() http.Handler) (*listener, error) {
+	if old != nil && reflect.DeepEqual(old.config, conf) {
+		return old, nil
+	}
+	if address == "" {
+		return nil, nil
+	}
+	var was *socket
+	if old != nil && old.address == address {
+		was = old.socket
+	}
+	if was != nil && reflect.DeepEqual(was.tls, t) {
+		return &listener{conf, was, handler()}, nil
+	}
+	given := s.Given.Take(name(address))
+	k, err := open(address, was, given)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w%s", address, sockets.Reason(err), s.holder(address))
+	}
+	if err := k.secure(s.proxy, t); err != nil {
+		k.plain.Close()
+		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
+	}
+	k.server = s.newHTTP(k)
+	return &listener{conf, k, handler()}, nil
+}
+
+// Commit serves what is new, and closes what is not wanted any more.
+func (ch *Change) Commit() {
+	s := ch.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil
+		ch.cancel()
+		return
 	}
-	api, err := s.replace(s.admin, c.Admin, c.Admin.Address, c.Admin.TLS, s.Given.Take(sockets.Admin(c.Admin.Address)), func() http.Handler { return s.handler(&c.Admin) })
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	status, err := s.replace(s.status, c.Status, c.Status.Address, nil, s.Given.Take(sockets.Status(c.Status.Address)), func() http.Handler { return admin.Status(s.proxy) })
-	if err != nil {
-		if api != s.admin {
-			api.close()
+	for _, change := range ch.steps() {
+		old, now := change.old, change.now
+		if old == now {
+			continue
 		}
-		return fmt.Errorf("status: %w", err)
-	}
-	for _, change := range []struct{ old, now *listener }{{s.admin, api}, {s.status, status}} {
-		if change.old != change.now {
-			change.old.close()
-			s.serve(change.now)
+		if old != nil && (now == nil || now.socket != old.socket) {
+			if now != nil && now.address == old.address {
+				sockets.Keep(old.plain) // it is shared: its path stays
+			}
+			old.close()
+		}
+		if now != nil && now.answer(now.handler) {
+			go s.serve(now.socket)
 		}
 	}
-	s.admin, s.status = api, status
-	return nil
+	s.admin, s.status = ch.admin, ch.status
 }
 
-// handler is the admin API of a configuration.
-func (s *Server) handler(c *config.Admin) http.Handler {
-	o := admin.Options{Hosts: c.Hosts, Profiles: c.Profiles, Origin: s.origin, Place: s.place, Apply: s.Put}
+// holder says for a message which listener of this Server has the port of an address.
+func (s *Server) holder(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == "0" {
+		return ""
+	}
+	for _, l := range []*listener{s.admin, s.status} {
+		if l == nil {
+			continue
+		}
+		if _, taken, err := net.SplitHostPort(l.address); err == nil && taken == port {
+			return fmt.Sprintf("; %s holds the port until a restart or an upgrade", l.address)
+		}
+	}
+	return ""
+}
+
+// api is the admin API of a configuration.
+func (s *Server) api(c *config.Admin) http.Handler {
+	o := s.Options
+	o.Profiles = c.Profiles
+	o.Hosts = append(o.Hosts[:len(o.Hosts):len(o.Hosts)], c.Hosts...)
 	if host, _, err := net.SplitHostPort(c.Address); err == nil && host != "" {
-		o.Hosts = append(o.Hosts[:len(o.Hosts):len(o.Hosts)], host)
+		o.Hosts = append(o.Hosts, host)
 	}
 	for _, t := range c.Tokens {
 		o.Tokens = append(o.Tokens, admin.Token{Name: t.Name, Secret: t.Token, Role: admin.Role(t.Role)})
@@ -94,127 +197,49 @@ func (s *Server) handler(c *config.Admin) http.Handler {
 	return admin.Handler(s.proxy, o)
 }
 
-// replace returns the listener for an address: old if its configuration is the same, nil if the
-// address is empty.
-func (s *Server) replace(old *listener, conf any, address string, t *config.TLS, given net.Listener, handler func() http.Handler) (*listener, error) {
-	if old != nil && reflect.DeepEqual(old.config, conf) {
-		return old, nil
-	}
-	if address == "" {
-		return nil, nil
-	}
-	l := &listener{config: conf}
-	var err error
-	if l.net, err = l.open(address, old, given); err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", address, sockets.Reason(err))
-	}
-	l.plain = l.net
-	if t != nil {
-		secure, err := s.proxy.TLSListener(l.net, *t)
-		if err != nil {
-			l.net.Close()
-			return nil, err
-		}
-		l.net = secure
-	}
-	l.server = &http.Server{
-		Handler: handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	return l, nil
-}
-
-// open listens on an address, unless given does. One that the old listener has is shared with it.
-func (l *listener) open(address string, old *listener, given net.Listener) (net.Listener, error) {
-	socket, isUnix := strings.CutPrefix(address, "unix:")
-	if given != nil {
-		if isUnix {
-			l.socket = socket
-		}
-		return given, nil
-	}
-	if !isUnix {
-		made, err := net.Listen("tcp", address)
-		if err == nil || old == nil {
-			return made, err
-		}
-		old.close() // the same port with other settings: there is a moment without
-		return net.Listen("tcp", address)
-	}
-	if old != nil {
-		old.close()
-	}
-	if err := removeStale(socket); err != nil {
-		return nil, err
-	}
-	made, err := net.Listen("unix", socket)
-	if err != nil {
-		return nil, err
-	}
-	l.socket = socket
-	if err := os.Chmod(socket, 0o660); err != nil {
-		made.Close()
-		return nil, err
-	}
-	return made, nil
-}
-
-// removeStale removes a socket that nothing listens on any more: what a process left that was
-// killed. Anything else at the path stays, and listening fails.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil || info.Mode()&fs.ModeSocket == 0 {
-		return errors.Join(err, fmt.Errorf("%s is there and is no socket", path))
-	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return fmt.Errorf("another process listens on %s", path)
-	}
-	return os.Remove(path)
-}
-
-func (s *Server) serve(l *listener) {
-	if l == nil {
-		return
-	}
-	go func() {
-		if err := l.server.Serve(l.net); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			s.log.Error("the operator's listener ended", "address", l.net.Addr().String(), "error", err)
-		}
-	}()
-}
-
-func (l *listener) close() {
-	if l == nil {
-		return
-	}
-	l.net.Close()
-	l.server.Close() // streams of the page last for ever: they are broken off
-}
-
 // Sockets are the listeners in use, with their addresses in the configuration.
 func (s *Server) Sockets() (all []sockets.Named) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.admin != nil {
-		all = append(all, sockets.Named{Name: sockets.Admin(s.admin.config.(config.Admin).Address), Listener: s.admin.plain})
+		all = append(all, sockets.Named{Name: sockets.Admin(s.admin.address), Listener: s.admin.plain})
 	}
 	if s.status != nil {
-		all = append(all, sockets.Named{Name: sockets.Status(s.status.config.(config.StatusListener).Address), Listener: s.status.plain})
+		all = append(all, sockets.Named{Name: sockets.Status(s.status.address), Listener: s.status.plain})
 	}
 	return all
 }
 
-// Close closes both listeners.
-func (s *Server) Close() {
+// Retire stops accepting and does not wait: streams end, and a request under way may end within a
+// second.
+func (s *Server) Retire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	s.closed = true
-	s.admin.close()
-	s.status.close()
+	for _, l := range []*listener{s.admin, s.status} {
+		if l != nil {
+			l.close()
+		}
+	}
+}
+
+// Close is Retire, and waits until nothing is under way: about a second at most.
+func (s *Server) Close() {
+	s.Retire()
+	late := time.After(2 * graceFor)                   // the watch of certificates may be at a disk that hangs
+	for _, l := range []*listener{s.admin, s.status} { // nothing replaces them any more
+		if l == nil {
+			continue
+		}
+		select {
+		case <-l.ended:
+		case <-late:
+			return
+		}
+	}
 }
 
 // URL is where the admin API is, "" if it is nowhere.
@@ -224,12 +249,5 @@ func (s *Server) URL() string {
 	if s.admin == nil {
 		return ""
 	}
-	if s.admin.socket != "" {
-		return "unix:" + s.admin.socket
-	}
-	scheme := "http://"
-	if s.admin.config.(config.Admin).TLS != nil {
-		scheme = "https://"
-	}
-	return scheme + s.admin.net.Addr().String()
+	return s.admin.url()
 }

@@ -11,12 +11,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/cmd/poise/internal/sockets"
@@ -61,6 +58,9 @@ type Proxy interface {
 	http.Handler
 	Serve(net.Listener) error
 	TLSListener(net.Listener, config.TLS) (net.Listener, error)
+	ProxyListener(net.Listener, config.ProxyProtocol) (net.Listener, error)
+	ProtocolListener(l net.Listener, protocol string) (net.Listener, error)
+	NamedListener(l net.Listener, name string) net.Listener
 	Tickets(*tls.Config)
 }
 
@@ -89,162 +89,13 @@ func New(p Proxy, e Engine, log *slog.Logger) *Server {
 // Failed delivers the error of a listener that ended by itself.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// A listener is one bound address and what serves it.
-type listener struct {
-	listen config.Listen
-	times  times
-	socket *net.TCPListener
-	secure net.Listener // socket with TLS terminated; nil without, and with std
-	std    *stdServer   // nil with the own codec
-	ended  atomic.Bool
-}
-
-// times are the settings that net/http takes only at the start of a server.
-type times struct{ head, idle, stall time.Duration }
-
-// A Change is a set of listeners that are bound but not served yet. Exactly one of
-// Commit and Cancel is called.
-type Change struct {
-	server  *Server
-	next    map[string]*listener
-	started []*listener // of next: new ones, to be served
-	stopped []*listener // of the server: not in next
-}
-
-// Prepare binds what c wants and is not open yet, and looks certificates over. If it
-// fails, the error names the address and nothing has changed.
-func (s *Server) Prepare(c config.Config) (*Change, error) {
-	ch := &Change{server: s, next: map[string]*listener{}}
-	open := s.listeners()
-	for _, want := range c.Listen {
-		t := times{c.Timeouts.Head, c.Timeouts.Idle, c.Timeouts.Stall}
-		old := open[want.Address]
-		if old != nil && reflect.DeepEqual(old.listen.TLS, want.TLS) && (s.engine != Std || old.times == t) {
-			ch.next[want.Address] = old
-			continue
-		}
-		l, err := s.bind(want, t, old)
-		if err != nil {
-			ch.Cancel()
-			return nil, err
-		}
-		ch.next[want.Address] = l
-		ch.started = append(ch.started, l)
-	}
-	for address, l := range open {
-		if ch.next[address] != l {
-			ch.stopped = append(ch.stopped, l)
-		}
-	}
-	return ch, nil
-}
-
-// bind opens a new listener. Where there is an old one for the same address it shares
-// its socket: connections in the queue are accepted by the one or the other.
-func (s *Server) bind(want config.Listen, t times, old *listener) (_ *listener, err error) {
-	l := &listener{listen: want, times: t}
-	if old != nil {
-		l.socket, err = share(old.socket)
-	} else {
-		l.socket, err = s.listen(want.Address)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", want.Address, sockets.Reason(err))
-	}
-	if s.engine == Std {
-		l.std, err = newStd(s.proxy, want.TLS, t, s.log)
-	} else if want.TLS != nil {
-		l.secure, err = s.proxy.TLSListener(l.socket, *want.TLS)
-	}
-	if err != nil {
-		l.socket.Close()
-		return nil, fmt.Errorf("cannot listen on %s: %w", want.Address, err)
-	}
-	return l, nil
-}
-
-func (s *Server) listen(address string) (*net.TCPListener, error) {
-	l := s.Given.Take(address)
-	if l == nil {
-		var err error
-		if l, err = net.Listen("tcp", address); err != nil {
-			return nil, err
-		}
-	}
-	tcp, ok := l.(*net.TCPListener)
-	if !ok {
-		l.Close()
-		return nil, fmt.Errorf("the socket that was passed to this process is a %s, not TCP", l.Addr().Network())
-	}
-	return tcp, nil
-}
-
-func share(l *net.TCPListener) (*net.TCPListener, error) {
-	f, err := l.File()
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	again, err := net.FileListener(f)
-	if err != nil {
-		return nil, err
-	}
-	return again.(*net.TCPListener), nil
-}
-
-// Cancel closes what Prepare bound.
-func (ch *Change) Cancel() {
-	for _, l := range ch.started {
-		l.close()
-	}
-}
-
-// close accepts no more.
-func (l *listener) close() {
-	if l.secure != nil {
-		l.secure.Close()
-		return
-	}
-	l.socket.Close()
-}
-
-// Commit serves what is new and stops accepting on what is not wanted any more.
-// Connections that are open there live on until their exchange ends.
-func (ch *Change) Commit() {
-	s := ch.server
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		ch.Cancel()
-		return
-	}
-	for _, l := range ch.started {
-		s.tasks.Go(func() { s.serve(l) })
-	}
-	for _, l := range ch.stopped {
-		l.ended.Store(true)
-		if l.secure != nil {
-			go l.close() // the watch of its certificates may be at a disk that hangs
-		} else {
-			l.close()
-		}
-		if l.std != nil {
-			l.std.retired.Store(true)
-			s.old = append(s.old, l.std)
-		}
-	}
-	s.open = ch.next
-	// Once served is set nothing is accepted any more and every connection is counted.
-	s.old = slices.DeleteFunc(s.old, func(o *stdServer) bool { return o.served.Load() && o.open.Load() == 0 })
-}
-
 func (s *Server) serve(l *listener) {
 	var err error
 	switch {
 	case l.std != nil:
 		err = l.std.serve(l.socket)
-	case l.secure != nil:
-		err = s.proxy.Serve(l.secure)
+	case l.around != nil:
+		err = s.proxy.Serve(l.around)
 	default:
 		err = s.proxy.Serve(l.socket)
 	}
@@ -304,6 +155,10 @@ func (s *Server) URLs(listen []config.Listen) []string {
 	for _, want := range listen {
 		if l := open[want.Address]; l != nil {
 			scheme := "http://"
+			if strings.HasPrefix(want.Address, "unix:") {
+				urls = append(urls, want.Address)
+				continue
+			}
 			if want.TLS != nil {
 				scheme = "https://"
 			}
@@ -311,11 +166,4 @@ func (s *Server) URLs(listen []config.Listen) []string {
 		}
 	}
 	return urls
-}
-
-func minVersion(t config.TLS) uint16 {
-	if t.MinVersion == "1.3" {
-		return tls.VersionTLS13
-	}
-	return tls.VersionTLS12
 }

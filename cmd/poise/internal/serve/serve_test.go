@@ -39,6 +39,14 @@ func (e *echo) Serve(l net.Listener) error { return e.server().Serve(l) }
 
 func (e *echo) Tickets(*tls.Config) {}
 
+func (e *echo) NamedListener(l net.Listener, _ string) net.Listener { return l }
+
+func (e *echo) ProtocolListener(l net.Listener, _ string) (net.Listener, error) { return l, nil }
+
+func (e *echo) ProxyListener(l net.Listener, _ config.ProxyProtocol) (net.Listener, error) {
+	return l, nil
+}
+
 func (e *echo) TLSListener(l net.Listener, t config.TLS) (net.Listener, error) {
 	c, err := tls.LoadX509KeyPair(t.Certificates[0].Cert, t.Certificates[0].Key)
 	if err != nil {

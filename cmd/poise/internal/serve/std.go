@@ -42,13 +42,14 @@ func newStd(p Proxy, t *config.TLS, bounds times, log *slog.Logger) (*stdServer,
 	if t == nil {
 		return s, nil
 	}
-	store, err := certs.Load(t.Certificates)
+	store, err := certs.Open(*t)
 	if err != nil {
 		return nil, err
 	}
 	s.certs = store
-	s.http.TLSConfig = &tls.Config{MinVersion: minVersion(*t), GetCertificate: store.GetCertificate}
+	s.http.TLSConfig = &tls.Config{NextProtos: []string{"h2", "http/1.1"}}
 	p.Tickets(s.http.TLSConfig)
+	store.Secure(s.http.TLSConfig)
 	return s, nil
 }
 

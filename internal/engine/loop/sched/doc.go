@@ -47,7 +47,7 @@
 // turn; by an engine.Signal from anywhere, which is a message; and by Fork's Join. What
 // blocks runs on a goroutine (Loop.Do), and so does what computes for long (Loop.Compute).
 //
-// # Who may call what
+// # What may be called from where
 //
 //	any goroutine     Post, Now, Worker, Rand, Signal.Set, and all of Group but that
 //	                  Close waits, and so is not for tasks

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop/sched"
@@ -25,7 +26,8 @@ type Conn interface{ Loop() *sched.Loop }
 
 // ForServer returns a copy of c for servers. When the handshake of a Conn asks for a
 // certificate, it gets one that does not sign on the loop; any other connection gets the
-// certificate itself. c must not be changed afterwards.
+// certificate itself. The same holds for what c.GetConfigForClient returns, which is best the
+// same Config each time. c must not be changed afterwards.
 func ForServer(c *tls.Config) *tls.Config {
 	out := c.Clone()
 	out.Certificates = nil
@@ -37,8 +39,26 @@ func ForServer(c *tls.Config) *tls.Config {
 		}
 		return chosen, err
 	}
+	if get := c.GetConfigForClient; get != nil {
+		var latest atomic.Pointer[served]
+		out.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			other, err := get(hello)
+			if other == nil || err != nil {
+				return nil, err
+			}
+			if s := latest.Load(); s != nil && s.from == other {
+				return s.config, nil
+			}
+			s := &served{from: other, config: ForServer(other)}
+			latest.Store(s)
+			return s.config, nil
+		}
+	}
 	return out
 }
+
+// served is what ForServer has made of a Config, which GetConfigForClient mostly returns again.
+type served struct{ from, config *tls.Config }
 
 // ForClient returns a copy of c for one handshake with a server, which a task of l
 // performs. c stays as it is.

@@ -1,0 +1,143 @@
+package poise_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise"
+	"github.com/poise-lb/poise/discovery"
+	"github.com/poise-lb/poise/metric"
+)
+
+// Connections and handshakes are counted at the listener that they came by, on every engine and
+// for both versions of HTTP; each connection once, though another engine may take it over.
+func TestListenersCount(t *testing.T) {
+	for _, engine := range poise.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			c := toAll(named(t, "a"))
+			c.Engine, c.Limits.ConnectionsPerClient = engine, 3
+			p := start(t, c)
+			plain := serve(t, p)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go p.ServeTLS(l, selfSigned(t))
+			socket := filepath.Join(t.TempDir(), "s")
+			u, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go p.Serve(u)
+
+			cache := tls.NewLRUClientSessionCache(2)
+			for _, h2 := range []bool{false, false, true} { // full, resumed, resumed
+				tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", ClientSessionCache: cache}, ForceAttemptHTTP2: h2}
+				if !h2 {
+					tr.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+				}
+				get(t, &http.Client{Transport: tr}, "https://"+l.Addr().String())
+				tr.CloseIdleConnections()
+			}
+			secure := l.Addr().String()
+			counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q} 0`, secure)) // so that the limit is not in the way
+			if _, err := tls.Dial("tcp", secure, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil {
+				t.Error("an old version was taken")
+			}
+			counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q} 0`, secure))
+			for range 4 {
+				conn, err := net.Dial("tcp", plain)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+			}
+			conn, err := net.Dial("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			want := strings.NewReplacer("PLAIN", plain, "SECURE", secure, "UNIX", "unix:"+socket).Replace(`poise_client_connections{listener="PLAIN"} 3
+poise_client_connections{listener="SECURE"} 0
+poise_client_connections{listener="UNIX"} 1
+poise_client_connections_accepted_total{listener="PLAIN"} 4
+poise_client_connections_accepted_total{listener="SECURE"} 4
+poise_client_connections_accepted_total{listener="UNIX"} 1
+poise_client_connections_refused_total{listener="PLAIN",cause="limit"} 1
+poise_client_connections_refused_total{listener="SECURE",cause="limit"} 0
+poise_tls_handshakes_total{listener="SECURE",result="full"} 1
+poise_tls_handshakes_total{listener="SECURE",result="resumed"} 2
+poise_tls_handshakes_total{listener="SECURE",result="failed"} 1`)
+			text := counted(t, p, strings.Split(want, "\n")...)
+			served := 0
+			for _, m := range regexp.MustCompile(`poise_worker_connections{worker="\d+"} (\d+)`).FindAllStringSubmatch(text, -1) {
+				n, _ := strconv.Atoi(m[1])
+				served += n
+			}
+			if served != 4*b2i(engine == "loop") {
+				t.Errorf("the loops have %d connections", served)
+			}
+			if n := strings.Count(text, "poise_tls_handshakes_total{"); n != 4 {
+				t.Errorf("%d series of handshakes, though one listener has TLS:\n%s", n, text)
+			}
+		})
+	}
+}
+
+// counted waits until the metrics of process and services have these lines: counting is a moment behind
+// what a client sees.
+func counted(t *testing.T, p *poise.Proxy, lines ...string) string {
+	t.Helper()
+	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		text := scrape(t, p, false, metric.Options{Scopes: metric.Process | metric.Service})
+		missing := ""
+		for _, line := range lines {
+			if !strings.Contains(text, line+"\n") {
+				missing = line
+			}
+		}
+		if missing == "" {
+			return text
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("there is no line %s in\n%s", missing, text)
+		}
+	}
+}
+
+// Each part of a source that is made of several has series of its own, by its kind.
+func TestSourcesCount(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "none.json")
+	p := start(t, poise.Config{
+		Services: map[string]poise.Service{
+			"one": {Endpoints: []poise.Endpoint{{URL: "http://127.0.0.1:1"}}},
+			"both": {Source: &poise.Source{Merge: []poise.SourcePart{
+				{Source: poise.Source{Custom: discovery.Static(nil)}}, {Source: poise.Source{File: &poise.FileSource{Path: bad}}},
+			}}},
+		},
+		Routes: []poise.Route{{Match: poise.Match{Path: "/one"}, Service: "one"}, {Service: "both"}},
+	})
+	want := `poise_source_held_endpoints{service="both",source="merge"} 0
+poise_source_held_endpoints{service="one",source="list"} 0
+poise_source_rejected_entries{service="both",source="custom"} 0
+poise_source_rejected_entries{service="both",source="file"} 0
+poise_source_stale_seconds{service="both",source="custom"} 0
+poise_source_stale_seconds{service="one",source="list"} 0
+poise_source_updates_total{service="both",source="custom",result="applied"} 1
+poise_source_updates_total{service="both",source="custom",result="failed"} 0
+poise_source_updates_total{service="both",source="file",result="applied"} 0
+poise_source_updates_total{service="both",source="file",result="failed"} 1
+poise_source_updates_total{service="both",source="merge",result="held"} 0`
+	text := counted(t, p, strings.Split(want, "\n")...)
+	if stale := `poise_source_stale_seconds{service="both",source="file"} `; !strings.Contains(text, stale) || strings.Contains(text, stale+"0\n") {
+		t.Errorf("the part that fails is not stale:\n%s", text)
+	}
+}
