@@ -17,14 +17,13 @@ import (
 // A client is the client of one exchange: all three parts of a downstream.Client. The task of the
 // exchange calls it, except that one forked task may call Content meanwhile.
 type client struct {
-	s     *mux.Stream
-	conn  *Conn
-	rt    engine.Runtime
-	stall time.Duration
-	head  bool // the method is HEAD
-	sent  bool // the final head has been given
-	began bool // an interim head has
-	dated downstream.Dated
+	s        *mux.Stream
+	rt       engine.Runtime
+	settings *downstream.Settings // as they were when the request began: those of the Conn change meanwhile
+	head     bool                 // the method is HEAD
+	sent     bool                 // the final head has been given
+	began    bool                 // an interim head has
+	dated    downstream.Dated
 
 	connect bool // the request is an extended CONNECT: see websocket.go
 	key     [keyLen]byte
@@ -41,7 +40,7 @@ var clients = sync.Pool{New: func() any { return new(client) }}
 
 func newClient(c *Conn, s *mux.Stream) *client {
 	x := clients.Get().(*client)
-	x.s, x.conn, x.rt, x.stall = s, c, s.Runtime(), c.settings.Stall
+	x.s, x.rt, x.settings = s, s.Runtime(), c.settings
 	x.head, x.sent, x.began, x.connect = string(s.Request.Method) == "HEAD", false, false, false
 	return x
 }
@@ -49,15 +48,15 @@ func newClient(c *Conn, s *mux.Stream) *client {
 // Finish lets go of the stream: the exchange is over. What is not complete is reset.
 func (x *client) Finish() {
 	x.s.Close()
-	x.s, x.conn, x.rt = nil, nil, nil
+	x.s, x.rt, x.settings = nil, nil, nil
 	clients.Put(x)
 }
 
 func (x *client) by() time.Duration {
-	if x.stall == 0 {
+	if x.settings.Stall == 0 {
 		return 0
 	}
-	return x.rt.Now() + x.stall
+	return x.rt.Now() + x.settings.Stall
 }
 
 // gone is err, of the stream, as an exchange knows it.
@@ -127,7 +126,7 @@ func (x *client) Interim(r *message.Response) error {
 func (x *client) Head(r *message.Response) error {
 	x.sent = true
 	x.refuseTunnel(r)
-	x.dated.Date(r, x.conn.settings.Clock)
+	x.dated.Date(r, x.settings.Clock)
 	end := x.head || r.Body == message.NoBody || r.Status == 204 || r.Status == 304
 	return gone(x.s.SendResponse(r, end, x.by()))
 }

@@ -32,7 +32,7 @@ func New(workers int) *downstream.Protocol {
 // methods, except Drain and Sending.
 type Conn struct {
 	mux      *mux.Conn
-	settings *downstream.Settings
+	settings *downstream.Settings                 // for requests that begin; only the connection's task reads it
 	latest   *atomic.Pointer[downstream.Settings] // nil: there are none
 	rests    bool                                 // the stream can wait without a task
 	next     *mux.Stream                          // Await has found it, and Next has not taken it

@@ -63,7 +63,7 @@ func (x *client) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 			head.Fields = append(head.Fields, f)
 		}
 	}
-	x.dated.Date(&head, x.conn.settings.Clock)
+	x.dated.Date(&head, x.settings.Clock)
 	if err := x.s.SendResponse(&head, false, x.by()); err != nil {
 		return nil, nil, gone(err)
 	}
