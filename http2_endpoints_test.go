@@ -3,6 +3,7 @@ package poise_test
 // HTTP/2 to endpoints: net/http's servers are the endpoints, over TLS and without it.
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -125,6 +126,49 @@ func echoed(t testing.TB, at, protocol string, size int) {
 
 // TestACancelReachesAnHTTP2Endpoint: the client leaves, the endpoint's handler is cancelled, and the
 // connection serves others.
+// TestContentIsOverWithItsLength: a client of HTTP/1.1 knows by Content-Length that a response is
+// whole. What the endpoint does to the stream afterwards costs it neither the connection nor time.
+func TestContentIsOverWithItsLength(t *testing.T) {
+	hold := make(chan struct{})
+	e := endpointH2(t, false, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "4")
+		io.WriteString(w, "fine")
+		w.(http.Flusher).Flush() // without END_STREAM
+		switch r.URL.Path {
+		case "/reset":
+			panic(http.ErrAbortHandler)
+		case "/late":
+			<-hold
+		}
+	}))
+	defer close(hold)
+	for name, serving := range engines {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, poise.Config{
+				Services: map[string]poise.Service{"a": {Endpoints: []poise.Endpoint{{URL: "h2c://" + e.Listener.Addr().String()}}}},
+				Routes:   []poise.Route{{Match: poise.Match{Path: "/**"}, Service: "a"}},
+			})
+			c, err := net.Dial("tcp", serving(t, p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			in := bufio.NewReader(c)
+			for _, path := range []string{"/reset", "/late", "/reset", "/"} {
+				c.SetDeadline(time.Now().Add(20 * time.Second))
+				fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: a.example\r\n\r\n", path)
+				r, err := http.ReadResponse(in, nil)
+				if err != nil {
+					t.Fatalf("%s: %v", path, err)
+				}
+				if body, err := io.ReadAll(r.Body); err != nil || string(body) != "fine" || r.Close {
+					t.Fatalf("%s: %q, %v, the last response: %t", path, body, err, r.Close)
+				}
+			}
+		})
+	}
+}
+
 func TestACancelReachesAnHTTP2Endpoint(t *testing.T) {
 	began, ended := make(chan string, 1), make(chan string, 1)
 	s := endpointH2(t, false, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -187,6 +187,14 @@ func (s *Stream) ContentRead() bool {
 	return s.readEnd && s.held == s.given
 }
 
+// Complete reports whether all of the content has come that content-length announces, whether or
+// not the peer has ended the stream. It is false if the length was not announced.
+func (s *Stream) Complete() bool {
+	s.c.lock.Lock()
+	defer s.c.lock.Unlock()
+	return s.length >= 0 && s.got == s.length
+}
+
 // Trailers are the peer's trailer fields, after Content returned io.EOF. They are valid until
 // Close.
 func (s *Stream) Trailers() []message.Field { return s.trailers }

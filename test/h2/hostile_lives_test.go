@@ -25,6 +25,11 @@ func resets(code http2.ErrCode) func(h *peer, id uint32) {
 	return func(h *peer, id uint32) { h.framer.WriteRSTStream(id, code) }
 }
 
+// entire sends all of the content that content-length announces, without END_STREAM.
+func entire(h *peer, id uint32) {
+	then(headOf(":status", "200", "content-length", "4"), data("fine", false))(h, id)
+}
+
 // nothing waits until the proxy ends the stream or the connection.
 func nothing(h *peer, id uint32) {
 	a := h.answer(id)
@@ -113,6 +118,9 @@ func badLives() []answering {
 		{section: "6.8", name: "the end behind the response", play: then(ok(), hangsUp), want: fate{status: "200", body: "fine", over: true}},
 		{section: "6.8", name: "the end of one side", play: func(h *peer, _ uint32) { h.wire.CloseWrite() }, want: fate{status: "502", over: true}},
 
+		{section: "8.1", name: "all of the content, then a reset", play: then(entire, resets(http2.ErrCodeInternal)), want: passes("fine")},
+		{section: "8.1", name: "all of the content, then the end of the connection", play: then(entire, hangsUp), want: never},
+		{section: "8.1", name: "all of the content, and no end of the stream", play: then(entire, nothing), want: passes("fine")},
 		{section: "8.1", name: "an early response, and NO_ERROR", early: true, content: 200_000, play: then(ok(), resets(http2.ErrCodeNo)), want: passes("fine")},
 		{section: "8.1", name: "an early response, and nothing more", early: true, content: 200_000, play: ok(), want: passes("fine")},
 		{section: "8.1", name: "an early response, and CANCEL", early: true, content: 200_000, play: then(ok(), resets(http2.ErrCodeCancel)), want: fate{status: "200", body: "fine", cut: true}},

@@ -26,6 +26,8 @@ type call struct {
 	stall  time.Duration
 	reused bool // the connection was open before the call
 	alone  bool // the connection carries no other call
+	// trailers: the client takes trailers (TE: trailers), so what comes behind the content matters.
+	trailers bool
 	// accept is the answer to the key of a WebSocket that the call opens; "": it opens none. See
 	// websocket.go.
 	accept string
@@ -77,6 +79,7 @@ func (x *call) Persists() bool { return false }
 
 // Head implements upstream.Sender.
 func (x *call) Head(q *message.Request) {
+	x.trailers = q.TrailersOK
 	if key := message.WebSocketKey(q); key != nil && x.conn.mux.Connects() {
 		x.connect(q, key)
 		return
@@ -112,13 +115,27 @@ func (x *call) ReadHead(r *message.Response, _ []byte, by time.Duration) error {
 	return nil
 }
 
-// Content implements upstream.Receiver.
+// endMost is how long END_STREAM may take behind content whose length was announced.
+const endMost = time.Second
+
+// Content implements upstream.Receiver. Content is over when as much has come as content-length
+// announces: a client of HTTP/1.1 takes the response for whole then, and may have sent its next
+// request. END_STREAM can come in a frame of its own, or not at all: the endpoint has endMost for it,
+// unless the client takes trailers, and a reset or the end of the connection in its place cuts nothing.
 func (x *call) Content(wait bool, by time.Duration) ([]byte, error) {
-	data, err := x.s.Content(wait, by)
-	if err != nil && err != io.EOF {
-		err = x.failed(err)
+	if wait && !x.trailers && x.s.Complete() {
+		if most := x.s.Runtime().Now() + endMost; by == 0 || most < by {
+			by = most
+		}
 	}
-	return data, err
+	data, err := x.s.Content(wait, by)
+	switch {
+	case err == nil, err == io.EOF:
+		return data, err
+	case x.s.Complete():
+		return nil, io.EOF
+	}
+	return nil, x.failed(err)
 }
 
 // Trailers implements upstream.Receiver.
