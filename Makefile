@@ -11,7 +11,7 @@ SOAK    ?= 30m
 SOAK_RACE ?= 2m
 PACKAGES = $$($(GO) list ./... | grep -v -e /test/real -e /test/quality -e /test/fair -e /test/bench -e /test/faults -e /test/observe -e /test/packages -e /test/h2spec -e /test/clients)
 
-.PHONY: help test deps vet check unit race real observe h2spec clients clients-deps grpc grpc-deps edges faults quality fair cost before operate bench conformance live live-deps browser browser-deps fuzz soak script bigendian build packages packaging packaging-deps all
+.PHONY: help test deps vet check unit race real observe h2spec clients clients-deps grpc grpc-deps edges faults quality fair cost before operate bench balance conformance live live-deps browser browser-deps fuzz soak script bigendian build packages packaging packaging-deps all
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -130,6 +130,10 @@ operate: deps ## CPU per request with access log, scraped metrics and tracing be
 bench: ## beside nginx, HAProxy, Envoy, Caddy: writes docs/benchmarks.md (an hour); BENCH_ONLY=h1,tls BENCH_ROUNDS=2 for less
 	@echo "== beside the peers, which are installed first"
 	$(GO) test -count=1 -v -timeout 90m ./test/peers -run TestPeers -args -bench
+
+balance: deps ## balancing in ten situations beside nginx, HAProxy, Envoy: writes docs/balancing.md (50 minutes); BALANCE_ROWS=slow,stall BALANCE_ROUNDS=1 for less
+	@echo "== balancing beside the peers, which are installed first"
+	$(GO) test -count=1 -v -timeout 120m ./test/peers -run 'TestBalancing$$' -args -balance -balance-write $(CURDIR)/docs/balancing.md
 
 conformance: ## HTTP/1.1 and HTTP/2 case by case, beside nginx and HAProxy: writes docs/conformance.md and docs/conformance-http2.md
 	@missing=; for c in nginx haproxy; do PATH=$$PATH:/usr/sbin command -v $$c >/dev/null || missing="$$missing $$c"; done; \

@@ -3,10 +3,13 @@
 package peers
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
 
+	"github.com/poise-lb/poise/test/internal/queues"
+	"github.com/poise-lb/poise/test/internal/rig"
 	"github.com/poise-lb/poise/test/peers/stage"
 )
 
@@ -24,12 +27,17 @@ var roles = map[string]func() error{
 }
 
 func TestMain(m *testing.M) {
+	queues.Role()
 	if role := roles[os.Getenv(roleVariable)]; role != nil {
 		if err := role(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	flag.Parse()
+	if *balanceFlag {
+		rig.Prefer()
 	}
 	os.Exit(m.Run())
 }

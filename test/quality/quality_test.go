@@ -1,14 +1,18 @@
 package quality
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
 
+	"github.com/poise-lb/poise/test/internal/openload"
+	"github.com/poise-lb/poise/test/internal/queues"
 	"github.com/poise-lb/poise/test/internal/rig"
 )
 
@@ -29,27 +33,27 @@ const (
 type proxy struct {
 	name    string
 	address string
-	pooled  result  // of all rounds that count
-	share   float64 // of the slow endpoint, summed over those rounds
+	pooled  openload.Result // of all rounds that count
+	share   float64         // of the slow endpoint, summed over those rounds
 	rounds  int
 }
 
 // poise starts poise proxy with a policy.
-func poise(t *testing.T, binary, policy string, e *endpoints) *proxy {
+func poise(t *testing.T, binary, policy string, e *queues.Process) *proxy {
 	t.Helper()
 	p := &proxy{name: "poise " + policy, address: rig.Address(t)}
-	rig.Start(t, rig.Command{Path: binary, Args: []string{"proxy", "--listen", p.address, "--to", e.urls(), "--policy", policy}}).Await("ready on")
+	rig.Start(t, rig.Command{Path: binary, Args: []string{"proxy", "--listen", p.address, "--to", e.URLs(), "--policy", policy}}).Await("ready on")
 	return p
 }
 
 // nginx starts nginx with least_conn and enough kept connections.
-func nginx(t *testing.T, e *endpoints) *proxy {
+func nginx(t *testing.T, e *queues.Process) *proxy {
 	t.Helper()
 	p := &proxy{name: "nginx least_conn", address: rig.Address(t)}
 	rig.Nginx(t, 0, `
 upstream eight {
     least_conn;
-    server `+strings.Join(e.addresses, ";\n    server ")+`;
+    server `+strings.Join(e.Addresses, ";\n    server ")+`;
     keepalive 256;
     keepalive_requests 1000000000;
 }
@@ -70,7 +74,7 @@ func TestSlowEndpoint(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes up to a minute")
 	}
-	e := startEndpoints(t, oddSlow)
+	e := queues.Start(t, "slow")
 	binary := rig.Poise(t)
 	peak, p2c, peer := poise(t, binary, "peak_ewma", e), poise(t, binary, "p2c", e), nginx(t, e)
 	for round := range roundsMax {
@@ -87,34 +91,51 @@ func TestSlowEndpoint(t *testing.T) {
 	if peak.rounds == 0 {
 		t.Fatalf("in %d rounds the load was never on time: the machine is too busy to measure anything", roundsMax)
 	}
-	ratio := float64(peak.pooled.quantile(0.99)) / float64(peer.pooled.quantile(0.99))
+	ratio := float64(peak.pooled.Quantile(0.99)) / float64(peer.pooled.Quantile(0.99))
 	t.Logf("p99 of peak_ewma is %.2f of that of nginx least_conn, %.2f at most, after %d rounds", ratio, goal, peak.rounds)
 	if ratio > goal {
 		t.Errorf("p99 of peak_ewma is %.2f of that of nginx least_conn, want %.2f at most", ratio, goal)
 	}
 }
 
+func TestMain(m *testing.M) {
+	rig.Prefer()
+	queues.Role()
+	os.Exit(m.Run())
+}
+
+// flawless fails the test if a request failed.
+func flawless(t *testing.T, r *openload.Result, through string) {
+	t.Helper()
+	if n := len(r.Errs); n > 0 {
+		t.Errorf("%s: %d requests failed: %v", through, n, errors.Join(r.Errs[:min(n, 5)]...))
+	}
+	if len(r.Latencies) == 0 {
+		t.Errorf("%s: no request was answered", through)
+	}
+}
+
 // play gives each proxy its turn with the same load. The round counts only if the load
 // was on time in all of them.
-func play(t *testing.T, e *endpoints, proxies []*proxy, seed uint64) {
+func play(t *testing.T, e *queues.Process, proxies []*proxy, seed uint64) {
 	t.Helper()
-	results := make([]result, len(proxies))
+	results := make([]openload.Result, len(proxies))
 	shares := make([]float64, len(proxies))
 	for i, p := range proxies {
-		before := e.taken(t)
-		results[i] = load{address: p.address, rate: rate, warmUp: warmUp, lasts: length, seed: seed}.run(t)
-		odd, all := oddOnes(before, e.taken(t))
+		before := e.Taken(t)
+		results[i] = openload.Load{Addresses: []string{p.address}, Rate: rate, WarmUp: warmUp, Lasts: length, Seed: seed}.Run(t)
+		odd, all := oddOnes(before, e.Taken(t))
 		shares[i] = float64(odd) / float64(all)
-		results[i].flawless(t, p.name)
+		flawless(t, &results[i], p.name)
 	}
 	for i, p := range proxies {
-		if !results[i].punctual() {
-			t.Logf("round %d does not count: in the turn of %s the load was late by %v", seed, p.name, quantile(results[i].late, 0.99))
+		if !results[i].Punctual() {
+			t.Logf("round %d does not count: in the turn of %s the load was late by %v", seed, p.name, openload.Quantile(results[i].Late, 0.99))
 			return
 		}
 	}
 	for i, p := range proxies {
-		p.pooled.add(results[i])
+		p.pooled.Add(results[i])
 		p.share += shares[i]
 		p.rounds++
 	}
@@ -122,22 +143,22 @@ func play(t *testing.T, e *endpoints, proxies []*proxy, seed uint64) {
 
 // settled reports whether p99 is clearly on one side of the goal: even if chance made one
 // of both too low and the other too high, each by as much as it does one time in ten.
-func settled(peak, peer *result) bool {
+func settled(peak, peer *openload.Result) bool {
 	const z = 1.28
-	off := z * math.Sqrt(0.99*0.01/float64(len(peak.latencies)))
-	below := func(a, b *result, factor float64) bool {
-		return float64(a.quantile(0.99+off)) <= factor*float64(b.quantile(0.99-off))
+	off := z * math.Sqrt(0.99*0.01/float64(len(peak.Latencies)))
+	below := func(a, b *openload.Result, factor float64) bool {
+		return float64(a.Quantile(0.99+off)) <= factor*float64(b.Quantile(0.99-off))
 	}
 	return below(peak, peer, goal) || below(peer, peak, 1/goal)
 }
 
 // oddOnes is how many requests the odd endpoint has taken between two looks, and all of
 // them together.
-func oddOnes(before, after [endpointsMax]int) (odd, all int) {
+func oddOnes(before, after [queues.Endpoints]int) (odd, all int) {
 	for i := range after {
 		all += after[i] - before[i]
 	}
-	return after[oddOne] - before[oddOne], all
+	return after[queues.Odd] - before[queues.Odd], all
 }
 
 func table(t *testing.T, proxies ...*proxy) {
@@ -147,8 +168,8 @@ func table(t *testing.T, proxies ...*proxy) {
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }
 	for _, p := range proxies {
 		r := &p.pooled
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%.1f %%\t\n", p.name, len(r.latencies), ms(r.quantile(0.5)), ms(r.quantile(0.9)),
-			ms(r.quantile(0.99)), ms(r.quantile(1)), 100*p.share/float64(max(p.rounds, 1)))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%.1f %%\t\n", p.name, len(r.Latencies), ms(r.Quantile(0.5)), ms(r.Quantile(0.9)),
+			ms(r.Quantile(0.99)), ms(r.Quantile(1)), 100*p.share/float64(max(p.rounds, 1)))
 	}
 	w.Flush()
 	t.Log("\n" + b.String())
@@ -169,28 +190,28 @@ func TestFailingEndpoint(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a quarter of a minute")
 	}
-	e := startEndpoints(t, oddFails)
+	e := queues.Start(t, "fail")
 	binary := rig.Poise(t)
 	for _, policy := range []string{"p2c", "peak_ewma", "least_connections", "round_robin"} {
 		for _, breaker := range []string{"off: true", ""} {
 			name := policy + map[string]string{"": " with the breaker", "off: true": " without a breaker"}[breaker]
 			address := rig.Address(t)
 			file := filepath.Join(t.TempDir(), "poise.yaml")
-			rig.Write(t, file, fmt.Sprintf(failingFile, address, `"`+strings.ReplaceAll(e.urls(), ",", `","`)+`"`, policy, breaker))
+			rig.Write(t, file, fmt.Sprintf(failingFile, address, `"`+strings.ReplaceAll(e.URLs(), ",", `","`)+`"`, policy, breaker))
 			p := rig.Start(t, rig.Command{Path: binary, Args: []string{"run", "-c", file}})
 			p.Await("ready on")
-			before := e.taken(t)
-			r := load{address: address, rate: rate, lasts: time.Second, seed: 1}.run(t)
+			before := e.Taken(t)
+			r := openload.Load{Addresses: []string{address}, Rate: rate, Lasts: time.Second, Seed: 1}.Run(t)
 			p.Kill()
-			r.flawless(t, name)
-			odd, all := oddOnes(before, e.taken(t))
+			flawless(t, &r, name)
+			odd, all := oddOnes(before, e.Taken(t))
 			t.Logf("%s: %d requests, p99 %.1f ms, the failing endpoint got %d of %d attempts, %.1f %%",
-				name, len(r.latencies), r.quantile(0.99).Seconds()*1000, odd, all, 100*float64(odd)/float64(all))
+				name, len(r.Latencies), r.Quantile(0.99).Seconds()*1000, odd, all, 100*float64(odd)/float64(all))
 			if odd == 0 {
 				t.Errorf("%s: the failing endpoint got nothing: this test measures nothing", name)
 			}
-			if odd > all/endpointsMax+1 { // a round that is not over yet may be one ahead
-				t.Errorf("%s: the failing endpoint got %d of %d attempts, its share is %d", name, odd, all, all/endpointsMax)
+			if odd > all/queues.Endpoints+1 { // a round that is not over yet may be one ahead
+				t.Errorf("%s: the failing endpoint got %d of %d attempts, its share is %d", name, odd, all, all/queues.Endpoints)
 			}
 		}
 	}

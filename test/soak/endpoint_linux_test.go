@@ -88,6 +88,17 @@ func (e *endpoint) keep(c net.Conn) bool {
 	return true
 }
 
+// enter counts a handler that die waits for; false: the endpoint is dead already.
+func (e *endpoint) enter() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.dead.Load() {
+		return false
+	}
+	e.serving.Add(1)
+	return true
+}
+
 func (e *endpoint) forget(c net.Conn) {
 	c.Close()
 	e.mu.Lock()

@@ -40,7 +40,9 @@ func (e *endpoint) serveH2(l net.Listener) {
 
 // ServeHTTP answers one request.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, h *http.Request) {
-	e.serving.Add(1)
+	if !e.enter() {
+		panic(http.ErrAbortHandler)
+	}
 	defer e.serving.Done()
 	w.Header()["Content-Type"] = nil
 	if h.URL.Path == "/health" {

@@ -1,4 +1,4 @@
-package quality
+package openload
 
 import (
 	"syscall"

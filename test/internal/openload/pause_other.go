@@ -1,6 +1,6 @@
 //go:build !linux
 
-package quality
+package openload
 
 import "time"
 
