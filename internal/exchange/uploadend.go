@@ -93,9 +93,9 @@ func (a *attempt) continues(fault *Error) bool {
 }
 
 // handOver ends the forked task, so that the next attempt goes on with the client's content. A
-// wait for the client is ended where its protocol can do that without losing the place. Otherwise
-// the task ends with the next piece that comes, which is kept; handOver waits for that piece, and a
-// client that sends nothing meets its stall limit.
+// wait for the client is ended where its protocol can do that without losing the place. Where it
+// cannot, below net/http, the task ends with the next piece that comes, which is kept; handOver waits
+// for that piece, and a client that sends nothing meets its stall limit.
 func (a *attempt) handOver() {
 	p := &a.upload
 	p.stopping.Store(true)

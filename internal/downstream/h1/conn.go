@@ -31,6 +31,7 @@ type Conn struct {
 	content http1.Decoder
 	read    atomic.Bool // the request's content has been read to its end
 	stopped atomic.Bool // StopContent was called
+	paused  atomic.Bool // Pause was
 	last    atomic.Bool // no further request on this connection
 
 	old      bool         // the request is one of HTTP/1.0
@@ -145,10 +146,13 @@ func (c *Conn) Content(wait bool) ([]byte, error) {
 			return nil, nil
 		}
 		c.stream.SetReadDeadline(c.rt.Now() + c.settings.Stall)
-		if c.stopped.Load() { // asked after the deadline is set: StopContent's must win
+		if c.stopped.Load() || c.paused.Load() { // asked after the deadline is set: theirs must win
 			return nil, engine.ErrTimeout
 		}
 		if err := c.in.Fill(); err != nil {
+			if c.paused.Load() && errors.Is(err, engine.ErrTimeout) {
+				return nil, err // nothing was read: the next call goes on here
+			}
 			c.last.Store(true)
 			if err == io.EOF {
 				err = engine.ErrClientGone
@@ -169,6 +173,18 @@ func (c *Conn) StopContent() {
 	c.stopped.Store(true)
 	c.stream.SetReadDeadline(c.rt.Now())
 }
+
+// Pause ends a wait for content that goes on later: see downstream.Pauser.
+func (c *Conn) Pause(on bool) {
+	c.paused.Store(on)
+	if on {
+		c.stream.SetReadDeadline(c.rt.Now())
+	}
+}
+
+// Resumable reports whether Pause has ended the wait. The connection of a client that has sent
+// nothing for timeouts.stall takes no further request.
+func (c *Conn) Resumable() bool { return c.paused.Load() }
 
 // Skip reads over content that has arrived, so that a response which does not need it
 // costs no connection. It must not be called while another task reads the content. Where
