@@ -172,7 +172,7 @@ type Timeouts struct {
 	// byte for that long, or one side takes none. 0 and None: never.
 	Tunnel time.Duration `yaml:"tunnel" doc:"without any byte in either direction of an upgraded connection; absent: no limit" none:"true"`
 	// MaxAge is how old a client's connection becomes, give or take a tenth of it: the first
-	// request after that is answered with Connection: close, or with GOAWAY beside it in HTTP/2. So
+	// request after that is answered with Connection: close; in HTTP/2 GOAWAY comes at that age. So
 	// connections spread over proxies that were started later. 0 and None: no limit.
 	MaxAge time.Duration `yaml:"max_age" doc:"age at which a client's connection takes no further request, give or take 10 %; absent: no limit" none:"true"`
 }

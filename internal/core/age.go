@@ -5,9 +5,10 @@ package core
 // these bounds they end bit by bit, always behind a response, so that no request is lost:
 //
 //	HTTP/1.1   the response to the last request has Connection: close
-//	HTTP/2     the last request is followed by GOAWAY, in two steps: see mux.Conn.Leave
+//	HTTP/2     the last request is followed by GOAWAY, in two steps: see mux.Conn.Leave; at max_age
+//	           GOAWAY comes by itself, since one request may go on for hours: mux.Timeouts.Leave
 //
-// A connection without requests ends by timeouts.idle.
+// A connection of HTTP/1.1 without requests ends by timeouts.idle.
 
 import (
 	"time"
@@ -19,9 +20,8 @@ import (
 // An age is that of a connection that was opened while a bound was set. The task of the connection
 // uses it.
 type age struct {
-	born     time.Duration // instant
-	requests int           // so far
-	jitter   int           // per mille of MaxAge, from -100 to 100: those opened together do not end together
+	downstream.Age
+	requests int // so far
 }
 
 // age begins the age of a connection; nil: there is no bound.
@@ -29,7 +29,7 @@ func (p *Proxy) age(rt engine.Runtime) *age {
 	if s := p.settings.Load(); s.MaxAge <= 0 && s.Requests <= 0 {
 		return nil
 	}
-	return &age{born: rt.Now(), jitter: int(rt.Rand()%201) - 100}
+	return &age{Age: downstream.Age{Born: rt.Now(), Jitter: int(rt.Rand()%201) - 100}}
 }
 
 // over reports whether a connection of that age is not to be used further.
@@ -37,7 +37,8 @@ func (a *age) over(now time.Duration, s *downstream.Settings) bool {
 	if s.Requests > 0 && a.requests >= s.Requests {
 		return true
 	}
-	return s.MaxAge > 0 && now-a.born >= s.MaxAge+s.MaxAge/1000*time.Duration(a.jitter)
+	ends := a.Ends(s)
+	return ends != 0 && now >= ends
 }
 
 // aged counts a request that has begun, and reports whether it is the last one of the connection.

@@ -62,10 +62,14 @@ func (c *connection) enter(s *session, early []byte) {
 	if s.protocol != protocol {
 		s.protocol, s.conn = protocol, nil
 	}
-	s.conn = c.protocol.Open(downstream.Opening{
+	o := downstream.Opening{
 		Runtime: c.rt, Stream: c.stream, Settings: c.proxy.settings.Load(), Latest: &c.proxy.settings,
 		Draining: &c.proxy.draining, Early: early,
-	}, s.conn)
+	}
+	if a := c.proxy.age; a != nil {
+		o.Age = &a.Age
+	}
+	s.conn = c.protocol.Open(o, s.conn)
 	if s.peer.Bonds = &c.bonds; c.protocol.Concurrent {
 		s.peer.Bonds = nil
 		s.idle = c.rt.NewSignal()

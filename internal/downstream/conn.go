@@ -95,6 +95,8 @@ type Opening struct {
 	// Latest is where newer Settings are found, by a Conn whose Await reads heads. Nil: there are none.
 	Latest *atomic.Pointer[Settings]
 	Early  []byte // has been read from Stream already; it is copied
+	// Age is that of the connection; nil: nothing bounds it.
+	Age *Age
 	// Draining is set when connections are to end: each response that begins from then on is
 	// the last of its connection. Nil: never.
 	Draining *atomic.Bool

@@ -27,3 +27,19 @@ type Settings struct {
 	// Clock tells the wall time, for the field Date; nil: time.Now.
 	Clock func() time.Time
 }
+
+// An Age is that of a connection that was opened while Settings.MaxAge or Requests bounded it. It is
+// not modified.
+type Age struct {
+	Born   time.Duration // instant
+	Jitter int           // per mille of MaxAge, from -100 to 100: those opened together do not end together
+}
+
+// Ends is the instant at which a connection of that age is to take no further request; 0: never. a
+// may be nil.
+func (a *Age) Ends(s *Settings) time.Duration {
+	if a == nil || s.MaxAge <= 0 {
+		return 0
+	}
+	return a.Born + s.MaxAge + s.MaxAge/1000*time.Duration(a.Jitter)
+}

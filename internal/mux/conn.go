@@ -53,6 +53,9 @@ type Timeouts struct {
 	Head  time.Duration // from the first byte of a preface or a frame that begins a head to its last
 	Idle  time.Duration // without a stream
 	Stall time.Duration // the peer's socket takes nothing
+	// Leave is the instant at which Leave is called for a connection that has not been left; 0: it
+	// is not. It counts from the next wait on. For a server.
+	Leave time.Duration
 	// Silence is how long nothing may come while streams are open until the peer is asked by
 	// PING whether it is there. For a client.
 	Silence time.Duration

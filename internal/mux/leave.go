@@ -2,7 +2,7 @@ package mux
 
 // How a connection ends:
 //
-//	Leave         it takes no further streams, and ends with the last one
+//	Leave         it takes no further streams, and ends with the last one; also by Timeouts.Leave
 //	fatal         the peer has broken a rule: GOAWAY says which
 //	expired       it was idle, or silent, for too long: see read.go
 //	a failure     of the socket, or an Interrupt
@@ -63,6 +63,11 @@ func (c *Conn) sayLast(code http2.Code, why string) {
 func (c *Conn) Leave() {
 	c.lock.Lock()
 	defer c.lock.Unlock()
+	c.leave()
+}
+
+// leave is Leave for a task that holds the lock.
+func (c *Conn) leave() {
 	if c.away || c.leaving || c.err != nil {
 		return
 	}

@@ -160,6 +160,10 @@ func (c *Conn) expired(err error) error {
 	case c.readBy == 0 || c.rt.Now() < c.readBy: // that deadline does not hold any more
 		c.deadline()
 		return nil
+	case c.due() && c.rt.Now() >= c.timeouts.Leave:
+		c.leave()
+		c.deadline()
+		return nil
 	}
 	switch c.waits {
 	case forHead:
@@ -191,6 +195,7 @@ func (c *Conn) expired(err error) error {
 //	a DATA frame is here in part                      Timeouts.Stall
 //	no stream is open                                 Timeouts.Idle from the end of the last one
 //	streams are open                                  silence
+//	and in any case                                   Timeouts.Leave, which calls Leave
 //
 // The lock is held.
 func (c *Conn) deadline() {
@@ -212,11 +217,25 @@ func (c *Conn) deadline() {
 	case forSign:
 		most = c.silence()
 	}
-	if c.readBy = now + most; c.waits == forAnything {
-		c.readBy = 0
+	if c.waits == forAnything {
+		c.until(0)
+		return
 	}
-	c.stream.SetReadDeadline(c.readBy)
+	c.until(now + most)
 }
+
+// until has the read under way end at by, and no later than the connection is to be left; 0: without
+// a limit. The lock is held.
+func (c *Conn) until(by time.Duration) {
+	if at := c.timeouts.Leave; c.due() && (by == 0 || at < by) {
+		by = at
+	}
+	c.readBy = by
+	c.stream.SetReadDeadline(by)
+}
+
+// due reports whether the connection is still to be left by itself. The lock is held.
+func (c *Conn) due() bool { return c.timeouts.Leave != 0 && !c.leaving && !c.away }
 
 // silence is how long a peer that has streams may say nothing until it is asked by PING.
 func (c *Conn) silence() time.Duration {
@@ -233,8 +252,8 @@ func (c *Conn) silence() time.Duration {
 // wait without a limit, and then is idle from now on. The lock is held.
 func (c *Conn) noStream() {
 	if (c.waits == forAnything || c.waits == forSign) && c.timeouts.Idle > 0 && c.err == nil {
-		c.waits, c.readBy = forStream, c.rt.Now()+c.timeouts.Idle
-		c.stream.SetReadDeadline(c.readBy)
+		c.waits = forStream
+		c.until(c.rt.Now() + c.timeouts.Idle)
 	}
 }
 
@@ -242,8 +261,8 @@ func (c *Conn) noStream() {
 // without a limit, or for a long time, and then is to hear something from now on. The lock is held.
 func (c *Conn) firstStream() {
 	if (c.waits == forAnything || c.waits == forStream) && c.timeouts.Silence > 0 && c.err == nil {
-		c.waits, c.readBy = forSign, c.rt.Now()+c.silence()
-		c.stream.SetReadDeadline(c.readBy)
+		c.waits = forSign
+		c.until(c.rt.Now() + c.silence())
 	}
 }
 

@@ -80,6 +80,69 @@ func TestAgeOfAConnection(t *testing.T) {
 	}
 }
 
+// TestAgeIsAnnouncedInTime: a client that has one request open and sends nothing more is told to open
+// another connection, and so is one that has none.
+func TestAgeIsAnnouncedInTime(t *testing.T) {
+	inWorlds(t, func(c *config.Config) { c.Timeouts.MaxAge, c.Timeouts.Idle = time.Minute, time.Hour }, func(w *world) error {
+		for _, target := range []string{"/never", "/fast"} {
+			c, err := dial(w, false)
+			if err != nil {
+				return err
+			}
+			began := w.Now()
+			c.head(1, true, get(target)...)
+			if !c.read(2*time.Minute, func() bool { return len(c.goAways) == 2 }) {
+				return fmt.Errorf("%s: %s", target, c)
+			}
+			if took := w.Now() - began; took < 54*time.Second || took > 67*time.Second || c.goAways[1].LastStreamID != 1 {
+				return fmt.Errorf("%s: GOAWAY after %v: %s", target, took, c)
+			}
+			if target == "/never" {
+				if c.ended != nil || c.answer(1).reset {
+					return fmt.Errorf("what was under way has ended: %s", c)
+				}
+				c.framer.WriteRSTStream(1, http2.ErrCodeCancel)
+			}
+			if !c.over(patience) {
+				return fmt.Errorf("%s: it goes on: %s", target, c)
+			}
+			c.wire.Close()
+		}
+		return nil
+	})
+}
+
+// TestAgeFollowsAReload: of a connection that was opened while there was a bound, as soon as it is
+// read. A bound that was taken away does not count any more.
+func TestAgeFollowsAReload(t *testing.T) {
+	inWorlds(t, func(c *config.Config) { c.Timeouts.MaxAge = time.Minute }, func(w *world) error {
+		for _, age := range []time.Duration{10 * time.Second, 0} {
+			c, err := dial(w, false)
+			if err != nil {
+				return err
+			}
+			cfg := configuration("http://10.0.0.1:80")
+			cfg.Timeouts.MaxAge = age
+			if err := w.proxy.Apply(cfg); err != nil {
+				return err
+			}
+			if err := c.alive(1); err != nil {
+				return err
+			}
+			c.head(3, true, get("/never")...)
+			if got := c.read(15*time.Second, func() bool { return len(c.goAways) > 0 }); got != (age > 0) {
+				return fmt.Errorf("max_age %v: %s", age, c)
+			}
+			c.wire.Close()
+			cfg.Timeouts.MaxAge = time.Minute
+			if err := w.proxy.Apply(cfg); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // TestSettingsFollowAReload: a client learns what is allowed now, on the connection that it has. What
 // is lowered holds when the client knows of it.
 func TestSettingsFollowAReload(t *testing.T) {

@@ -139,6 +139,8 @@ func (c *client) expect(words []string) error {
 		return c.cut()
 	case "closed":
 		return c.closed()
+	case "goaway":
+		return c.told()
 	case "nothing":
 		return c.nothing(words[1:])
 	case "raw":
@@ -249,6 +251,21 @@ func (c *client) closed() error {
 		}
 	}
 	return fmt.Errorf("got %q", c.wire.unread)
+}
+
+// told expects that the connection's end was announced, or is while this waits, on a connection that
+// is open.
+func (c *client) told() error {
+	x, ok := c.wire.conn.(*crossing)
+	if !ok {
+		return errors.New("only HTTP/2 has GOAWAY")
+	}
+	for !x.away {
+		if err := x.frame(x.readBy); err != nil {
+			return fmt.Errorf("no GOAWAY came: %w", err)
+		}
+	}
+	return nil
 }
 
 // nothing expects that no byte comes, nor the end, for a time.

@@ -88,6 +88,7 @@
 //	send METHOD TARGET [options]      raw TEXT
 //	expect STATUS [options]           a whole response; interim ones nobody asked for are skipped
 //	expect head STATUS [options]      its head; then: expect content TEXT, end, or cut
+//	expect goaway                     that GOAWAY comes or has come (clients of HTTP/2)
 //	expect closed                     the end of the connection and nothing before it
 //	expect nothing DURATION           no byte, and no end, for that time
 //	expect raw TEXT                   these bytes next

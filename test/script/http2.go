@@ -53,6 +53,7 @@ type crossing struct {
 	window  int // of the connection
 	first   int // window of a stream, as the peer has set it
 	last    uint32
+	away    bool // GOAWAY has come
 
 	streams []*crossed // in the order of requests, until their response was read
 }
@@ -173,6 +174,8 @@ func (x *crossing) take(f http2.Frame) error {
 		if !f.IsAck() {
 			x.framer.WritePing(true, f.Data)
 		}
+	case *http2.GoAwayFrame:
+		x.away = true
 	case *http2.WindowUpdateFrame:
 		if f.StreamID == 0 {
 			x.window += int(f.Increment)

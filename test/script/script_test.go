@@ -34,7 +34,7 @@ var (
 const seeds = 12
 
 // exceptionsMax bounds how many scripts may leave a driver out.
-const exceptionsMax = 17
+const exceptionsMax = 18
 
 // http1Max bounds how many scripts leave clients or endpoints of HTTP/2 out.
 const http1Max = 32

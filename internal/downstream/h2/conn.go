@@ -34,6 +34,7 @@ type Conn struct {
 	mux      *mux.Conn
 	settings *downstream.Settings                 // for requests that begin; only the connection's task reads it
 	latest   *atomic.Pointer[downstream.Settings] // nil: there are none
+	age      *downstream.Age                      // nil: nothing bounds it
 	rests    bool                                 // the stream can wait without a task
 	next     *mux.Stream                          // Await has found it, and Next has not taken it
 	draining *atomic.Bool                         // connections are to end; may be nil
@@ -42,24 +43,25 @@ type Conn struct {
 var _ downstream.Drainer = (*Conn)(nil)
 
 func open(o downstream.Opening, spares *mux.Spares) *Conn {
-	c := &Conn{settings: o.Settings, latest: o.Latest, draining: o.Draining}
+	c := &Conn{settings: o.Settings, latest: o.Latest, age: o.Age, draining: o.Draining}
 	_, c.rests = o.Stream.(engine.Rester)
 	c.mux = mux.New(&mux.Options{
 		Runtime: o.Runtime, Stream: o.Stream, Spares: spares, Server: true, Connect: true,
-		Limits: &o.Settings.Limits, Streams: o.Settings.Streams, Timeouts: timeouts(o.Settings), Early: o.Early,
+		Limits: &o.Settings.Limits, Streams: o.Settings.Streams, Timeouts: c.timeouts(), Early: o.Early,
 	})
 	return c
 }
 
-func timeouts(s *downstream.Settings) mux.Timeouts {
-	return mux.Timeouts{Head: s.Head, Idle: s.Idle, Stall: s.Stall}
+func (c *Conn) timeouts() mux.Timeouts {
+	s := c.settings
+	return mux.Timeouts{Head: s.Head, Idle: s.Idle, Stall: s.Stall, Leave: c.age.Ends(s)}
 }
 
 // Configure has requests that have not begun held to other settings.
 func (c *Conn) Configure(s *downstream.Settings) {
 	if c.settings != s {
 		c.settings = s
-		c.mux.Configure(&s.Limits, s.Streams, timeouts(s))
+		c.mux.Configure(&s.Limits, s.Streams, c.timeouts())
 	}
 }
 
