@@ -85,6 +85,11 @@ func frugal(t *testing.T, engine string) *frugalClient {
 		proxy.Close(over)
 		<-served
 	})
+	return frugalOn(conn)
+}
+
+// frugalOn is the client on a connection that is open.
+func frugalOn(conn net.Conn) *frugalClient {
 	// GET / of http, with :authority as a literal that enters no table.
 	block := append([]byte{0x82, 0x86, 0x84, 0x01, 9}, "a.example"...)
 	c := &frugalClient{conn: conn, next: 1, in: make([]byte, 64<<10)}

@@ -161,14 +161,14 @@ func (rt *Runtime) Dial(d *engine.Dial) (engine.Stream, error) {
 		conn.SetWriteDeadline(time.Time{})
 	}
 	if d.TLS == nil {
-		return rt.Stream(conn), nil
+		return rt.stream(conn), nil
 	}
 	secure := tls.Client(conn, d.TLS)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, dialError(d, err)
 	}
-	return rt.Stream(secure), nil
+	return rt.stream(secure), nil
 }
 
 func dialError(d *engine.Dial, err error) error {

@@ -27,6 +27,11 @@ type stream struct {
 	write   deadline
 	watched watched
 
+	// What Await has read, and Read has not returned: early[:came].
+	early []byte
+	came  atomic.Int32
+	ahead bool // Await reads ahead: see earlyBytes
+
 	look func(fd uintptr) // what Quiet calls: made once, so that it allocates nothing
 	seen bool             // its result
 }
@@ -36,8 +41,21 @@ var (
 	_ engine.Agreed = (*stream)(nil)
 )
 
-// Stream makes conn an engine.Stream, which owns it from then on.
+// earlyBytes is how much Await reads ahead of a client's stream, into an array of the stream's own: a
+// net.Conn cannot wait without a buffer. A client is silent for minutes, and the one that waits for it
+// then needs no buffer of its own, of 20 or 33 KB. Most heads fit, so that they take no further system
+// call. Endpoints answer soon, and with more, so that streams to them are read at once.
+const earlyBytes = 1 << 10
+
+// Stream makes conn, of a client, an engine.Stream, which owns it from then on.
 func (rt *Runtime) Stream(conn net.Conn) engine.Stream {
+	s := rt.stream(conn)
+	s.ahead = true
+	return s
+}
+
+// stream is Stream for a connection of either side.
+func (rt *Runtime) stream(conn net.Conn) *stream {
 	s := &stream{rt: rt, conn: conn, plain: conn}
 	if t, ok := conn.(*tls.Conn); ok {
 		s.plain = t.NetConn()
@@ -65,9 +83,37 @@ type deadline struct {
 	armed time.Duration // 0: no timer runs
 }
 
-func (s *stream) Await() error { return nil }
+// Await waits for the first bytes of a client's stream, and keeps them for Read. It returns what Read
+// would: io.EOF, too. For a stream to an endpoint it does nothing.
+func (s *stream) Await() error {
+	if !s.ahead || s.came.Load() > 0 {
+		return nil
+	}
+	if s.early == nil {
+		s.early = make([]byte, earlyBytes)
+	}
+	n, err := s.receive(s.early)
+	s.came.Store(int32(n))
+	return err
+}
 
+// Read returns what Await has read, or else reads.
 func (s *stream) Read(p []byte) (int, error) {
+	have := int(s.came.Load())
+	if have == 0 {
+		return s.receive(p)
+	}
+	if e := s.broken.Load(); e != nil {
+		return 0, *e
+	}
+	n := copy(p, s.early[:have])
+	copy(s.early, s.early[n:have])
+	s.came.Store(int32(have - n))
+	return n, nil
+}
+
+// receive reads from the connection.
+func (s *stream) receive(p []byte) (int, error) {
 	for {
 		if e := s.broken.Load(); e != nil {
 			return 0, *e
@@ -180,7 +226,7 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // Quiet looks at the socket below; a connection without one is taken for quiet.
 func (s *stream) Quiet() bool {
-	if s.broken.Load() != nil {
+	if s.broken.Load() != nil || s.came.Load() > 0 {
 		return false
 	}
 	if s.raw == nil {
