@@ -41,12 +41,10 @@ func (x *Exchange) leavesSpans(took time.Duration) bool {
 // and to what makes spans, if leavesSpans.
 func (x *Exchange) put(took time.Duration) {
 	sink := x.table.Sink
-	line := record.Exchange{
-		Client: x.peer.Addr, Protocol: x.client.Protocol(), Scheme: x.peer.Scheme, TLS: x.peer.TLS,
-		Method: x.Request.Method, Host: x.asked.host, Path: x.asked.path, Query: x.asked.query,
-		Duration: took, Generation: x.table.Generation,
-		Trace: x.log,
-	}
+	var line record.Exchange // filled field by field: a literal is made elsewhere and copied
+	line.Client, line.Protocol, line.Scheme, line.TLS = x.peer.Addr, x.client.Protocol(), x.peer.Scheme, x.peer.TLS
+	line.Method, line.Host, line.Path, line.Query = x.Request.Method, x.asked.host, x.asked.path, x.asked.query
+	line.Duration, line.Generation, line.Trace = took, x.table.Generation, &x.log
 	if x.peer.Cert != nil {
 		line.Proved = x.peer.Cert.Proved
 	}
@@ -60,7 +58,7 @@ func (x *Exchange) put(took time.Duration) {
 		line.TraceID, line.ID = x.trace.Trace, x.trace.id
 	}
 	if x.leavesSpans(took) {
-		x.putSpans(line)
+		x.putSpans(&line)
 	}
 	if sink.Captures() {
 		line.Heads = &x.asked.heads
@@ -72,7 +70,7 @@ func (x *Exchange) put(took time.Duration) {
 }
 
 // putSpans hands the record to what makes spans, with what only those have use for.
-func (x *Exchange) putSpans(line record.Exchange) {
+func (x *Exchange) putSpans(line *record.Exchange) {
 	s := &x.trace.Span
 	s.Pattern, s.Policy = "", ""
 	if x.route != nil {
@@ -82,5 +80,5 @@ func (x *Exchange) putSpans(line record.Exchange) {
 		s.Policy = x.service.Policy
 	}
 	line.Span = s
-	x.table.Tracing.Spans.Put(&line)
+	x.table.Tracing.Spans.Put(line)
 }

@@ -16,7 +16,7 @@ import (
 const ecsVersion = "8.17.0"
 
 func (f *Format) appendECS(p *pen, b []byte, l *slot) []byte {
-	b = p.stamp.append(append(b, `{"@timestamp":"`...), l.wall.Add(-l.duration))
+	b = p.stamp.append(append(b, `{"@timestamp":"`...), p.nanos(l, l.duration))
 	b = append(b, `","ecs":{"version":"`+ecsVersion+`"},"event":{"kind":"event","category":["web"],"type":["access"],"dataset":"poise.access","outcome":"`...)
 	if l.status == 0 || l.status >= 500 || l.reason != "" || l.rpc != 0 && trace.FailedGRPC(int(grpc.Minus(l.rpc))) {
 		b = append(b, "failure"...)

@@ -73,6 +73,14 @@ func plainPrefix[T string | []byte](s T) int {
 			break
 		}
 	}
+	if n := len(s); n >= 8 && i > n-8 && i < n { // the last bytes together with some before them
+		p := s[n-8:]
+		x := uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
+			uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
+		if plain8(x) {
+			return n
+		}
+	}
 	for i < len(s) && ordinary[s[i]] {
 		i++
 	}
@@ -131,20 +139,18 @@ func appendQuery(b, query []byte, redact bool, escape escaper) []byte {
 	if !redact {
 		return escape(b, query)
 	}
-	for first := true; ; first = false {
-		pair, rest, more := bytes.Cut(query, []byte("&"))
-		if !first {
-			b = append(b, '&')
+	for {
+		i := bytes.IndexByte(query, '=') // any & before it are behind names without values
+		if i < 0 {
+			return escape(b, query)
 		}
-		name, _, valued := bytes.Cut(pair, []byte("="))
-		b = escape(b, name)
-		if valued {
-			b = append(append(b, '='), redacted...)
-		}
-		if !more {
+		b = append(append(escape(b, query[:i]), '='), redacted...)
+		query = query[i+1:]
+		i = bytes.IndexByte(query, '&')
+		if i < 0 {
 			return b
 		}
-		query = rest
+		query = query[i:]
 	}
 }
 

@@ -134,7 +134,7 @@ func (f *Format) sampling(s config.LogSample) {
 
 // keeps reports whether an exchange has a line.
 func (f *Format) keeps(x *Exchange) bool {
-	return x.Rand < f.threshold || ruled(&f.always, &x.Trace, x.Duration)
+	return x.Rand < f.threshold || ruled(&f.always, x.trace(), x.Duration)
 }
 
 // ruled reports whether one of the rules keeps an exchange that took so long.

@@ -213,7 +213,7 @@ func TestSampling(t *testing.T) {
 	}
 	const quarter = 1 << 62
 	one := func() *Exchange {
-		x := &Exchange{Rand: quarter}
+		x := &Exchange{Rand: quarter, Trace: new(Trace)}
 		x.Status = 200
 		x.Add(new(Attempt))
 		return x
@@ -286,7 +286,7 @@ func FuzzTemplate(f *testing.F) {
 		}
 		hostile := func(s *Sink) *Exchange {
 			x := &Exchange{Method: []byte(value), Host: []byte(value), Path: []byte(value), Query: []byte(query), Norm: []byte(value),
-				ID: []byte(value), Service: value, RouteName: value, Protocol: value, Trace: Trace{Reason: value}}
+				ID: []byte(value), Service: value, RouteName: value, Protocol: value, Trace: &Trace{Reason: value}}
 			x.Add(&Attempt{Address: value})
 			if s.Captures() {
 				x.Heads = new(Heads)

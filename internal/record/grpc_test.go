@@ -11,7 +11,7 @@ import (
 
 // callOf is the record of a call of gRPC with that status; of none without it.
 func callOf(rpc uint8) Exchange {
-	x := Exchange{Method: []byte("POST"), Host: []byte("a"), Path: []byte("/shop.Cart/Add"), Protocol: "HTTP/2.0"}
+	x := Exchange{Trace: new(Trace), Method: []byte("POST"), Host: []byte("a"), Path: []byte("/shop.Cart/Add"), Protocol: "HTTP/2.0"}
 	x.Status, x.RPC = 200, rpc
 	return x
 }

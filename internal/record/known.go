@@ -36,7 +36,7 @@ type knownAttempt struct {
 // the next call.
 func (k *known) route(l *slot) []byte {
 	e := &k.routes[uint(l.route)%uint(len(k.routes))]
-	if e.text != nil && e.index == l.route && e.service == l.service && e.name == l.routeName {
+	if e.text != nil && e.index == l.route && same(e.service, l.service) && same(e.name, l.routeName) {
 		return e.text
 	}
 	e.index, e.name, e.service = l.route, l.routeName, l.service
@@ -55,13 +55,16 @@ func (k *known) attempt(a *Attempt) []byte {
 		at += uint(a.Address[n-1])*3 + uint(a.Address[n-2])*5 + uint(a.Address[n-4])*7 + uint(a.Address[n-6])*11 + uint(a.Address[n-7])*13
 	}
 	e := &k.attempts[at%uint(len(k.attempts))]
-	if e.text != nil && e.status == a.Status && e.address == a.Address && e.scheme == a.Scheme && e.zone == a.Zone && e.reason == a.Reason {
+	if e.text != nil && e.status == a.Status && same(e.address, a.Address) && same(e.scheme, a.Scheme) && same(e.zone, a.Zone) && same(e.reason, a.Reason) {
 		return e.text
 	}
 	e.scheme, e.address, e.zone, e.status, e.reason = a.Scheme, a.Address, a.Zone, a.Status, a.Reason
 	e.text = append(a.appendTo(e.text[:0]), `,"start_ms":`...)
 	return e.text
 }
+
+// same is a == b, which calls a function even for two that are empty, as most zones and reasons are.
+func same(a, b string) bool { return len(a) == len(b) && (len(a) == 0 || a == b) }
 
 // appendTo writes a as a JSON object without its times and its end.
 func (a *Attempt) appendTo(b []byte) []byte {

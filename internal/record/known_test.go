@@ -18,7 +18,7 @@ func TestLinesDoNotDependOnEarlierOnes(t *testing.T) {
 	for _, format := range []*Format{&plain, Compile(config.AccessLog{Format: "ecs"})} {
 		var used pen
 		for range 20_000 {
-			l := &slot{wall: time.Unix(1, 0), route: random.IntN(130), service: word(), routeName: word(), status: random.IntN(3) * 200}
+			l := &slot{at: time.Second, route: random.IntN(130), service: word(), routeName: word(), status: random.IntN(3) * 200}
 			for range random.IntN(3) {
 				l.attempts = append(l.attempts, Attempt{
 					Scheme: word(), Address: word(), Zone: word(), Reason: word(), Status: random.IntN(600), Time: time.Duration(random.IntN(1e9)),

@@ -18,12 +18,17 @@ type stamp struct {
 	text   []byte // of second; nil: of none
 }
 
-func (s *stamp) append(b []byte, t time.Time) []byte {
-	if at := t.Unix(); at != s.second || s.text == nil {
-		s.second, s.text = at, t.UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05.")
+// append writes the instant that is so many nanoseconds after that of Unix.
+func (s *stamp) append(b []byte, nanos int64) []byte {
+	second, rest := nanos/1e9, nanos%1e9
+	if rest < 0 {
+		second, rest = second-1, rest+1e9
+	}
+	if second != s.second || s.text == nil {
+		s.second, s.text = second, time.Unix(second, 0).UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05.")
 	}
 	b = append(b, s.text...)
-	us := uint(t.Nanosecond()) / 1000
+	us := uint(rest) / 1000
 	x, y, z := us/10_000*2, us/100%100*2, us%100*2
 	return append(b, digits[x], digits[x+1], digits[y], digits[y+1], digits[z], digits[z+1], 'Z')
 }
@@ -31,11 +36,21 @@ func (s *stamp) append(b []byte, t time.Time) []byte {
 // A pen is what the writer of lines keeps from one line to the next. It belongs to the task that
 // drains the Sink.
 type pen struct {
-	stamp stamp
-	local second // of $time_local
-	iso   second // of $time_iso8601
-	about about
-	known *known // see texts
+	began  int64          // Sink.began in nanoseconds since that of Unix, by the wall clock of now
+	zone   *time.Location // of $time_local
+	stamp  stamp
+	local  second // of $time_local
+	iso    second // of $time_iso8601
+	abouts [16]about
+	known  *known // see texts
+}
+
+// nanos is the instant so long before the end of the exchange of l, in nanoseconds since that of Unix.
+func (p *pen) nanos(l *slot, before time.Duration) int64 { return p.began + int64(l.at-before) }
+
+// time is nanos as a Time.
+func (p *pen) time(l *slot, before time.Duration) time.Time {
+	return time.Unix(0, p.nanos(l, before)).In(p.zone)
 }
 
 // texts is p.known, which only lines in JSON have use for.
@@ -46,19 +61,21 @@ func (p *pen) texts() *known {
 	return p.known
 }
 
-// about is the text that most lines have in common with the one before.
+// about is text that many lines have in common: of one status, the latest there was.
 type about struct {
 	protocol   string
 	scheme     scheme
 	tls        uint16
+	status     int
 	generation uint64
 	text       []byte // nil: none
 }
 
-// of appends protocol, scheme, version of TLS and generation, as keys of a JSON object.
-func (a *about) of(b []byte, l *slot) []byte {
-	if a.text == nil || a.generation != l.generation || a.tls != l.tls || a.scheme != l.scheme || a.protocol != l.protocol {
-		a.protocol, a.scheme, a.tls, a.generation = l.protocol, l.scheme, l.tls, l.generation
+// about is the protocol, scheme, version of TLS, generation and status of l, as keys of a JSON object.
+func (p *pen) about(l *slot) []byte {
+	a := &p.abouts[uint(l.status)%uint(len(p.abouts))]
+	if a.status != l.status || a.text == nil || a.generation != l.generation || a.tls != l.tls || a.scheme != l.scheme || a.protocol != l.protocol {
+		a.protocol, a.scheme, a.tls, a.generation, a.status = l.protocol, l.scheme, l.tls, l.generation, l.status
 		t := append(a.text[:0], `","protocol":"`...)
 		t = append(appendEscaped(t, l.protocol), '"')
 		if l.scheme != 0 {
@@ -70,9 +87,9 @@ func (a *about) of(b []byte, l *slot) []byte {
 		if l.generation != 0 {
 			t = strconv.AppendUint(append(t, `,"generation":`...), l.generation, 10)
 		}
-		a.text = append(t, `,"status":`...)
+		a.text = strconv.AppendInt(append(t, `,"status":`...), int64(l.status), 10)
 	}
-	return append(b, a.text...)
+	return a.text
 }
 
 // versionOf is the number of a version of TLS; empty: none.
@@ -87,33 +104,32 @@ func versionOf(version uint16) string {
 // out, but for client, method, host, path, protocol, status and the reason of attempts; times
 // are milliseconds with three decimals.
 func (f *Format) appendJSON(p *pen, b []byte, l *slot) []byte {
-	b = append(b, `{"time":"`...)
-	b = p.stamp.append(b, l.wall.Add(-l.duration))
-	b = append(b, `","client":"`...)
-	b = l.appendClient(b)
-	b = append(b, `","method":"`...)
-	b = appendEscaped(b, l.method())
-	b = append(b, `","host":"`...)
-	b = appendEscaped(b, l.host())
-	b = append(b, `","path":"`...)
-	b = appendEscaped(b, l.path())
-	if l.hasQuery {
-		b = appendQuery(append(b, `","query":"`...), l.query(), f.query == redactQuery, appendEscaped[[]byte])
+	b = p.stamp.append(append(b, `{"time":"`...), p.nanos(l, l.duration))
+	b = append(l.appendClient(append(b, `","client":"`...)), `","method":"`...)
+	// One look at all texts of the client, which lie side by side, tells whether any has bytes to
+	// escape: hardly one has.
+	e := &l.ends
+	front := l.text[:e[3]]
+	if plainPrefix(front) == len(front) {
+		b = append(append(b, front[:e[0]]...), `","host":"`...)
+		b = append(append(b, front[e[0]:e[1]]...), `","path":"`...)
+		b = append(b, front[e[1]:e[2]]...)
+		if l.hasQuery {
+			b = appendQuery(append(b, `","query":"`...), front[e[2]:], f.query == redactQuery, plainText)
+		}
+	} else {
+		b = f.appendEscapedFront(b, l)
 	}
-	b = p.about.of(b, l)
-	b = appendNumber(b, int64(l.status))
+	b = append(b, p.about(l)...)
 	if l.reason != "" {
-		b = append(b, `,"reason":"`...)
-		b = appendEscaped(b, l.reason)
-		b = append(b, '"')
+		b = append(appendEscaped(append(b, `,"reason":"`...), l.reason), '"')
 	}
-	b = jsonText(b, `,"grpc_status":"`, l.grpcStatus())
-	b = append(b, `,"bytes_in":`...)
-	b = appendNumber(b, l.bytesIn)
-	b = append(b, `,"bytes_out":`...)
-	b = appendNumber(b, l.bytesOut)
-	b = append(b, `,"duration_ms":`...)
-	b = appendMillis(b, l.duration)
+	if l.rpc != 0 {
+		b = jsonText(b, `,"grpc_status":"`, l.grpcStatus())
+	}
+	b = appendNumber(append(b, `,"bytes_in":`...), l.bytesIn)
+	b = appendNumber(append(b, `,"bytes_out":`...), l.bytesOut)
+	b = appendMillis(append(b, `,"duration_ms":`...), l.duration)
 	if l.service != "" {
 		b = append(b, p.texts().route(l)...)
 	}
@@ -122,6 +138,17 @@ func (f *Format) appendJSON(p *pen, b []byte, l *slot) []byte {
 		b = append(b, `,"truncated":true`...)
 	}
 	return append(l.appendAttempts(p.texts(), append(b, `,"attempts":[`...)), ']', '}', '\n')
+}
+
+// appendEscapedFront writes method, host, path and query of which some are to be escaped.
+func (f *Format) appendEscapedFront(b []byte, l *slot) []byte {
+	b = append(appendEscaped(b, l.method()), `","host":"`...)
+	b = append(appendEscaped(b, l.host()), `","path":"`...)
+	b = appendEscaped(b, l.path())
+	if l.hasQuery {
+		b = appendQuery(append(b, `","query":"`...), l.query(), f.query == redactQuery, appendEscaped[[]byte])
+	}
+	return b
 }
 
 // appendExtras writes what few exchanges have: ids, and fields that were asked for.
@@ -168,10 +195,20 @@ func (l *slot) appendClient(b []byte) []byte {
 	switch {
 	case !l.client.IsValid():
 		return b
+	case l.client.Is4():
+		return appendIPv4(b, l.client.As4())
 	case l.client.Zone() == "":
 		return l.client.AppendTo(b)
 	}
 	return appendEscaped(b, l.client.String()) // a zone may be any text
+}
+
+// appendIPv4 writes an address in dotted digits.
+func appendIPv4(b []byte, a [4]byte) []byte {
+	b = append(appendNumber(b, int64(a[0])), '.')
+	b = append(appendNumber(b, int64(a[1])), '.')
+	b = append(appendNumber(b, int64(a[2])), '.')
+	return appendNumber(b, int64(a[3]))
 }
 
 // appendAttempts writes the attempts as elements of a JSON array.

@@ -52,7 +52,7 @@ type Exchange struct {
 	Generation uint64
 	Span       *Span // what only spans need; nil: none are made of it
 
-	Trace
+	*Trace // nil: an empty one. Put reads it where it is, so a record costs no copy of it
 }
 
 // A Span is what spans say of an exchange beside what the access log says.

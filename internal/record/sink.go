@@ -50,6 +50,8 @@ type Sink struct {
 	head    uint64 // next position to be read; the consumer's own
 	buf     []byte // the consumer's own
 	pen     pen    // likewise
+
+	began time.Time // what the ends of records are counted from: see slot.at
 }
 
 // NewSink returns a ring for so many records, rounded up to a power of two; 0 or less
@@ -59,7 +61,7 @@ func NewSink(lines int) *Sink {
 		lines = linesDefault
 	}
 	size := 1 << bits.Len(uint(min(lines, linesMax)-1))
-	s := &Sink{slots: make([]slot, size), mask: uint64(size - 1), Format: &plain}
+	s := &Sink{slots: make([]slot, size), mask: uint64(size - 1), Format: &plain, began: time.Now()}
 	text := make([]byte, size*slotTextBytes)
 	attempts := make([]Attempt, size*slotAttempts)
 	for i := range s.slots {
@@ -87,15 +89,15 @@ func (s *Sink) Put(x *Exchange) {
 	if l == nil {
 		n := uint64(1)
 		if s.Format != nil && s.Format.spans {
-			n += uint64(x.n)
+			n += uint64(len(x.trace().Attempts()))
 		}
 		s.full.Add(n)
 		return
 	}
 	if s.Clock != nil {
-		l.wall = s.Clock()
+		l.at = s.Clock().Sub(s.began)
 	} else {
-		l.wall = time.Now()
+		l.at = time.Since(s.began)
 	}
 	l.fill(x, s.Format)
 	l.seq.Store(at + 1)
@@ -133,6 +135,7 @@ func (s *Sink) Drain(w io.Writer) (n int, err error) {
 	// A bound, so that a fast producer cannot keep a single call going for ever.
 	pending := 0
 	s.buf = s.buf[:0]
+	s.dates()
 	for range len(s.slots) {
 		l := &s.slots[s.head&s.mask]
 		if l.seq.Load() != s.head+1 {
@@ -153,6 +156,19 @@ func (s *Sink) Drain(w io.Writer) (n int, err error) {
 		return n, err
 	}
 	return n + pending, nil
+}
+
+// dates has s.pen tell wall times. A record says how long after began the exchange ended, which takes
+// one reading of the clock instead of two; what the wall clock was set by since is added here, so a
+// line that waited while it was set is dated by the new one.
+func (s *Sink) dates() {
+	p := &s.pen
+	if s.Clock != nil {
+		p.began, p.zone = s.began.UnixNano(), s.Clock().Location()
+		return
+	}
+	now := time.Now()
+	p.began, p.zone = now.UnixNano()-int64(now.Sub(s.began)), time.Local
 }
 
 func (s *Sink) flush(w io.Writer, lines int) error {

@@ -19,7 +19,7 @@ import (
 // producer that claims it, one more when filled (the bounded queue of D. Vyukov).
 type slot struct {
 	seq        atomic.Uint64
-	wall       time.Time // end of the exchange
+	at         time.Duration // end of the exchange, since Sink.began
 	client     netip.Addr
 	protocol   string
 	reason     string
@@ -49,11 +49,12 @@ type slot struct {
 // fill copies x, within bounds, as far as f has use for it. It allocates only while the text of l
 // grows.
 func (l *slot) fill(x *Exchange, f *Format) {
-	l.client, l.protocol, l.status, l.reason = x.Client, x.Protocol, x.Status, x.Reason
-	l.bytesIn, l.bytesOut, l.duration = x.BytesIn, x.BytesOut, x.Duration
+	t := x.trace()
+	l.client, l.protocol, l.status, l.reason = x.Client, x.Protocol, t.Status, t.Reason
+	l.bytesIn, l.bytesOut, l.duration = t.BytesIn, t.BytesOut, x.Duration
 	l.route, l.service, l.routeName = x.Route, x.Service, x.RouteName
 	l.scheme, l.tls, l.generation, l.traceID = schemeOf(x.Scheme), x.TLS, x.Generation, x.TraceID
-	l.proved, l.rpc = x.Proved, x.RPC
+	l.proved, l.rpc = x.Proved, t.RPC
 	method := x.Method[:min(len(x.Method), MethodBytesMax)]
 	host := x.Host[:min(len(x.Host), HostBytesMax)]
 	path := x.Path[:min(len(x.Path), PathBytesMax)]
@@ -84,7 +85,22 @@ func (l *slot) fill(x *Exchange, f *Format) {
 	if f.spans && x.Span != nil {
 		l.copySpan(x)
 	}
-	l.attempts = append(l.attempts[:0], x.Attempts()...)
+	if t.n == 1 && cap(l.attempts) > 0 { // as hardly any is not
+		l.attempts = l.attempts[:1]
+		l.attempts[0] = t.attempts[0]
+		return
+	}
+	l.attempts = append(l.attempts[:0], t.Attempts()...)
+}
+
+// untried is the Trace of a record that has none.
+var untried Trace
+
+func (x *Exchange) trace() *Trace {
+	if x.Trace == nil {
+		return &untried
+	}
+	return x.Trace
 }
 
 // grpcStatus is the name of the status of gRPC; "": it was no call of gRPC.

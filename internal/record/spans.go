@@ -63,13 +63,14 @@ func (l *slot) append(text []byte) span {
 // Spans takes up to most records that are ready and appends them to out. Like Drain it belongs to
 // one goroutine. The caller says by Took what became of them.
 func (s *Sink) Spans(out []trace.Exchange, most int) []trace.Exchange {
+	s.dates()
 	for range most {
 		l := &s.slots[s.head&s.mask]
 		if l.seq.Load() != s.head+1 {
 			break
 		}
 		if l.span != nil {
-			out = append(out, l.exchange(s.Format))
+			out = append(out, l.exchange(&s.pen, s.Format))
 		}
 		l.seq.Store(s.head + uint64(len(s.slots)))
 		s.head++
@@ -84,12 +85,12 @@ func (s *Sink) Took(taken, lost uint64) {
 }
 
 // exchange makes of l what is exported.
-func (l *slot) exchange(f *Format) trace.Exchange {
+func (l *slot) exchange(p *pen, f *Format) trace.Exchange {
 	s := l.span
 	text := func(v span) string { return string(v.of(l.text)) }
 	x := trace.Exchange{
 		TraceID: l.traceID, SpanID: s.id, Parent: s.parent, Flags: s.flags, State: text(s.state), RequestID: string(l.requestID()),
-		Began: l.wall.Add(-l.duration), Duration: l.duration,
+		Began: p.time(l, l.duration), Duration: l.duration,
 		Peer: l.client, Client: text(s.client), Protocol: l.protocol, Scheme: l.scheme.String(),
 		Method: string(l.method()), Host: string(l.host()), Path: string(l.path()), Agent: text(s.agent),
 		Status: l.status, Reason: l.reason, BytesIn: l.bytesIn, BytesOut: l.bytesOut, Generation: l.generation,

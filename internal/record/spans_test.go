@@ -16,7 +16,7 @@ func TestARecordBecomesAnExchange(t *testing.T) {
 	end := time.Date(2027, 1, 31, 12, 0, 1, 0, time.UTC)
 	s := NewSink(2)
 	s.Clock, s.Format = func() time.Time { return end }, CompileSpans(&config.Tracing{})
-	x := Exchange{
+	x := Exchange{Trace: new(Trace),
 		Client: netip.MustParseAddr("10.0.0.1"), Method: []byte("GET"), Host: []byte("example.com"),
 		Path: []byte("/a/b"), Query: []byte("page=2&token=x"), ID: []byte("id-1"), Protocol: "HTTP/1.1", Scheme: "https",
 		TraceID: [16]byte{1}, Duration: time.Second, Service: "web", RouteName: "r", Generation: 7,

@@ -17,12 +17,14 @@ var variables = map[string]variable{
 	"remote_addr": writeClient,
 	"remote_user": func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.esc(b, l.user()) },
 	"time_local": func(_ *Format, p *pen, b []byte, l *slot) []byte {
-		return p.local.append(b, l.wall, "02/Jan/2006:15:04:05 -0700")
+		return p.local.append(b, p.time(l, 0), "02/Jan/2006:15:04:05 -0700")
 	},
 	"time_iso8601": func(_ *Format, p *pen, b []byte, l *slot) []byte {
-		return p.iso.append(b, l.wall, "2006-01-02T15:04:05-07:00")
+		return p.iso.append(b, p.time(l, 0), "2006-01-02T15:04:05-07:00")
 	},
-	"msec":           func(_ *Format, _ *pen, b []byte, l *slot) []byte { return appendThousandths(b, l.wall.UnixMilli()) },
+	"msec": func(_ *Format, p *pen, b []byte, l *slot) []byte {
+		return appendThousandths(b, p.time(l, 0).UnixMilli())
+	},
 	"request":        writeRequest,
 	"request_method": func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.esc(b, l.method()) },
 	"request_uri":    writeTarget,
@@ -77,8 +79,13 @@ func (s *second) append(b []byte, t time.Time, layout string) []byte {
 	return append(b, s.text...)
 }
 
-// appendThousandths writes n thousandths as a number with three decimals.
+// appendThousandths writes n thousandths as a number with three decimals. Most are below ten.
 func appendThousandths(b []byte, n int64) []byte {
+	if uint64(n) < 10_000 {
+		whole, rest := uint(n)/1000, uint(n)%1000
+		x := rest % 100 * 2
+		return append(b, byte('0'+whole), '.', byte('0'+rest/100), digits[x], digits[x+1])
+	}
 	if n < 0 {
 		b, n = append(b, '-'), -n
 	}
@@ -91,6 +98,8 @@ func writeClient(f *Format, _ *pen, b []byte, l *slot) []byte {
 	switch {
 	case !l.client.IsValid():
 		return append(b, "unix:"...)
+	case l.client.Is4():
+		return appendIPv4(b, l.client.As4())
 	case l.client.Zone() == "":
 		return l.client.AppendTo(b)
 	}
