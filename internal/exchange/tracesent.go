@@ -5,6 +5,8 @@ package exchange
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/propagation"
@@ -50,7 +52,9 @@ func (x *Exchange) sendTrace(clientIP []byte) {
 	if spans {
 		span = &t.ID // attempts have their own: see attemptSpan
 	} else if *span == [8]byte{} {
-		*span = newSpan(x.rt)
+		// The trace began here, so both its halves are random: the span needs no drawing of its own.
+		t.seed = binary.BigEndian.Uint64(t.Trace[:8]) ^ bits.RotateLeft64(binary.BigEndian.Uint64(t.Trace[8:]), 32)
+		*span = t.newSpan()
 	}
 	if w3c {
 		propagation.AppendW3C(t.parent[:0], &t.Trace, span, t.Flags)
@@ -74,12 +78,12 @@ func (x *Exchange) sendB3(b3, multi bool, span *[8]byte) {
 	if !multi {
 		return
 	}
-	propagation.PutHex(t.traceID[:], t.Trace[:])
-	propagation.PutHex(t.spanID[:], span[:])
+	propagation.PutTrace(&t.traceID, &t.Trace)
+	propagation.PutSpan(&t.spanID, span)
 	q.Fields = append(q.Fields,
 		message.Field{Name: nameB3Trace, Value: t.traceID[:]}, message.Field{Name: nameB3Span, Value: t.spanID[:]})
 	if t.ID != [8]byte{} {
-		propagation.PutHex(t.above[:], t.ID[:])
+		propagation.PutSpan(&t.above, &t.ID)
 		q.Fields = append(q.Fields, message.Field{Name: nameB3Parent, Value: t.above[:]})
 	}
 	if t.Decision != propagation.Undecided {
@@ -115,9 +119,9 @@ func (x *Exchange) attemptSpan(a *record.Attempt) {
 	if path := x.Request.Path; len(t.Sent) == 0 && !bytes.Equal(path, x.asked.path) {
 		t.Sent = append(t.Sent, path[:min(len(path), record.PathBytesMax)]...)
 	}
-	a.Span = newSpan(x.rt)
-	propagation.PutHex(t.parent[propagation.SpanAt:], a.Span[:])
-	copy(t.spanID[:], t.parent[propagation.SpanAt:])
+	a.Span = t.newSpan()
+	propagation.PutSpan(&t.spanID, &a.Span)
+	copy(t.parent[propagation.SpanAt:], t.spanID[:])
 	if len(t.single) > 0 {
 		copy(t.single[propagation.B3SpanAt:], t.spanID[:])
 	}
@@ -128,7 +132,7 @@ func (x *Exchange) attemptSpan(a *record.Attempt) {
 func (a *attempt) resendTrace(q *message.Request) {
 	t := a.x.trace
 	var span [16]byte
-	propagation.PutHex(span[:], a.log.Span[:])
+	propagation.PutSpan(&span, &a.log.Span)
 	q.Fields = append([]message.Field(nil), q.Fields...)
 	for i := range q.Fields {
 		f := &q.Fields[i]

@@ -10,7 +10,7 @@ package exchange
 //	X-Request-Id of another peer     N, the id of the trace
 //
 // Spans are made later, from the record of the exchange: what happens here is to read the fields,
-// to draw eight random bytes for each span, and to write the fields anew (tracesent.go). If no spans
+// to make the ids of the trace and its spans, and to write the fields anew (tracesent.go). If no spans
 // are made a valid traceparent passes as it came. Nothing here runs, and nothing is kept, if the Table has no
 // Tracing.
 
@@ -19,7 +19,6 @@ import (
 	"encoding/binary"
 	"strings"
 
-	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/propagation"
 	"github.com/poise-lb/poise/internal/record"
@@ -53,8 +52,9 @@ const (
 // tracing is what an Exchange keeps of its trace. Fields of the request point into its buffers
 // until the exchange ends.
 type tracing struct {
-	propagation.Context // of the client; Trace is that of the exchange
-	record.Span         // but for Flags, empty if no spans are made
+	propagation.Context        // of the client; Trace is that of the exchange
+	record.Span                // but for ID and Flags, of no meaning if no spans are made; then ID is zero
+	seed                uint64 // of the ids of spans; see newSpan
 
 	w3c    bool   // a valid traceparent came
 	b3     bool   // a valid b3 came
@@ -78,7 +78,10 @@ func (x *Exchange) beginTrace() {
 		x.trace = new(tracing)
 	}
 	c, t := x.table.Tracing, x.trace
-	t.Context, t.Span = propagation.Context{}, record.Span{State: t.State[:0], Agent: t.Agent[:0], Client: t.Client[:0], Sent: t.Sent[:0]}
+	t.Context, t.ID, t.Agent = propagation.Context{}, [8]byte{}, nil
+	t.State = t.State[:0]
+	t.Client = t.Client[:0]
+	t.Sent = t.Sent[:0]
 	t.w3c, t.b3, t.multi, t.kept, t.single = false, false, false, false, t.single[:0]
 	trusted := len(x.table.Trusted) > 0 && x.table.trusts(x.peer.Addr)
 	t.read(c, x.Request.Fields, trusted)
@@ -88,7 +91,8 @@ func (x *Exchange) beginTrace() {
 		binary.BigEndian.PutUint64(t.Trace[8:], x.rt.Rand())
 	}
 	if c.Spans != nil {
-		t.ID, t.Span.Parent = newSpan(x.rt), t.Context.Parent
+		t.seed = x.rt.Rand()
+		t.ID, t.Span.Parent = t.newSpan(), t.Context.Parent
 		if !trusted || t.Decision == propagation.Undecided {
 			t.Decision = propagation.NotSampled
 			if c.chooses(&t.Trace, known && !trusted) {
@@ -102,21 +106,28 @@ func (x *Exchange) beginTrace() {
 	}
 }
 
-// newSpan draws the id of a span.
-func newSpan(rt engine.Runtime) (id [8]byte) {
-	binary.BigEndian.PutUint64(id[:], rt.Rand()|1)
+// newSpan makes the id of the next span of the exchange: the numbers of splitmix64, from a seed that
+// is drawn once for an exchange, since drawing takes longer.
+func (t *tracing) newSpan() (id [8]byte) {
+	t.seed += 0x9e3779b97f4a7c15
+	binary.BigEndian.PutUint64(id[:], mix(t.seed)|1) // never zero
 	return id
+}
+
+// mix is the finalizer of splitmix64 (Steele, Lea and Flood, 2014): each bit of n decides about half of
+// those of the result.
+func mix(n uint64) uint64 {
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return n ^ n>>31
 }
 
 // chooses reports whether the share of traces that are recorded has this one. An id that comes from a
 // client that is not trusted counts as another one, so that no client gets all its requests recorded.
 func (c *Tracing) chooses(id *[16]byte, foreign bool) bool {
 	n := binary.BigEndian.Uint64(id[8:])
-	if foreign { // the finalizer of splitmix64
-		n = (n ^ c.Seed) + 0x9e3779b97f4a7c15
-		n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
-		n = (n ^ n>>27) * 0x94d049bb133111eb
-		n ^= n >> 31
+	if foreign {
+		n = mix((n ^ c.Seed) + 0x9e3779b97f4a7c15)
 	}
 	return n&(1<<56-1) >= c.Below
 }
@@ -131,7 +142,7 @@ func (t *tracing) read(c *Tracing, fields []message.Field, trusted bool) {
 		f := &fields[i]
 		if f.Kind != message.Other {
 			if f.Kind == message.UserAgent && c.Spans != nil && len(t.Agent) == 0 {
-				t.Agent = append(t.Agent, f.Value[:min(len(f.Value), record.AgentBytesMax)]...)
+				t.Agent = f.Value[:min(len(f.Value), record.AgentBytesMax)]
 			}
 			continue
 		}

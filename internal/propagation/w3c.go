@@ -84,8 +84,8 @@ func AppendW3C(b []byte, trace *[16]byte, span *[8]byte, flags byte) []byte {
 	n := len(b)
 	b = append(b, "00-________________________________-________________-00"...)
 	v := (*[W3CBytes]byte)(b[n:])
-	hex16((*[32]byte)(v[3:]), trace)
-	hex8((*[16]byte)(v[SpanAt:]), span)
+	PutTrace((*[32]byte)(v[3:]), trace)
+	PutSpan((*[16]byte)(v[SpanAt:]), span)
 	v[W3CBytes-1] += flags & (flagSampled | flagRandom)
 	return b
 }
@@ -94,55 +94,53 @@ func AppendW3C(b []byte, trace *[16]byte, span *[8]byte, flags byte) []byte {
 func AppendHex(b, v []byte) []byte {
 	n := len(b)
 	b = slices.Grow(b, 2*len(v))[:n+2*len(v)]
-	PutHex(b[n:], v)
+	for dst := b[n:]; len(v) >= 4; dst, v = dst[8:], v[4:] {
+		binary.LittleEndian.PutUint64(dst, hex4((*[4]byte)(v)))
+	}
 	return b
 }
 
-// PutHex writes v, of a multiple of 4 bytes, in hex digits to the begin of dst.
-func PutHex(dst, v []byte) {
-	for ; len(v) >= 4; dst, v = dst[8:], v[4:] {
-		binary.BigEndian.PutUint64(dst, hex4(binary.BigEndian.Uint32(v)))
+// PutTrace writes the id of a trace in hex digits. Like PutSpan it is unrolled: each request has several
+// ids.
+func PutTrace(dst *[32]byte, v *[16]byte) {
+	binary.LittleEndian.PutUint64(dst[:], hex4((*[4]byte)(v[:])))
+	binary.LittleEndian.PutUint64(dst[8:], hex4((*[4]byte)(v[4:])))
+	binary.LittleEndian.PutUint64(dst[16:], hex4((*[4]byte)(v[8:])))
+	binary.LittleEndian.PutUint64(dst[24:], hex4((*[4]byte)(v[12:])))
+}
+
+// PutSpan writes the id of a span in hex digits.
+func PutSpan(dst *[16]byte, v *[8]byte) {
+	binary.LittleEndian.PutUint64(dst[:], hex4((*[4]byte)(v[:])))
+	binary.LittleEndian.PutUint64(dst[8:], hex4((*[4]byte)(v[4:])))
+}
+
+// hex4 are the digits of four bytes, the first in the lowest byte.
+func hex4(v *[4]byte) uint64 {
+	return uint64(pairs[v[0]]) | uint64(pairs[v[1]])<<16 | uint64(pairs[v[2]])<<32 | uint64(pairs[v[3]])<<48
+}
+
+// pairs has the two hex digits of each byte, the first in the lower byte.
+var pairs = func() (t [256]uint16) {
+	const digits = "0123456789abcdef"
+	for i := range t {
+		t[i] = uint16(digits[i>>4]) | uint16(digits[i&15])<<8
 	}
-}
-
-// hex16 and hex8 are PutHex for ids, whose length is known: each request has several.
-
-func hex16(dst *[32]byte, v *[16]byte) {
-	binary.BigEndian.PutUint64(dst[:], hex4(binary.BigEndian.Uint32(v[:])))
-	binary.BigEndian.PutUint64(dst[8:], hex4(binary.BigEndian.Uint32(v[4:])))
-	binary.BigEndian.PutUint64(dst[16:], hex4(binary.BigEndian.Uint32(v[8:])))
-	binary.BigEndian.PutUint64(dst[24:], hex4(binary.BigEndian.Uint32(v[12:])))
-}
-
-func hex8(dst *[16]byte, v *[8]byte) {
-	binary.BigEndian.PutUint64(dst[:], hex4(binary.BigEndian.Uint32(v[:])))
-	binary.BigEndian.PutUint64(dst[8:], hex4(binary.BigEndian.Uint32(v[4:])))
-}
-
-// hex4 are the digits of four bytes, all at a time: each of its three steps doubles the distances
-// between the digits.
-func hex4(v uint32) uint64 {
-	x := uint64(v)
-	x = x&0xffff0000<<16 | x&0xffff
-	x = x&0xff000000ff00<<8 | x&0xff000000ff
-	x = x&0xf000f000f000f0<<4 | x&0xf000f000f000f
-	letters := (x + 0x0606060606060606) >> 4 & 0x0101010101010101 // 1 in the bytes above 9
-	return x + 0x3030303030303030 + letters*('a'-'0'-10)
-}
+	return t
+}()
 
 // unhex decodes v, which must be hex digits in small letters for all of dst.
 func unhex(dst, v []byte) bool {
 	if len(v) != 2*len(dst) {
 		return false
 	}
+	wrong := byte(0) // gathers the upper bits of values, which digits do not have
 	for i := range dst {
 		hi, lo := digits[v[2*i]], digits[v[2*i+1]]
-		if hi|lo > 15 {
-			return false
-		}
+		wrong |= hi | lo
 		dst[i] = hi<<4 | lo
 	}
-	return true
+	return wrong <= 15
 }
 
 // digits has the value of each hex digit in small letters, and 0xff elsewhere.
