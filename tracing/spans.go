@@ -14,80 +14,124 @@ import (
 	"strings"
 	"time"
 
-	collector "go.opentelemetry.io/proto/slim/otlp/collector/trace/v1"
-	common "go.opentelemetry.io/proto/slim/otlp/common/v1"
-	resourcev1 "go.opentelemetry.io/proto/slim/otlp/resource/v1"
-	tracev1 "go.opentelemetry.io/proto/slim/otlp/trace/v1"
-
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/front"
 	"github.com/poise-lb/poise/trace"
 )
 
-// A resource is what all spans have in common.
-type resource struct {
-	resource *resourcev1.Resource
-	scope    *common.InstrumentationScope
-}
-
 // schema is the version of the conventions.
 const schema = "https://opentelemetry.io/schemas/1.37.0"
 
-func newResource(t config.Tracing) *resource {
-	var a attributes
-	a.text("service.name", t.ServiceName)
-	a.text("service.version", front.Version())
-	if host, err := os.Hostname(); err == nil {
-		a.text("host.name", host)
-	}
-	for _, name := range slices.Sorted(maps.Keys(t.Resource)) {
-		a = slices.DeleteFunc(a, func(old *common.KeyValue) bool { return old.Key == name })
-		a.text(name, t.Resource[name])
-	}
-	return &resource{
-		resource: &resourcev1.Resource{Attributes: a},
-		scope:    &common.InstrumentationScope{Name: "github.com/poise-lb/poise/tracing", Version: front.Version()},
-	}
-}
+// Numbers of fields, by message.
+const (
+	requestResourceSpans = 1
 
-// request is the message that sends a batch.
-func (r *resource) request(batch []trace.Exchange) *collector.ExportTraceServiceRequest {
-	var spans []*tracev1.Span
-	for i := range batch {
-		x := &batch[i]
-		spans = append(spans, server(x))
-		for n := range x.Attempts {
-			spans = append(spans, client(x, n))
-		}
-	}
-	return &collector.ExportTraceServiceRequest{ResourceSpans: []*tracev1.ResourceSpans{{
-		Resource: r.resource, SchemaUrl: schema,
-		ScopeSpans: []*tracev1.ScopeSpans{{Scope: r.scope, SchemaUrl: schema, Spans: spans}},
-	}}}
-}
+	resourceSpansResource = 1
+	resourceSpansScope    = 2
+	resourceSpansSchema   = 3
+	resourceAttributes    = 1
+
+	scopeSpansScope  = 1
+	scopeSpansSpans  = 2
+	scopeSpansSchema = 3
+	scopeName        = 1
+	scopeVersion     = 2
+
+	spanTraceID    = 1
+	spanID         = 2
+	spanState      = 3
+	spanParent     = 4
+	spanName       = 5
+	spanKind       = 6
+	spanStart      = 7
+	spanEnd        = 8
+	spanAttributes = 9
+	spanStatus     = 15
+	spanFlags      = 16
+
+	statusMessage = 2
+	statusCode    = 3
+)
+
+// Values of enumerations.
+const (
+	kindServer  = 2
+	kindClient  = 3
+	statusError = 2
+)
 
 // Flags of a span, beside those of traceparent.
 const (
-	hasIsRemote = uint32(tracev1.SpanFlags_SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
-	isRemote    = uint32(tracev1.SpanFlags_SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
+	hasIsRemote = 0x100
+	isRemote    = 0x200
 )
 
-// server is the span of the exchange.
-func server(x *trace.Exchange) *tracev1.Span {
+// A resource is what all spans have in common, as fields of ResourceSpans and ScopeSpans.
+type resource struct {
+	resource, scope message
+}
+
+func newResource(t config.Tracing) *resource {
+	about := map[string]string{"service.name": t.ServiceName, "service.version": front.Version()}
+	if host, err := os.Hostname(); err == nil {
+		about["host.name"] = host
+	}
+	maps.Copy(about, t.Resource)
+	r := new(resource)
+	at := r.resource.begin(resourceSpansResource)
+	for _, name := range slices.Sorted(maps.Keys(about)) {
+		attributes{&r.resource, resourceAttributes}.text(name, about[name])
+	}
+	r.resource.end(at)
+	r.resource.text(resourceSpansSchema, schema)
+	at = r.scope.begin(scopeSpansScope)
+	r.scope.text(scopeName, "github.com/poise-lb/poise/tracing")
+	r.scope.text(scopeVersion, front.Version())
+	r.scope.end(at)
+	r.scope.text(scopeSpansSchema, schema)
+	return r
+}
+
+// request appends to m the ExportTraceServiceRequest that sends a batch.
+func (r *resource) request(m message, batch []trace.Exchange) message {
+	all := m.begin(requestResourceSpans)
+	m = append(m, r.resource...)
+	scope := m.begin(resourceSpansScope)
+	m = append(m, r.scope...)
+	for i := range batch {
+		x := &batch[i]
+		at := m.begin(scopeSpansSpans)
+		m.server(x)
+		m.end(at)
+		for n := range x.Attempts {
+			at := m.begin(scopeSpansSpans)
+			m.client(x, n)
+			m.end(at)
+		}
+	}
+	m.end(scope)
+	m.end(all)
+	return m
+}
+
+// server writes the span of the exchange.
+func (m *message) server(x *trace.Exchange) {
 	method, name := methodOf(x.Method)
 	if x.Pattern != "" {
 		name += " " + x.Pattern
 	}
-	s := &tracev1.Span{
-		TraceId: x.TraceID[:], SpanId: x.SpanID[:], TraceState: text(x.State), Flags: uint32(x.Flags) | hasIsRemote,
-		Name: text(name), Kind: tracev1.Span_SPAN_KIND_SERVER,
-		StartTimeUnixNano: nanos(x.Began), EndTimeUnixNano: nanos(x.Began.Add(x.Duration)),
-		Status: status(x.Failed(), x.Reason),
-	}
+	m.bytes(spanTraceID, x.TraceID[:])
+	m.bytes(spanID, x.SpanID[:])
+	m.text(spanState, x.State)
+	flags := uint32(x.Flags) | hasIsRemote
 	if x.Parent != [8]byte{} {
-		s.ParentSpanId, s.Flags = x.Parent[:], s.Flags|isRemote
+		m.bytes(spanParent, x.Parent[:])
+		flags |= isRemote
 	}
-	a := attributes(make([]*common.KeyValue, 0, 24))
+	m.text(spanName, name)
+	m.varint(spanKind, kindServer)
+	m.times(x.Began, x.Duration)
+	a := attributes{m, spanAttributes}
 	a.method(method, x.Method)
 	a.text("url.scheme", x.Scheme)
 	a.text("url.path", x.Path)
@@ -112,12 +156,12 @@ func server(x *trace.Exchange) *tracev1.Span {
 	a.text("poise.route", x.RouteName)
 	a.text("poise.request_id", x.RequestID)
 	a.number("poise.generation", int64(x.Generation))
-	s.Attributes = a
-	return s
+	m.status(x.Failed(), x.Reason)
+	m.fixed32(spanFlags, flags)
 }
 
-// client is the span of attempt n of x.
-func client(x *trace.Exchange, n int) *tracev1.Span {
+// client writes the span of attempt n of x.
+func (m *message) client(x *trace.Exchange, n int) {
 	at := &x.Attempts[n]
 	method, name := methodOf(x.Method)
 	id := at.SpanID
@@ -128,14 +172,14 @@ func client(x *trace.Exchange, n int) *tracev1.Span {
 	if reason == "status" && at.Status != 0 { // of the endpoint's status: that says more
 		reason = ""
 	}
-	began := x.Began.Add(at.Start)
-	s := &tracev1.Span{
-		TraceId: x.TraceID[:], SpanId: id[:], ParentSpanId: x.SpanID[:], TraceState: text(x.State), Flags: uint32(x.Flags) | hasIsRemote,
-		Name: name, Kind: tracev1.Span_SPAN_KIND_CLIENT,
-		StartTimeUnixNano: nanos(began), EndTimeUnixNano: nanos(began.Add(at.Duration)),
-		Status: status(at.Reason != "" || at.Status >= 400, reason),
-	}
-	a := attributes(make([]*common.KeyValue, 0, 12))
+	m.bytes(spanTraceID, x.TraceID[:])
+	m.bytes(spanID, id[:])
+	m.text(spanState, x.State)
+	m.bytes(spanParent, x.SpanID[:])
+	m.text(spanName, name)
+	m.varint(spanKind, kindClient)
+	m.times(x.Began.Add(at.Start), at.Duration)
+	a := attributes{m, spanAttributes}
 	a.method(method, x.Method)
 	a.text("url.full", urlOf(x, at))
 	a.address("server.", at.Address, at.Scheme)
@@ -148,8 +192,25 @@ func client(x *trace.Exchange, n int) *tracev1.Span {
 	if at.Head > 0 {
 		a.float("poise.response_head_ms", float64(at.Head.Microseconds())/1000)
 	}
-	s.Attributes = a
-	return s
+	m.status(at.Reason != "" || at.Status >= 400, reason)
+	m.fixed32(spanFlags, uint32(x.Flags)|hasIsRemote)
+}
+
+// times writes when a span began and ended.
+func (m *message) times(began time.Time, took time.Duration) {
+	m.fixed64(spanStart, nanos(began))
+	m.fixed64(spanEnd, nanos(began.Add(took)))
+}
+
+// status writes that a span failed; unset, it did not.
+func (m *message) status(failed bool, reason string) {
+	if !failed {
+		return
+	}
+	at := m.begin(spanStatus)
+	m.text(statusMessage, reason)
+	m.varint(statusCode, statusError)
+	m.end(at)
 }
 
 // urlOf is what an endpoint was asked for.
@@ -186,36 +247,9 @@ func versionOf(protocol string) string {
 	return version
 }
 
-func status(failed bool, reason string) *tracev1.Status {
-	if !failed {
-		return nil // unset
-	}
-	return &tracev1.Status{Code: tracev1.Status_STATUS_CODE_ERROR, Message: reason}
-}
-
 func nanos(t time.Time) uint64 { return uint64(max(t.UnixNano(), 0)) }
 
-// text is s in UTF-8, which texts of protobuf must be.
-func text(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
-
-// attributes gather those of a span. An empty text adds none.
-type attributes []*common.KeyValue
-
-func (a *attributes) text(key, value string) {
-	if value != "" {
-		*a = append(*a, &common.KeyValue{Key: key, Value: &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: text(value)}}})
-	}
-}
-
-func (a *attributes) number(key string, n int64) {
-	*a = append(*a, &common.KeyValue{Key: key, Value: &common.AnyValue{Value: &common.AnyValue_IntValue{IntValue: n}}})
-}
-
-func (a *attributes) float(key string, n float64) {
-	*a = append(*a, &common.KeyValue{Key: key, Value: &common.AnyValue{Value: &common.AnyValue_DoubleValue{DoubleValue: n}}})
-}
-
-func (a *attributes) method(attribute, original string) {
+func (a attributes) method(attribute, original string) {
 	a.text("http.request.method", attribute)
 	if attribute == "_OTHER" {
 		a.text("http.request.method_original", original)
@@ -223,7 +257,7 @@ func (a *attributes) method(attribute, original string) {
 }
 
 // outcome adds the status, and why it is an error: the reason, or else the status.
-func (a *attributes) outcome(status int, reason string, failed bool) {
+func (a attributes) outcome(status int, reason string, failed bool) {
 	if status != 0 {
 		a.number("http.response.status_code", int64(status))
 	}
@@ -236,7 +270,7 @@ func (a *attributes) outcome(status int, reason string, failed bool) {
 }
 
 // address adds host and port; the port of the scheme where none is said.
-func (a *attributes) address(prefix, hostport, scheme string) {
+func (a attributes) address(prefix, hostport, scheme string) {
 	if scheme == "unix" {
 		a.text(prefix+"address", hostport)
 		return

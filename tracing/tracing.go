@@ -8,7 +8,7 @@
 //	})
 //
 // Batches, the queue, and what is counted as lost are the proxy's; here is what a batch becomes
-// (spans.go) and how it is sent (this file).
+// (spans.go, wire.go) and how it is sent (this file).
 package tracing
 
 import (
@@ -63,6 +63,7 @@ type exporter struct {
 	log      *slog.Logger
 
 	waiting bool         // the latest try failed, which the log has said
+	raw     message      // of the latest request, for its room
 	packed  bytes.Buffer // of the request under way
 	zip     *gzip.Writer
 }
@@ -139,13 +140,10 @@ func (e *exporter) Export(ctx context.Context, batch []trace.Exchange) (lost int
 
 // pack makes the content of a request.
 func (e *exporter) pack(batch []trace.Exchange) ([]byte, error) {
-	raw, err := proto.Marshal(e.resource.request(batch))
-	if err != nil {
-		return nil, err
-	}
+	e.raw = e.resource.request(e.raw[:0], batch)
 	e.packed.Reset()
 	e.zip.Reset(&e.packed)
-	if _, err := e.zip.Write(raw); err != nil {
+	if _, err := e.zip.Write(e.raw); err != nil {
 		return nil, err
 	}
 	if err := e.zip.Close(); err != nil {

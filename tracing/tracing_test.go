@@ -348,7 +348,7 @@ func TestRetryAfter(t *testing.T) {
 // TestASpanOfACallOfGRPC: its status decides, not that of HTTP.
 func TestASpanOfACallOfGRPC(t *testing.T) {
 	for code, failed := range map[int]bool{0: false, 5: false, 14: true} {
-		s := server(&trace.Exchange{Method: "POST", Status: 200, GRPC: &code})
+		s := serverOf(t, &trace.Exchange{Method: "POST", Status: 200, GRPC: &code})
 		found := false
 		for _, a := range s.Attributes {
 			found = found || a.Key == "rpc.grpc.status_code" && a.Value.GetIntValue() == int64(code)
@@ -357,9 +357,65 @@ func TestASpanOfACallOfGRPC(t *testing.T) {
 			t.Errorf("status %d: %v, %v", code, s.Attributes, s.Status)
 		}
 	}
-	for _, a := range server(&trace.Exchange{Method: "POST", Status: 200}).Attributes {
+	for _, a := range serverOf(t, &trace.Exchange{Method: "POST", Status: 200}).Attributes {
 		if strings.HasPrefix(a.Key, "rpc.") {
 			t.Errorf("a span of HTTP has %s", a.Key)
 		}
+	}
+}
+
+// serverOf is the span of an exchange as the generated code reads it.
+func serverOf(t *testing.T, x *trace.Exchange) *tracev1.Span {
+	t.Helper()
+	var q collector.ExportTraceServiceRequest
+	if err := proto.Unmarshal(newResource(config.Tracing{}).request(nil, []trace.Exchange{*x}), &q); err != nil {
+		t.Fatal(err)
+	}
+	return q.ResourceSpans[0].ScopeSpans[0].Spans[0]
+}
+
+// TestMessagesAreThoseOfProtobuf: the generated code reads every field, and writes as many bytes.
+func TestMessagesAreThoseOfProtobuf(t *testing.T) {
+	code := 14
+	long := strings.Repeat("x", 300) // its size has two bytes
+	full := trace.Exchange{
+		TraceID: [16]byte{1}, SpanID: [8]byte{2}, Parent: [8]byte{3}, Flags: 3, State: "a=1", RequestID: long, Began: time.Unix(1e9, 1), Duration: time.Second,
+		Peer: netip.MustParseAddr("::1"), Client: "10.0.0.1", Protocol: "HTTP/2.0", Scheme: "https", Method: "BREW", Host: "[::1]:8443", Path: "/\xff",
+		Query: "a=1", Agent: "curl", Status: 503, Reason: "endpoint-reset", BytesIn: 1 << 40, Service: "web", Policy: "p2c", RouteName: "r", Pattern: "/**",
+		Sent: "/" + long, Generation: 300, GRPC: &code,
+		Attempts: []trace.Attempt{
+			{Scheme: "http", Address: "10.1.0.1:80", Zone: "z", Status: 200, Start: 1, Duration: 2, Head: 3 * time.Microsecond, SpanID: [8]byte{4}},
+			{Scheme: "unix", Address: "/run/x", Status: 503, Reason: "status"},
+		},
+	}
+	for _, batch := range [][]trace.Exchange{nil, {{}}, {full}, {full, {}, full}} {
+		raw := newResource(config.Tracing{ServiceName: "shop", Resource: map[string]string{"service.version": "7", "team": "a"}}).request(nil, batch)
+		var q collector.ExportTraceServiceRequest
+		if err := proto.Unmarshal(raw, &q); err != nil {
+			t.Fatal(err)
+		}
+		again, err := proto.Marshal(&q)
+		if err != nil || len(again) != len(raw) || len(q.ProtoReflect().GetUnknown()) > 0 {
+			t.Errorf("%d exchanges: %d bytes, written again %d, %v", len(batch), len(raw), len(again), err)
+		}
+		group := q.ResourceSpans[0]
+		check(t, "resource", group.Resource.Attributes, map[string]string{"service.name": "shop", "service.version": "7", "team": "a"})
+		spans := 0
+		for i := range batch {
+			spans += batch[i].Spans()
+		}
+		if scope := group.ScopeSpans[0]; len(scope.Spans) != spans || scope.Scope.Name == "" || scope.SchemaUrl != schema || group.SchemaUrl != schema {
+			t.Errorf("%d spans of %d: %v", len(scope.Spans), spans, scope.Scope)
+		}
+		if len(batch) == 0 || len(batch[0].Attempts) == 0 {
+			continue
+		}
+		server, client := group.ScopeSpans[0].Spans[0], group.ScopeSpans[0].Spans[1]
+		if server.Flags != 0x303 || client.Flags != 0x103 || server.Kind != tracev1.Span_SPAN_KIND_SERVER || client.Kind != tracev1.Span_SPAN_KIND_CLIENT ||
+			server.EndTimeUnixNano-server.StartTimeUnixNano != 1e9 || server.Status.Code != tracev1.Status_STATUS_CODE_ERROR || client.Status != nil ||
+			string(client.ParentSpanId) != string(server.SpanId) || server.ParentSpanId[0] != 3 || server.TraceState != "a=1" || server.Name != "HTTP /**" {
+			t.Errorf("%v\n%v", server, client)
+		}
+		check(t, "server", server.Attributes, map[string]string{"url.path": "/\ufffd", "poise.request_id": long, "http.request.body.size": "1099511627776", "rpc.grpc.status_code": "14"})
 	}
 }

@@ -42,7 +42,7 @@ type scenario struct {
 	scheme string
 	size   int  // of the response's content, in bytes
 	renews bool // each request comes over a new connection
-	logs   bool // with an access log
+	on     rig.Operate // of the operator's side; a name of a file or an address says only that it is on
 }
 
 var scenarios = []scenario{
@@ -50,7 +50,9 @@ var scenarios = []scenario{
 	{name: "https", scheme: "https", size: 60},
 	{name: "16 KiB", scheme: "http", size: 16 << 10},
 	{name: "new connections", scheme: "http", size: 60, renews: true},
-	{name: "access log", scheme: "http", size: 60, logs: true},
+	{name: "access log", scheme: "http", size: 60, on: rig.Operate{Log: "on"}},
+	{name: "access log, metrics, traceparent", scheme: "http", size: 60, on: rig.Operate{Log: "on", Status: "on", Trace: true}},
+	{name: "spans of 1 % of traces", scheme: "http", size: 60, on: rig.Operate{Spans: "on"}},
 }
 
 // TestInstructions compares the instructions per request with those of an older build, given
@@ -102,10 +104,17 @@ func (c *counting) count(program, engine string, s scenario, n int) uint64 {
 	p := &proxy{name: engine, scheme: s.scheme, address: rig.Address(c.T)}
 	config, counts := filepath.Join(folder, "poise.yaml"), filepath.Join(folder, "counts")
 	text := fileOf(p, c.cert, c.key, c.endpoint)
-	if s.logs {
-		text += "access_log: " + filepath.Join(folder, "access.log") + "\n"
+	on := s.on
+	if on.Log != "" {
+		on.Log = filepath.Join(folder, "access.log")
 	}
-	rig.Write(c.T, config, text)
+	if on.Status != "" {
+		on.Status = rig.Address(c.T)
+	}
+	if on.Spans != "" {
+		on.Spans, _ = rig.Spans(c.T)
+	}
+	rig.Write(c.T, config, text+on.Config())
 	p.process = rig.Start(c.T, rig.Command{Path: c.valgrind, Core: proxyCore, Env: []string{"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"},
 		Args: []string{"--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=" + counts, program, "run", "--engine", engine, "-c", config}})
 	p.process.Listens(p.address)
