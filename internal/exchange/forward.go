@@ -94,16 +94,15 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 		}
 	}
 	if len(ip) > 0 {
-		q.Fields = append(q.Fields,
-			message.Field{Name: nameRealIP, Value: ip, Kind: message.XRealIP},
-			message.Field{Name: nameFor, Value: chain, Kind: message.XForwardedFor})
+		q.Fields = message.Append(q.Fields, nameRealIP, ip, message.XRealIP)
+		q.Fields = message.Append(q.Fields, nameFor, chain, message.XForwardedFor)
 	}
-	q.Fields = append(q.Fields, message.Field{Name: nameProto, Value: proto, Kind: message.XForwardedProto})
+	q.Fields = message.Append(q.Fields, nameProto, proto, message.XForwardedProto)
 	if peer.Cert != nil {
 		peer.Cert.fields(q)
 	}
 	if len(host) > 0 {
-		q.Fields = append(q.Fields, message.Field{Name: nameHost, Value: host, Kind: message.XForwardedHost})
+		q.Fields = message.Append(q.Fields, nameHost, host, message.XForwardedHost)
 	}
 	return ip
 }
@@ -111,10 +110,10 @@ func (f *forward) fields(q *message.Request, peer *Peer, t *Table) (clientIP []b
 // fields adds what the client has proved.
 func (c *ClientCert) fields(q *message.Request) {
 	if len(c.Leaf) > 0 {
-		q.Fields = append(q.Fields, message.Field{Name: nameClientCert, Value: c.Leaf, Kind: message.ClientCert})
+		q.Fields = message.Append(q.Fields, nameClientCert, c.Leaf, message.ClientCert)
 	}
 	if len(c.Chain) > 0 {
-		q.Fields = append(q.Fields, message.Field{Name: nameClientCertChain, Value: c.Chain, Kind: message.ClientCertChain})
+		q.Fields = message.Append(q.Fields, nameClientCertChain, c.Chain, message.ClientCertChain)
 	}
 }
 

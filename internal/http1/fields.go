@@ -95,8 +95,7 @@ func parseFields(b []byte, i int, fields []message.Field, most int) (_ []message
 		if len(fields) >= most {
 			return fields, 0, errFieldsMany
 		}
-		name := b[i:nameEnd:nameEnd]
-		fields = append(fields, message.Field{Name: name, Value: b[start:end:end], Kind: kind})
+		fields = message.Append(fields, b[i:nameEnd:nameEnd], b[start:end:end], kind)
 		i = after
 	}
 	return fields, 0, nil

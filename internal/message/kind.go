@@ -3,7 +3,10 @@ package message
 // Names that matter to the proxy have a Kind, found once when a head is parsed by a perfect
 // hash; after that a comparison of numbers takes the place of a comparison of names.
 
-import "bytes"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // A Kind is a field name the proxy itself reads, replaces or removes, so that the
 // hot path never compares names. Everything else is Other and passes as it came.
@@ -125,12 +128,30 @@ func slot(name []byte) uint32 {
 // Name finds the name at the start of b, a field line: how long it is, and which it is. That
 // a colon follows is for the caller to see. A name that is known needs no look at each byte.
 func Name(b []byte) (n int, k Kind) {
-	if n = bytes.IndexByte(b[:min(len(b), knownMax+1)], ':'); n > 0 {
+	if n = colon(b); n > 0 {
 		if k = KindOf(b[:n]); k != Other {
 			return n, k
 		}
 	}
 	return NameLen(b), Other
+}
+
+// colon is the place of the first ':' in b, if a name that is known may end there; 0: of none. It
+// looks at eight bytes at a time, as ValueLen does: most names are that short.
+func colon(b []byte) int {
+	i := 0
+	for ; i <= knownMax && i+8 <= len(b); i += 8 {
+		word := binary.LittleEndian.Uint64(b[i:]) ^ ':'*each
+		if marks := (word - each) &^ word & highs; marks != 0 {
+			return i + bits.TrailingZeros64(marks)>>3
+		}
+	}
+	for ; i <= knownMax && i < len(b); i++ {
+		if b[i] == ':' {
+			return i
+		}
+	}
+	return 0
 }
 
 // knownMax is the length of the longest name that is known.
