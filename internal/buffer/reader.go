@@ -58,6 +58,10 @@ type Reader struct {
 	Stream engine.Stream
 	Pinned bool // what is read first is a head that will be pinned: it is moved to where it fits
 
+	// Own is where such a head goes if it fits. The Reader has it from its owner, for good, since
+	// heads come too often to visit a pool for each. Nil: there is none.
+	Own []byte
+
 	// HeadMax bounds a head, in bytes; 0: limits.HeadBytesMax. The buffer grows up to twice
 	// as much for it.
 	HeadMax int
@@ -85,7 +89,7 @@ func (b *Reader) Pin(n int) {
 func (b *Reader) Unpin() {
 	b.pin = 0
 	if b.head != nil {
-		recycle(b.head)
+		b.recycle(b.head)
 		b.head = nil
 	}
 }
@@ -148,6 +152,10 @@ func (b *Reader) first() error {
 		return err
 	}
 	b.w = n
+	if n <= len(b.Own) {
+		b.move(&b.Own)
+		return nil
+	}
 	for i, size := range headSizes {
 		if n > size {
 			continue
@@ -157,12 +165,17 @@ func (b *Reader) first() error {
 			p := make([]byte, size)
 			home = &p
 		}
-		copy(*home, b.buf[:n])
-		recycle(b.home)
-		b.buf, b.home = *home, home
+		b.move(home)
 		break
 	}
 	return nil
+}
+
+// move moves what first has read to another array.
+func (b *Reader) move(home *[]byte) {
+	copy(*home, b.buf[:b.w])
+	recycle(b.home)
+	b.buf, b.home = *home, home
 }
 
 // makeRoom moves the unread bytes down to the pin, or into a larger array if that gains
@@ -198,7 +211,7 @@ func (b *Reader) makeRoom() error {
 	case b.pin > 0 && b.head == nil:
 		b.head = b.home
 	case b.pin == 0:
-		recycle(b.home)
+		b.recycle(b.home)
 	}
 	b.buf, b.home, b.r, b.w, b.pin = grown, home, 0, unread, 0
 	return nil
@@ -221,9 +234,18 @@ func (b *Reader) Drop() {
 
 func (b *Reader) giveUp() {
 	if b.home != nil {
-		recycle(b.home)
+		b.recycle(b.home)
 	}
 	b.buf, b.home, b.r, b.w, b.pin = nil, nil, 0, 0, 0
+}
+
+// recycle gives an array back, unless it is b's own.
+func (b *Reader) recycle(home *[]byte) {
+	if home != &b.Own {
+		recycle(home)
+	} else if invariants.Enabled {
+		invariants.Poison(b.Own)
+	}
 }
 
 func recycle(b *[]byte) {

@@ -35,6 +35,10 @@ func (w *Writer) Room() {
 	}
 }
 
+// Fits reports whether n more bytes are gathered without a write. Otherwise the next Write or Reserve
+// may wait, so that the stream's deadline is to be set.
+func (w *Writer) Fits(n int) bool { return len(w.Out)+n <= outBytes }
+
 // Write writes p, together with what was gathered if both fit into one write.
 func (w *Writer) Write(p []byte) error {
 	w.Room()
