@@ -69,11 +69,10 @@ func (c *connection) switches(s *session, err error) bool {
 
 // request is an exchange of a concurrent connection. It is used again for another connection.
 type request struct {
-	x      exchange.Exchange
-	conn   *connection
-	client downstream.Client
-	err    error  // of Next; nil: the head was read
-	task   func() // is run, as a func that is made once
+	x    exchange.Exchange
+	conn *connection
+	err  error  // of Next; nil: the head was read
+	task func() // is run, as a func that is made once
 }
 
 // requests has those that are not in use.
@@ -94,7 +93,7 @@ func newRequest() *request {
 func (c *connection) startNext(s *session) bool {
 	r := newRequest()
 	r.conn = c
-	r.client, r.err = s.conn.Next(&r.x.Request)
+	r.err = s.conn.Next(&r.x.Request, r.x.Client())
 	if r.err != nil && !refused(r.err) {
 		r.done()
 		return false
@@ -107,10 +106,10 @@ func (c *connection) startNext(s *session) bool {
 func (r *request) run() {
 	defer r.done() // also when something panics
 	c := r.conn
-	if l, ok := r.client.Connection.(downstream.Leaver); ok && l.Left() {
+	if l, ok := r.x.Client().Connection.(downstream.Leaver); ok && l.Left() {
 		return
 	}
-	c.proxy.run(c.rt, &r.x, &c.open.Load().peer, r.client, r.err)
+	c.proxy.run(c.rt, &r.x, &c.open.Load().peer, r.err)
 }
 
 // done ends the exchange, gives r back, and wakes the connection's task, which may wait for its
@@ -118,10 +117,11 @@ func (r *request) run() {
 func (r *request) done() {
 	c := r.conn
 	idle := c.open.Load().idle
-	if f, ok := r.client.Connection.(downstream.Finisher); ok {
+	if f, ok := r.x.Client().Connection.(downstream.Finisher); ok {
 		f.Finish()
 	}
-	r.conn, r.client, r.err = nil, downstream.Client{}, nil
+	r.conn, r.err = nil, nil
+	*r.x.Client() = downstream.Client{}
 	requests.Put(r)
 	c.since.Store(int64(c.rt.Now()))
 	c.end()

@@ -156,14 +156,14 @@ func (c *connection) serveNext(s *session) bool {
 		s.exchange = new(exchange.Exchange)
 	}
 	x := s.exchange
-	client, err := s.conn.Next(&x.Request)
+	err := s.conn.Next(&x.Request, x.Client())
 	if c.protocol.Prior != nil && c.switches(s, err) {
 		return true
 	}
 	if c.aged() && err == nil {
-		client.CloseAfter()
+		x.Client().CloseAfter()
 	}
-	again := c.proxy.run(c.rt, x, &s.peer, client, err) && !s.conn.Last()
+	again := c.proxy.run(c.rt, x, &s.peer, err) && !s.conn.Last()
 	c.since.Store(int64(c.rt.Now()))
 	if again {
 		c.end() // otherwise finish or linger does, so that a drain cannot interrupt the response
@@ -173,12 +173,12 @@ func (c *connection) serveNext(s *session) bool {
 
 // run answers the request in x; err is the error of reading its head, nil: there was none. It
 // reports whether the request was answered.
-func (p *Proxy) run(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, client downstream.Client, err error) bool {
+func (p *Proxy) run(rt engine.Runtime, x *exchange.Exchange, peer *exchange.Peer, err error) bool {
 	switch {
 	case err == nil:
-		x.Run(rt, p.table.Load(), peer, client)
+		x.Run(rt, p.table.Load(), peer)
 	case refused(err):
-		x.Refuse(rt, p.table.Load(), peer, client, err)
+		x.Refuse(rt, p.table.Load(), peer, err)
 	default:
 		return false // the client is gone
 	}
@@ -261,6 +261,7 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, 
 	defer p.clients.leave(entry)
 	x := exchanges.Get().(*exchange.Exchange)
 	x.Request.Reset()
+	*x.Client() = c
 	bad := fill(&x.Request)
 	if p.stopping.Load() { // read after enter: see clients.finish
 		bad = &http1.Error{Status: 503, Reason: reason.Stopping}
@@ -269,7 +270,7 @@ func (p *Proxy) ServeExchange(peer exchange.Peer, c downstream.Client, o Owner, 
 	if bad != nil {
 		err = bad
 	}
-	p.run(p.rt, x, &peer, c, err)
+	p.run(p.rt, x, &peer, err)
 	exchanges.Put(x)
 	entry.end() // a drain does not wait for what follows
 	o.Linger()

@@ -136,19 +136,19 @@ func (c *toyConn) frame(kind, id byte, payload []byte) bool {
 	return false
 }
 
-func (c *toyConn) Next(q *message.Request) (downstream.Client, error) {
+func (c *toyConn) Next(q *message.Request, client *downstream.Client) error {
 	s := c.next
-	parts := downstream.Client{RequestContent: s, ResponseWriter: s, Connection: s}
+	*client = downstream.Client{RequestContent: s, ResponseWriter: s, Connection: s}
 	q.Reset()
 	method, path, ok := strings.Cut(string(c.head), " ")
 	if !ok {
-		return parts, &http1.Error{Status: 400, Reason: reason.BadTarget}
+		return &http1.Error{Status: 400, Reason: reason.BadTarget}
 	}
 	q.Method, q.Path, q.Target, q.Host = []byte(method), []byte(path), []byte(path), []byte("toy")
 	if s.content {
 		q.Body = message.Chunked
 	}
-	return parts, nil
+	return nil
 }
 
 // write sends a frame, behind those that other tasks are writing.

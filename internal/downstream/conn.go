@@ -108,7 +108,7 @@ type Opening struct {
 //
 //	for {
 //		ready, err := c.Await(resumed) // err: no further request
-//		client, err := c.Next(&q)      // the exchange runs here, or in a task of its own
+//		err := c.Next(&q, &client)      // the exchange runs here, or in a task of its own
 //		if c.Last() { break }
 //		if c.Rest() { … }              // wait for bytes without a task, then Await(true)
 //	}
@@ -123,11 +123,11 @@ type Conn interface {
 	// rest again. io.EOF says that the connection ended in good order, or was idle for too
 	// long.
 	Await(resumed bool) (ready bool, err error)
-	// Next reads the head of the request that Await has found into q, and returns its client.
+	// Next reads the head of the request that Await has found into q, and sets its client.
 	// q's slices are valid until the next Await; of a concurrent protocol, until the exchange
 	// ends. An *http1.Error refuses this request: client answers with its Status. Any other
 	// error ends the connection.
-	Next(q *message.Request) (client Client, err error)
+	Next(q *message.Request, client *Client) error
 	// Last reports whether the connection takes no further request.
 	Last() bool
 	// Rest begins the wait for the next request. It holds no buffer then. It returns false,

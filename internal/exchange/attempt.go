@@ -241,12 +241,19 @@ func (a *attempt) hangUp(fault *Error) *Error {
 	if a.call == nil {
 		return fault
 	}
-	defer func() { // also when something panics
-		a.unwatch()
-		a.call.Done(a.whole)
-		a.call = nil
-	}()
+	if a.upload.task == nil {
+		a.done()
+		return fault
+	}
+	defer a.done() // also when something panics
 	return a.endUpload(fault)
+}
+
+// done ends the use of the call.
+func (a *attempt) done() {
+	a.unwatch()
+	a.call.Done(a.whole)
+	a.call = nil
 }
 
 // watch arranges that the call is interrupted when the client leaves, until unwatch. It

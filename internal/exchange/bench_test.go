@@ -66,7 +66,8 @@ func cannedExchangeOf(tb testing.TB, tracing *Tracing, name string, fields []mes
 		r.status = 0
 		x.Request.Method, x.Request.Path, x.Request.Host, x.Request.Minor = method, path, host, 1
 		x.Request.Fields = append(x.Request.Fields[:0], fields...)
-		x.Run(st.rt, st.table, peer, client)
+		*x.Client() = client
+		x.Run(st.rt, st.table, peer)
 		if r.status != 200 {
 			tb.Fatalf("status %d", r.status)
 		}

@@ -17,7 +17,8 @@ import (
 func (st *stage) exchange(v *visitor, method string) *Exchange {
 	x := new(Exchange)
 	v.request(x, method, "/path")
-	x.Run(st.rt, st.table, &Peer{}, v.parts())
+	*x.Client() = v.parts()
+	x.Run(st.rt, st.table, &Peer{})
 	return x
 }
 

@@ -53,14 +53,22 @@ func (c *content) secure() bool {
 }
 
 // resume ends secure when the next attempt begins: from then on content is kept if it fits.
-func (c *content) resume() { c.fate.CompareAndSwap(secured, keeping) }
+func (c *content) resume() {
+	if c.fate.Load() == secured {
+		c.fate.CompareAndSwap(secured, keeping)
+	}
+}
 
 // reset prepares c for another request. The buffer of kept is used again.
 func (c *content) reset() {
 	c.begun, c.bytes = false, 0
 	c.kept = c.kept[:0]
-	c.fate.Store(keeping)
-	c.ended.Store(0)
+	if c.fate.Load() != keeping { // a store costs much more than a load
+		c.fate.Store(keeping)
+	}
+	if c.ended.Load() != 0 {
+		c.ended.Store(0)
+	}
 }
 
 // lose drops the copy and declares the content lost.

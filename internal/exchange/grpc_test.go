@@ -29,7 +29,8 @@ func TestAFilterMayTranslate(t *testing.T) {
 		v := &visitor{}
 		v.request(x, "POST", "/shop.Cart/Add")
 		x.Request.Fields = append(x.Request.Fields, fields...)
-		x.Run(st.rt, st.table, &Peer{}, v.parts())
+		*x.Client() = v.parts()
+		x.Run(st.rt, st.table, &Peer{})
 		return v
 	}
 	st.run(func() {

@@ -36,7 +36,8 @@ func (s slowDial) Dial(d *engine.Dial) (engine.Stream, error) {
 func (st *stage) compete(rt engine.Runtime, v *visitor) *Exchange {
 	x := new(Exchange)
 	v.request(x, "GET", "/")
-	x.begin(rt, st.table, &Peer{}, v.parts())
+	*x.Client() = v.parts()
+	x.begin(rt, st.table, &Peer{})
 	if err := x.match(); err != nil {
 		st.t.Fatal(err)
 	}
@@ -223,7 +224,8 @@ func TestRacesWhereTasksAreGoroutines(t *testing.T) {
 			for range 100 {
 				v := &visitor{}
 				v.request(x, "GET", "/")
-				x.begin(rt, st.table, &Peer{}, v.parts())
+				*x.Client() = v.parts()
+				x.begin(rt, st.table, &Peer{})
 				if err := x.match(); err != nil {
 					t.Error(err)
 				}

@@ -58,7 +58,8 @@ func TestPanicInAnExchange(t *testing.T) {
 			c := &client{began: began}
 			var x exchange.Exchange
 			x.Request.Method, x.Request.Path = []byte("GET"), []byte("/")
-			x.Run(rt, table, &exchange.Peer{}, downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c})
+			*x.Client() = downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c}
+			x.Run(rt, table, &exchange.Peer{})
 			switch {
 			case began && (!c.cut || c.status != 0):
 				t.Errorf("cut %v, status %d", c.cut, c.status)

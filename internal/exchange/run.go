@@ -41,7 +41,7 @@ import (
 // Exchange may be used for any number of requests, one after the other, and keeps its
 // buffers from one to the next. It belongs to the task that called Run until Run returns.
 type Exchange struct {
-	Request message.Request // filled in before Run
+	Request message.Request // filled in before Run, as what Client returns
 
 	rt     engine.Runtime
 	table  *Table
@@ -75,12 +75,15 @@ type Exchange struct {
 	cell     *record.RouteCell // of the route; nil before that is known
 }
 
-// Run answers x.Request, which came from peer by way of client. It returns when the response
-// is complete or the exchange has failed, and client has been given a response, an
+// Client is where the client's side of the next request is to be put.
+func (x *Exchange) Client() *downstream.Client { return &x.client }
+
+// Run answers x.Request, which came from peer by way of x.Client. It returns when the response
+// is complete or the exchange has failed, and the client has been given a response, an
 // upgrade, or a Cut by then. It waits for as long as the exchange takes. rt is the runtime of the
 // calling task; t is the table in force, which the exchange keeps to its end.
-func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client) {
-	x.begin(rt, t, peer, client)
+func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer) {
+	x.begin(rt, t, peer)
 	defer x.record()
 	defer x.rescue()
 
@@ -126,16 +129,16 @@ func (x *Exchange) admit() bool {
 
 // Refuse answers a request whose head was not accepted because of err, which is or wraps an
 // *http1.Error. Otherwise it is as Run.
-func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client, err error) {
-	x.begin(rt, t, peer, client)
+func (x *Exchange) Refuse(rt engine.Runtime, t *Table, peer *Peer, err error) {
+	x.begin(rt, t, peer)
 	defer x.record()
 	defer x.rescue()
 	x.fail(clientError(err))
 }
 
 // begin resets everything that an earlier request has left in x, except buffers.
-func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer, client downstream.Client) {
-	x.rt, x.table, x.peer, x.client = rt, t, peer, client
+func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer) {
+	x.rt, x.table, x.peer = rt, t, peer
 	x.route, x.service, x.next = nil, nil, nil
 	x.attempts, x.tries, x.pauses = 0, 0, 0
 	x.choice = policy.Attempt{}

@@ -53,6 +53,7 @@ type upload struct {
 	state uploadState
 	task  engine.Join // of the forked task, nil if there is none
 	err   error       // sending failed; the endpoint may have answered all the same
+	used  bool        // fields below may have been set: most requests have no content, and set none
 
 	ended    atomic.Bool           // the forked task has sent everything
 	stopping atomic.Bool           // the forked task must end
@@ -86,13 +87,11 @@ func (p *upload) starved(now time.Duration) (since time.Duration, yes bool) {
 
 // reset prepares p for a new attempt. No forked task may exist.
 func (p *upload) reset() {
-	p.state, p.task, p.err = sent, nil, nil
-	p.ended.Store(false)
-	p.stopping.Store(false)
-	p.cut.Store(false)
-	p.paused.Store(false)
-	p.fault.Store(nil)
-	p.over.Store(0)
+	if p.used {
+		*p = upload{}
+		return
+	}
+	p.state, p.err = sent, nil
 }
 
 // send sends the head and what has arrived of the content, and starts the forked task for the
@@ -168,7 +167,7 @@ func (a *attempt) keeps() bool {
 // follows: endUpload or finishUpload.
 func (a *attempt) startUpload() {
 	p, rt := &a.upload, a.x.rt
-	p.state = running
+	p.state, p.used = running, true
 	p.ended.Store(false)
 	p.over.Store(0)
 	p.task = rt.Fork(func() {
@@ -244,6 +243,7 @@ func (a *attempt) spliceUp() (useless, over bool) {
 // breakOff records that reading the client's content has failed with err, and interrupts the
 // call: the endpoint will never see a complete request.
 func (a *attempt) breakOff(err error) {
+	a.upload.used = true
 	a.upload.fault.Store(clientError(err))
 	a.call.Interrupt(err)
 }

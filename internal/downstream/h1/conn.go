@@ -26,6 +26,7 @@ type Conn struct {
 	settings *downstream.Settings
 	in       buffer.Reader
 	out      buffer.Writer
+	room     [ownBytes]byte // for the head of a request
 
 	req     *message.Request
 	content http1.Decoder
@@ -41,6 +42,9 @@ type Conn struct {
 	dated    downstream.Dated
 	draining *atomic.Bool // every response is the last of its connection; may be nil
 }
+
+// ownBytes is the room for a head in a Conn, which waits in no pool by itself: most heads fit.
+const ownBytes = 512
 
 // Await waits for the first byte of a request: see downstream.Conn. After a Rest it goes on
 // with the time that began there. While it waits it holds no buffer.
@@ -58,14 +62,13 @@ func (c *Conn) Await(resumed bool) (ready bool, err error) {
 }
 
 // Next reads a request head, whose first byte Await has seen, into q: see downstream.Conn.
-func (c *Conn) Next(q *message.Request) (downstream.Client, error) {
-	return downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c}, c.next(q)
-}
-
-func (c *Conn) next(q *message.Request) error {
+func (c *Conn) Next(q *message.Request, client *downstream.Client) error {
+	client.RequestContent, client.ResponseWriter, client.Connection = c, c, c
 	c.req = q
 	c.response, c.sent, c.old = message.NoBody, false, false
-	c.stopped.Store(false)
+	if c.stopped.Load() { // a store costs much more than a load
+		c.stopped.Store(false)
+	}
 	seen := 0
 	for heading := false; ; heading = true {
 		head := c.in.Buffered()
@@ -78,7 +81,9 @@ func (c *Conn) next(q *message.Request) error {
 			c.in.Pin(n)
 			c.persist, c.old = q.KeepAlive, q.Minor == 0
 			c.content.Reset(q.Body, q.Length)
-			c.read.Store(q.Body == message.NoBody)
+			if empty := q.Body == message.NoBody; c.read.Load() != empty {
+				c.read.Store(empty)
+			}
 			return nil
 		}
 		if !heading { // nearly every head arrives at once: the clock is read for the others only
@@ -125,7 +130,9 @@ func (c *Conn) refuse(err error) error {
 func (c *Conn) Content(wait bool) ([]byte, error) {
 	for {
 		if c.content.Done() {
-			c.read.Store(true)
+			if !c.read.Load() {
+				c.read.Store(true)
+			}
 			return nil, io.EOF
 		}
 		data, n, err := c.content.Next(c.in.Buffered())

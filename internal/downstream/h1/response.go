@@ -44,16 +44,17 @@ func (c *Conn) Head(r *message.Response) error {
 
 // Write writes content as the head has announced it.
 func (c *Conn) Write(p []byte) error {
-	if c.response == message.Chunked {
+	if !c.out.Fits(len(p) + http1.ChunkOverhead) {
 		c.bound()
-		if err := c.out.Reserve(len(p) + http1.ChunkOverhead); err != nil {
-			return err
-		}
-		c.out.Out = http1.AppendChunk(c.out.Out, p)
-		return nil
 	}
-	c.bound()
-	return c.out.Write(p)
+	if c.response != message.Chunked {
+		return c.out.Write(p)
+	}
+	if err := c.out.Reserve(len(p) + http1.ChunkOverhead); err != nil {
+		return err
+	}
+	c.out.Out = http1.AppendChunk(c.out.Out, p)
+	return nil
 }
 
 // Flush writes what has been gathered.

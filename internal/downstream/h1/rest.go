@@ -13,13 +13,18 @@ func open(o downstream.Opening, spare downstream.Conn) downstream.Conn {
 	c, _ := spare.(*Conn)
 	if c == nil {
 		c = new(Conn)
+		c.in.Own = c.room[:]
 	}
 	c.rt, c.stream, c.draining = o.Runtime, o.Stream, o.Draining
 	c.in.Stream, c.in.Pinned, c.out.Stream = o.Stream, true, o.Stream
 	c.Configure(o.Settings)
 	c.sent, c.persist = false, false
-	c.last.Store(false)
-	c.read.Store(true)
+	if c.last.Load() {
+		c.last.Store(false)
+	}
+	if !c.read.Load() {
+		c.read.Store(true)
+	}
 	return c
 }
 

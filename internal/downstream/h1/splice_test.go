@@ -24,7 +24,7 @@ func onConn(t *testing.T, request string, test func(c *Conn)) {
 		a.Write([]byte(request))
 		var q message.Request
 		_, awaited := c.Await(false)
-		_, err := c.Next(&q)
+		err := c.Next(&q, new(downstream.Client))
 		if err := errors.Join(awaited, err); err != nil {
 			t.Errorf("%q: %v", request, err)
 			return

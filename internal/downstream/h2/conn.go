@@ -96,10 +96,10 @@ func ended(err error) error {
 	return err
 }
 
-// Next returns the client of the request that Await has found, and its head in q. While connections
+// Next sets the client of the request that Await has found, and its head in q. While connections
 // are to end, the first request has its connection announce that: one that was accepted meanwhile
 // is good for a request, as it is in HTTP/1.1.
-func (c *Conn) Next(q *message.Request) (downstream.Client, error) {
+func (c *Conn) Next(q *message.Request, client *downstream.Client) error {
 	s := c.next
 	c.next = nil
 	if c.draining != nil && c.draining.Load() {
@@ -107,14 +107,14 @@ func (c *Conn) Next(q *message.Request) (downstream.Client, error) {
 	}
 	x := newClient(c, s)
 	*q, s.Request = s.Request, *q
-	parts := downstream.Client{RequestContent: x, ResponseWriter: x, Connection: x}
+	client.RequestContent, client.ResponseWriter, client.Connection = x, x, x
 	if e := s.Refused; e != nil {
-		return parts, &http1.Error{Status: e.Status, Reason: e.Reason}
+		return &http1.Error{Status: e.Status, Reason: e.Reason}
 	}
 	if connects(q) {
-		return parts, x.upgrade(q)
+		return x.upgrade(q)
 	}
-	return parts, nil
+	return nil
 }
 
 // Last reports false: that no further request is taken shows when the last one has ended, in

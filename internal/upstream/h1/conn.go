@@ -112,15 +112,17 @@ func (c *Conn) Head(q *message.Request) {
 
 // Write writes content as the head has announced it.
 func (c *Conn) Write(p []byte) error {
-	c.stream.SetWriteDeadline(c.rt.Now() + c.stall)
-	if c.request == message.Chunked {
-		if err := c.out.Reserve(len(p) + http1.ChunkOverhead); err != nil {
-			return err
-		}
-		c.out.Out = http1.AppendChunk(c.out.Out, p)
-		return nil
+	if !c.out.Fits(len(p) + http1.ChunkOverhead) {
+		c.stream.SetWriteDeadline(c.rt.Now() + c.stall)
 	}
-	return c.out.Write(p)
+	if c.request != message.Chunked {
+		return c.out.Write(p)
+	}
+	if err := c.out.Reserve(len(p) + http1.ChunkOverhead); err != nil {
+		return err
+	}
+	c.out.Out = http1.AppendChunk(c.out.Out, p)
+	return nil
 }
 
 // Flush writes what has been gathered.

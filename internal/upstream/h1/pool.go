@@ -79,10 +79,11 @@ func (p *Pool) Configure(s *upstream.Settings) {
 // Call implements upstream.Pool: it opens a call on the connection that is bound to the
 // client, an idle one or a new one.
 func (p *Pool) Call(rt engine.Runtime, by time.Duration, fresh bool, mine *upstream.Bonds) (upstream.Call, error) {
-	if p.current.Load().ProxyProtocol != 0 {
+	t := p.current.Load()
+	if t.ProxyProtocol != 0 {
 		return p.CallFor(rt, by, fresh, mine, netip.AddrPort{})
 	}
-	return p.call(rt, by, fresh, mine, p.current.Load())
+	return p.call(rt, by, fresh, mine, t)
 }
 
 // CallHTTP1 is Call, except that an endpoint whose version is negotiated is offered HTTP/1.1 alone.
@@ -186,15 +187,16 @@ func (p *Pool) Shed(worker int) bool { return p.idle.Load() > 0 && p.evict(worke
 // take takes the connection that was put there last.
 func (p *Pool) take(from *idleConns) *Conn {
 	from.mu.Lock()
-	defer from.mu.Unlock()
 	n := len(from.list)
 	if n == 0 {
+		from.mu.Unlock()
 		return nil
 	}
 	c := from.list[n-1]
 	from.list[n-1] = nil
 	from.list = from.list[:n-1]
 	p.idle.Add(-1)
+	from.mu.Unlock()
 	return c
 }
 
