@@ -207,14 +207,15 @@ func (d *Decoder) count(n int, m meta) (keep bool) {
 	if m.kind == message.Cookie {
 		d.cookies++
 	}
-	switch {
-	case d.fault != nil:
-	case d.size > d.limit.Bytes:
+	if d.size <= d.limit.Bytes && d.regular <= d.limit.Fields { // so that no earlier one was too many
+		return len(d.spans) < d.limit.Fields+pseudosMost
+	}
+	if d.fault == nil && d.size > d.limit.Bytes {
 		d.fault = errHeadLarge
-	case d.regular > d.limit.Fields:
+	} else if d.fault == nil {
 		d.fault = errFieldsMany
 	}
-	return d.fault == nil && len(d.spans) < d.limit.Fields+pseudosMost
+	return false
 }
 
 // enormous is the error of a block that is far too large.

@@ -87,13 +87,13 @@ type Conn struct {
 	waits     wait          // what it waits for
 	preface   bool          // has come, or is not to come
 
-	streams map[uint32]*Stream // by identifier: those that a task uses
-	opened  int                // streams in use by tasks; a client: those that have no identifier yet, too
-	most    int                // how many the peer may have open; a client: we, at most
-	offered int                // of a server: how many the last SETTINGS allow, which hold once they are acknowledged
-	unacked int                // our SETTINGS that the peer has not acknowledged
-	last    uint32             // the highest identifier so far: of the peer's streams, or of ours
-	resets  resets             // that we have reset lately
+	streams opened // by identifier: those that a task uses
+	opened  int    // streams in use by tasks; a client: those that have no identifier yet, too
+	most    int    // how many the peer may have open; a client: we, at most
+	offered int    // of a server: how many the last SETTINGS allow, which hold once they are acknowledged
+	unacked int    // our SETTINGS that the peer has not acknowledged
+	last    uint32 // the highest identifier so far: of the peer's streams, or of ours
+	resets  resets // that we have reset lately
 	peer    http2.Settings
 	settled bool
 	pinged  int           // PINGs in the present silence that were not answered
@@ -118,7 +118,7 @@ func New(o *Options) *Conn {
 	c := &Conn{
 		rt: o.Runtime, stream: o.Stream, lock: o.Runtime.NewLock(), spares: o.Spares, server: o.Server,
 		worker: o.Spares.of(o.Runtime), timeouts: o.Timeouts, most: o.Streams, preface: !o.Server,
-		streams: make(map[uint32]*Stream), peer: http2.DefaultSettings(), budget: budgetBytes,
+		peer: http2.DefaultSettings(), budget: budgetBytes,
 	}
 	if c.most == 0 {
 		c.most = StreamsDefault

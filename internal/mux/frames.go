@@ -57,7 +57,7 @@ func (c *Conn) faulty(f *http2.Frame, fault error) *http2.Error {
 
 // refuse resets a stream whatever its state.
 func (c *Conn) refuse(id uint32, code http2.Code) {
-	if s := c.streams[id]; s != nil {
+	if s := c.streams.of(id); s != nil {
 		s.reset(code, ErrReset)
 		return
 	}
@@ -87,7 +87,7 @@ func (c *Conn) data(f *http2.Frame) *http2.Error {
 		c.appendUpdate(0, c.taken)
 		c.taken = 0
 	}
-	s := c.streams[f.Stream]
+	s := c.streams.of(f.Stream)
 	switch {
 	case s == nil && c.resets.has(f.Stream), s != nil && s.err != nil && !s.left:
 		return nil // it was on its way when the stream ended
@@ -129,7 +129,7 @@ func (c *Conn) reset(f *http2.Frame) *http2.Error {
 	if c.idle(f.Stream) {
 		return errIdleStream
 	}
-	s := c.streams[f.Stream]
+	s := c.streams.of(f.Stream)
 	if s == nil || s.left || s.err != nil && s.known {
 		return c.control()
 	}
@@ -226,8 +226,8 @@ func (c *Conn) goAway(f *http2.Frame) *http2.Error {
 	}
 	last, _, _ := f.Last()
 	c.away = true
-	for id, s := range c.streams {
-		if id > last {
+	for _, s := range c.streams {
+		if s.id > last {
 			s.fail(ErrRefused)
 		}
 	}
@@ -254,7 +254,7 @@ func (c *Conn) update(f *http2.Frame) *http2.Error {
 	if c.idle(f.Stream) {
 		return errIdleStream
 	}
-	s := c.streams[f.Stream]
+	s := c.streams.of(f.Stream)
 	if s == nil || s.err != nil {
 		return c.control()
 	}

@@ -33,7 +33,7 @@ func (c *Conn) continued(f *http2.Frame) (*Stream, *http2.Error) {
 
 // head handles a head that has come whole: f began it.
 func (c *Conn) head(f *http2.Frame, block []byte) (*Stream, *http2.Error) {
-	s := c.streams[f.Stream]
+	s := c.streams.of(f.Stream)
 	switch {
 	case s != nil:
 		return nil, c.later(s, f, block)
@@ -103,7 +103,7 @@ func (c *Conn) open(f *http2.Frame, block []byte) (*Stream, *http2.Error) {
 	}
 	s.head = string(s.Request.Method) == "HEAD"
 	c.guard.earned()
-	c.streams[f.Stream] = s
+	c.streams.add(s)
 	if c.opened++; c.last >= streamsEver && !c.leaving {
 		c.left()
 	}

@@ -79,7 +79,7 @@ func (s *Stream) SendRequest(q *message.Request, scheme string, end bool) {
 		c.last += 2
 	}
 	s.id = c.last
-	c.streams[s.id] = s
+	c.streams.add(s)
 	s.window = int64(c.peer.Window)
 	s.head, s.connect = string(q.Method) == "HEAD", string(q.Method) == "CONNECT"
 	s.headIn = c.turn

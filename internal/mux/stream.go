@@ -22,47 +22,55 @@ type Stream struct {
 	Request message.Request
 	Refused *http2.Error
 
+	rt       engine.Runtime
+	readable engine.Wakeup // something has come
+	writable engine.Wakeup // something may be sent
+
+	// What the peer sends, as far as it has room that is used again.
+	block    []byte // the bytes of Request
+	response [headsMost]responseHead
+	pieces   []piece
+	trailers []message.Field
+
+	once
+}
+
+// once is what a Stream is for one request: all of it is reset at once.
+type once struct {
 	c  *Conn
-	rt engine.Runtime
 	id uint32 // 0: none yet
 	up engine.Interrupter
 
 	// What the peer sends.
-	readable engine.Wakeup
-	block    []byte // the bytes of Request
-	response [headsMost]responseHead
-	later    []*responseHead // that came when response was full, in order; nil: none
-	waiting  int             // bytes of later
-	heads    int             // of response that have come
-	taken    int             // of response that were taken
-	headed   bool            // the final head has come
-	pieces   []piece
-	held     int // bytes in pieces
-	given    int // bytes of the first piece that the caller has
-	tail     []byte
-	trailers []message.Field
-	readEnd  bool  // nothing follows what is here
-	stopped  bool  // StopContent was called
-	paused   bool  // PauseContent was
-	head     bool  // the method is HEAD: the response has no content
-	connect  bool  // the method is CONNECT: a tunnel is behind a response of 2xx
-	length   int64 // of the content, as its head says; -1: it does not
-	got      int64 // content that has come
-	mayCome  int   // the peer may send so much more; see window.go
-	credit   int   // taken, and not credited
-	grown    int   // share of the connection's budget
+	later   []*responseHead // that came when response was full, in order; nil: none
+	waiting int             // bytes of later
+	heads   int             // of response that have come
+	taken   int             // of response that were taken
+	headed  bool            // the final head has come
+	held    int             // bytes in pieces
+	given   int             // bytes of the first piece that the caller has
+	tail    []byte
+	readEnd bool  // nothing follows what is here
+	stopped bool  // StopContent was called
+	paused  bool  // PauseContent was
+	head    bool  // the method is HEAD: the response has no content
+	connect bool  // the method is CONNECT: a tunnel is behind a response of 2xx
+	length  int64 // of the content, as its head says; -1: it does not
+	got     int64 // content that has come
+	mayCome int   // the peer may send so much more; see window.go
+	credit  int   // taken, and not credited
+	grown   int   // share of the connection's budget
 
 	// What we send.
-	writable engine.Wakeup
-	window   int64  // how much content the peer takes
-	sent     int    // content appended; counted up to turnBytes
-	turn     int    // bytes that may be appended now: see write.go
-	inLine   bool   // it is in a line of the connection
-	markAt   int    // where the last frame begins in the buffer markIn
-	markIn   uint32 // see writing.turn
-	headIn   uint32 // the buffer that the request's head was appended to
-	sentEnd  bool   // END_STREAM was appended
-	enough   bool   // the peer wants no more content
+	window  int64  // how much content the peer takes
+	sent    int    // content appended; counted up to turnBytes
+	turn    int    // bytes that may be appended now: see write.go
+	inLine  bool   // it is in a line of the connection
+	markAt  int    // where the last frame begins in the buffer markIn
+	markIn  uint32 // see writing.turn
+	headIn  uint32 // the buffer that the request's head was appended to
+	sentEnd bool   // END_STREAM was appended
+	enough  bool   // the peer wants no more content
 
 	err   error // why the stream has failed; nil: it has not
 	known bool  // the peer knows of the failure
@@ -91,26 +99,31 @@ func (c *Conn) newStream(id uint32) *Stream {
 	return s
 }
 
-// clear makes s what a new one is, but for what it has grown.
+// clear makes s what a new one is, but for what it has grown. Heads of a response are there only
+// as far as some have come, of a client's stream.
 func (s *Stream) clear() {
 	for i := range s.pieces {
 		s.pieces[i].give()
 	}
-	keep := Stream{rt: s.rt, readable: s.readable, writable: s.writable,
-		Request: message.Request{Fields: s.Request.Fields[:0]}, trailers: s.trailers[:0], pieces: s.pieces[:0]}
-	if cap(s.block) <= blockKept {
-		keep.block = s.block
-	}
-	for i := range s.response {
+	s.pieces, s.trailers = s.pieces[:0], s.trailers[:0]
+	s.Request, s.Refused = message.Request{Fields: s.Request.Fields[:0]}, nil
+	s.block = worthKeeping(s.block)
+	for i := range min(s.heads+1, headsMost) {
 		h := &s.response[i]
-		keep.response[i].Fields = h.Fields[:0]
-		if cap(h.block) <= blockKept {
-			keep.response[i].block = h.block
-		}
+		h.Response = message.Response{Fields: h.Fields[:0]}
+		h.block = worthKeeping(h.block)
 	}
-	*s = keep
+	s.once = once{}
 	s.readable.Reset()
 	s.writable.Reset()
+}
+
+// worthKeeping is the room of a head for another one; nil: it has grown too large.
+func worthKeeping(block []byte) []byte {
+	if cap(block) > blockKept {
+		return nil
+	}
+	return block
 }
 
 // Runtime is that of the connection's worker.

@@ -93,7 +93,7 @@ func (c *Conn) drop(s *Stream) {
 	s.step()
 	s.shrink()
 	c.spares.held.Add(-int64(s.held))
-	delete(c.streams, s.id)
+	c.streams.remove(s)
 	c.worker.put(s)
 	if c.opened--; c.opened > 0 || c.err != nil {
 		return
