@@ -1,0 +1,250 @@
+package simulate
+
+// The life of a request in a proxy: pick, attempt, settle, and again. It follows
+// internal/exchange step by step, without what carries bytes: which failure may be repeated, and
+// where, is the table at the top of internal/exchange/retry.go, and the picks are those of package
+// service. An attempt is a value of its own, because a request may have several under way: what
+// begins a second one (a hedge), or has a request wait before its first one (a queue of the
+// service), belongs into begin and arrive.
+
+import (
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/policy"
+)
+
+// As in internal/exchange.
+const (
+	attemptsSure = 2
+	pausesMax    = 5
+	triesMax     = 64
+	lookEvery    = time.Second
+)
+
+// A proxy is one load balancer.
+type proxy struct {
+	service *service.Service
+	retry   *exchange.Retry
+}
+
+// A request is one of a client, until it is answered.
+type request struct {
+	proxy      *proxy
+	choice     policy.Attempt
+	arrived    time.Duration
+	deadline   time.Duration
+	lot        uint64
+	took       time.Duration // how long it takes as a log has it; 0: its lot decides
+	repeatable bool
+	tries      int // attempts so far
+	attempts   int // those that have reached an endpoint
+	pauses     int
+}
+
+// An attempt is one try of a request at one endpoint.
+type attempt struct {
+	gen      uint32 // of this slot
+	request  int32
+	endpoint *endpoint.Endpoint // nil: the slot is free
+	server   *server
+	began    time.Duration
+	fate     fate
+}
+
+// An outcome is what became of a request.
+type outcome uint8
+
+// The outcomes of requests.
+const (
+	Served      outcome = iota
+	Unavailable         // 503: no endpoint could be picked
+	Failed              // 502 or 503 of an endpoint, and nothing was left to try
+	TimedOut            // 504
+	outcomes    = iota
+)
+
+// arrive is the beginning of a request.
+func (w *world) arrive(a *arrival) {
+	p := &w.proxies[0]
+	if len(w.proxies) > 1 {
+		p = &w.proxies[mix(a.lot^0x5851f42d4c957f2d)%uint64(len(w.proxies))]
+	}
+	n := w.requests.take()
+	r := &w.requests.all[n]
+	*r = request{proxy: p, arrived: w.now, deadline: w.now + w.scenario.Timeout, lot: a.lot, took: a.took, repeatable: a.repeatable}
+	if !w.keyed {
+		a.key = 0
+	}
+	r.choice = policy.Attempt{Key: a.key, Rand: w.tasks.Rand(), Seq: p.service.Seq(), Now: w.now}
+	e := p.service.Pick(&r.choice)
+	if e == nil {
+		w.finish(n, Unavailable, nil)
+		return
+	}
+	w.begin(n, e)
+}
+
+// begin makes an attempt of request n at e.
+func (w *world) begin(n int32, e *endpoint.Endpoint) {
+	r := &w.requests.all[n]
+	r.tries++
+	r.choice.Tried.Add(e)
+	r.proxy.service.Begin(e, w.now)
+	s := service.Of(e).Attached.(*server)
+	s.count(w.now, 1)
+	i := w.attempts.take()
+	a := &w.attempts.all[i]
+	*a = attempt{gen: a.gen + 1, request: n, endpoint: e, server: s, began: w.now, fate: s.take(w.now, w.scenario.Network, r)}
+	if r.arrived >= w.from {
+		w.report.Attempts++
+	}
+	if a.fate.at > r.deadline {
+		a.fate.at, a.fate.result = r.deadline, timedOut
+	}
+	w.events.add(event{at: a.fate.at, kind: evEnd, n: i, gen: a.gen})
+	if a.fate.at > w.now+lookEvery {
+		w.events.add(event{at: w.now + lookEvery, kind: evLook, n: i, gen: a.gen})
+	}
+}
+
+// end is the end of attempt i, whose fate has come.
+func (w *world) end(i int32) {
+	a := w.attempts.all[i]
+	r := &w.requests.all[a.request]
+	var next *endpoint.Endpoint
+	if a.fate.result == failed && w.mayRepeat(r, failed, 1) {
+		next = w.another(r, failed, 1) // while the attempt is under way, as in exchange.attempt.unwanted
+	}
+	w.settle(&a, r)
+	w.release(i)
+	if a.fate.result != refused {
+		r.attempts++
+	}
+	if a.fate.result == answered {
+		w.finish(a.request, Served, &a)
+		return
+	}
+	pauses := false
+	if a.fate.result != failed {
+		next, pauses = w.again(a.request, a.fate.result)
+	}
+	switch {
+	case next != nil:
+		w.begin(a.request, next)
+	case pauses:
+	case a.fate.result == timedOut:
+		w.finish(a.request, TimedOut, &a)
+	default:
+		w.finish(a.request, Failed, &a)
+	}
+}
+
+// settle reports the outcome of an attempt, as exchange.attempt.settle does.
+func (w *world) settle(a *attempt, r *request) {
+	o := endpoint.Outcome{Now: w.now, Began: a.began}
+	switch a.fate.result {
+	case answered, failed:
+		o.Latency = w.now - a.began
+	case refused:
+		o.Unreached, o.Refused = true, true
+	}
+	o.Failed = a.fate.result != answered
+	r.proxy.service.Settle(a.endpoint, o, true)
+	a.server.count(w.now, -1)
+	if r.arrived >= w.from {
+		a.server.report.Attempts++
+		if o.Failed {
+			a.server.report.Failures++
+		}
+	}
+}
+
+// look is a look at attempt i, which has waited for a second or more: if its endpoint was ejected
+// meanwhile and there is another one, the request goes there.
+func (w *world) look(i int32) {
+	a := &w.attempts.all[i]
+	r := &w.requests.all[a.request]
+	if r.proxy.service.Ejected(a.endpoint) && w.mayRepeat(r, rescued, 1) {
+		if next := w.another(r, rescued, 1); next != nil {
+			a.fate.result, a.fate.at = rescued, w.now
+			old := *a
+			w.settle(&old, r)
+			w.release(i)
+			r.attempts++
+			w.begin(old.request, next)
+			return
+		}
+	}
+	if w.now+lookEvery < a.fate.at {
+		w.events.add(event{at: w.now + lookEvery, kind: evLook, n: i, gen: a.gen})
+	}
+}
+
+// again returns the endpoint of the next attempt of request n after a failure; nil: there is none.
+// pauses: the request pauses, and resume goes on with it.
+func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool) {
+	r := &w.requests.all[n]
+	if !w.mayRepeat(r, why, 0) {
+		return nil, false
+	}
+	if next = w.another(r, why, 0); next != nil {
+		return next, false
+	}
+	pause := r.proxy.retry.SameAfter << r.pauses
+	if pause <= 0 || r.pauses >= pausesMax || why != refused && why != reset || w.now+pause >= r.deadline {
+		return nil, false
+	}
+	r.pauses++
+	w.events.add(event{at: w.now + pause, kind: evAgain, n: n})
+	return nil, true
+}
+
+// resume is the end of a pause of request n.
+func (w *world) resume(n int32) {
+	r := &w.requests.all[n]
+	r.choice.Tried = policy.Tried{}
+	if next := w.another(r, refused, 0); next != nil {
+		w.begin(n, next)
+		return
+	}
+	w.finish(n, Failed, nil)
+}
+
+// mayRepeat is exchange.Exchange.mayRepeat. under is 1 while the attempt that failed is still
+// under way, so that r.attempts does not have it.
+func (w *world) mayRepeat(r *request, why result, under int) bool {
+	c := r.proxy.retry
+	if w.now >= r.deadline || r.tries >= triesMax {
+		return false
+	}
+	if why == refused {
+		return c.Connect && c.Attempts != 1
+	}
+	most := policy.AttemptsMax
+	if c.Attempts > 0 {
+		most = min(c.Attempts, most)
+	}
+	if r.attempts+under >= most || !r.repeatable {
+		return false
+	}
+	switch why {
+	case reset, rescued:
+		return c.Reset
+	case timedOut:
+		return c.Timeout
+	case failed:
+		return c.Statuses[503]
+	}
+	return false
+}
+
+// another is exchange.Exchange.another.
+func (w *world) another(r *request, why result, under int) *endpoint.Endpoint {
+	full := r.choice.Tried.Len() >= policy.AttemptsMax
+	r.choice.Rand, r.choice.Now = w.tasks.Rand(), w.now
+	sure := r.proxy.retry.Attempts > 0 || why == refused
+	return r.proxy.service.PickAgain(&r.choice, full || !sure && r.attempts+under >= attemptsSure)
+}

@@ -1,0 +1,101 @@
+package simulate
+
+// From the faults of a scenario to what servers know beforehand, and to the changes that happen
+// at an instant: a crash ends attempts, a join changes the set.
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/poise-lb/poise/config"
+)
+
+// A change is what happens to a server at an instant.
+type change struct {
+	at     time.Duration
+	server *server
+	kind   changeKind
+	fault  *Fault
+}
+
+type changeKind uint8
+
+const (
+	crashes changeKind = iota
+	coolsDown
+	joins
+	leaves
+)
+
+// plan spreads the faults over the servers, and returns the changes in the order of time. end is
+// the end of the run; start its beginning, from which a scenario counts.
+func plan(faults []Fault, servers []*server, start, end time.Duration) ([]change, error) {
+	var changes []change
+	for i := range faults {
+		f := &faults[i]
+		found, err := find(f.Endpoints, servers)
+		if err != nil {
+			at := config.Key(config.Index("faults", i), "endpoints")
+			return nil, config.NewErrors(config.Problem{Path: at, Message: err.Error()})
+		}
+		for nth, n := range found {
+			s := servers[n]
+			from := start + f.At + time.Duration(nth)*f.Stagger
+			for from < end {
+				to := end + longOver
+				if f.For > 0 {
+					to = from + f.For
+				}
+				changes = append(changes, f.happens(s, from, to)...)
+				if f.Every == 0 {
+					break
+				}
+				from += f.Every
+			}
+		}
+	}
+	for _, s := range servers {
+		for _, list := range []*spans{&s.slow, &s.stall, &s.fail, &s.down} {
+			slices.SortStableFunc(*list, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(a.at, b.at) })
+	return changes, nil
+}
+
+// happens is f at one server from one instant to another.
+func (f *Fault) happens(s *server, from, to time.Duration) []change {
+	one := span{from, to, f.Factor}
+	switch f.Kind {
+	case "slow":
+		s.slow = append(s.slow, one)
+	case "stall":
+		s.stall = append(s.stall, one)
+	case "fail":
+		s.fail = append(s.fail, one)
+	case "crash":
+		s.down = append(s.down, one)
+		return []change{{from, s, crashes, f}}
+	case "restart":
+		s.down = append(s.down, one)
+		return []change{{from, s, crashes, f}, {to, s, coolsDown, f}}
+	case "cold":
+		return []change{{from, s, coolsDown, f}}
+	case "join":
+		s.absent = true
+		return []change{{from, s, joins, f}}
+	case "leave":
+		out := []change{{from, s, leaves, f}}
+		if f.For > 0 {
+			out = append(out, change{to, s, joins, f})
+		}
+		return out
+	}
+	return nil
+}
+
+// find is matching for servers.
+func find(words []string, servers []*server) ([]int, error) {
+	return matching(words, specsOf(servers), func(i int) int { return len(servers[i].free) })
+}
