@@ -68,7 +68,7 @@ change.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(errors.New("poise: " + err.Error() + "; see " + c.CommandPath() + " --help"))
 	})
-	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newExplain(s), newPlan(s), newCtl(s), newAdmin(s), newRegister(s), newSchema(s), newMan(), newVersion(s))
+	root.AddCommand(newDemo(s), newRun(s), newProxy(s), newCheck(s), newExplain(s), newPlan(s), newSimulate(s), newReplay(s), newCtl(s), newAdmin(s), newRegister(s), newSchema(s), newMan(), newVersion(s))
 	for _, c := range root.Commands() {
 		if !strings.Contains(c.Use, "'") { // an argument in quotes
 			c.Args = noArguments

@@ -3,8 +3,10 @@ package simulate
 // Comparing policies: every one in every scenario, and what is left when endpoints die.
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,14 +29,28 @@ func (s *Subject) Compare(sc *Scenario, policies []string) (*Comparison, error) 
 	if s.Recorded != nil && s.Recorded.Logged.N() > 0 {
 		c.Logged = s.Recorded.Logged
 	}
-	for _, name := range policies {
-		r, err := s.Run(sc, name)
-		if err != nil {
-			return nil, err
-		}
-		c.Reports = append(c.Reports, r)
+	c.Reports = make([]*Report, len(policies))
+	errs := make([]error, len(policies))
+	var group sync.WaitGroup
+	for i, name := range policies {
+		group.Go(func() { c.Reports[i], errs[i] = s.Run(sc, name) })
 	}
-	return c, nil
+	group.Wait()
+	return c, errors.Join(errs...)
+}
+
+// Check reports what is wrong with a scenario, which has its defaults, for this subject, as a
+// *config.Errors: endpoints that do not exist.
+func (s *Subject) Check(sc *Scenario) error {
+	if s == nil {
+		return nil
+	}
+	servers, err := s.servers(sc)
+	if err != nil {
+		return err
+	}
+	_, err = plan(sc.Faults, servers, start, start+1)
+	return err
 }
 
 // setup says in words what is simulated.
@@ -82,15 +98,11 @@ type Loss struct {
 	Report   *Report
 }
 
-// Losses answers what happens if the largest endpoint, or a zone, dies, and what if each of others
-// does, by the words of Fault.Endpoints: a run each, with one policy.
-func (s *Subject) Losses(sc *Scenario, policy string, others []string) ([]Loss, error) {
+// Losses answers what happens if the largest endpoint, or a zone, dies: a run each, with one policy.
+func (s *Subject) Losses(sc *Scenario, policy string) ([]Loss, error) {
 	losses := []Loss{{What: "nothing"}, {What: "the largest endpoint", Endpoint: []string{"largest"}}}
 	for _, zone := range s.Zones(sc) {
 		losses = append(losses, Loss{What: "zone " + zone, Endpoint: []string{"zone:" + zone}})
-	}
-	for _, word := range others {
-		losses = append(losses, Loss{What: word, Endpoint: []string{word}})
 	}
 	rate, _, err := s.Rate(sc)
 	if err != nil {
