@@ -58,61 +58,61 @@ func (f *replayFlags) run(s streams, logs []string) error {
 	if f.workers < 0 || !(f.speed >= 0.001 && f.speed <= 1000) {
 		return usage(errors.New("poise: --workers is not below 0, and --speed from 0.001 to 1000"))
 	}
-	log := simulate.NewRecorded()
-	var notes []string
-	for _, path := range logs {
-		note, err := readLog(s.stdin, path, log)
-		if err != nil {
-			return err
-		}
-		notes = append(notes, note...)
-	}
-	subject := simulate.Default()
-	var sc simulate.Scenario
+	one := trial{subject: simulate.Default()}
 	var err error
-	if f.file != "" {
-		if subject, err = f.subject(); err != nil {
-			return err
-		}
-	}
 	if f.scenario != "" {
-		if err := f.readInto(&sc); err != nil {
+		if one.scenario, err = readScenario(f.scenario, nil); err != nil {
 			return err
 		}
 	}
-	timing := sc.WithDefaults()
-	if err := log.Finish(timing.Seed, &timing.Time); err != nil {
-		return usage(fmt.Errorf("poise: %w", err))
+	if f.file != "" {
+		if one.subject, err = f.subject(); err != nil {
+			return err
+		}
 	}
-	if f.file == "" {
-		subject = simulate.FromLog(log)
+	if f.workers > 0 {
+		one.scenario.Workers = f.workers
 	}
-	subject.Recorded = log
-	f.fill(&sc, log)
-	if sc, err = f.complete(sc, subject); err != nil {
+	one.scenario.Load.Speed = f.speed
+	if one.scenario.Name == "" {
+		one.scenario.Name = "replay"
+	}
+	notes, err := f.record(s, &one, logs)
+	if err != nil {
 		return err
 	}
-	return f.show(s, subject, []simulate.Scenario{sc}, "What other policies would have done", notes)
+	if err := f.complete(&one); err != nil {
+		return err
+	}
+	return f.show(s, []trial{one}, "What other policies would have done", notes)
 }
 
-// readInto reads the scenario's file. Its endpoints are checked later: they may be those of the log.
-func (f *replayFlags) readInto(sc *simulate.Scenario) (err error) {
-	*sc, err = readScenario(f.scenario, nil)
-	return err
-}
-
-// fill puts what the flags and the log say into the scenario.
-func (f *replayFlags) fill(sc *simulate.Scenario, log *simulate.Recorded) {
-	if sc.Name == "" {
-		sc.Name = "replay"
+// record makes the requests of logs those of a trial; without a configuration its endpoints are
+// those that the logs name. notes say what could not be read.
+func (f *simulateFlags) record(s streams, one *trial, logs []string) (notes []string, err error) {
+	log := simulate.NewRecorded()
+	for _, path := range logs {
+		more, err := readLog(s.stdin, path, log)
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, more...)
 	}
-	sc.Load.Speed = f.speed
-	sc.Load.Log = "given"
-	if f.workers > 0 {
-		sc.Workers = f.workers
-	} else if sc.Workers == 0 {
-		sc.Workers = log.AtOnce()
+	full := one.scenario.WithDefaults()
+	if err := log.Finish(full.Seed, &full.Time); err != nil {
+		return nil, usage(fmt.Errorf("poise: %s: %w", logs[0], err))
 	}
+	subject := *one.subject
+	if f.file == "" {
+		subject = *simulate.FromLog(log)
+	}
+	subject.Recorded = log
+	one.subject = &subject
+	one.scenario.Load.Log = logs[0]
+	if one.scenario.Workers == 0 {
+		one.scenario.Workers = log.AtOnce()
+	}
+	return notes, nil
 }
 
 // readLog adds the requests of a log; notes say what could not be read.

@@ -87,12 +87,41 @@ func (f *simulateFlags) run(s streams) error {
 	if err != nil {
 		return err
 	}
-	scenarios, err := f.chosen(subject)
-	if err != nil {
-		return err
+	var trials []trial
+	var notes []string
+	for _, word := range f.scenarios {
+		found, err := scenariosOf(word, subject)
+		if err != nil {
+			return err
+		}
+		for _, sc := range found {
+			one := trial{sc, subject}
+			if sc.Load.Log != "" {
+				more, err := f.record(s, &one, []string{sc.Load.Log})
+				if err != nil {
+					return err
+				}
+				notes = append(notes, more...)
+			}
+			if f.rate > 0 {
+				one.scenario.Load.Rate = f.rate
+			}
+			if f.duration > 0 {
+				one.scenario.Load.Duration = f.duration
+			}
+			if err := f.complete(&one); err != nil {
+				return err
+			}
+			trials = append(trials, one)
+		}
 	}
-	title := "Policies of " + subject.Name + ", simulated"
-	return f.show(s, subject, scenarios, title, nil)
+	return f.show(s, trials, "Policies of "+subject.Name+", simulated", notes)
+}
+
+// A trial is a scenario and what is simulated in it.
+type trial struct {
+	scenario simulate.Scenario
+	subject  *simulate.Subject
 }
 
 // subject is the service of the configuration, or the default one.
@@ -116,48 +145,28 @@ func (f *simulateFlags) subject() (*simulate.Subject, error) {
 	return subject, err
 }
 
-// chosen are the scenarios of the flags, with their defaults.
-func (f *simulateFlags) chosen(subject *simulate.Subject) (chosen []simulate.Scenario, err error) {
-	for _, word := range f.scenarios {
-		found, err := scenariosOf(word, subject)
-		if err != nil {
-			return nil, err
-		}
-		for _, sc := range found {
-			if f.rate > 0 {
-				sc.Load.Rate = f.rate
-			}
-			if f.duration > 0 {
-				sc.Load.Duration = f.duration
-			}
-			if sc, err = f.complete(sc, subject); err != nil {
-				return nil, err
-			}
-			chosen = append(chosen, sc)
-		}
-	}
-	return chosen, nil
-}
-
 // complete gives a scenario its defaults and what the flags say, and checks it.
-func (f *simulateFlags) complete(sc simulate.Scenario, subject *simulate.Subject) (simulate.Scenario, error) {
+func (f *simulateFlags) complete(one *trial) error {
+	sc := &one.scenario
 	if f.seed != 0 {
 		sc.Seed = f.seed
 	}
 	err := sc.Validate()
-	if sc = sc.WithDefaults(); err == nil && f.without != nil {
-		sc = sc.Without(subject.Duration(&sc), f.without...)
-		if err = subject.Check(&sc); err != nil {
-			return sc, usage(fmt.Errorf("poise: --without: %w", firstProblem(err)))
-		}
-	}
+	*sc = sc.WithDefaults()
 	if err == nil {
-		err = subject.Check(&sc)
+		err = one.subject.Check(sc)
 	}
 	if err != nil {
-		return sc, usage(fmt.Errorf("poise: scenario %s: %w", sc.Name, err))
+		return usage(fmt.Errorf("poise: scenario %s: %w", sc.Name, err))
 	}
-	return sc, nil
+	if f.without == nil {
+		return nil
+	}
+	*sc = sc.Without(one.subject.Duration(sc), f.without...)
+	if err := one.subject.Check(sc); err != nil {
+		return usage(fmt.Errorf("poise: --without: %w", firstProblem(err)))
+	}
+	return nil
 }
 
 // scenariosOf are the scenarios that a word means: a name, all, or a file.
@@ -181,10 +190,11 @@ func scenariosOf(word string, subject *simulate.Subject) ([]simulate.Scenario, e
 	return []simulate.Scenario{sc}, err
 }
 
-// readScenario reads a scenario from a file.
+// readScenario reads a scenario from a file. Which endpoints there are is known unless they are those
+// of a log: then subject is nil, or the scenario names the log.
 func readScenario(path string, subject *simulate.Subject) (sc simulate.Scenario, err error) {
 	err = configfile.ReadInto(path, &sc, func() error {
-		if err := sc.Validate(); err != nil {
+		if err := sc.Validate(); err != nil || sc.Load.Log != "" || subject == nil {
 			return err
 		}
 		full := sc.WithDefaults()
@@ -232,11 +242,12 @@ func compact(words []string) (out []string) {
 	return out
 }
 
-// show runs the scenarios and writes what they show.
-func (f *simulateFlags) show(s streams, subject *simulate.Subject, scenarios []simulate.Scenario, title string, notes []string) error {
+// show runs the trials, of which there is one at least, and writes what they show.
+func (f *simulateFlags) show(s streams, trials []trial, title string, notes []string) error {
 	if err := checkOutput(f.output); err != nil {
 		return err
 	}
+	subject := trials[0].subject
 	chosen, err := f.chosenPolicies(subject)
 	if err != nil {
 		return err
@@ -245,15 +256,15 @@ func (f *simulateFlags) show(s streams, subject *simulate.Subject, scenarios []s
 		notes = append(notes, subject.Note)
 	}
 	page := simulate.Page{Title: title, Notes: notes, LossesOf: chosen[0]}
-	for i := range scenarios {
-		c, err := subject.Compare(&scenarios[i], chosen)
+	for i := range trials {
+		c, err := trials[i].subject.Compare(&trials[i].scenario, chosen)
 		if err != nil {
 			return err
 		}
 		page.Comparisons = append(page.Comparisons, c)
 	}
 	if f.losses {
-		if page.Losses, err = subject.Losses(&scenarios[0], chosen[0]); err != nil {
+		if page.Losses, err = subject.Losses(&trials[0].scenario, chosen[0]); err != nil {
 			return err
 		}
 	}

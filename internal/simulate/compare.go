@@ -130,7 +130,7 @@ func (s *Subject) left(sc *Scenario, rate float64, words []string) (float64, err
 	if err != nil {
 		return 0, err
 	}
-	gone, err := find(words, servers)
+	gone, err := find(words, servers, "")
 	if err != nil {
 		return 0, err
 	}

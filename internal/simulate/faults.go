@@ -34,10 +34,9 @@ func plan(faults []Fault, servers []*server, start, end time.Duration) ([]change
 	var changes []change
 	for i := range faults {
 		f := &faults[i]
-		found, err := find(f.Endpoints, servers)
+		found, err := find(f.Endpoints, servers, config.Key(config.Index("faults", i), "endpoints"))
 		if err != nil {
-			at := config.Key(config.Index("faults", i), "endpoints")
-			return nil, config.NewErrors(config.Problem{Path: at, Message: err.Error()})
+			return nil, err
 		}
 		for nth, n := range found {
 			s := servers[n]
@@ -95,7 +94,16 @@ func (f *Fault) happens(s *server, from, to time.Duration) []change {
 	return nil
 }
 
-// find is matching for servers.
-func find(words []string, servers []*server) ([]int, error) {
-	return matching(words, specsOf(servers), func(i int) int { return len(servers[i].free) })
+// find returns the numbers of the servers that words mean, in their order. An error is a
+// *config.Errors about the word that means none; at is the path of words.
+func find(words []string, servers []*server, at string) (found []int, err error) {
+	for i, word := range words {
+		some, err := matching(word, specsOf(servers), func(i int) int { return len(servers[i].free) })
+		if err != nil {
+			return nil, config.NewErrors(config.Problem{Path: config.Index(at, i), Value: word, Message: err.Error()})
+		}
+		found = append(found, some...)
+	}
+	slices.Sort(found)
+	return slices.Compact(found), nil
 }

@@ -14,7 +14,6 @@ const (
 	evAgain              // a pause between two attempts is over: n is the request
 	evWake               // a task's wait is over: n is the task
 	evChange             // a fault begins or ends: n is the change
-	evSample             // the end of an interval of the pictures
 )
 
 // An event is something that happens at an instant.

@@ -66,7 +66,7 @@ type Server struct {
 	Zone     string  `yaml:"zone" doc:"its zone, in place of the one that its source names"`
 }
 
-// The kinds of a Fault:
+// A Fault is something that goes wrong at some endpoints. Its kinds:
 //
 //	slow      works Factor times as long
 //	stall     stands still: what it has begun goes on afterwards
@@ -76,9 +76,6 @@ type Server struct {
 //	restart   crash for For, then cold
 //	join      does not belong to the set before At
 //	leave     its source does not name it any more from At on
-const faultKinds = "slow, stall, crash, fail, cold, restart, join, leave"
-
-// A Fault is something that goes wrong at some endpoints.
 type Fault struct {
 	Kind      string        `yaml:"kind" doc:"what happens" enum:"slow,stall,crash,fail,cold,restart,join,leave" required:"true"`
 	Endpoints []string      `yaml:"endpoints" doc:"numbers from 1, URLs, zone:NAME, largest or all" required:"true" example:"[\"3\"]"`
@@ -119,29 +116,24 @@ func (s Scenario) Validate() error {
 	return config.NewErrors(problems...)
 }
 
-// matching returns the indexes of the endpoints that words mean; an error names the first word
-// that means none.
-func matching(words []string, specs []endpoint.Spec, workers func(i int) int) (found []int, err error) {
-	for _, word := range words {
-		var some []int
-		zone, byZone := strings.CutPrefix(word, "zone:")
-		number, notNumber := strconv.Atoi(word)
-		for i := range specs {
-			switch {
-			case word == "all", byZone && specs[i].Zone == zone, notNumber == nil && number == i+1, specs[i].URL() == word, specs[i].Address == word:
-				some = append(some, i)
-			}
-		}
-		if word == "largest" {
-			some = []int{largest(specs, workers)}
-		}
-		if some == nil {
-			return nil, fmt.Errorf("there is no endpoint %s: it is a number from 1 to %d, a URL of the service, zone:NAME%s, largest or all", word, len(specs), zonesOf(specs))
-		}
-		found = append(found, some...)
+// matching returns the indexes of the endpoints that a word means; an error says which words there
+// are.
+func matching(word string, specs []endpoint.Spec, workers func(i int) int) (found []int, err error) {
+	if word == "largest" {
+		return []int{largest(specs, workers)}, nil
 	}
-	slices.Sort(found)
-	return slices.Compact(found), nil
+	zone, byZone := strings.CutPrefix(word, "zone:")
+	number, notNumber := strconv.Atoi(word)
+	for i := range specs {
+		switch {
+		case word == "all", byZone && specs[i].Zone == zone, notNumber == nil && number == i+1, specs[i].URL() == word, specs[i].Address == word:
+			found = append(found, i)
+		}
+	}
+	if found == nil {
+		err = fmt.Errorf("there is no endpoint %s: it is a number from 1 to %d, a URL of the service, zone:NAME%s, largest or all", word, len(specs), zonesOf(specs))
+	}
+	return found, err
 }
 
 // largest is the index of the endpoint with the most weight, of several the one with the most

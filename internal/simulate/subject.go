@@ -155,23 +155,13 @@ func (s *Subject) servers(sc *Scenario) ([]*server, error) {
 	}
 	for i := range sc.Endpoints {
 		special := &sc.Endpoints[i]
-		found, err := find([]string{special.Endpoint}, servers)
+		found, err := matching(special.Endpoint, specsOf(servers), func(i int) int { return len(servers[i].free) })
 		if err != nil {
 			at := config.Key(config.Index("endpoints", i), "endpoint")
 			return nil, config.NewErrors(config.Problem{Path: at, Value: special.Endpoint, Message: err.Error()})
 		}
 		for _, n := range found {
-			one := servers[n]
-			one.factor *= special.Factor
-			if special.Workers > 0 {
-				one.free = make([]time.Duration, special.Workers)
-			}
-			if special.Time != nil {
-				one.time = *special.Time
-			}
-			if special.Zone != "" {
-				one.spec.Zone = special.Zone
-			}
+			special.apply(servers[n])
 		}
 	}
 	return servers, nil
@@ -196,6 +186,20 @@ func (s *Subject) Rate(sc *Scenario) (rate, capacity float64, err error) {
 		rate = capacity * float64(sc.Load.Utilization) / 100
 	}
 	return rate, capacity, nil
+}
+
+// apply gives a server what is special about it.
+func (special *Server) apply(one *server) {
+	one.factor *= special.Factor
+	if special.Workers > 0 {
+		one.free = make([]time.Duration, special.Workers)
+	}
+	if special.Time != nil {
+		one.time = *special.Time
+	}
+	if special.Zone != "" {
+		one.spec.Zone = special.Zone
+	}
 }
 
 // capacity is how many requests a second a server can serve.
