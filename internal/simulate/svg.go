@@ -75,9 +75,10 @@ var tails = []struct {
 // distribution draws which share of the requests was answered in which time. Both axes are
 // logarithmic: that of time, and that of the share that took longer.
 func (c *Comparison) distribution() string {
-	const width, height, left, right, top, bottom = 720, 340, 58, 14, 12, 44
+	const width, height, left, right, bottom = 720, 360, 58, 14, 44
 	var s canvas
 	s.open(width, height, "Latency by policy: the share of requests that were answered within a time")
+	top := c.legend(&s, left, width-right)
 	x := axis{math.Inf(1), 0, left, width - right}
 	for _, r := range c.Reports {
 		if r.Latency.N() > 0 {
@@ -105,6 +106,29 @@ func (c *Comparison) distribution() string {
 	}
 	s.close()
 	return s.String()
+}
+
+// legend names the colours from one coordinate to another, in as many lines as it takes, and returns
+// where it ends.
+func (c *Comparison) legend(s *canvas, from, to float64) (bottom float64) {
+	x, y := from, 14.0
+	for i, r := range c.Reports {
+		wide := 30 + 7.2*float64(len(r.Policy))
+		if x+wide > to {
+			x, y = from, y+20
+		}
+		s.line(x, y-4, x+14, y-4, fmt.Sprintf("curve c%d", i%colours))
+		s.text(x+20, y, "name", r.Policy)
+		x += wide + 10
+	}
+	return y + 14
+}
+
+// Picture is the distribution as an SVG document of its own, with its style.
+func (c *Comparison) Picture() string {
+	picture := strings.Replace(c.distribution(), "<svg ", `<svg xmlns="http://www.w3.org/2000/svg" `, 1)
+	own := variables + pictureStyle + curveStyle() + "text { font: 12px system-ui, sans-serif; }\n"
+	return strings.Replace(picture, ">", "><style>"+own+"</style>", 1)
 }
 
 // curve is the points of a distribution, 24 to each power of ten of those that are slower.
