@@ -55,6 +55,9 @@ func (c breakable) drainer() downstream.Drainer {
 func (c *connection) switches(s *session, err error) bool {
 	prior := c.protocol.Prior
 	c.protocol = c.protocol.After
+	if err == nil { // as nearly always: what follows allocates
+		return false
+	}
 	var preface *downstream.Preface
 	if !errors.As(err, &preface) {
 		return false
