@@ -36,9 +36,12 @@ type Text struct {
 	named  bool // the lines about the family were written
 	base   string
 
+	keys   []string // what stands before each label's value: service=" and ",endpoint="
+	keysOf *string  // the labels that keys are of, by the first of them
 	bounds *float64 // the bounds whose texts les has, by the first of them
-	les    []string
-	labels []byte // those of the histogram that is being written
+	les    []string // 0.25"} with the space behind
+	labels []byte   // those of the series that is being written
+	bucket []byte   // the front of its lines of buckets, up to the bound
 }
 
 // NewText returns a Text that writes to w.
@@ -96,7 +99,7 @@ func (t *Text) name() {
 func (t *Text) Value(labels []string, v float64, created Created) {
 	t.name()
 	t.setLabels(labels)
-	t.series(t.family.Name, "", "")
+	t.series(t.family.Name, "")
 	t.number(v)
 	if t.family.Kind == Counter {
 		t.created(created)
@@ -108,15 +111,17 @@ func (t *Text) Value(labels []string, v float64, created Created) {
 func (t *Text) Histogram(labels []string, d *Distribution, created Created) {
 	t.name()
 	t.setLabels(labels)
+	front := append(append(append(t.bucket[:0], t.base...), "_bucket{"...), t.labels...)
+	t.bucket = append(front, `le="`...)
 	var n uint64
 	for i, le := range t.boundsOf(d) {
 		n += d.Counts[i]
-		t.series(t.base, "_bucket", le)
+		t.buf = append(append(t.buf, t.bucket...), le...)
 		t.count(n)
 	}
-	t.series(t.base, "_sum", "")
+	t.series(t.base, "_sum")
 	t.number(d.Sum)
-	t.series(t.base, "_count", "")
+	t.series(t.base, "_count")
 	t.count(n)
 	t.created(created)
 	t.spill()
@@ -124,15 +129,16 @@ func (t *Text) Histogram(labels []string, d *Distribution, created Created) {
 
 // boundsOf are the texts of the bounds of d, +Inf included. Histograms share their bounds.
 func (t *Text) boundsOf(d *Distribution) []string {
+	const end = `"} `
 	if len(d.Bounds) == 0 {
-		return []string{"+Inf"}
+		return []string{"+Inf" + end}
 	}
 	if t.bounds != &d.Bounds[0] {
 		t.bounds, t.les = &d.Bounds[0], t.les[:0]
 		for _, b := range d.Bounds {
-			t.les = append(t.les, string(appendBound(nil, b)))
+			t.les = append(t.les, string(appendBound(nil, b))+end)
 		}
-		t.les = append(t.les, "+Inf")
+		t.les = append(t.les, "+Inf"+end)
 	}
 	return t.les
 }
@@ -142,28 +148,43 @@ func (t *Text) created(at time.Time) {
 	if !t.open || at.IsZero() {
 		return
 	}
-	t.series(t.base, "_created", "")
+	t.series(t.base, "_created")
 	t.number(float64(at.UnixMilli()) / 1000)
 }
 
 // setLabels makes the text of the labels of the next samples, each with a comma behind.
 func (t *Text) setLabels(labels []string) {
 	b := t.labels[:0]
-	for i, v := range labels {
-		b = append(append(b, t.family.Labels[i]...), `="`...)
-		b = append(appendLabel(b, v), `",`...)
+	if len(labels) > 0 {
+		t.setKeys()
+		for i, v := range labels {
+			b = appendLabel(append(b, t.keys[i]...), v)
+		}
+		b = append(b, '"', ',')
 	}
 	t.labels = b
 }
 
-// series writes the name of a sample with its labels, and a space.
-func (t *Text) series(name, suffix, le string) {
-	b := append(append(t.buf, name...), suffix...)
-	if len(t.labels) > 0 || le != "" {
-		b = append(append(b, '{'), t.labels...)
-		if le != "" {
-			b = append(append(append(b, `le="`...), le...), `",`...)
+// setKeys makes keys, once for a family.
+func (t *Text) setKeys() {
+	names := t.family.Labels
+	if t.keysOf == &names[0] && len(t.keys) == len(names) {
+		return
+	}
+	t.keysOf, t.keys = &names[0], t.keys[:0]
+	for i, name := range names {
+		if i > 0 {
+			name = `",` + name
 		}
+		t.keys = append(t.keys, name+`="`)
+	}
+}
+
+// series writes the name of a sample with its labels, and a space.
+func (t *Text) series(name, suffix string) {
+	b := append(append(t.buf, name...), suffix...)
+	if len(t.labels) > 0 {
+		b = append(append(b, '{'), t.labels...)
 		b[len(b)-1] = '}' // in place of the last comma
 	}
 	t.buf = append(b, ' ')
@@ -234,9 +255,17 @@ func appendHelp(b []byte, v string, open bool) []byte {
 // plain reports whether a value needs no escapes, as nearly all do.
 func plain(v string) bool {
 	for i := range len(v) {
-		if c := v[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+		if !ordinary[v[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+// ordinary are the bytes that stand for themselves in a label's value.
+var ordinary = func() (t [256]bool) {
+	for c := byte(' '); c < 0x7f; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()

@@ -1,11 +1,11 @@
 // The tab that tries a request: explain says what the proxy would do with it, send sends it through
 // the proxy and says what became of it.
 
-import { h, text, glyph, worded, mono, Table, small } from './dom.js';
+import { h, glyph, worded, mono, Table, small } from './dom.js';
 import { post } from './api.js';
 import { store } from './store.js';
 import { stateWord, share } from './draw.js';
-import { t, percent, number, latency } from './words.js';
+import { t, number, latency } from './words.js';
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 

@@ -102,7 +102,7 @@ func (x *Exchange) beginTrace() {
 	}
 	t.Flags = propagation.Flags(t.Decision == propagation.Sampled, t.Random)
 	if len(c.RequestID) > 0 && !t.kept {
-		t.id = propagation.AppendHex(t.idText[:0], t.Trace[:])
+		t.id = propagation.AppendTrace(t.idText[:0], &t.Trace)
 	}
 }
 

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -134,6 +135,37 @@ func TestAcceptSaysWhoseIDsAreKept(t *testing.T) {
 			x.beginTrace()
 			if kept := string(x.trace.id) == "theirs"; kept != want[i] || !kept && string(x.trace.id) != hex.EncodeToString(x.trace.Trace[:]) {
 				t.Errorf("accept %d, peer %s: %s", accept, addr, x.trace.id)
+			}
+		}
+	}
+}
+
+// TestIDsAreNotRepeated: ids of traces and of spans differ over many exchanges with many attempts,
+// with spans and without.
+func TestIDsAreNotRepeated(t *testing.T) {
+	for _, spans := range []*record.Sink{nil, spansOf()} {
+		x := &Exchange{peer: new(Peer), rt: newStage(t, 1).rt, table: &Table{Tracing: &Tracing{Spans: spans}}, traced: true}
+		seen := make(map[string]bool)
+		add := func(id []byte) {
+			if seen[string(id)] || len(bytes.Trim(id, "\x00")) == 0 {
+				t.Errorf("%x is repeated or zero", id)
+			}
+			seen[string(id)] = true
+		}
+		for range 1000 {
+			x.Request.Fields = x.Request.Fields[:0]
+			x.beginTrace()
+			x.sendTrace(nil)
+			add(x.trace.Trace[:])
+			if spans == nil {
+				add(x.trace.Context.Parent[:])
+				continue
+			}
+			add(x.trace.ID[:])
+			for range 3 {
+				var a record.Attempt
+				x.attemptSpan(&a)
+				add(a.Span[:])
 			}
 		}
 	}

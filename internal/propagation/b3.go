@@ -72,14 +72,14 @@ func (f *B3Fields) Context() (c Context, ok bool) {
 
 // AppendB3 appends the value of the field b3. parent is the span above span; zero: none is known.
 func AppendB3(b []byte, trace *[16]byte, span, parent *[8]byte, d Decision) []byte {
-	b = AppendHex(b, trace[:])
-	b = AppendHex(append(b, '-'), span[:])
+	b = AppendTrace(b, trace)
+	b = AppendSpan(append(b, '-'), span)
 	if d == Undecided {
 		return b
 	}
 	b = append(b, '-', said(d))
 	if *parent != [8]byte{} {
-		b = AppendHex(append(b, '-'), parent[:])
+		b = AppendSpan(append(b, '-'), parent)
 	}
 	return b
 }

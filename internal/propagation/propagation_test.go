@@ -131,12 +131,19 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 }
 
 func TestHex(t *testing.T) {
-	v := make([]byte, 256)
-	for i := range v {
-		v[i] = byte(i)
-	}
-	if got, want := string(AppendHex([]byte("x"), v)), "x"+hex.EncodeToString(v); got != want {
-		t.Errorf("%s\n%s", got, want)
+	var trace [16]byte
+	var span [8]byte
+	for at := range 256 { // each byte at each place
+		for i := range trace {
+			trace[i] = byte(at + 17*i)
+		}
+		copy(span[:], trace[3:])
+		if got, want := string(AppendTrace([]byte("x"), &trace)), "x"+hex.EncodeToString(trace[:]); got != want {
+			t.Errorf("%s\n%s", got, want)
+		}
+		if got, want := string(AppendSpan([]byte("x"), &span)), "x"+hex.EncodeToString(span[:]); got != want {
+			t.Errorf("%s\n%s", got, want)
+		}
 	}
 }
 

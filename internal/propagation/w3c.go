@@ -8,10 +8,7 @@
 // Nothing here allocates, waits, or decides what to believe.
 package propagation
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // A Context is what a request says of its trace. The zero value says nothing.
 type Context struct {
@@ -90,13 +87,19 @@ func AppendW3C(b []byte, trace *[16]byte, span *[8]byte, flags byte) []byte {
 	return b
 }
 
-// AppendHex appends v, of a multiple of 4 bytes, in hex digits.
-func AppendHex(b, v []byte) []byte {
+// AppendTrace appends the id of a trace in hex digits.
+func AppendTrace(b []byte, v *[16]byte) []byte {
 	n := len(b)
-	b = slices.Grow(b, 2*len(v))[:n+2*len(v)]
-	for dst := b[n:]; len(v) >= 4; dst, v = dst[8:], v[4:] {
-		binary.LittleEndian.PutUint64(dst, hex4((*[4]byte)(v)))
-	}
+	b = append(b, "________________________________"...)
+	PutTrace((*[32]byte)(b[n:]), v)
+	return b
+}
+
+// AppendSpan appends the id of a span in hex digits.
+func AppendSpan(b []byte, v *[8]byte) []byte {
+	n := len(b)
+	b = append(b, "________________"...)
+	PutSpan((*[16]byte)(b[n:]), v)
 	return b
 }
 

@@ -41,7 +41,7 @@ func (f *Format) appendECS(p *pen, b []byte, l *slot) []byte {
 		b = append(b, '}')
 	}
 	if l.traceID != [16]byte{} {
-		b = append(propagation.AppendHex(append(b, `,"trace":{"id":"`...), l.traceID[:]), `"}`...)
+		b = append(propagation.AppendTrace(append(b, `,"trace":{"id":"`...), &l.traceID), `"}`...)
 	}
 	return append(f.ecsOwn(p, b, l), '}', '\n')
 }

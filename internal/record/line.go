@@ -157,7 +157,7 @@ func (f *Format) appendExtras(b []byte, l *slot) []byte {
 		b = append(appendEscaped(append(b, `,"request_id":"`...), id), '"')
 	}
 	if l.traceID != [16]byte{} {
-		b = append(propagation.AppendHex(append(b, `,"trace_id":"`...), l.traceID[:]), '"')
+		b = append(propagation.AppendTrace(append(b, `,"trace_id":"`...), &l.traceID), '"')
 	}
 	if l.proved != nil {
 		b = jsonText(b, `,"client_cert":"`, cmp.Or(l.proved.Name, l.proved.Subject))

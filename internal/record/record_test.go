@@ -420,3 +420,41 @@ func TestStamp(t *testing.T) {
 		}
 	}
 }
+
+// A line without a Clock says when its exchange began by the wall clock, and not when it is written.
+func TestALineIsDatedByTheWallClock(t *testing.T) {
+	s, x := NewSink(4), sample()
+	time.Sleep(5 * time.Millisecond) // NewSink is the instant that records count from
+	before := time.Now().Add(-x.Duration)
+	s.Put(x)
+	after := time.Now().Add(-x.Duration)
+	time.Sleep(5 * time.Millisecond)
+	var out bytes.Buffer
+	s.Drain(&out)
+	const steps = 2 * time.Millisecond // of a wall clock that is being corrected meanwhile
+	if at := decode(t, out.Bytes())[0].Time; at.Before(before.Add(-steps)) || at.After(after.Add(steps)) {
+		t.Errorf("%s, which was between %s and %s", at, before, after)
+	}
+}
+
+// FuzzQuery compares the names that redaction keeps with a reading pair by pair.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{"", "a", "a=", "=a", "a=1&b&c=x=y", "&&a&=&", "a&b=\"&c\\=1", "é=ü&x", "\xff=\xfe&\xfd"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, query []byte) {
+		var want []byte
+		for i, pair := range bytes.Split(query, []byte("&")) {
+			if i > 0 {
+				want = append(want, '&')
+			}
+			name, _, valued := bytes.Cut(pair, []byte("="))
+			if want = appendEscaped(want, name); valued {
+				want = append(want, "=…"...)
+			}
+		}
+		if got := appendQuery(nil, query, true, appendEscaped[[]byte]); !bytes.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", query, got, want)
+		}
+	})
+}

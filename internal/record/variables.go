@@ -210,7 +210,7 @@ func writeTrace(_ *Format, _ *pen, b []byte, l *slot) []byte {
 	if l.traceID == [16]byte{} {
 		return b
 	}
-	return propagation.AppendHex(b, l.traceID[:])
+	return propagation.AppendTrace(b, &l.traceID)
 }
 
 func writeTLS(_ *Format, _ *pen, b []byte, l *slot) []byte {

@@ -88,6 +88,8 @@ type scrape struct {
 	chosen   buckets
 	services []serviceFigures
 	labels   [3]string // room for the labels of one series
+	since    time.Duration
+	wall     time.Time // of since: most series count from the same instant as those before
 }
 
 // value visits one series.
@@ -97,7 +99,12 @@ func (s *scrape) value(v float64, since time.Duration, labels ...string) {
 }
 
 // at is the wall-clock time of an instant.
-func (s *scrape) at(since time.Duration) time.Time { return s.about.Started.Add(since) }
+func (s *scrape) at(since time.Duration) time.Time {
+	if since != s.since || s.wall.IsZero() {
+		s.since, s.wall = since, s.about.Started.Add(since)
+	}
+	return s.wall
+}
 
 // wanted reports whether the series of a service were asked for.
 func (s *scrape) wanted(name string) bool {
