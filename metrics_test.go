@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,6 +182,30 @@ func thousand(t testing.TB) *poise.Proxy {
 	}
 	t.Cleanup(func() { p.Close(context.Background()) })
 	return p
+}
+
+// A scrape of a thousand endpoints lets others run many times: an event loop that shares its processor
+// does not wait for the end of it.
+func TestAScrapeLetsOthersRun(t *testing.T) {
+	p := thousand(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var turns, end atomic.Int64
+	var other sync.WaitGroup
+	other.Go(func() {
+		for end.Load() == 0 {
+			turns.Add(1)
+			runtime.Gosched()
+		}
+	})
+	runtime.Gosched()
+	before := turns.Load()
+	p.WriteMetrics(io.Discard, false, metric.Options{})
+	n := turns.Load() - before
+	end.Store(1)
+	other.Wait()
+	if n < 40 { // about 130; without turns as many as Go takes the processor away, which is every 10 ms
+		t.Errorf("others ran %d times", n)
+	}
 }
 
 // A scrape of a thousand endpoints allocates less than a MiB, most of it for the snapshot.

@@ -40,8 +40,8 @@ var waiting = regexp.MustCompile(`^runtime\.(findRunnable|stealWork|netpoll|nano
 type scenario struct {
 	name   string
 	scheme string
-	size   int  // of the response's content, in bytes
-	renews bool // each request comes over a new connection
+	size   int         // of the response's content, in bytes
+	renews bool        // each request comes over a new connection
 	on     rig.Operate // of the operator's side; a name of a file or an address says only that it is on
 }
 
