@@ -98,7 +98,7 @@ func TestShow(t *testing.T) {
 			t.Errorf("%v is shown as %s, want %s", d, got, want)
 		}
 	}
-	for share, want := range map[float64]string{0: "0 %", 0.00001: "0.0010 %", 0.0123: "1.2 %", 0.0042: "0.42 %", 0.5: "50 %", 1: "100 %"} {
+	for share, want := range map[float64]string{0: "0 %", 0.00001: "0.0010 %", 0.0123: "1.2 %", 0.0042: "0.42 %", 0.5: "50 %", 0.9999: "99.9 %", 1: "100 %"} {
 		if got := percent(share); got != want {
 			t.Errorf("%g is shown as %s, want %s", share, got, want)
 		}

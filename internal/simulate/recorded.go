@@ -23,7 +23,7 @@ import (
 )
 
 // requestsMax bounds the memory that a log takes.
-const requestsMax = 20_000_000
+const requestsMax = 10_000_000
 
 // Recorded is what a log has of requests. Make one with NewRecorded, Add each entry, then Finish.
 type Recorded struct {

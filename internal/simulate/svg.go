@@ -127,8 +127,8 @@ func (c *Comparison) legend(s *canvas, from, to float64) (bottom float64) {
 // Picture is the distribution as an SVG document of its own, with its style.
 func (c *Comparison) Picture() string {
 	picture := strings.Replace(c.distribution(), "<svg ", `<svg xmlns="http://www.w3.org/2000/svg" `, 1)
-	own := variables + pictureStyle + curveStyle() + "text { font: 12px system-ui, sans-serif; }\n"
-	return strings.Replace(picture, ">", "><style>"+own+"</style>", 1)
+	own := variables + pictureStyle + curveStyle() + ".ground { fill: var(--back); } text { font: 12px system-ui, sans-serif; }\n"
+	return strings.Replace(picture, ">", "><style>"+own+`</style><rect width="100%" height="100%" class="ground"/>`, 1)
 }
 
 // curve is the points of a distribution, 24 to each power of ten of those that are slower.

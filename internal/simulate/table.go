@@ -32,10 +32,13 @@ func Show(d time.Duration) string {
 
 // ratio is a over b, as in 1.07.
 func ratio(a, b time.Duration) string {
-	if b <= 0 {
+	if a <= 0 || b <= 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f", float64(a)/float64(b))
+	if x := float64(a) / float64(b); x < 99.995 {
+		return fmt.Sprintf("%.2f", x)
+	}
+	return fmt.Sprintf("%.0f", float64(a)/float64(b))
 }
 
 // heads are the columns of a comparison.
@@ -58,14 +61,25 @@ func (c *Comparison) rows() (rows [][]string) {
 		rows = append(rows, append(row, Show(c.Logged.Max()), "", "", "", ""))
 	}
 	for _, r := range c.Reports {
-		row := []string{c.label(r)}
-		for _, q := range quantiles {
-			row = append(row, Show(r.Latency.Quantile(q.q)))
-		}
-		row = append(row, Show(r.Latency.Max()), ratio(r.Latency.Quantile(0.99), best))
+		row := append([]string{c.label(r)}, r.latencies()...)
+		row = append(row, ratio(r.Latency.Quantile(0.99), best))
 		rows = append(rows, append(row, r.failures(), fmt.Sprintf("%.3f", r.PerRequest()), fmt.Sprintf("%.2f", r.Busiest())))
 	}
 	return rows
+}
+
+// latencies are the cells of the quantiles and of the longest; dashes if nothing was served.
+func (r *Report) latencies() (cells []string) {
+	for _, q := range quantiles {
+		cells = append(cells, Show(r.Latency.Quantile(q.q)))
+	}
+	cells = append(cells, Show(r.Latency.Max()))
+	if r.Latency.N() == 0 {
+		for i := range cells {
+			cells[i] = "-"
+		}
+	}
+	return cells
 }
 
 // label is the policy, marked if it is that of the configuration.
@@ -90,6 +104,9 @@ func percent(share float64) string {
 	if share > 0 && share < 0.0995 {
 		digits := int(math.Min(4, math.Ceil(-math.Log10(share*100))+1))
 		return fmt.Sprintf("%.*f %%", max(1, digits), share*100)
+	}
+	if share < 1 && share >= 0.995 { // not all
+		return fmt.Sprintf("%.1f %%", math.Floor(share*1000)/10)
 	}
 	return fmt.Sprintf("%.0f %%", share*100)
 }
