@@ -42,6 +42,7 @@ type request struct {
 	tries      int // attempts so far
 	attempts   int // those that have reached an endpoint
 	pauses     int
+	why        result // of the attempt before a pause
 }
 
 // An attempt is one try of a request at one endpoint.
@@ -198,6 +199,7 @@ func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool
 		return nil, false
 	}
 	r.pauses++
+	r.why = why
 	w.events.add(event{at: w.now + pause, kind: evAgain, n: n})
 	return nil, true
 }
@@ -206,7 +208,7 @@ func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool
 func (w *world) resume(n int32) {
 	r := &w.requests.all[n]
 	r.choice.Tried = policy.Tried{}
-	if next := w.another(r, refused, 0); next != nil {
+	if next := w.another(r, r.why, 0); next != nil {
 		w.begin(n, next)
 		return
 	}

@@ -48,7 +48,6 @@ const longOver = time.Hour
 
 // A server is one endpoint's side of the simulation.
 type server struct {
-	n      int // in the set
 	spec   endpoint.Spec
 	time   Time
 	factor float64

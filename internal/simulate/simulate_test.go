@@ -2,6 +2,8 @@ package simulate
 
 import (
 	"bytes"
+	"encoding/xml"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -88,6 +90,56 @@ func TestSameSeedSameBytes(t *testing.T) {
 	}
 	if page(8) == first {
 		t.Error("another seed makes no difference")
+	}
+}
+
+// TestPagesAreWellFormed: pictures are XML, and no number in them is none, also where nothing was
+// served or much was.
+func TestPagesAreWellFormed(t *testing.T) {
+	p := Page{Title: "<&>", Notes: []string{"<&>"}, LossesOf: "<&>"}
+	for _, sc := range []Scenario{
+		{Name: "<&>", About: "<&>", Load: Load{Duration: 5 * time.Second, Utilization: 300}, Timeout: 300 * time.Millisecond},
+		{Load: Load{Duration: 3 * time.Second}, Faults: []Fault{{Kind: "crash", Endpoints: []string{"all"}}}},
+		{Load: Load{Duration: 3 * time.Second, Rate: 5}, Time: Time{Mean: time.Microsecond, Distribution: "constant"}, Network: 1},
+	} {
+		sc = sc.WithDefaults()
+		c, err := of(t, 60, config.Service{}).Compare(&sc, []string{"p2c", "random"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Comparisons = append(p.Comparisons, c)
+	}
+	var err error
+	sc := p.Comparisons[1].Scenario
+	if p.Losses, err = Default().Losses(&sc, "p2c"); err != nil {
+		t.Fatal(err)
+	}
+	var page, text bytes.Buffer
+	if err := errors.Join(p.WriteHTML(&page), p.WriteText(&text)); err != nil {
+		t.Fatal(err)
+	}
+	pictures := 0
+	for rest := page.String(); ; pictures++ {
+		_, after, found := strings.Cut(rest, "<svg")
+		if !found {
+			break
+		}
+		picture, after, _ := strings.Cut(after, "</svg>")
+		if err := xml.Unmarshal([]byte("<svg"+picture+"</svg>"), new(struct{})); err != nil {
+			t.Errorf("%v in %.300s", err, picture)
+		}
+		rest = after
+	}
+	if pictures != 3*4 {
+		t.Errorf("%d pictures", pictures)
+	}
+	if err := xml.Unmarshal([]byte(p.Comparisons[0].Picture()), new(struct{})); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"NaN", "Inf", "<&>", "%!"} {
+		if strings.Contains(page.String(), bad) || bad != "<&>" && strings.Contains(text.String(), bad) {
+			t.Errorf("%s on the page", bad)
+		}
 	}
 }
 
@@ -183,6 +235,35 @@ func TestWhatMayBeRepeated(t *testing.T) {
 	}
 	if r := run(t, of(t, 1, config.Service{Retry: config.Retry{Attempts: 1}}), sc.WithDefaults(), "p2c"); r.Errors() < 10 || r.Attempts != r.Requests {
 		t.Errorf("%v, %d attempts of %d requests without a retry", r.Outcomes, r.Attempts, r.Requests)
+	}
+}
+
+// TestAttemptsAreThoseOfTheExchange: what internal/exchange/retry.go says of how often is tried, where
+// all endpoints fail alike. There are two requests, at 1 and 2 s.
+func TestAttemptsAreThoseOfTheExchange(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		endpoints  int
+		kind       string
+		retry      config.Retry
+		repeatable int
+		attempts   int
+	}{
+		{"503: two, and more while the latest attempt at another did not fail", 4, "fail", config.Retry{}, 100, 4 + 2},
+		{"503: as many as the configuration says", 4, "fail", config.Retry{Attempts: 3}, 100, 3 + 3},
+		{"503: at most eight", 10, "fail", config.Retry{}, 100, 8 + 3}, // then two are sure, and one that did not fail is left
+		{"503 of a POST", 4, "fail", config.Retry{}, 1, 1 + 1},
+		{"503 is not asked to be repeated", 4, "fail", config.Retry{On: []string{"connect"}}, 100, 1 + 1},
+		{"refused: each endpoint in six rounds", 1, "crash", config.Retry{}, 100, 6 + 6},
+		{"refused: a POST too", 1, "crash", config.Retry{}, 1, 6 + 6},
+		{"refused: without pauses", 3, "crash", config.Retry{SameAfter: -1}, 100, 3 + 3},
+		{"refused: no retry", 3, "crash", config.Retry{Attempts: 1}, 100, 1 + 1},
+	} {
+		sc := Scenario{WarmUp: 1, Load: Load{Rate: 1, Arrivals: "even", Repeatable: c.repeatable, Duration: 2500 * time.Millisecond}, Faults: []Fault{{Kind: c.kind, Endpoints: []string{"all"}}}}
+		r := run(t, of(t, c.endpoints, config.Service{Retry: c.retry, Breaker: config.Breaker{Off: true}}), sc.WithDefaults(), "round_robin")
+		if r.Attempts != c.attempts || r.Outcomes[Failed] != 2 {
+			t.Errorf("%s: %d attempts, want %d; %v", c.name, r.Attempts, c.attempts, r.Outcomes)
+		}
 	}
 }
 

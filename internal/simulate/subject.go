@@ -148,7 +148,7 @@ func (s *Subject) Zones(sc *Scenario) []string {
 func (s *Subject) servers(sc *Scenario) ([]*server, error) {
 	servers := make([]*server, len(s.specs))
 	for i, spec := range s.specs {
-		servers[i] = &server{n: i, spec: spec, time: sc.Time, factor: 1, free: make([]time.Duration, sc.Workers)}
+		servers[i] = &server{spec: spec, time: sc.Time, factor: 1, free: make([]time.Duration, sc.Workers)}
 		if s.Recorded != nil {
 			servers[i].factor = s.Recorded.factor(spec.Address)
 		}
