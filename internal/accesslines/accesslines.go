@@ -33,6 +33,7 @@ type Entry struct {
 	Whole    time.Duration // from its begin to the end of the response
 	Took     time.Duration // of that, at the endpoint which answered
 	Endpoint string        // host:port of that endpoint
+	Zone     string        // of that endpoint
 }
 
 // Repeatable reports whether the method is idempotent (RFC 9110 §9.2.2); a line without a method
@@ -169,6 +170,9 @@ func (e *Entry) check() error {
 	}
 	return nil
 }
+
+// short stands for a time that a log rounds to 0 ms, which is not the same as one that it does not have.
+const short = 500 * time.Microsecond
 
 // spanMax is longer than any request.
 const spanMax = 365 * 24 * time.Hour

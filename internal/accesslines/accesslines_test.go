@@ -19,8 +19,8 @@ var lines = []struct {
 	name, line, format string
 	want               Entry
 }{
-	{"poise", `{"time":"2026-11-28T20:31:59.844596Z","client":"127.0.0.1","method":"POST","host":"a","path":"/","protocol":"HTTP/1.1","status":200,"bytes_in":0,"bytes_out":463,"duration_ms":2.097,"route":0,"service":"users","attempts":[{"endpoint":"http://127.0.0.1:9001","status":0,"reason":"connect-failed","start_ms":0.000,"time_ms":0.5},{"endpoint":"https://127.0.0.1:9002","status":200,"reason":"","start_ms":0.5,"time_ms":1.5}]}`, "poise",
-		Entry{Began: at("2026-11-28T20:31:59.844596Z"), Client: "127.0.0.1", Method: "POST", Status: 200, Whole: 2097 * time.Microsecond, Took: 1500 * time.Microsecond, Endpoint: "127.0.0.1:9002"}},
+	{"poise", `{"time":"2026-11-28T20:31:59.844596Z","client":"127.0.0.1","method":"POST","host":"a","path":"/","protocol":"HTTP/1.1","status":200,"bytes_in":0,"bytes_out":463,"duration_ms":2.097,"route":0,"service":"users","attempts":[{"endpoint":"http://127.0.0.1:9001","status":0,"reason":"connect-failed","start_ms":0.000,"time_ms":0.5},{"endpoint":"https://127.0.0.1:9002","zone":"b","status":200,"reason":"","start_ms":0.5,"time_ms":1.5}]}`, "poise",
+		Entry{Began: at("2026-11-28T20:31:59.844596Z"), Client: "127.0.0.1", Method: "POST", Status: 200, Whole: 2097 * time.Microsecond, Took: 1500 * time.Microsecond, Endpoint: "127.0.0.1:9002", Zone: "b"}},
 	{"traefik", `{"ClientAddr":"203.0.113.9:51234","ClientHost":"203.0.113.9","DownstreamStatus":200,"Duration":2097000,"OriginDuration":1900000,"OriginStatus":200,"RequestMethod":"GET","RequestPath":"/","ServiceAddr":"10.0.0.1:80","ServiceName":"a@docker","ServiceURL":"http://10.0.0.1:80","StartUTC":"2026-11-28T20:31:59.844596123Z","time":"2026-11-28T20:31:59Z"}`, "traefik",
 		Entry{Began: at("2026-11-28T20:31:59.844596123Z"), Client: "203.0.113.9", Method: "GET", Status: 200, Whole: 2097 * time.Microsecond, Took: 1900 * time.Microsecond, Endpoint: "10.0.0.1:80"}},
 	{"old traefik", `{"ClientHost":"203.0.113.9","Duration":5,"ServiceURL":{"Scheme":"http","Host":"10.0.0.1:80"},"StartUTC":"2026-11-28T20:31:59Z"}`, "traefik",
@@ -35,6 +35,8 @@ var lines = []struct {
 		Entry{Began: at("2016-04-15T20:17:00.31Z"), Client: "10.0.35.28", Method: "POST", Status: 204, Whole: 226 * time.Millisecond, Took: 100 * time.Millisecond, Endpoint: "10.0.2.1:80"}},
 	{"envoy of istio", `[2016-04-15T20:17:00.310Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 463 226 - "-" "curl" "id" "host" "-"`, "envoy",
 		Entry{Began: at("2016-04-15T20:17:00.31Z"), Client: "-", Method: "GET", Status: 200, Whole: 226 * time.Millisecond}},
+	{"envoy in less than a millisecond", `[2016-04-15T20:17:00.310Z] "GET / HTTP/1.1" 200 - 0 463 0 0 "-" "curl" "id" "host" "10.0.2.1:80"`, "envoy",
+		Entry{Began: at("2016-04-15T20:17:00.31Z"), Client: "-", Method: "GET", Status: 200, Whole: short, Took: short, Endpoint: "10.0.2.1:80"}},
 	{"envoy without times", `[2016-04-15T20:17:00.310Z] "GET / HTTP/1.1" 200 - a b c d e f "-" "curl" "id" "host" "-"`, "envoy", Entry{}},
 }
 

@@ -34,6 +34,7 @@ type jsonLine struct {
 
 type jsonAttempt struct {
 	Endpoint string  `json:"endpoint"`
+	Zone     string  `json:"zone"`
 	Time     float64 `json:"time_ms"`
 }
 
@@ -58,7 +59,7 @@ func (l *jsonLine) poise(e *Entry) (err error) {
 	}
 	if n := len(l.Attempts); n > 0 {
 		last := &l.Attempts[n-1]
-		e.Took, e.Endpoint = nanoseconds(last.Time*1e6), hostOf(last.Endpoint)
+		e.Took, e.Endpoint, e.Zone = nanoseconds(last.Time*1e6), hostOf(last.Endpoint), last.Zone
 	}
 	return nil
 }

@@ -120,6 +120,9 @@ func seconds(text string) time.Duration {
 	if err != nil {
 		return -1
 	}
+	if n == 0 {
+		return short
+	}
 	return nanoseconds(n * 1e9)
 }
 
@@ -183,6 +186,9 @@ func milliseconds(text []byte) time.Duration {
 	n, err := strconv.ParseFloat(string(text), 64)
 	if err != nil {
 		return -1
+	}
+	if n == 0 {
+		return short
 	}
 	return nanoseconds(n * 1e6)
 }

@@ -9,8 +9,10 @@ package simulate
 //	B          10 ms               1
 //	C          30 ms               3
 //
-// A request that took 24 ms at C weighs 8 ms: it takes 8 ms at A and 24 ms at C. Requests without
-// a time in the log have one drawn from the scenario's distribution.
+// A request that took 24 ms at C weighs 8 ms: it takes 8 ms at A and 24 ms at C. Requests whose time
+// the log does not have, and those that failed there (5xx), which says nothing about how heavy
+// they are, take the time of another one; if it has no times at all, the scenario's distribution
+// has them.
 
 import (
 	"fmt"
@@ -33,7 +35,7 @@ type Recorded struct {
 	at        []int32 // the endpoint that served each one, by its place in addresses; -1: not known
 	addresses map[string]int32
 	names     []string
-	busy      []float64 // time that each has worked, in nanoseconds
+	zones     []string // of names
 	factors   []float64
 	first     time.Time
 	mean      time.Duration
@@ -54,6 +56,9 @@ func (r *Recorded) Add(e *accesslines.Entry) error {
 		r.first = e.Began
 	}
 	a := arrival{at: e.Began.Sub(r.first), key: policy.Hash([]byte(e.Client)), took: e.Took, repeatable: e.Repeatable()}
+	if e.Status >= 500 {
+		a.took = 0
+	}
 	if e.Whole > 0 {
 		r.Logged.add(e.Whole, Parts{})
 	}
@@ -63,7 +68,7 @@ func (r *Recorded) Add(e *accesslines.Entry) error {
 		if where, known = r.addresses[e.Endpoint]; !known {
 			where = int32(len(r.names))
 			r.addresses[e.Endpoint] = where
-			r.names = append(r.names, e.Endpoint)
+			r.names, r.zones = append(r.names, e.Endpoint), append(r.zones, e.Zone)
 		}
 	}
 	r.arrivals, r.at = append(r.arrivals, a), append(r.at, where)
@@ -81,7 +86,7 @@ func (r *Recorded) Finish(seed int, otherwise *Time) error {
 	for i := range r.arrivals {
 		least = min(least, r.arrivals[i].at)
 	}
-	var sum float64
+	var known []time.Duration
 	for i := range r.arrivals {
 		a := &r.arrivals[i]
 		a.at -= least
@@ -90,17 +95,33 @@ func (r *Recorded) Finish(seed int, otherwise *Time) error {
 			a.took = max(1, time.Duration(float64(a.took)/r.factors[r.at[i]]))
 		}
 		if a.took > 0 {
+			known = append(known, a.took)
+		}
+	}
+	r.complete(known, otherwise)
+	slices.SortStableFunc(r.arrivals, func(a, b arrival) int { return int(min(max(a.at-b.at, -1), 1)) })
+	if r.Span(1) <= 0 {
+		return fmt.Errorf("all requests of the log came in the same instant")
+	}
+	return nil
+}
+
+// complete gives the requests that have no time one of those that are known, or, if there are none,
+// one of the distribution, and works out the mean.
+func (r *Recorded) complete(known []time.Duration, otherwise *Time) {
+	sum := 0.0
+	for i := range r.arrivals {
+		a := &r.arrivals[i]
+		if a.took == 0 && len(known) > 0 {
+			a.took = known[mix(a.lot)%uint64(len(known))]
+		}
+		if a.took > 0 {
 			sum += float64(a.took)
 		} else {
 			sum += float64(otherwise.of(a.lot))
 		}
 	}
 	r.mean = time.Duration(sum / float64(len(r.arrivals)))
-	slices.SortStableFunc(r.arrivals, func(a, b arrival) int { return int(min(max(a.at-b.at, -1), 1)) })
-	if r.Span(1) <= 0 {
-		return fmt.Errorf("all requests of the log came in the same instant")
-	}
-	return nil
 }
 
 // weigh works out the factors: the median of an endpoint, compared with the median of all medians.
@@ -137,9 +158,6 @@ func (r *Recorded) weigh() {
 
 // N is the number of requests.
 func (r *Recorded) N() int { return len(r.arrivals) }
-
-// Addresses are the endpoints that the log names, in the order of their first requests.
-func (r *Recorded) Addresses() []string { return r.names }
 
 // factor is how many times as long as usual an endpoint works; 1 if the log does not know it.
 func (r *Recorded) factor(address string) float64 {
@@ -207,8 +225,8 @@ func (r *Recorded) source(speed float64) source {
 // the default settings.
 func FromLog(r *Recorded) *Subject {
 	s := &Subject{Name: "log", Recorded: r}
-	for _, name := range r.Addresses() {
-		s.specs = append(s.specs, endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: name}})
+	for i, name := range r.names {
+		s.specs = append(s.specs, endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: name}, Zone: r.zones[i]})
 	}
 	if len(s.specs) == 0 {
 		s.makeUp(madeUp)

@@ -64,6 +64,32 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestFailuresOfALog say nothing about how long requests take; zones are those of the log.
+func TestFailuresOfALog(t *testing.T) {
+	log := NewRecorded()
+	for i := range 2000 {
+		e := accesslines.Entry{Began: time.Unix(0, int64(i)*1e7), Status: 200, Took: 20 * time.Millisecond, Endpoint: fmt.Sprintf("10.0.0.%d:80", i%4), Zone: fmt.Sprint("z", i%2)}
+		if i%4 == 1 && i%8 < 4 {
+			e.Status, e.Took = 503, 10*time.Microsecond
+		}
+		if err := log.Add(&e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	times := config.Fill(Time{})
+	if err := log.Finish(1, &times); err != nil {
+		t.Fatal(err)
+	}
+	s := FromLog(log)
+	sc := Scenario{Workers: 9}.WithDefaults()
+	if r := run(t, s, sc, "p2c"); log.factor("10.0.0.1:80") != 1 || r.Latency.Quantile(0.001) < 20*time.Millisecond {
+		t.Errorf("factor %v, the fastest took %v", log.factor("10.0.0.1:80"), r.Latency.Quantile(0.001))
+	}
+	if zones := s.Zones(&sc); fmt.Sprint(zones) != "[z0 z1]" {
+		t.Error(zones)
+	}
+}
+
 // TestAtOnce: 500 requests a second that take 16.7 ms on average are 8.3 at once, at three
 // endpoints; in 99 % of the time there are less than twice as many.
 func TestAtOnce(t *testing.T) {
