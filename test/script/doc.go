@@ -7,7 +7,7 @@
 //
 // Clients and endpoints speak HTTP/1.1 or HTTP/2 by prior knowledge, each in plays of their own: a
 // driver plays a script as loop, loop-http2 (clients), loop-to-h2c (endpoints) and
-// loop-http2-to-h2c; std has clients of HTTP/1.1 only. The steps are the same, and what stands for
+// loop-http2-to-h2c. The steps are the same, and what stands for
 // HTTP/1.1 in them becomes frames (http2.go, endpoint_http2.go). Besides, sequences that are drawn
 // at random have to come out alike in all four combinations (agree_test.go).
 //
@@ -19,7 +19,8 @@
 //
 // The first line says in words what is shown. A line "only: loop goroutine virtual (why)"
 // leaves drivers out, "clients: http1 (why)" a protocol of clients, and "endpoints: http1 (why)" one
-// of endpoints; there are few of those, and a test counts them. Then follow the files poise.yaml, in
+// of endpoints, and "std: http1 (why)" one that net/http cannot speak as the script wants it; there
+// are few of those, and a test counts them. Then follow the files poise.yaml, in
 // which ${name} is the URL of an endpoint of that name, any others that "apply" uses, and script.
 //
 // The file filters gives routes filters (package internal/filter), one a line, as "0 wait 10ms"

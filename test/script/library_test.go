@@ -27,7 +27,9 @@ func openServe(s *socketStage, cfg config.Config) (proxy, string, error) {
 }
 
 func openStd(s *socketStage, cfg config.Config) (proxy, string, error) {
-	server := &http.Server{ErrorLog: slog.NewLogLogger(quiet.Handler(), slog.LevelError)}
+	server := &http.Server{ErrorLog: slog.NewLogLogger(quiet.Handler(), slog.LevelError), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
 	return openSocket(s, cfg, func(p *socketProxy, ln net.Listener) error {
 		p.server.Handler = p.Proxy
 		return p.server.Serve(ln)

@@ -37,7 +37,7 @@ const seeds = 12
 const exceptionsMax = 18
 
 // http1Max bounds how many scripts leave clients or endpoints of HTTP/2 out.
-const http1Max = 32
+const http1Max = 33
 
 // together is how many plays on sockets run at once. They wait most of the time.
 const together = "8"
@@ -85,15 +85,19 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
-		if !clients.http2 || !endpoints.http2 {
+		std, err := protocolsOf(a.comment, "std: ")
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if !clients.http2 || !endpoints.http2 || !std.http2 {
 			http1s++
 		}
 		t.Run(strings.TrimSuffix(path, ".txtar"), func(t *testing.T) {
-			for _, c := range combinations(only, clients, endpoints, "virtual") {
+			for _, c := range combinations(only, clients, std, endpoints, "virtual") {
 				t.Run(c.String(), func(t *testing.T) { drive(t, c, path, a) })
 			}
 			t.Parallel() // with other scripts: on sockets they wait rather than compute
-			for _, c := range combinations(only, clients, endpoints, "") {
+			for _, c := range combinations(only, clients, std, endpoints, "") {
 				t.Run(c.String(), func(t *testing.T) { drive(t, c, path, a) })
 			}
 		})
@@ -183,8 +187,9 @@ func played(comment string) ([]string, error) {
 // protocols are those that one side of a script speaks.
 type protocols struct{ http1, http2 bool }
 
-// protocolsOf reads which protocols the clients or the endpoints of a script speak: both, or the one
-// of a line such as "clients: http1 (why)" in its comment. side is how that line begins.
+// protocolsOf reads which protocols the clients or the endpoints of a script speak, or the clients of
+// its driver std: both, or the one of a line such as "clients: http1 (why)" in its comment. side is
+// how that line begins.
 func protocolsOf(comment, side string) (protocols, error) {
 	for l := range strings.Lines(comment) {
 		only, ok := strings.CutPrefix(l, side)
@@ -218,8 +223,9 @@ func (c combination) String() string {
 	return name
 }
 
-// combinations are those that a script is played in: of the driver virtual, or of all others.
-func combinations(drivers []string, clients, endpoints protocols, only string) (all []combination) {
+// combinations are those that a script is played in: of the driver virtual, or of all others. std are
+// the protocols of clients which its driver std plays.
+func combinations(drivers []string, clients, std, endpoints protocols, only string) (all []combination) {
 	for _, driver := range drivers {
 		if (driver == "virtual") != (only == "virtual") {
 			continue
@@ -227,7 +233,7 @@ func combinations(drivers []string, clients, endpoints protocols, only string) (
 		for _, c := range []combination{{driver, false, false}, {driver, true, false}, {driver, false, true}, {driver, true, true}} {
 			switch {
 			case c.http2 && !clients.http2, !c.http2 && !clients.http1, c.h2c && !endpoints.http2, !c.h2c && !endpoints.http1:
-			case c.http2 && driver == "std": // net/http's server of the tests has no HTTP/2 without TLS
+			case driver == "std" && c.http2 && !std.http2:
 			case testing.Short() && (c.http2 || c.h2c) && (driver == "loop" || driver == "virtual"):
 				// The short form is for the race detector: their tasks never run at once.
 			default:
