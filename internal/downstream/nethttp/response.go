@@ -174,11 +174,12 @@ func (c *client) Upgrade(r *message.Response) (engine.Stream, []byte, error) {
 
 func (c *client) Sent() bool { return c.sent }
 
-// Cut has the handler end the connection. Where that would be the end of the content, too,
-// the connection is reset.
+// Cut has the handler end the connection, behind what was written, which net/http would drop. Where
+// that would be the end of the content, too, the connection is reset.
 func (c *client) Cut() {
 	c.cut = true
 	if !c.bare {
+		c.Flush()
 		return
 	}
 	if conn, _, err := c.ctl.Hijack(); err == nil {
