@@ -54,6 +54,34 @@ func newSender(t *testing.T, h http.HandlerFunc) (*side, string) {
 	return s, backend.URL
 }
 
+// Routes that ask for a listener can be tried, and a name that is none is refused with the nearest.
+func TestSendByAListener(t *testing.T) {
+	backend := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(backend.Close)
+	p, err := poise.New(poise.Config{
+		Logger:   slog.New(slog.DiscardHandler),
+		Services: map[string]poise.Service{"s": {Endpoints: []poise.Endpoint{{URL: backend.URL}}}},
+		Routes: []poise.Route{
+			{Name: "inner", Match: poise.Match{Path: "/**", Listener: "inbound"}, Service: "s"},
+			{Name: "outer", Match: poise.Match{Path: "/**"}, Service: "s"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close(context.Background()) })
+	s := &side{T: t, proxy: p, server: httptest.NewServer(Handler(p, Options{Tokens: []Token{{"ops", secret, Operate}}}))}
+	t.Cleanup(s.server.Close)
+	for listener, want := range map[string]string{"": "outer", "inbound": "inner"} {
+		if out := s.sent(`{"url":"/","listener":"` + listener + `"}`); out.Route != want || out.Status != 404 {
+			t.Errorf("listener %q: %+v", listener, out)
+		}
+	}
+	if status, text := s.change("POST", "/api/v1/send", `{"url":"/","listener":"inbond"}`, ""); status != 400 || !strings.Contains(text, "did you mean inbound?") {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
 // A request that is sent reaches the endpoint as a client's does, and comes back with all that
 // became of it.
 func TestSend(t *testing.T) {

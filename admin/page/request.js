@@ -15,11 +15,12 @@ export class TryRequest {
 		this.method = h('select', { 'aria-label': t('request.method') }, methods.map((m) => h('option', {}, m)));
 		this.url = input('input', 'request.url', { required: true, value: '/', placeholder: 'https://api.example.com/v1/users/42' });
 		this.fields = input('textarea', 'request.fields', { rows: '2', placeholder: 'X-User-Id: 7' });
+		this.listener = input('input', 'request.listener', { placeholder: t('request.listener') });
 		this.content = input('textarea', 'request.content', { rows: '2', placeholder: t('request.content') });
 		this.send = h('button', { type: 'button', onclick: () => this.form.reportValidity() && this.ask('send', sent, { content: this.content.value }) }, t('request.send'));
 		this.answer = h('div', { class: 'explained', 'aria-live': 'polite' }, h('p', { class: 'empty' }, t('request.hint')));
 		this.form = h('form', { class: 'request', onsubmit: (e) => { e.preventDefault(); this.ask('explain', explained); } },
-			h('div', { class: 'line' }, this.method, this.url, h('button', { class: 'primary' }, t('request.explain')), this.send), this.fields, this.content);
+			h('div', { class: 'line' }, this.method, this.url, h('button', { class: 'primary' }, t('request.explain')), this.send), this.fields, this.listener, this.content);
 		this.el = h('div', { class: 'card' }, this.form, this.answer);
 		this.method.onchange = () => this.render();
 	}
@@ -30,7 +31,7 @@ export class TryRequest {
 			return { name: l.slice(0, at).trim(), value: l.slice(at + 1).trim() };
 		});
 		this.send.disabled = true;
-		const parts = await post(what, { method: this.method.value, url: this.url.value.trim(), fields, ...more })
+		const parts = await post(what, { method: this.method.value, url: this.url.value.trim(), fields, listener: this.listener.value.trim(), ...more })
 			.then(show, (e) => [h('p', { class: 'empty', role: 'alert' }, e.message)]);
 		this.answer.replaceChildren(...parts.filter(Boolean));
 		this.send.disabled = false;

@@ -23,10 +23,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/downstream/nethttp"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/explain"
+	"github.com/poise-lb/poise/internal/nearest"
 	"github.com/poise-lb/poise/internal/record"
 )
 
@@ -42,6 +44,10 @@ type SendRequest struct {
 	URL     string          `json:"url"`    // http://host/path?query, or a path alone
 	Fields  []explain.Field `json:"fields,omitempty"`
 	Content string          `json:"content,omitempty"` // at most 32 KiB
+
+	// Listener is the name of the listener by which it comes, which match.listener of routes asks
+	// for; empty: one without a name.
+	Listener string `json:"listener,omitempty"`
 }
 
 // A Sent is what became of it.
@@ -80,8 +86,11 @@ func (srv *Server) Send(ctx context.Context, q SendRequest) (Sent, error) {
 		return Sent{}, err
 	}
 	conf := srv.core.Config()
+	if err := knownListener(conf, q.Listener); err != nil {
+		return Sent{}, err
+	}
 	out := Sent{Fields: []explain.Field{}, Attempts: []SentAttempt{}}
-	h := nethttp.Handler{Core: srv.core, Runtime: srv.rt, Ended: func(s *exchange.Service, route *exchange.Route, t *record.Trace) {
+	h := nethttp.Handler{Core: srv.core, Runtime: srv.rt, Listener: q.Listener, Ended: func(s *exchange.Service, route *exchange.Route, t *record.Trace) {
 		if s != nil {
 			out.Service = s.Name
 		}
@@ -107,6 +116,35 @@ func (srv *Server) Send(ctx context.Context, q SendRequest) (Sent, error) {
 		out.Cut = "the answer was broken off"
 	}
 	return out, nil
+}
+
+// knownListener returns why name is no listener that a request could come by; nil: it is one, or
+// empty. Names of listeners that a program has given to Serve are known by the routes that ask for
+// them.
+func knownListener(c *config.Config, name string) error {
+	if name == "" {
+		return nil
+	}
+	var known []string
+	for _, l := range c.Listen {
+		known = append(known, l.Name)
+	}
+	for _, r := range c.Routes {
+		known = append(known, r.Match.Listener)
+	}
+	known = slices.DeleteFunc(known, func(name string) bool { return name == "" })
+	slices.Sort(known)
+	known = slices.Compact(known)
+	near := nearest.Word(name, known)
+	switch {
+	case slices.Contains(known, name):
+		return nil
+	case near != "":
+		return fmt.Errorf("listener %q: there is none of that name; did you mean %s?", name, near)
+	case len(known) == 0:
+		return fmt.Errorf("listener %q: no listener has a name, and no route asks for one: leave it out", name)
+	}
+	return fmt.Errorf("listener %q: there is none of that name, only %s", name, strings.Join(known, ", "))
 }
 
 // serve reports whether the answer was broken off, which net/http is to be told by a panic.

@@ -20,6 +20,8 @@ import (
 type Handler struct {
 	Core    *core.Proxy
 	Runtime *goroutine.Runtime
+	// Listener is the name of the listener by which all requests come; empty: it has none.
+	Listener string
 	// Ended is exchange.Peer.Ended of every request; nil: nothing asks for it.
 	Ended func(s *exchange.Service, r *exchange.Route, t *record.Trace)
 }
@@ -35,7 +37,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.close()
 	parts := downstream.Client{RequestContent: c, ResponseWriter: c, Connection: c}
 	peer := peerOf(r)
-	peer.Ended = h.Ended
+	peer.Ended, peer.Listener = h.Ended, h.Listener
 	h.Core.ServeExchange(peer, parts, c, c.fill)
 	if c.cut {
 		panic(http.ErrAbortHandler)
