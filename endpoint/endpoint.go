@@ -36,7 +36,8 @@ type Endpoint struct {
 	weight   atomic.Int64
 	usable   atomic.Bool
 	failed   atomic.Bool // the latest attempt did
-	_        [8]byte
+	typical  typical
+	unheard  atomic.Uint32 // tick of the first Begin since the last answer; 0: none
 
 	// Third line: for people.
 
@@ -104,10 +105,13 @@ func (e *Endpoint) Usable() bool { return e.usable.Load() }
 // SetUsable is for the owner of the endpoint only.
 func (e *Endpoint) SetUsable(u bool) { e.usable.Store(u) }
 
-// Begin counts an attempt as in flight. Each Begin is followed by exactly one End. The
-// instant is part of the contract for estimators that look at attempts still open;
-// today's learns from outcomes only.
-func (e *Endpoint) Begin(_ time.Duration) { e.inFlight.Add(1) }
+// Begin counts an attempt as in flight that begins at the instant now. Each Begin is followed
+// by exactly one End.
+func (e *Endpoint) Begin(now time.Duration) {
+	if e.inFlight.Add(1) == 1 || e.unheard.Load() == 0 {
+		e.unheard.Store(tick(now))
+	}
+}
 
 // End counts the attempt as over and learns from its outcome.
 func (e *Endpoint) End(o Outcome) {
@@ -116,10 +120,18 @@ func (e *Endpoint) End(o Outcome) {
 	if o.Failed {
 		e.counts.failures.Add(1)
 	}
-	if (o.Failed || o.Latency > 0) && e.failed.Load() != o.Failed { // nearly never
+	if !o.Failed && o.Latency <= 0 {
+		return // no response and no fault, as when a client leaves: nothing learned
+	}
+	if e.failed.Load() != o.Failed { // nearly never
 		e.failed.Store(o.Failed)
 	}
-	e.latency.observe(o)
+	if e.unheard.Load() != 0 {
+		e.unheard.Store(0)
+	}
+	if age, regular := e.latency.observe(o); regular && !o.Failed {
+		e.typical.observe(float32(o.Latency), age)
+	}
 }
 
 // Latency is the peak-sensitive moving average of the time to a response head, as of
@@ -132,12 +144,21 @@ func (e *Endpoint) Latency(now time.Duration) time.Duration {
 	return time.Duration(ns)
 }
 
+// Idle is how long ago the latest answer came if nothing is in flight. Otherwise, and if the
+// endpoint was never measured, it is 0.
+func (e *Endpoint) Idle(now time.Duration) time.Duration {
+	at := e.latency.at.Load()
+	if at == 0 || e.InFlight() > 0 {
+		return 0
+	}
+	return max(now-time.Duration(at), 0)
+}
+
 // Resting reports whether the endpoint has nothing in flight and its latest answer is more
 // than a second old: what is known of its latency may be out of date. An endpoint that was
 // never measured is not resting.
 func (e *Endpoint) Resting(now time.Duration) bool {
-	at := e.latency.at.Load()
-	return at != 0 && int64(now)-at > int64(restAfter) && e.InFlight() == 0
+	return e.Idle(now) > restAfter
 }
 
 // Failing is the level of recent failure as of now, from 0 (all is well) to 1: a moving

@@ -60,26 +60,24 @@ func decay(d int64) float32 {
 	return y * y
 }
 
-// observe learns from one outcome.
-func (l *latency) observe(o Outcome) {
+// observe learns from one outcome. regular: it is one of those that are taken whatever they
+// say, age after the last one.
+func (l *latency) observe(o Outcome) (age int64, regular bool) {
 	sample := float32(max(o.Latency, 0))
-	if sample == 0 && !o.Failed {
-		return // no response and no fault, as when a client leaves: nothing learned
-	}
 	for {
 		old, at := l.word.Load(), l.at.Load()
 		ns, failing := unpack(old)
-		age := int64(o.Now) - at
+		age = int64(o.Now) - at
 		peak := sample > ns
 		if !o.Failed && !peak && failing == 0 && age < int64(sampleEvery) {
-			return
+			return age, false
 		}
 		if l.word.CompareAndSwap(old, next(ns, failing, sample, age, o.Failed)) {
 			l.at.Store(int64(o.Now))
-			return
+			return age, age >= int64(sampleEvery)
 		}
 		if !o.Failed && !peak {
-			return // someone else's sample of the same moment does as well
+			return age, false // someone else's sample of the same moment does as well
 		}
 	}
 }

@@ -19,6 +19,7 @@ var policies = []struct {
 	{"weighted_round_robin", policy.WeightedRoundRobin()},
 	{"random", policy.Random()},
 	{"p2c", policy.P2C()},
+	{"least_time", policy.LeastTime()},
 	{"peak_ewma", policy.PeakEWMA()},
 	{"least_connections", policy.LeastConnections()},
 	{"ring", policy.ConsistentHash(policy.HashConfig{})},
@@ -52,12 +53,12 @@ func busyEndpoints(n int, weight func(i int) int) []*endpoint.Endpoint {
 }
 
 func BenchmarkPick(b *testing.B) {
-	for _, n := range []int{1_000, 10_000} {
+	for _, n := range []int{8, 1_000, 10_000} {
 		for _, w := range weighting {
 			eps := busyEndpoints(n, w.weight)
 			for _, p := range policies {
-				picker := p.policy.Build(eps, eps, nil)
 				b.Run(fmt.Sprintf("%s/%s/%d", p.name, w.name, n), func(b *testing.B) {
+					picker := p.policy.Build(eps, eps, nil)
 					b.ReportAllocs()
 					a := policy.Attempt{Now: 2 * time.Second, Load: int64(2 * n)}
 					r := uint64(1)

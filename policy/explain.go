@@ -46,6 +46,12 @@ func (p *peakPicker) Score(e *endpoint.Endpoint, now time.Duration) (float64, st
 	return float64(cost) / float64(weight) / float64(time.Millisecond), "expected ms"
 }
 
+// Score implements Scorer: the cost, beside all others.
+func (p *leastTimePicker) Score(e *endpoint.Endpoint, now time.Duration) (float64, string) {
+	load := 1 + float64(e.InFlight())*float64(p.mean)/float64(e.Weight())
+	return load * float64(factor(e, parOf(p.eps), now)), "load, latency and failure"
+}
+
 // Owner implements Owner.
 func (p *hashPicker) Owner(key uint64) *endpoint.Endpoint {
 	all := *p
@@ -73,5 +79,6 @@ var (
 	_ Scorer = (*p2cPicker)(nil)
 	_ Scorer = (*leastPicker)(nil)
 	_ Scorer = (*peakPicker)(nil)
+	_ Scorer = (*leastTimePicker)(nil)
 	_ Owner  = (*hashPicker)(nil)
 )

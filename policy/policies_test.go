@@ -23,6 +23,7 @@ func TestSuite(t *testing.T) {
 		"weighted_round_robin": {policy.WeightedRoundRobin(), []policytest.Option{policytest.ByWeight()}},
 		"random":               {policy.Random(), []policytest.Option{policytest.ByWeight()}},
 		"p2c":                  {policy.P2C(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
+		"least_time":           {policy.LeastTime(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
 		"peak_ewma":            {policy.PeakEWMA(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
 		"least_connections":    {policy.LeastConnections(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
 		"ring":                 {hash(policy.Ring, 0), []policytest.Option{policytest.ByKey(0.02)}},

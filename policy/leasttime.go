@@ -1,0 +1,194 @@
+package policy
+
+// Least time: load, latency and failure in one number.
+//
+//	cost = 2^penalty × (1 + in flight × mean weight / weight)
+//
+// The penalty is 0 of an endpoint that does as well as the others, and where all do, this is least
+// connections. It has two parts, in octaves (one more: twice the cost):
+//
+//	slow      2 × (how many octaves its expected latency is above the mean of those that are
+//	          compared − 0.58), from 0 to 4
+//	failing   16 × its level of recent failure
+//
+// Expected latency (endpoint.Expected) is a typical one, or the time for which the endpoint has
+// been silent if that is more. One of eight endpoints whose answers take 5 ms:
+//
+//	takes 25 ms            2.0 octaves above the mean, a penalty of 2.9: idle, it costs as much as
+//	                       another one with 6 in flight
+//	takes 7 ms             below 0.58: as the others
+//	stalls                 after 10 ms of silence as if it took 10 ms, and so on
+//	fails at once          up to 16: it gets nothing until its failures fade
+//	takes 0.5 ms           as the others: nothing wins by being faster
+//
+// Only what is clearly slower than the others loses. Means of a few dozen answers differ by a
+// factor of 1.5 by chance; without the slack, requests would run after that. And latency is known
+// only when the answer is there: an endpoint that won because it looks fast would be flooded
+// before its answers show that it is not.
+
+import (
+	"math"
+	"math/bits"
+	"time"
+
+	"github.com/poise-lb/poise/endpoint"
+)
+
+const (
+	// slack is how much slower than the mean counts as equal: a factor of 1.5.
+	slack = endpoint.Octave * 58 / 100
+	// steepness is how many octaves of cost an octave of latency is.
+	steepness = 2
+	// slowMost bounds the penalty for latency: a cost of 16 times.
+	slowMost = 4 * endpoint.Octave
+	// failMost is the penalty of an endpoint that always fails.
+	failMost = 16 * endpoint.Octave
+	// tasteBits says how often an idle endpoint that is drawn first is tried again whatever it
+	// costs: one time in 16.
+	tasteBits = 4
+	// restTimes and restMost say when it may be: after so many times its latency, at most a
+	// second, without an answer.
+	restTimes = 4
+	restMost  = time.Second
+	// lookMost is the number of endpoints up to which least time looks at all, a power of two;
+	// fewSamples is how many it looks at when there are more.
+	lookMost, fewSamples = 16, 4
+)
+
+// LeastTime picks the endpoint that promises the earliest answer by its load, its latency and its
+// recent failures: of all, up to 16 endpoints; beyond that, of four drawn by weight. Between
+// endpoints that do equally well it is least connections; ties go by weight. One that is slow,
+// silent or failing gets as much less as it is worse, and is tried again now and then. One that
+// was never measured gets one attempt at a time until it has answered. It is the default;
+// docs/decisions/0025-least-time.md says what else was tried.
+func LeastTime() Policy { return leastTime{} }
+
+type leastTime struct{}
+
+type leastTimePicker struct {
+	wheel
+	mean float32 // weight
+}
+
+func (leastTime) Build(_, usable []*endpoint.Endpoint, prev Picker) Picker {
+	if p, ok := prev.(*leastTimePicker); ok && p.same(usable) {
+		return p
+	}
+	p := &leastTimePicker{wheel: newWheel(usable)}
+	if len(usable) > 0 {
+		p.mean = float32(p.total) / float32(len(usable))
+	}
+	return p
+}
+
+func (p *leastTimePicker) Pick(a *Attempt) *endpoint.Endpoint {
+	n := len(p.eps)
+	if n <= 1 || a.Tried.n > 0 {
+		return p.again(a)
+	}
+	first := p.index(a.Rand)
+	r := next(a.Rand)
+	if r*golden>>(64-tasteBits) == 0 && rested(p.eps[first], a.Now) {
+		return p.eps[first]
+	}
+	if n > lookMost {
+		few := [fewSamples]*endpoint.Endpoint{p.eps[first]}
+		for i := 1; i < fewSamples; i++ {
+			few[i] = p.eps[p.index(r)]
+			r = next(r)
+		}
+		return p.best(few[:], a.Now)
+	}
+	// All, from a random start, so that equally good ones get the same; but first comes first.
+	var list [lookMost]*endpoint.Endpoint
+	start, _ := bits.Mul64(r, uint64(n))
+	copy(list[copy(list[:], p.eps[start:]):], p.eps[:start])
+	if first -= int(start); first < 0 {
+		first += n
+	}
+	at := &list[first&(lookMost-1)]
+	list[0], *at = *at, list[0]
+	return p.best(list[:n], a.Now)
+}
+
+// again is Pick for an exchange that has tried endpoints, which is rare, and where there is at most
+// one.
+func (p *leastTimePicker) again(a *Attempt) *endpoint.Endpoint {
+	var list [lookMost]*endpoint.Endpoint
+	n := 0
+	first := p.draw(a.Rand, &a.Tried, nil)
+	if first == nil || len(p.eps) == 1 {
+		return first
+	}
+	list[0], n = first, 1
+	if len(p.eps) <= lookMost {
+		start := int(next(a.Rand) % uint64(len(p.eps)))
+		for i := range p.eps {
+			if e := p.eps[(start+i)%len(p.eps)]; e != first && !a.Tried.Has(e) {
+				list[n] = e
+				n++
+			}
+		}
+		return p.best(list[:n], a.Now)
+	}
+	for r := next(a.Rand); n < fewSamples; n++ {
+		list[n] = p.draw(r, &a.Tried, nil)
+		r = next(r)
+	}
+	return p.best(list[:n], a.Now)
+}
+
+// best returns the endpoint of list that costs least: the first, unless another one would, after
+// taking the attempt, cost no more than the best before it does now.
+func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *endpoint.Endpoint {
+	par := parOf(list)
+	patience := par.Duration() // how long an endpoint may be silent without being slow
+	var best *endpoint.Endpoint
+	var cost, weight float32 // of best; the cost times the weight
+	for _, e := range list {
+		w := float32(e.Weight())
+		c, more := w+float32(e.InFlight())*p.mean, p.mean
+		// Nearly always all is well, and then there is nothing to work out. (An Unknown level
+		// less 1 is beyond par.)
+		if uint32(e.Typical()-1) >= uint32(par) || !e.Faultless() || e.Silent(now) > patience {
+			f := factor(e, par, now)
+			c, more = c*f, more*f
+		}
+		if best == nil || (c+more)*weight <= cost*w {
+			best, cost, weight = e, c, w
+		}
+	}
+	return best
+}
+
+// parOf is the level above which one of list is slow: the mean of those that are known, and some
+// slack; endpoint.Unanswered if none is.
+func parOf(list []*endpoint.Endpoint) endpoint.Level {
+	var sum, n int64
+	for _, e := range list {
+		if l := e.Typical(); l != endpoint.Unknown {
+			sum += int64(l)
+			n++
+		}
+	}
+	if n == 0 {
+		return endpoint.Unanswered
+	}
+	return endpoint.Level(float64(sum)/float64(n)) + slack
+}
+
+// factor is 2^penalty.
+func factor(e *endpoint.Endpoint, par endpoint.Level, now time.Duration) float32 {
+	penalty := min(max(e.Expected(now)-par, 0), slowMost/steepness) * steepness
+	penalty += endpoint.Level(e.Failing(now) * float32(failMost))
+	return math.Float32frombits(math.Float32bits(1) + uint32(penalty))
+}
+
+// rested reports whether e is to be measured anew: it is idle, and its latest answer is old enough.
+func rested(e *endpoint.Endpoint, now time.Duration) bool {
+	rest := restMost
+	if !e.Failed() {
+		rest = min(restTimes*e.Expected(now).Duration(), restMost)
+	}
+	return e.Idle(now) > rest
+}
