@@ -52,11 +52,11 @@ const (
 	restMost  = time.Second
 	// lookMost is the number of endpoints up to which least time looks at all, a power of two;
 	// fewSamples is how many it looks at when there are more.
-	lookMost, fewSamples = 16, 4
+	lookMost, fewSamples = 16, 3
 )
 
 // LeastTime picks the endpoint that promises the earliest answer by its load, its latency and its
-// recent failures: of all, up to 16 endpoints; beyond that, of four drawn by weight. Between
+// recent failures: of all, up to 16 endpoints; beyond that, of three drawn by weight. Between
 // endpoints that do equally well it is least connections; ties go by weight. One that is slow,
 // silent or failing gets as much less as it is worse, and is tried again now and then. One that
 // was never measured gets one attempt at a time until it has answered. It is the default;
@@ -92,12 +92,8 @@ func (p *leastTimePicker) Pick(a *Attempt) *endpoint.Endpoint {
 		return p.eps[first]
 	}
 	if n > lookMost {
-		few := [fewSamples]*endpoint.Endpoint{p.eps[first]}
-		for i := 1; i < fewSamples; i++ {
-			few[i] = p.eps[p.index(r)]
-			r = next(r)
-		}
-		return p.best(few[:], a.Now)
+		second := next(r)
+		return p.best([]*endpoint.Endpoint{p.eps[first], p.eps[p.index(second)], p.eps[p.index(next(second))]}, a.Now)
 	}
 	// All, from a random start, so that equally good ones get the same; but first comes first.
 	var list [lookMost]*endpoint.Endpoint
@@ -139,22 +135,32 @@ func (p *leastTimePicker) again(a *Attempt) *endpoint.Endpoint {
 }
 
 // best returns the endpoint of list that costs least: the first, unless another one would, after
-// taking the attempt, cost no more than the best before it does now.
+// taking the attempt, cost no more than the best before it does now. Those with a penalty come
+// last. It uses list as its own.
 func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *endpoint.Endpoint {
 	par := parOf(list)
 	patience := par.Duration() // how long an endpoint may be silent without being slow
+	mean := p.mean
 	var best *endpoint.Endpoint
 	var cost, weight float32 // of best; the cost times the weight
+	worse := 0               // so many of list may have a penalty
 	for _, e := range list {
-		w := float32(e.Weight())
-		c, more := w+float32(e.InFlight())*p.mean, p.mean
-		// Nearly always all is well, and then there is nothing to work out. (An Unknown level
-		// less 1 is beyond par.)
-		if uint32(e.Typical()-1) >= uint32(par) || !e.Faultless() || e.Silent(now) > patience {
-			f := factor(e, par, now)
-			c, more = c*f, more*f
+		// A level of Unknown, less 1, is beyond any par.
+		if uint32(e.Typical()-1) >= uint32(par) || e.Silent(now) > patience || !e.Faultless() {
+			list[worse] = e
+			worse++
+			continue
 		}
-		if best == nil || (c+more)*weight <= cost*w {
+		w := float32(e.Weight())
+		c := w + float32(e.InFlight())*mean
+		if best == nil || (c+mean)*weight <= cost*w {
+			best, cost, weight = e, c, w
+		}
+	}
+	for _, e := range list[:worse] {
+		w, f := float32(e.Weight()), factor(e, par, now)
+		c := f * (w + float32(e.InFlight())*mean)
+		if best == nil || (c+f*mean)*weight <= cost*w {
 			best, cost, weight = e, c, w
 		}
 	}
