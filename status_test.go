@@ -77,7 +77,7 @@ func TestTheStatusSaysSinceWhenAndWhy(t *testing.T) {
 	if one := s.Services[0]; one.Policy != "round_robin" || one.Source.Kind != "list" {
 		t.Errorf("%+v", one)
 	}
-	if one := s.Services[1]; one.Policy != "p2c" || one.Source.Kind != "custom" {
+	if one := s.Services[1]; one.Policy != "least_time" || one.Source.Kind != "custom" {
 		t.Errorf("%+v", one)
 	}
 	e := s.Services[0].Endpoints[0]

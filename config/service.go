@@ -60,7 +60,7 @@ type Endpoint struct {
 
 // Policy is a balancing policy; the short form is its type.
 type Policy struct {
-	Type        string  `yaml:"type" doc:"name of the policy" enum:"p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,consistent_hash" default:"p2c" short:"true"`
+	Type        string  `yaml:"type" doc:"name of the policy" enum:"least_time,p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,consistent_hash" default:"least_time" short:"true"`
 	Algorithm   string  `yaml:"algorithm" doc:"consistent_hash: how keys find endpoints" enum:"ring,maglev,rendezvous" default:"ring"`
 	Key         string  `yaml:"key" doc:"consistent_hash: what is hashed, with fallbacks" default:"client_ip" example:"header(X-User-Id) | cookie(sid) | query(user_id) | path | path_segment(2) | client_ip"`
 	BoundedLoad float64 `yaml:"bounded_load" doc:"consistent_hash: no endpoint above this multiple of the mean load; 0: unbounded" min:"1" max:"1000" example:"1.25"`

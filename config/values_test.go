@@ -34,7 +34,7 @@ func TestValues(t *testing.T) {
 		"tracing.otlp.headers.X-Scope": Redacted,
 		"admin.tokens[0].name":         "ops", "admin.tokens[0].token": Redacted, "services.users.source.consul.token": Redacted,
 		"services.etcd.source.etcd.password": Redacted, "services.carts.source.eureka.servers": "[http://me:(secret)@eureka:8761/eureka]",
-		"routes[0].match.methods": "[GET, PUT]", "routes[0].timeout": "3s", "services.users.policy.type": "p2c",
+		"routes[0].match.methods": "[GET, PUT]", "routes[0].timeout": "3s", "services.users.policy.type": "least_time",
 	} {
 		if values[path] != want {
 			t.Errorf("%s is %q, want %q", path, values[path], want)

@@ -2,8 +2,8 @@
 // source says about it (Spec) and its live state (Endpoint), which belongs to its
 // identity and so outlives every configuration.
 //
-// The live state is what policies compare: attempts in flight, a latency estimate and a
-// level of recent failure. Begin and End are its only writers; both are lock-free and
+// The live state is what policies compare: attempts in flight, two estimates of latency (one that
+// jumps to peaks and a typical one), for how long it is silent, and a level of recent failure. Begin and End are its only writers; both are lock-free and
 // touch a single cache line.
 package endpoint
 

@@ -12,6 +12,7 @@ import (
 type Learned struct {
 	Latency float32       `json:"latency,omitempty"` // ns, as it was Age ago
 	Failing float32       `json:"failing,omitempty"` // 0 to 1, as it was Age ago
+	Typical time.Duration `json:"typical,omitempty"` // ns, as Endpoint.Typical
 	Age     time.Duration `json:"age,omitempty"`     // ns since the latest change
 	Failed  bool          `json:"failed,omitempty"`  // the latest attempt did
 }
@@ -22,6 +23,7 @@ func (e *Endpoint) Learned(now time.Duration) Learned {
 	if at := e.latency.at.Load(); at != 0 {
 		l.Latency, l.Failing = unpack(e.latency.word.Load())
 		l.Age = now - time.Duration(at)
+		l.Typical = e.Typical().Duration()
 	}
 	return l
 }
@@ -39,4 +41,7 @@ func (e *Endpoint) Learn(l Learned, now time.Duration) {
 	}
 	e.latency.word.Store(pack(l.Latency, l.Failing))
 	e.latency.at.Store(at)
+	if l.Typical > 0 {
+		e.typical.level.Store(int32(levelOf(float32(l.Typical))))
+	}
 }

@@ -46,10 +46,13 @@ func (p *peakPicker) Score(e *endpoint.Endpoint, now time.Duration) (float64, st
 	return float64(cost) / float64(weight) / float64(time.Millisecond), "expected ms"
 }
 
-// Score implements Scorer: the cost, beside all others.
+// scoreMost is how many endpoints Score compares with.
+const scoreMost = 1000
+
+// Score implements Scorer: the cost, among all endpoints and not the few that one Pick looks at.
 func (p *leastTimePicker) Score(e *endpoint.Endpoint, now time.Duration) (float64, string) {
 	load := 1 + float64(e.InFlight())*float64(p.mean)/float64(e.Weight())
-	return load * float64(factor(e, parOf(p.eps), now)), "load, latency and failure"
+	return load * float64(factor(e, parOf(p.eps[:min(len(p.eps), scoreMost)]), now)), "load, latency and failure"
 }
 
 // Owner implements Owner.

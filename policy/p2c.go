@@ -9,7 +9,7 @@ import (
 // P2C is the power of two choices: of two distinct endpoints, drawn by weight, the one
 // with fewer attempts in flight per weight. It keeps the longest queue nearly as short as
 // looking at every endpoint would, and many proxies that use it do not all run to the
-// same idle endpoint. It is the default.
+// same idle endpoint.
 func P2C() Policy { return p2c{} }
 
 type p2c struct{}

@@ -22,7 +22,7 @@ func TestCtl(t *testing.T) {
 		want []string
 	}{
 		{"status", exitOK, []string{"generation 1 of flags", "1 service, 1 route", "all is well"}},
-		{"services", exitOK, []string{"SERVICE", "default", "p2c", "2 of 2"}},
+		{"services", exitOK, []string{"SERVICE", "default", "least_time", "2 of 2"}},
 		{"endpoints default", exitOK, []string{"CONDITION", one, "healthy", "50.0 %"}},
 		{"endpoints defalt", exitFailed, []string{"there is no service defalt", "did you mean default?"}},
 		{"routes", exitOK, []string{"default"}},

@@ -39,7 +39,7 @@ func newProxy(s streams) *cobra.Command {
 	}
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to serve, host:port")
 	c.Flags().StringSliceVar(&f.to, "to", nil, "endpoints: http://host:port or https://host:port")
-	c.Flags().StringVar(&f.policy, "policy", "p2c", "how an endpoint is chosen: "+strings.Join(policies(), ", "))
+	c.Flags().StringVar(&f.policy, "policy", "least_time", "how an endpoint is chosen: "+strings.Join(policies(), ", "))
 	c.Flags().StringVar(&f.health, "health", "", `active check, as in "HEAD /health"; empty: none`)
 	c.Flags().StringVar(&f.engine, "engine", "auto", strings.Join(engines(), ", "))
 	c.Flags().IntVar(&f.workers, "workers", 0, "processors to use; 0: all")

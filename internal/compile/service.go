@@ -145,6 +145,8 @@ func compilePolicy(at string, c config.Policy) (policy.Policy, *affinity.Key, er
 		return c.Custom, key, err
 	}
 	switch c.Type { // the words of the tag enum of config.Policy
+	case "least_time":
+		return policy.LeastTime(), nil, nil
 	case "p2c":
 		return policy.P2C(), nil, nil
 	case "round_robin":

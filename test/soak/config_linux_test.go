@@ -8,7 +8,7 @@ import (
 	"github.com/poise-lb/poise"
 )
 
-var policies = []string{"p2c", "round_robin", "weighted_round_robin", "least_connections", "random", "peak_ewma", "consistent_hash"}
+var policies = []string{"least_time", "p2c", "round_robin", "weighted_round_robin", "least_connections", "random", "peak_ewma", "consistent_hash"}
 
 // probeEvery is also what a probe may take. It is so long that no stall of a busy machine
 // ejects one endpoint while others leave, so that none is left to repeat a request at:
