@@ -27,7 +27,7 @@ var ranks = map[string]int{
 	"discovery/file": 4, "discovery/dns": 4, "discovery/etcd": 4, "discovery/consul": 4, "discovery/nacos": 4, "discovery/eureka": 4, "discovery/zookeeper": 4, "discovery/kubernetes": 4,
 	"discovery/kubernetes/kubeconfig": 5, "internal/registry": 5,
 	"internal/http1": 4, "internal/http2": 4, "internal/affinity": 4, "internal/record": 4, "internal/event": 4, "internal/certs": 4, "internal/route": 4,
-	"internal/rewrite": 5, "internal/grpcweb": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/mux": 5, "internal/accesslog": 5, "internal/spans": 5, "configfile": 5,
+	"internal/rewrite": 5, "internal/grpcweb": 5, "internal/upstream": 5, "internal/downstream": 5, "internal/mux": 5, "internal/accesslog": 5, "internal/spans": 5, "internal/extra": 5, "configfile": 5,
 	"internal/upstream/h1": 6, "internal/upstream/h2": 6, "internal/downstream/h1": 6, "internal/downstream/h2": 6, "internal/service": 6, "internal/sources": 6, "register": 6,
 	"internal/upstream/alpn": 7, "internal/exchange": 7, "sources": 7, "internal/engine/loop/sched": 7,
 	"internal/compile": 8, "internal/engine/loop/sign": 8, "internal/core": 9, "internal/plan": 9, "internal/simulate": 9,

@@ -128,6 +128,17 @@ type Retry struct {
 	// which nothing works is not asked eight times by each request. A failure to connect
 	// has reached no endpoint and does not count.
 	Attempts int `yaml:"attempts" doc:"attempts that reach an endpoint, the first included; 1: no retry; at most 8. Without it two, and more at endpoints whose latest attempt did not fail" max:"8"`
+	// AttemptTimeout bounds one attempt: from its beginning, or from the end of the request's
+	// content if that is later, to the response head. One that takes longer has failed with
+	// endpoint-timeout, so On decides whether another follows. 0: only the route's limit counts.
+	AttemptTimeout time.Duration `yaml:"attempt_timeout" doc:"longest wait for the response head of one attempt, which has failed then (timeout); absent: only the route's limit counts" example:"500ms"`
+	// Budget is how many extra attempts, retries and hedges, there may be in ten seconds, as a
+	// percentage of the requests. All requests of the service share it, so that retries do not
+	// multiply the load of endpoints that are overloaded. 0 means the default, 20; -1: any number.
+	Budget int `yaml:"budget" doc:"extra attempts, retries and hedges, as a percentage of the requests of the last 10 s; -1: any number" default:"20" min:"-1" max:"1000" unit:"percent"`
+	// BudgetFloor is how many extra attempts there may be besides, per second on average, so
+	// that a service of few requests has retries. 0 means the default, 3; -1: none.
+	BudgetFloor int `yaml:"budget_floor" doc:"extra attempts besides, per second on average; -1: none" default:"3" min:"-1" max:"100000"`
 	// SameAfter is the first pause before the same endpoint is tried again, where there is
 	// no other one: after a failure to connect, or when the connection broke and the request
 	// may be repeated. The pauses double; there are five at most, 1.55 s in all by default.

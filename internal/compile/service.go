@@ -13,6 +13,7 @@ import (
 	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
@@ -181,7 +182,8 @@ func compileKey(at, expr string) (*affinity.Key, error) {
 
 func compileRetry(c config.Retry) (exchange.Retry, error) {
 	on, err := c.Conditions()
-	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout, Unavailable: on.Unavailable, SameAfter: max(c.SameAfter, 0)}
+	r := exchange.Retry{Attempts: min(c.Attempts, policy.AttemptsMax), Connect: on.Connect, Reset: on.Reset, Timeout: on.Timeout, Unavailable: on.Unavailable, SameAfter: max(c.SameAfter, 0),
+		AttemptTimeout: c.AttemptTimeout, Extra: extra.Limits{Share: float64(c.Budget) / 100, Floor: float64(max(c.BudgetFloor, 0))}}
 	for _, s := range on.Statuses {
 		r.Statuses[s] = true
 	}

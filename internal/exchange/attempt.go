@@ -171,21 +171,30 @@ func (a *attempt) newCall(fresh bool) (upstream.Call, error) {
 		if x.Request.Upgrade != nil {
 			return a.newTunnel(pool, fresh)
 		}
-		return pool.Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+		return pool.Call(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
 	}
 	if p, ok := pool.(upstream.Announcer); ok {
-		return p.CallFor(x.rt, x.deadline, fresh, x.peer.Bonds, netip.AddrPortFrom(x.peer.Addr, x.peer.Port))
+		return p.CallFor(x.rt, a.connectedBy(), fresh, x.peer.Bonds, netip.AddrPortFrom(x.peer.Addr, x.peer.Port))
 	}
-	return pool.Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+	return pool.Call(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
+}
+
+// connectedBy is the instant by which there must be a connection: the deadline of the exchange, or
+// the limit of the attempt if that is earlier.
+func (a *attempt) connectedBy() time.Duration {
+	if t := a.x.service.Retry.AttemptTimeout; t > 0 {
+		return min(a.x.deadline, a.began+t)
+	}
+	return a.x.deadline
 }
 
 // newTunnel is newCall for a request that asks for another protocol.
 func (a *attempt) newTunnel(pool upstream.Pool, fresh bool) (upstream.Call, error) {
 	x := a.x
 	if p, ok := pool.(upstream.Opener); ok && message.WebSocketKey(&x.Request) != nil {
-		return p.CallTunnel(x.rt, x.deadline, fresh, x.peer.Bonds)
+		return p.CallTunnel(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
 	}
-	return pool.Call(x.rt, x.deadline, fresh, x.peer.Bonds)
+	return pool.Call(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
 }
 
 // open opens a call to the endpoint: on an idle connection, unless fresh is set, or on a new

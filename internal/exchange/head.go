@@ -10,7 +10,7 @@ package exchange
 //	          task has the stall limit of its side. Was the endpoint ejected meanwhile? Then
 //	          the attempt ends with errEjected, if the request may be repeated elsewhere
 //	 5 s      the content ended
-//	65 s      no head: 504 endpoint-timeout, class Timeout
+//	65 s      no head: 504 endpoint-timeout, class Timeout; with retry.attempt_timeout: 1s, at 6 s
 //
 // A route with a timeout (Route.Whole) has one deadline for the exchange, counted from its
 // beginning; it ends the wait whatever the content does. That of a call of gRPC counts from the end
@@ -41,6 +41,9 @@ const lookEvery = time.Second
 func (a *attempt) await() *Error {
 	x := a.x
 	look := a.began + lookEvery
+	if t := x.service.Retry.AttemptTimeout; t > 0 {
+		look = min(look, a.began+t)
+	}
 	if a.upload.state == held {
 		look = x.rt.Now() + continueAfter
 	}
@@ -95,10 +98,18 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 		}
 		look = min(look, limit)
 	}
-	if a.race == nil && x.service.Ejected(a.endpoint) && x.mayRepeat(errEjected) {
+	if t := x.service.Retry.AttemptTimeout; t > 0 && over {
+		limit := max(sent, a.began) + t
+		if now >= limit {
+			return 0, a.blame(timeout)
+		}
+		look = min(look, limit)
+	}
+	if a.race == nil && x.service.Ejected(a.endpoint) && x.mayRepeat(errEjected) && x.affords(errEjected) {
 		if a.next = x.another(errEjected); a.next != nil && a.secures() {
 			return 0, errEjected
 		}
+		x.spares(errEjected)
 	}
 	return look, nil
 }

@@ -13,7 +13,8 @@ package exchange
 //	Final            never repeated
 //
 // Every row also needs: no response head sent to the client, all content taken so far still kept,
-// time left until the deadline, Attempts other than 1, and fewer than triesMax tries.
+// time left until the deadline, Attempts other than 1, and fewer than triesMax tries; and every row
+// that counts as an attempt needs room in the budget of the service (affords).
 //
 // A GET by the defaults (Attempts 0, on connect, reset, timeout, 502, 503, 504) at a service of A,
 // B, C and D:
@@ -37,6 +38,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/policy"
@@ -65,14 +67,36 @@ func (x *Exchange) again(a *attempt) bool {
 		x.notRetried(x.whyNot(err), err)
 		return false
 	}
+	if !x.affords(err) {
+		return false
+	}
 	if x.next = x.another(err); x.next == nil && x.pause(err) {
 		x.choice.Tried = policy.Tried{}
 		x.next = x.another(err)
 	}
 	if x.next == nil {
+		x.spares(err)
 		x.notRetried(record.NoOtherLeft, err)
 	}
 	return x.next != nil
+}
+
+// affords takes another attempt after err out of the budget of the service; false: there is none
+// left, which it counts. An attempt that has reached no endpoint has cost none anything, so the
+// one that follows it is no extra one.
+func (x *Exchange) affords(err *Error) bool {
+	if err.Class.harmless() || x.service.TakeExtra(x.rt.Now(), extra.Retry, x.service.Retry.Extra) {
+		return true
+	}
+	x.notRetried(record.OverBudget, err)
+	return false
+}
+
+// spares gives back what affords has taken: there is no endpoint for it.
+func (x *Exchange) spares(err *Error) {
+	if !err.Class.harmless() {
+		x.service.ReturnExtra(extra.Retry)
+	}
 }
 
 // mayRepeat reports whether another attempt is allowed after err, by the table above. It does
@@ -193,7 +217,11 @@ func (a *attempt) unwanted() *Error {
 		}
 		return nil
 	}
+	if !x.affords(fault) {
+		return nil
+	}
 	if a.next = x.another(fault); a.next == nil || !a.secures() {
+		x.spares(fault)
 		x.notRetried(record.NoOtherLeft, fault)
 		return nil
 	}

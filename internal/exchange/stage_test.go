@@ -11,6 +11,7 @@ import (
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/virtual"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/route"
@@ -85,7 +86,7 @@ func (st *stage) serve(addresses ...string) {
 		Routes: []Route{{
 			Timeout: time.Minute,
 			Cells:   record.NewCells[record.RouteCell](1),
-			Service: &Service{Service: st.svc, Name: "web", Retry: Retry{Connect: true, Reset: true, Timeout: true}},
+			Service: &Service{Service: st.svc, Name: "web", Retry: Retry{Connect: true, Reset: true, Timeout: true, Extra: extra.Limits{Share: -1}}},
 		}},
 	}
 }

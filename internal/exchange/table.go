@@ -18,6 +18,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/affinity"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/filter"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/rewrite"
@@ -91,6 +92,11 @@ type Retry struct {
 	Statuses [600]bool // index: the status
 	// Unavailable: gRPC's status of that name, where the response has nothing else.
 	Unavailable bool
+	// AttemptTimeout is the limit of one attempt: from its beginning, or the end of the request's content if that is
+	// later, to its response head. 0: only the route has a limit.
+	AttemptTimeout time.Duration
+	// Extra bounds retries, and hedges, of all requests of the service together.
+	Extra extra.Limits
 	// SameAfter is the first pause before the same endpoints are tried again because there is
 	// no other; see pause. 0: never.
 	SameAfter time.Duration

@@ -68,8 +68,8 @@ func (c *Cells[C]) At(slot int) *C {
 	return one
 }
 
-// each calls f for the cells that exist.
-func (c *Cells[C]) each(f func(*C)) {
+// Each calls f for the cells that exist.
+func (c *Cells[C]) Each(f func(*C)) {
 	for i := range c.slots {
 		if one := c.slots[i].Load(); one != nil {
 			f(one)
@@ -101,13 +101,14 @@ const (
 	AttemptsUsedUp                // the configuration allows no more
 	NoTimeLeft                    // the deadline of the exchange
 	NoOtherLeft                   // no endpoint is left that could do better
+	OverBudget                    // the service has had as many extra attempts as it may have
 
 	NoRetries = int(iota) // how many there are
 )
 
 // String is the value of the label cause.
 func (n NoRetry) String() string {
-	return [...]string{"not-repeatable", "attempts", "time", "no-endpoint"}[n]
+	return [...]string{"not-repeatable", "attempts", "time", "no-endpoint", "budget"}[n]
 }
 
 // Begin counts an exchange that has found its route.

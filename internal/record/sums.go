@@ -53,7 +53,7 @@ func (s *RouteSums) addCode(status int, n uint64) {
 
 // add adds the counters of one route to s.
 func (s *RouteSums) add(cells *Cells[RouteCell]) {
-	cells.each(func(c *RouteCell) {
+	cells.Each(func(c *RouteCell) {
 		c.codes.each(s.addCode) // before begun, which can only have grown since
 		s.Begun += c.begun.Load()
 		s.Took.Take(&c.took)
@@ -85,7 +85,7 @@ type EndpointSums struct {
 
 // SumEndpoint adds the cells of an endpoint up.
 func SumEndpoint(cells *Cells[EndpointCell]) (s EndpointSums) {
-	cells.each(func(c *EndpointCell) {
+	cells.Each(func(c *EndpointCell) {
 		for i := range c.classes {
 			s.Classes[i] += c.classes[i].Load()
 		}

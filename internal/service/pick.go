@@ -4,7 +4,7 @@ package service
 // attempt. The common case takes no lock and allocates nothing:
 //
 //	Pick     view, Picker.Pick, the endpoint's mode is modeCalm or modeTally: return it
-//	Begin    two counters
+//	Begin    two counters, and a comparison with the time of the next turn (extra.go)
 //	Settle   modeCalm and a success: two counters and the latency
 //
 // When the picker's choice may not be used, Pick goes on in this order:
@@ -161,6 +161,9 @@ func (s *Service) trial(m *Member) bool {
 // returned. Settle must follow. Any task may call it; it takes no lock.
 func (s *Service) Begin(e *endpoint.Endpoint, now time.Duration) {
 	s.load.n.Add(1)
+	if int64(now) >= s.load.turn.Load() {
+		s.turn(now)
+	}
 	e.Begin(now)
 }
 

@@ -75,6 +75,9 @@ type Settings struct {
 	PanicThreshold int
 	// SlowStart has endpoints that are new or have recovered begin with a small share.
 	SlowStart SlowStart
+	// HedgeAt is the percentile of the time to a response head, from 0 to 1, that HedgeDue is to
+	// know; 0: none.
+	HedgeAt float64
 	// Guard holds back updates of a source that would remove many endpoints at once.
 	Guard Guard
 	// Connect finds out by connecting whether anything listens at e: it probes held members
@@ -130,6 +133,7 @@ func New(name string, rt engine.Runtime, set Settings, events *event.Bus) *Servi
 	}
 	s.view.Store(&view{picker: noEndpoints{}})
 	s.load.seq.Store(rt.Rand())
+	s.extras.budget.Start(s.load.seq.Load())
 	s.adopt(set)
 	s.publish(event.ServiceStarted{})
 	return s
@@ -161,6 +165,7 @@ func (s *Service) adopt(set Settings) {
 		HealthyAfter:   s.conf.check.HealthyAfter,
 		Breaker:        set.Breaker,
 	}.WithDefaults()
+	s.extras.adopt(set.HedgeAt, s.conf.set.Workers)
 	s.rated.Store(!set.Breaker.Off && set.Breaker.FailureRate > 0)
 }
 

@@ -23,13 +23,15 @@ import (
 )
 
 // load has two numbers that all workers write for every attempt, so they have a cache line to
-// themselves. They are not kept per worker: Pick would have to read all of them, and round robin
+// themselves, with one that is read beside them. They are not kept per worker: Pick would have to read all of them, and round robin
 // by a number of each worker is not even.
 type load struct {
 	_   [64]byte
 	n   atomic.Int64  // attempts in flight, for policy.Attempt.Load
 	seq atomic.Uint64 // number of picks: see Seq
-	_   [48]byte
+	// turn is the instant of the next turn; written once a second.
+	turn atomic.Int64
+	_    [40]byte
 }
 
 // A Service is a named set of endpoints with one policy. Make one with New.
@@ -46,6 +48,7 @@ type Service struct {
 	known   atomic.Bool          // there was a member
 	stopped atomic.Bool          // Stop was called
 	load    load
+	extras  extras
 
 	work   sync.Mutex // held while members or view change; taken before mu
 	builds builds     // guarded by work
