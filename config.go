@@ -49,6 +49,7 @@ type (
 	Health      = config.Health
 	Breaker     = config.Breaker
 	Retry       = config.Retry
+	Hedge       = config.Hedge
 	SlowStart   = config.SlowStart
 	Connections = config.Connections
 	EndpointTLS = config.EndpointTLS

@@ -30,6 +30,7 @@ type Discover struct {
 	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
 	SlowStart      SlowStart    `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
+	Hedge          *Hedge       `yaml:"hedge" doc:"a second endpoint is asked where the first takes long; absent: never"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
 	Protocol       string       `yaml:"protocol" doc:"version of HTTP that endpoints are spoken to with; auto: https endpoints choose (ALPN)" enum:"http1,http2,auto" default:"http1"`
 	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified; {service} in server_name, san and spiffe stands for the name"`
@@ -116,7 +117,7 @@ func (d Discover) Service(name string) Service {
 	secure := copied(d.TLS, func(t *EndpointTLS) { t.name(name) })
 	return Service{
 		Source: &source, Policy: d.Policy, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold, SlowStart: d.SlowStart,
-		Retry: d.Retry, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
+		Retry: d.Retry, Hedge: d.Hedge, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
 	}
 }
 

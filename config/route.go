@@ -37,6 +37,10 @@ type Route struct {
 	// character, as endpoints on other systems than Windows do. Neither lets .. through beside
 	// a backslash or an encoded slash.
 	Paths string `yaml:"paths" doc:"strict: a backslash in a path, also as %5C, is refused; lenient: it is a character like others" enum:"strict,lenient" default:"strict"`
+	// Hedge says which requests may be sent to two endpoints at once, if the service has a Hedge:
+	// "safe" (the default) those with GET, HEAD, OPTIONS or TRACE, "idempotent" PUT and DELETE as
+	// well, "all" any, which calls of gRPC need: endpoints may get them twice. "off": none.
+	Hedge string `yaml:"hedge" doc:"which requests may be sent to two endpoints at once, if the service has hedge: safe (GET, HEAD, OPTIONS, TRACE), idempotent (PUT and DELETE, too), all (POST and gRPC, too), off" enum:"safe,idempotent,all,off" default:"safe"`
 	// Timeout bounds the whole exchange; of event streams and upgrades only the time up to
 	// the response head, of gRPC that from the end of the request to it. 0 means 60 s up to the
 	// response head, and after it only Stall; of gRPC no limit but the client's.

@@ -21,6 +21,7 @@ type Service struct {
 	PanicThreshold int         `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
 	SlowStart      SlowStart   `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
 	Retry          Retry       `yaml:"retry" doc:"when another endpoint is tried"`
+	Hedge          *Hedge      `yaml:"hedge" doc:"a second endpoint is asked where the first takes long: after which percentile or time, or a mapping; absent: never"`
 	Connections    Connections `yaml:"connections" doc:"connections to each endpoint"`
 	// Protocol is what endpoints are spoken to with. auto: https endpoints choose when TLS is
 	// negotiated, by ALPN, and the others are spoken to with HTTP/1.1. Endpoints whose URL begins
@@ -149,6 +150,18 @@ type Retry struct {
 	// repeated, whose method is always POST. nil means the default; an empty list: nothing. See
 	// Conditions.
 	On []string `yaml:"on" doc:"what is retried: connect, reset, timeout, a status, or gRPC's status unavailable" default:"connect,reset,timeout,502,503,504"`
+}
+
+// Hedge has a request whose response head takes long sent to a second endpoint as well: the client
+// gets the response that comes first, and the other attempt is interrupted, which its endpoint is
+// not blamed for. The short form is After. Which requests may be sent twice is said by Route.Hedge.
+type Hedge struct {
+	// After is a percentile, as in p95, of how long response heads of the service take at present,
+	// or a fixed time, as in 50ms. See Due.
+	After string `yaml:"after" doc:"how long the response head may take before another endpoint is asked too: a percentile of the present times of the service, p50 to p99.9, or a time" default:"p95" short:"true" example:"p95 | 50ms"`
+	// MaxExtra is how many hedges there may be, as a percentage of the requests of the last 10 s.
+	// They count towards Retry.Budget, too. 0 means the default, 5.
+	MaxExtra int `yaml:"max_extra" doc:"hedges as a percentage of the requests of the last 10 s; they count towards retry.budget, too" default:"5" min:"1" max:"10" unit:"percent"`
 }
 
 // Connections bounds the connections to each endpoint of a service.

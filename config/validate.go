@@ -146,6 +146,11 @@ func (v *validator) balancing(path string, s *Service) {
 	if s.ProxyProtocol != "" && s.ProxyProtocol != "off" && s.Protocol != "" && s.Protocol != "http1" {
 		v.add(Key(path, "protocol"), s.Protocol, "http1", "a connection with proxy_protocol belongs to one client, and HTTP/1.1 is spoken on it")
 	}
+	if s.Hedge != nil && s.Hedge.After != "" {
+		if _, _, err := s.Hedge.Due(); err != nil {
+			v.add(Key(Key(path, "hedge"), "after"), s.Hedge.After, "p95", err.Error())
+		}
+	}
 	for i, word := range s.Retry.On {
 		if err := new(Conditions).add(word); err != nil {
 			at := Index(Key(Key(path, "retry"), "on"), i)

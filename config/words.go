@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // checkConnect is the check that only connects.
@@ -118,6 +119,19 @@ func parseStatuses(text string) (StatusRange, error) {
 func parseStatus(text string) (int, bool) {
 	n, err := strconv.Atoi(text)
 	return n, err == nil && n >= 200 && n <= 599 && strconv.Itoa(n) == text
+}
+
+// Due reads After: a percentile as a number from 0 to 1, or a time; the other one is 0.
+func (h Hedge) Due() (percentile float64, after time.Duration, err error) {
+	if number, ok := strings.CutPrefix(h.After, "p"); ok {
+		p, err := strconv.ParseFloat(number, 64)
+		if err == nil && p >= 50 && p <= 99.9 {
+			return p / 100, 0, nil
+		}
+	} else if d, err := time.ParseDuration(h.After); err == nil && d >= time.Millisecond {
+		return 0, d, nil
+	}
+	return 0, 0, fmt.Errorf("%q is neither a percentile from p50 to p99.9 nor a time from 1ms", h.After)
 }
 
 // Conditions is what Retry.On says.

@@ -145,6 +145,7 @@ func (p *Plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 			Whole:   r.Timeout > 0,
 			Stall:   patience(r.Stall),
 			Lenient: r.Paths == "lenient",
+			Hedge:   hedgeMethods[r.Hedge],
 			CORS:    r.CORS != nil,
 			Segment: slices.Index(strings.Split(pattern.Path, "/"), "{service}") - 1,
 		})

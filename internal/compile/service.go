@@ -31,6 +31,7 @@ type ServicePlan struct {
 	Probe       *upstream.Probe // nil: none
 	Key         *affinity.Key   // nil: the policy needs none
 	Retry       exchange.Retry
+	Hedge       *exchange.Hedge // nil: none
 	Feed        Feed
 	Snapshots   string // folder; empty: none are kept
 }
@@ -57,6 +58,9 @@ func compileService(at string, s config.Service, t *downstream.Settings, feed Fe
 	}
 	p.Settings.Custom = s.Policy.Custom != nil
 	if p.Retry, err = compileRetry(s.Retry); err != nil {
+		return nil, err
+	}
+	if p.Hedge, err = p.compileHedge(s.Hedge); err != nil {
 		return nil, err
 	}
 	if p.Feed, err = feed(at, s); err != nil {
@@ -178,6 +182,20 @@ func compileKey(at, expr string) (*affinity.Key, error) {
 		return nil, config.NewErrors(config.Problem{Path: at + ".policy.key", Value: expr, Message: err.Error()})
 	}
 	return key, nil
+}
+
+// hedgeMethods are the words of the key hedge of a route.
+var hedgeMethods = map[string]exchange.HedgeMethods{
+	"safe": exchange.HedgeSafe, "idempotent": exchange.HedgeIdempotent, "all": exchange.HedgeAll, "off": exchange.HedgeNone,
+}
+
+func (p *ServicePlan) compileHedge(h *config.Hedge) (*exchange.Hedge, error) {
+	if h == nil {
+		return nil, nil
+	}
+	percentile, after, err := h.Due()
+	p.Settings.HedgeAt, p.Retry.Extra.Hedges = percentile, float64(h.MaxExtra)/100
+	return &exchange.Hedge{After: after}, err
 }
 
 func compileRetry(c config.Retry) (exchange.Retry, error) {

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -64,10 +65,32 @@ type attempt struct {
 // the next attempt.
 func (x *Exchange) try(e *endpoint.Endpoint) *attempt {
 	a := &x.own
+	x.hedgeAt, x.hedgeable = 0, x.service.Hedge != nil && x.mayHedge()
 	a.begin(x, e)
-	defer x.took(a) // also when something panics
+	defer x.ends(a) // also when something panics
 	a.run()
 	return a
+}
+
+// ends adds the exchange's own attempt, and a hedge beside it, to the exchange's counts and to its
+// log line, where the one whose response was delivered comes last.
+func (x *Exchange) ends(a *attempt) {
+	if x.hedgeable {
+		x.timed(a)
+	}
+	r := x.racing
+	if r == nil {
+		x.took(a)
+		return
+	}
+	x.racing = nil // the hedge may still be asking
+	if r.decidedFor(a) {
+		r.end(a)
+		x.took(a)
+		return
+	}
+	x.took(a)
+	r.end(a)
 }
 
 // begin resets a for a new attempt, and counts it as in flight at e. No other function calls
@@ -95,6 +118,9 @@ func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 func (a *attempt) run() {
 	defer a.end() // also when something panics
 	fault := a.ask()
+	if a.race != nil {
+		fault = a.race.firstAsked(a, fault)
+	}
 	if fault == nil {
 		fault = a.finish()
 	}
@@ -152,7 +178,7 @@ func (a *attempt) ask() *Error {
 // with a fresh one.
 func (a *attempt) replaces(fault *Error) bool {
 	x := a.x
-	if a.race != nil { // the request may be sent again, as mayRace found
+	if a.race != nil { // the request may be sent again, as mayHedge and replayable found
 		return (fault.Class == Reset || fault.Class == Refused) && !a.race.decided()
 	}
 	switch fault.Class {
@@ -180,8 +206,11 @@ func (a *attempt) newCall(fresh bool) (upstream.Call, error) {
 }
 
 // connectedBy is the instant by which there must be a connection: the deadline of the exchange, or
-// the limit of the attempt if that is earlier.
+// the limit of the attempt if that is earlier. A hedge has little time.
 func (a *attempt) connectedBy() time.Duration {
+	if r := a.race; r != nil && r.other == a {
+		return min(a.x.deadline, a.began+hedgeConnect)
+	}
 	if t := a.x.service.Retry.AttemptTimeout; t > 0 {
 		return min(a.x.deadline, a.began+t)
 	}
@@ -285,12 +314,13 @@ func (a *attempt) unwatch() {
 }
 
 // request returns the request to send: that of the exchange, or, if the route says
-// `host: endpoint`, a copy with the endpoint's own host; in a race that is traced, one with the
-// attempt's own span. The copy shares all other slices.
+// `host: endpoint`, a copy with the endpoint's own host; in a race, one with the attempt's own span
+// and with what is left of grpc-timeout. The copy shares all other slices.
 func (a *attempt) request() *message.Request {
 	x := a.x
 	named, traced := x.route.Rules.HostOfEndpoint(), a.race != nil && x.traced
-	if !named && !traced {
+	limited := a.race != nil && x.rpc.is && x.rpc.timed
+	if !named && !traced && !limited {
 		return &x.Request
 	}
 	if a.named == nil {
@@ -301,8 +331,14 @@ func (a *attempt) request() *message.Request {
 		a.host = append(a.host[:0], a.endpoint.Spec().Authority()...)
 		a.named.Host = a.host
 	}
+	if traced || limited {
+		a.named.Fields = slices.Clone(a.named.Fields)
+	}
 	if traced {
 		a.resendTrace(a.named)
+	}
+	if limited {
+		resendTimeout(a.named, x.rpc.by-x.rt.Now())
 	}
 	return a.named
 }
@@ -331,7 +367,7 @@ func (a *attempt) settle() {
 		a.x.over = now
 	}
 	o := endpoint.Outcome{Now: now, Began: a.began}
-	if a.headed != 0 {
+	if a.headed != 0 && a.fault != errOvertaken {
 		o.Latency = a.headed - a.began
 	}
 	counts := true

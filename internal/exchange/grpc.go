@@ -89,12 +89,21 @@ func (a *attempt) sendTimeout() {
 	x := a.x
 	now := x.rt.Now()
 	if a.race != nil || now-x.began < restAfter {
-		return // in a race another attempt may be reading the fields
+		return // in a race another attempt may be reading the fields: see request
 	}
 	for i := range x.Request.Fields {
 		if f := &x.Request.Fields[i]; isTimeout(f) {
 			x.rpc.rest = grpc.AppendTimeout(x.rpc.rest[:0], x.rpc.by-now)
 			f.Value = x.rpc.rest
+		}
+	}
+}
+
+// resendTimeout is sendTimeout for an attempt in a race, whose fields are its own.
+func resendTimeout(q *message.Request, left time.Duration) {
+	for i := range q.Fields {
+		if f := &q.Fields[i]; isTimeout(f) {
+			f.Value = grpc.AppendTimeout(nil, left)
 		}
 	}
 }

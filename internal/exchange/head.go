@@ -44,6 +44,9 @@ func (a *attempt) await() *Error {
 	if t := x.service.Retry.AttemptTimeout; t > 0 {
 		look = min(look, a.began+t)
 	}
+	if x.hedgeable {
+		look = a.awaitHedge(look)
+	}
 	if a.upload.state == held {
 		look = x.rt.Now() + continueAfter
 	}
@@ -83,7 +86,7 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 	if a.upload.task != nil {
 		sent, over = a.upload.sentAt()
 	}
-	if x.rpc.is && x.route.Whole {
+	if x.rpc.is && x.route.Whole && a.race == nil {
 		x.deadline = x.rpcDeadline(now)
 	}
 	switch {
@@ -104,6 +107,9 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 			return 0, a.blame(timeout)
 		}
 		look = min(look, limit)
+	}
+	if a.race == nil && x.hedgeAt != 0 {
+		look = a.hedge(look, now, sent, over)
 	}
 	if a.race == nil && x.service.Ejected(a.endpoint) && x.mayRepeat(errEjected) && x.affords(errEjected) {
 		if a.next = x.another(errEjected); a.next != nil && a.secures() {

@@ -1,35 +1,46 @@
 package exchange
 
-// A race is two attempts of one exchange that ask side by side, each in a task of its own. The
-// attempt whose response head comes first wins, and the exchange's own task delivers that
-// response. The other attempt is interrupted and does not count for or against its endpoint.
+// A race is two attempts of one exchange that ask side by side: the exchange's own one, and a hedge
+// that was begun because the first took long (hedge.go), in a task of its own. The attempt whose
+// response head comes first wins, unless that head is a failure that the other one may not have.
+// The exchange's own task delivers the response. The other attempt is interrupted and does not
+// count for or against its endpoint.
 //
-//	own task:   begin, begin, wait ............ finish, join
-//	attempt 1:  open, send, await ........ overtaken, hang up, settle
-//	attempt 2:  open, send, await, wins
+//	own task:   open, send, await ...... overtaken, hang up, settle; finish of the hedge, join
+//	hedge:                      open, send, await, wins
 //
-// While they ask, attempts change nothing in the exchange that another task uses: they decide
+// What becomes of the two:
+//
+//	first               hedge               the client gets
+//	200                 -                   200 of the first; the hedge is interrupted
+//	-                   200                 200 of the hedge; the first is interrupted
+//	503                 200, later          200: the 503 waits for the other one
+//	broken connection   200, later          200
+//	503                 broken connection   503, or that of another attempt, as without a race
+//
+// While both ask, neither changes anything in the exchange that the other's task uses: they decide
 // nothing about further attempts, write nothing to the client, and pass no interim responses on.
-// mayRace says which requests allow that. Nothing in the configuration starts a race yet:
-// hedging will.
 
 import (
+	"errors"
 	"sync"
 
-	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
-	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
+	"github.com/poise-lb/poise/internal/service"
 )
 
-// A race is the state that both attempts and the exchange's own task share.
+// A race is the state that both attempts share.
 type race struct {
 	x       *Exchange
+	other   *attempt      // the hedge
+	task    engine.Join   // in which it asks
 	changed engine.Signal // set when asking or winner has changed
 
 	mu     sync.Mutex           // guards what follows; held for some instructions
 	asking int                  // attempts that may still win
 	winner *attempt             // nil: none has won
+	held   *attempt             // the hedge, if its head is a failure; it is not ended yet
 	calls  []engine.Interrupter // the calls under way
 	why    error                // the client left, or the proxy stops; nil: neither
 }
@@ -40,77 +51,67 @@ var errOvertaken = &Error{Reason: reason.Overtaken, Side: BySelf}
 // spare has attempts for use beside an exchange's own one.
 var spare = sync.Pool{New: func() any { return new(attempt) }}
 
-// mayRace reports whether the request may be sent to two endpoints at once: it is idempotent, has
-// no content (the client sends that once only), asks for no tunnel, and the client's connection
-// is not bound to a connection of this service, and will not be.
-func (x *Exchange) mayRace() bool {
-	q := &x.Request
-	return q.Body == message.NoBody && idempotent(q.Method) && q.Upgrade == nil &&
-		!x.forward.login && !x.service.Announces && x.peer.Bonds.Endpoint(x.service.Service) == nil && !x.client.Sent()
-}
-
-// race makes an attempt at each of two endpoints side by side. When both are over it returns the
-// exchange's own attempt, with the outcome of the winner, or with its own if neither has won.
-// The caller has checked mayRace and picked both endpoints, as for try.
-func (x *Exchange) race(first, second *endpoint.Endpoint) *attempt {
-	own, other := &x.own, spare.Get().(*attempt)
-	r := &race{x: x, changed: x.rt.NewSignal(), asking: 2}
-	own.begin(x, first)
-	other.begin(x, second)
-	own.race, other.race = r, r
-	defer func() {
-		x.took(own)
-		x.took(other)
-		if other == r.winner {
-			own.fault, own.next = other.fault, other.next
-		}
-		other.race, other.x = nil, nil
-		spare.Put(other)
-	}()
-	x.client.Watch(r)
-	one, two := x.rt.Fork(func() { r.run(own) }), x.rt.Fork(func() { r.run(other) })
-	defer two.Wait() // also when the other one's task has panicked
-	defer one.Wait()
-	w := r.wait()
-	x.client.Unwatch(r)
-	if w != nil {
-		w.race = nil
-		x.client.Watch(w.call)
-		defer w.end()
-		w.fault = errPanic // stays if finish panics
-		w.fault = w.finish()
-	}
-	return own
-}
-
-// run is the task of one attempt. It asks and, unless a has won, ends the attempt; the winner is
-// left to the exchange's own task.
-func (r *race) run(a *attempt) {
-	won := false
+// run is the task of the hedge. It asks and, unless its head may be delivered, ends the attempt;
+// otherwise that is left to the exchange's own task.
+func (r *race) run() {
+	a, kept := r.other, false
 	defer func() { // also when something panics
-		if !won {
+		if !kept {
 			a.end()
 		}
 		r.asked()
 	}()
 	fault := a.ask()
-	if won = r.headed(a, fault == nil); won {
-		return
+	if fault == nil {
+		if kept = r.offers(a) != overtaken; kept {
+			return
+		}
 	}
-	if r.decided() {
+	switch {
+	case r.decided(), unhurried(fault):
 		fault = errOvertaken
+	case a.x.rpc.is:
+		fault = a.overdue(fault)
 	}
 	a.fault = fault
 }
 
-// headed reports whether a has won: came says whether its response head came, and no other came
-// before. If so it interrupts the other call.
-func (r *race) headed(a *attempt, came bool) (won bool) {
+// unhurried reports whether the hedge has got no connection in the short time that it has for it,
+// which is no fault of the endpoint.
+func unhurried(fault *Error) bool {
+	return fault != nil && fault.Class == Connect && errors.Is(fault.Err, engine.ErrTimeout)
+}
+
+// An offer is what becomes of a response head.
+type offer uint8
+
+const (
+	overtaken offer = iota // the other attempt has won
+	wins
+	waits // it is a failure, and the other attempt may do better
+)
+
+// offers says what becomes of a, whose response head has come. If it has won, it interrupts the
+// other call.
+func (r *race) offers(a *attempt) offer {
+	failed := a.headFails()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !came || r.winner != nil {
-		return false
+	switch {
+	case r.winner != nil:
+		return overtaken
+	case failed && r.asking > 1:
+		if a == r.other {
+			r.held = a
+		}
+		return waits
 	}
+	r.win(a)
+	return wins
+}
+
+// win makes a the winner. Called with mu held.
+func (r *race) win(a *attempt) {
 	r.winner = a
 	for _, call := range r.calls {
 		if call != engine.Interrupter(a.call) {
@@ -118,7 +119,124 @@ func (r *race) headed(a *attempt, came bool) (won bool) {
 		}
 	}
 	r.changed.Set()
-	return true
+}
+
+// headFails reports whether the response head is a failure that other endpoints may not have.
+func (a *attempt) headFails() bool {
+	fault, asked := a.failure()
+	return fault != nil && (asked || failing(a.response.Status) || fault == errUnavailable)
+}
+
+// firstAsked is called by the exchange's own task when its attempt a has asked, with fault or, if
+// nil, with a response head. It returns nil if that head is to be delivered, and otherwise the fault
+// of a.
+func (r *race) firstAsked(a *attempt, fault *Error) *Error {
+	if fault != nil {
+		if r.decided() {
+			fault = errOvertaken
+		}
+		r.asked()
+		return fault
+	}
+	was := r.offers(a)
+	r.asked()
+	if was == waits {
+		was = r.awaitHedge(a)
+	}
+	switch was {
+	case overtaken:
+		return errOvertaken
+	case waits:
+		fault, _ = a.failure()
+		a.whole = a.discard()
+		return fault
+	}
+	r.adopt(a)
+	return nil
+}
+
+// awaitHedge waits for the hedge, since the head of a is a failure: wins if the hedge has no head
+// that could be delivered.
+func (r *race) awaitHedge(a *attempt) offer {
+	r.wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.winner != nil {
+		return waits
+	}
+	r.win(a)
+	return wins
+}
+
+// adopt has the client watched for a alone, which has won.
+func (r *race) adopt(a *attempt) {
+	r.x.client.Unwatch(r)
+	a.race = nil
+	r.x.client.Watch(a.call)
+}
+
+// end is called by the exchange's own task when its attempt own is over. It delivers the response of
+// the hedge, if that has won, whose outcome own then has, and returns when both attempts are over.
+func (r *race) end(own *attempt) {
+	x, other, end := r.x, r.other, service.HedgeLost
+	defer func() {
+		x.took(other)
+		x.service.Hedged(end)
+		if end == service.HedgeWon {
+			own.fault, own.next = other.fault, other.next
+		}
+		other.race, other.x = nil, nil
+		spare.Put(other)
+	}()
+	defer r.task.Wait() // a panic of the task surfaces here
+	if own.fault == errPanic {
+		r.abandon(own)
+	}
+	w := r.wait()
+	if w == own {
+		if own.race != nil { // it has panicked
+			x.client.Unwatch(r)
+		}
+		r.drop()
+		return
+	}
+	if w == nil {
+		if w = r.held; w == nil {
+			x.client.Unwatch(r)
+			end = service.HedgeFailed
+			return
+		}
+	}
+	end = service.HedgeWon
+	r.adopt(other)
+	defer other.end()
+	other.fault = errPanic // stays if finish panics
+	other.fault = other.finish()
+}
+
+// abandon makes own, in which something has panicked, the winner, so that the hedge ends. One that
+// has won is ended by drop.
+func (r *race) abandon(own *attempt) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.winner == r.other {
+		r.held = r.other
+	}
+	r.win(own)
+}
+
+// drop ends a hedge whose head has come and is of no use.
+func (r *race) drop() {
+	r.mu.Lock()
+	a := r.held
+	r.mu.Unlock()
+	if a == nil {
+		return
+	}
+	if a.fault, _ = a.failure(); a.fault == nil {
+		a.fault = errOvertaken
+	}
+	a.end()
 }
 
 // asked records that an attempt has won or cannot win any more.
@@ -147,6 +265,13 @@ func (r *race) decided() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.winner != nil
+}
+
+// decidedFor reports whether a has won.
+func (r *race) decidedFor(a *attempt) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.winner == a
 }
 
 // Interrupt implements engine.Interrupter for the watch of the client: it interrupts all calls,

@@ -2,6 +2,8 @@ package exchange
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -9,12 +11,11 @@ import (
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/reason"
+	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream/h1"
 )
-
-// race.go has no caller but these tests until hedging is built: they prove that an exchange
-// carries two attempts side by side.
 
 const one, two = "10.0.0.1:80", "10.0.0.2:80"
 
@@ -32,26 +33,25 @@ func (s slowDial) Dial(d *engine.Dial) (engine.Stream, error) {
 	return s.Runtime.Dial(d)
 }
 
-// compete has v's request answered by a race between one and two. It returns the exchange.
+// compete has v's request answered by one, which is hedged at two at once. It returns the exchange.
 func (st *stage) compete(rt engine.Runtime, v *visitor) *Exchange {
 	x := new(Exchange)
 	v.request(x, "GET", "/")
+	st.hedged()
 	*x.Client() = v.parts()
-	x.begin(rt, st.table, &Peer{})
-	if err := x.match(); err != nil {
-		st.t.Fatal(err)
-	}
-	x.prepare()
-	if !x.mayRace() {
-		st.t.Error("a GET may not race")
-	}
-	if a := x.race(st.endpoint(one), st.endpoint(two)); a.fault != nil {
-		x.fail(a.fault)
-	}
+	x.Run(rt, st.table, &Peer{})
 	return x
 }
 
-// reasons are those of the attempts of x, in the order they were begun.
+// hedged has the service of the stage hedge after a millisecond, without a bound, and retry nothing.
+func (st *stage) hedged() {
+	s := st.table.Routes[0].Service
+	s.Hedge = &Hedge{After: time.Millisecond}
+	st.table.Routes[0].Hedge = HedgeIdempotent
+	s.Retry = Retry{Attempts: 1, Extra: extra.Limits{Share: -1, Hedges: math.Inf(1)}}
+}
+
+// reasons are those of the attempts of x; that of the winner comes last.
 func reasons(x *Exchange) (r []string) {
 	for _, a := range x.log.Attempts() {
 		r = append(r, a.Reason)
@@ -79,8 +79,7 @@ func TestTheFirstResponseWins(t *testing.T) {
 				if now := st.rt.Now(); now > 2*time.Second {
 					t.Errorf("the race took until %v", now)
 				}
-				want := map[string]string{fast: "", slow: reason.Overtaken}
-				if r := reasons(x); len(r) != 2 || r[0] != want[one] || r[1] != want[two] {
+				if r := reasons(x); len(r) != 2 || r[0] != reason.Overtaken || r[1] != "" {
 					t.Errorf("in the log: %q", r)
 				}
 				if x.attempts != 2 || v.watched != nil {
@@ -93,6 +92,13 @@ func TestTheFirstResponseWins(t *testing.T) {
 			}
 			st.settled(fast, 1, 0)
 			st.settled(slow, 1, 0)
+			if d := st.endpoint(slow).Latency(st.rt.Now()); d != 0 {
+				t.Errorf("the loser's latency is %v", d)
+			}
+			end := map[string]service.HedgeEnd{one: service.HedgeLost, two: service.HedgeWon}[fast]
+			if h := st.svc.Extra(); h.Hedges[end] != 1 || h.Taken != [2]uint64{0, 1} {
+				t.Errorf("counted: %+v", h)
+			}
 			if open(st, fast) != 1 || open(st, slow) != 0 || loser.ended != 1 || loser.received.Len() == 0 {
 				t.Errorf("open: %d and %d; the loser saw %d bytes, %d ends", open(st, fast), open(st, slow), loser.received.Len(), loser.ended)
 			}
@@ -103,14 +109,14 @@ func TestTheFirstResponseWins(t *testing.T) {
 // An attempt that is overtaken before it has sent anything leaves its connection in order.
 func TestWhatWasNotSentIsKept(t *testing.T) {
 	st := newStage(t, 1)
-	winner, loser := &site{body: "fast"}, &site{body: "slow"}
+	winner, loser := &site{delay: 10 * time.Millisecond, body: "fast"}, &site{body: "slow"}
 	winner.listen(st, one)
 	loser.listen(st, two)
 	st.serve(one, two)
 	v := &visitor{}
 	st.run(func() {
-		x := st.compete(slowDial{st.rt, two, time.Second}, v)
-		if r := reasons(x); r[0] != "" || r[1] != reason.Overtaken {
+		x := st.compete(slowDial{st.rt, two, 100 * time.Millisecond}, v)
+		if r := reasons(x); r[0] != reason.Overtaken || r[1] != "" {
 			t.Errorf("in the log: %q", r)
 		}
 		st.rt.Sleep(st.rt.Now() + time.Second)
@@ -121,36 +127,74 @@ func TestWhatWasNotSentIsKept(t *testing.T) {
 	}
 }
 
-// An endpoint that fails while another one is asked is at fault, and does not end the race.
-func TestWhoFailsFirstHasNotWon(t *testing.T) {
+// A hedge that gets no connection in 200 ms is given up, and its endpoint is not blamed.
+func TestAHedgeConnectsSoonOrNotAtAll(t *testing.T) {
 	st := newStage(t, 1)
-	winner := &site{delay: time.Second, body: "ok"}
-	winner.listen(st, two)
-	st.serve(one, two) // nothing listens at one
+	winner := &site{delay: 10 * time.Second, body: "ok"}
+	winner.listen(st, one)
+	st.w.BlackHole(two)
+	st.serve(one, two)
 	v := &visitor{}
 	st.run(func() {
 		x := st.compete(st.rt, v)
-		if r := reasons(x); r[0] != reason.ConnectFailed || r[1] != "" || x.attempts != 1 {
-			t.Errorf("in the log: %q, %d attempts", r, x.attempts)
+		if r := reasons(x); r[0] != reason.Overtaken || r[1] != "" {
+			t.Errorf("in the log: %q", r)
 		}
 	})
-	if v.status != 200 || v.body.String() != "ok" {
+	st.settled(two, 1, 0)
+	if v.body.String() != "ok" {
 		t.Errorf("status %d, %q", v.status, v.body.String())
 	}
-	st.settled(one, 1, 1)
-	st.settled(two, 1, 0)
 }
 
-func TestARaceThatNobodyWins(t *testing.T) {
-	st := newStage(t, 1)
-	st.serve(one, two)
-	v := &visitor{}
-	st.run(func() { st.compete(st.rt, v) })
-	if v.status != 502 || v.reason != reason.ConnectFailed || v.watched != nil {
-		t.Errorf("status %d, reason %s", v.status, v.reason)
+// An endpoint that fails while another one is asked is at fault, and does not end the race.
+func TestWhoFailsFirstHasNotWon(t *testing.T) {
+	for _, c := range []struct {
+		first, hedge site
+		status       int
+		body         string
+		reasons      [2]string
+		end          service.HedgeEnd
+	}{
+		{site{delay: 1, breaks: true}, site{delay: 2, body: "ok"}, 200, "ok", [2]string{reason.EndpointClosed, ""}, service.HedgeWon},
+		{site{delay: 2, body: "ok"}, site{delay: 1, breaks: true}, 200, "ok", [2]string{reason.EndpointClosed, ""}, service.HedgeLost},
+		{site{delay: 1, status: 503}, site{delay: 2, body: "ok"}, 200, "ok", [2]string{reason.Status, ""}, service.HedgeWon},
+		{site{delay: 2, body: "ok"}, site{delay: 1, status: 503}, 200, "ok", [2]string{reason.Status, ""}, service.HedgeLost},
+		{site{delay: 2, status: 503, body: "a"}, site{delay: 1, status: 503, body: "b"}, 503, "a", [2]string{reason.Status, reason.Status}, service.HedgeLost},
+		{site{delay: 1, status: 503, body: "a"}, site{delay: 2, status: 503, body: "b"}, 503, "b", [2]string{reason.Status, reason.Status}, service.HedgeWon},
+		{site{delay: 1, status: 503, body: "a"}, site{delay: 2, breaks: true}, 503, "a", [2]string{reason.EndpointClosed, reason.Status}, service.HedgeLost},
+		{site{delay: 2, breaks: true}, site{delay: 1, status: 503, body: "b"}, 503, "b", [2]string{reason.EndpointClosed, reason.Status}, service.HedgeWon},
+		{site{delay: 2, breaks: true}, site{delay: 1, breaks: true}, 502, "", [2]string{reason.EndpointClosed, reason.EndpointClosed}, service.HedgeFailed},
+		{site{delay: 1, breaks: true}, site{delay: 2, breaks: true}, 502, "", [2]string{reason.EndpointClosed, reason.EndpointClosed}, service.HedgeFailed},
+		{site{delay: 1, status: 500, body: "a"}, site{delay: 2, body: "b"}, 500, "a", [2]string{reason.Overtaken, ""}, service.HedgeLost},
+	} {
+		st := newStage(t, 1)
+		c.first.delay *= time.Second
+		c.hedge.delay *= time.Second
+		c.first.listen(st, one)
+		c.hedge.listen(st, two)
+		st.serve(one, two)
+		v := &visitor{}
+		st.run(func() {
+			x := st.compete(st.rt, v)
+			if r := reasons(x); len(r) != 2 || [2]string(r) != c.reasons || x.attempts != 2 {
+				t.Errorf("%+v, %+v: in the log: %q, %d attempts", &c.first, &c.hedge, r, x.attempts)
+			}
+		})
+		if v.status != c.status || v.status != 502 && v.body.String() != c.body || v.watched != nil || st.svc.Extra().Hedges[c.end] != 1 {
+			t.Errorf("%+v, %+v: status %d, %q, still watched: %v, hedges %v", &c.first, &c.hedge, v.status, v.body.String(), v.watched != nil, st.svc.Extra().Hedges)
+		}
+		for _, s := range []*struct {
+			at string
+			site
+		}{{one, c.first}, {two, c.hedge}} {
+			failures := uint64(0)
+			if s.breaks || s.status == 503 {
+				failures = 1
+			}
+			st.settled(s.at, 1, failures)
+		}
 	}
-	st.settled(one, 1, 1)
-	st.settled(two, 1, 1)
 }
 
 func TestTheClientLeavesARace(t *testing.T) {
@@ -208,6 +252,7 @@ func TestRacesWhereTasksAreGoroutines(t *testing.T) {
 						if _, err := c.Read(buf); err != nil {
 							return
 						}
+						time.Sleep(rand.N(4 * time.Millisecond))
 						fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 					}
 				}()
@@ -216,29 +261,33 @@ func TestRacesWhereTasksAreGoroutines(t *testing.T) {
 	}
 	st := &stage{t: t, rt: rt}
 	st.serve(addresses...)
-	a, b := st.endpoint(addresses[0]), st.endpoint(addresses[1])
+	st.hedged()
 	var clients sync.WaitGroup
-	for range 4 {
+	for i := range 4 {
 		clients.Go(func() {
 			x := new(Exchange)
 			for range 100 {
 				v := &visitor{}
-				v.request(x, "GET", "/")
-				*x.Client() = v.parts()
-				x.begin(rt, st.table, &Peer{})
-				if err := x.match(); err != nil {
-					t.Error(err)
+				if i%2 == 0 {
+					v.pieces = [][]byte{[]byte("some "), []byte("content")}
 				}
-				x.prepare()
-				if x.race(a, b); v.status != 200 || v.body.String() != "ok" {
+				v.request(x, "PUT", "/")
+				*x.Client() = v.parts()
+				if x.Run(rt, st.table, &Peer{}); v.status != 200 || v.body.String() != "ok" {
 					t.Errorf("status %d, %q", v.status, v.body.String())
 				}
 			}
 		})
 	}
 	clients.Wait()
-	st.settled(addresses[0], 400, 0)
-	st.settled(addresses[1], 400, 0)
-	connections(a).(*h1.Pool).Close()
-	connections(b).(*h1.Pool).Close()
+	for _, a := range addresses {
+		e := st.endpoint(a)
+		if s := e.Stats(rt.Now()); s.InFlight != 0 || s.Failures != 0 {
+			t.Errorf("%+v", s)
+		}
+		connections(e).(*h1.Pool).Close()
+	}
+	if h := st.svc.Extra(); h.Hedges[service.HedgeWon] == 0 || h.Hedges[service.HedgeLost] == 0 {
+		t.Errorf("hedges: %v", h.Hedges)
+	}
 }

@@ -144,13 +144,16 @@ func (x *Exchange) whyNot(err *Error) record.NoRetry {
 	return record.AttemptsUsedUp
 }
 
-// counted is what has to be added to x.attempts: 1 while the attempt that failed with err is
-// still under way, which took has not counted yet, and else 0.
+// counted is what has to be added to x.attempts while the attempt that failed with err is still
+// under way, which took has not counted yet, and else 0.
 func (x *Exchange) counted(err *Error) int {
-	if err.Class.decided() {
-		return 1
+	switch {
+	case !err.Class.decided():
+		return 0
+	case x.racing != nil:
+		return 2 // and the hedge beside it
 	}
-	return 0
+	return 1
 }
 
 // most is how many attempts of an exchange may reach an endpoint, from 1 to

@@ -13,7 +13,7 @@
 //	record          access log, spans and counters                 log.go, tracing.go, count.go
 //
 // One task runs an exchange from start to end. An attempt may fork a second task that sends
-// the request's content (upload.go), and a race forks a task for each attempt (race.go).
+// the request's content (upload.go), and a hedge asks in a task of its own (race.go).
 // Functions are called by the exchange's own task unless their comment says otherwise.
 //
 // A time.Duration is either an instant on the runtime's clock (Runtime.Now) or a length of
@@ -60,19 +60,23 @@ type Exchange struct {
 	attempts int                // attempts that may have reached an endpoint, for Retry.Attempts
 	tries    int                // all attempts, for triesMax
 	pauses   int                // pauses so far: see pause
-	admitted bool               // counted by table.Admission
-	filters  *filtering         // nil: no route of this exchange has had filters
-	content  content
-	own      attempt // the attempt under way; its buffers are worth keeping, too
-	forward  forward
-	asked    asked
-	trace    *tracing // nil: no exchange of x has been traced
-	traced   bool     // trace is of this exchange
-	rpc      rpc
-	log      record.Trace
-	lane     record.Lane
-	slot     int               // of the cells that count the exchange and its attempts
-	cell     *record.RouteCell // of the route; nil before that is known
+	hedgeAt  time.Duration      // instant at which a hedge is due; 0: none will be
+	racing   *race              // nil: no hedge is under way
+	// hedgeable: the attempt under way is the first, and may be hedged.
+	hedgeable bool
+	admitted  bool       // counted by table.Admission
+	filters   *filtering // nil: no route of this exchange has had filters
+	content   content
+	own       attempt // the attempt under way; its buffers are worth keeping, too
+	forward   forward
+	asked     asked
+	trace     *tracing // nil: no exchange of x has been traced
+	traced    bool     // trace is of this exchange
+	rpc       rpc
+	log       record.Trace
+	lane      record.Lane
+	slot      int               // of the cells that count the exchange and its attempts
+	cell      *record.RouteCell // of the route; nil before that is known
 }
 
 // Client is where the client's side of the next request is to be put.
@@ -141,6 +145,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer) {
 	x.rt, x.table, x.peer = rt, t, peer
 	x.route, x.service, x.next = nil, nil, nil
 	x.attempts, x.tries, x.pauses = 0, 0, 0
+	x.hedgeAt, x.racing, x.hedgeable = 0, nil, false
 	x.choice = policy.Attempt{}
 	x.admitted = false
 	x.content.reset()

@@ -2,6 +2,8 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"io"
 	"log/slog"
 	"testing"
@@ -176,6 +178,8 @@ func (v *visitor) request(x *Exchange, method, path string) {
 // site is an HTTP/1.1 endpoint that answers every request alike.
 type site struct {
 	delay    time.Duration // before the response head
+	status   int           // 0: 200
+	breaks   bool          // close the connection instead of a response
 	body     string
 	accepted int
 	received bytes.Buffer
@@ -210,6 +214,9 @@ func (s *site) serve(rt engine.Runtime, c engine.Stream) {
 		}
 		n = 0
 		rt.Sleep(rt.Now() + s.delay)
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: "+string(rune('0'+len(s.body)))+"\r\n\r\n"+s.body)
+		if s.breaks {
+			return
+		}
+		fmt.Fprintf(c, "HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%s", cmp.Or(s.status, 200), len(s.body), s.body)
 	}
 }

@@ -66,6 +66,7 @@ type Route struct {
 	Whole     bool                            // Timeout bounds the whole exchange, from its beginning; see grpc.go for gRPC
 	Stall     time.Duration                   // longest silence of the endpoint; 0: see patience
 	Lenient   bool                            // a backslash in a path is an ordinary character
+	Hedge     HedgeMethods                    // which of its requests may be hedged, if the service has hedges
 	CORS      bool                            // one of Filters answers preflights of CORS
 }
 
@@ -77,7 +78,8 @@ type Service struct {
 	Policy string        // as the configuration names it
 	Key    *affinity.Key // nil: the policy needs none
 	Retry  Retry
-	Uses   *Uses // counts exchanges of a service of a Directory; nil for others
+	Hedge  *Hedge // nil: no attempt is hedged
+	Uses   *Uses  // counts exchanges of a service of a Directory; nil for others
 	// Announces: its endpoints learn by the PROXY protocol who the client is.
 	Announces bool
 }

@@ -127,13 +127,12 @@ func (x *Exchange) attemptSpan(a *record.Attempt) {
 	}
 }
 
-// resendTrace gives the attempt of a race fields of its own in q, which is a copy of the exchange's
-// request: that of the other attempt has another span in the same buffer.
+// resendTrace gives the attempt of a race values of its own in q, whose fields are a copy of those
+// of the exchange's request: that of the other attempt has another span in the same buffer.
 func (a *attempt) resendTrace(q *message.Request) {
 	t := a.x.trace
 	var span [16]byte
 	propagation.PutSpan(&span, &a.log.Span)
-	q.Fields = append([]message.Field(nil), q.Fields...)
 	for i := range q.Fields {
 		f := &q.Fields[i]
 		at := -1

@@ -106,6 +106,10 @@ func (a *attempt) send() {
 	q := a.request()
 	p.state, p.err = sent, nil
 	a.call.Head(q)
+	if a.race != nil && q.Body != message.NoBody {
+		a.sendKept()
+		return
+	}
 	if q.Body == message.NoBody {
 		a.x.requestEnded()
 		p.err = a.call.Flush()
@@ -155,12 +159,12 @@ func (a *attempt) sendArrived() (over bool) {
 	return false
 }
 
-// keeps reports whether content is kept for another attempt: that of an idempotent request, that
+// keeps reports whether content is kept for another attempt: that of an idempotent request or of one that may be hedged, that
 // of any request if the endpoint's protocol can decline requests unprocessed, and that of a call of
 // gRPC if it may be repeated.
 func (a *attempt) keeps() bool {
 	x := a.x
-	return idempotent(x.Request.Method) || a.call.Refusable() || x.rpc.is && x.service.Retry.Unavailable
+	return idempotent(x.Request.Method) || x.hedgeable || a.call.Refusable() || x.rpc.is && x.service.Retry.Unavailable
 }
 
 // startUpload forks the task that sends the content. The caller must see to it that join

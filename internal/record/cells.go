@@ -140,7 +140,9 @@ func (c *RouteCell) End(t *Trace, took time.Duration) {
 		c.bytesIn.Add(uint64(t.BytesIn))
 	}
 	for i := range t.n - 1 {
-		c.retried.add(t.Attempts()[i].Reason)
+		if why := t.Attempts()[i].Reason; why != "" && why != reason.Overtaken { // else it was hedged
+			c.retried.add(why)
+		}
 	}
 	if t.Reason != "" {
 		c.failures.add(t.Reason)
