@@ -65,19 +65,19 @@ func (w *world) run(from source) {
 	w.tasks.run()
 	next, more := from.next()
 	for {
-		e, any := w.events.first()
-		for any && w.void(&e) {
+		e, some := w.events.first()
+		for some && w.void(&e) {
 			w.events.drop()
-			e, any = w.events.first()
+			e, some = w.events.first()
 		}
 		switch {
-		case more && (!any || start+next.at < e.at):
+		case more && (!some || start+next.at < e.at):
 			w.advance(start + next.at)
 			w.arrive(&next)
 			next, more = from.next()
 		case !more && w.idle():
 			return
-		case !any:
+		case !some:
 			return
 		default:
 			w.events.drop()
