@@ -151,6 +151,9 @@ func (f *simulateFlags) complete(one *trial) error {
 	if f.seed != 0 {
 		sc.Seed = f.seed
 	}
+	if sc.Timeout == 0 {
+		sc.Timeout = one.subject.Timeout
+	}
 	err := sc.Validate()
 	*sc = sc.WithDefaults()
 	if err == nil {

@@ -445,8 +445,9 @@ func TestSubjects(t *testing.T) {
 			t.Errorf("%q: %v, want %s", name, err, want)
 		}
 	}
+	c.Routes = []config.Route{{Service: "users", Timeout: 3 * time.Second}, {Service: "users", Timeout: config.None}, {Service: "shop", Timeout: time.Minute}}
 	s, err := New(&c, "users")
-	if err != nil || s.Endpoints() != 2 || s.Note != "" {
+	if err != nil || s.Timeout != 3*time.Second || s.Endpoints() != 2 || s.Note != "" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if s, err = New(&c, "shop"); err != nil || s.Endpoints() != madeUp || !strings.Contains(s.Note, "source") {

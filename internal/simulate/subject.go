@@ -26,6 +26,9 @@ const madeUp = 8
 type Subject struct {
 	Name string // of the service
 	Note string // what is not as in the configuration, for people; empty: nothing
+	// Timeout is the longest one of the routes that lead to the service; 0: the configuration has
+	// none. It is for scenarios that do not say one.
+	Timeout time.Duration
 	// Recorded are the requests of an access log; nil: a scenario's load comes.
 	Recorded *Recorded
 
@@ -61,6 +64,11 @@ func New(c *config.Config, name string) (*Subject, error) {
 		return nil, fmt.Errorf("there is no service %s%s", name, hint)
 	}
 	s := &Subject{Name: name, config: conf}
+	for i := range c.Routes {
+		if c.Routes[i].Service == name {
+			s.Timeout = max(s.Timeout, c.Routes[i].Timeout)
+		}
+	}
 	if conf.Source != nil {
 		s.makeUp(madeUp)
 		s.Note = fmt.Sprintf("the endpoints of %s come from a source, which was not asked: %d made-up ones take their place", name, madeUp)
