@@ -49,7 +49,7 @@ func (s *Subject) Check(sc *Scenario) error {
 	if err != nil {
 		return err
 	}
-	_, err = plan(sc.Faults, servers, start, start+1)
+	_, err = plan(sc.Faults, servers, start, start+s.Duration(sc))
 	return err
 }
 

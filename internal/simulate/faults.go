@@ -5,6 +5,7 @@ package simulate
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,6 +29,9 @@ const (
 	leaves
 )
 
+// timesMax is how often a fault may happen in a run, all its endpoints together.
+const timesMax = 100_000
+
 // plan spreads the faults over the servers, and returns the changes in the order of time. end is
 // the end of the run; start its beginning, from which a scenario counts.
 func plan(faults []Fault, servers []*server, start, end time.Duration) ([]change, error) {
@@ -38,11 +42,15 @@ func plan(faults []Fault, servers []*server, start, end time.Duration) ([]change
 		if err != nil {
 			return nil, err
 		}
+		if f.Every > 0 && (end-start)/f.Every*time.Duration(len(found)) > timesMax {
+			return nil, config.NewErrors(config.Problem{Path: config.Key(config.Index("faults", i), "every"), Value: f.Every.String(),
+				Message: fmt.Sprintf("every %v is more than %d times in %v", f.Every, timesMax, end-start)})
+		}
 		for nth, n := range found {
 			s := servers[n]
 			from := start + f.At + time.Duration(nth)*f.Stagger
 			for from < end {
-				to := end + longOver
+				to := 2 * end // never
 				if f.For > 0 {
 					to = from + f.For
 				}

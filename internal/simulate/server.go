@@ -27,14 +27,10 @@ type span struct {
 // spans are in the order of their beginnings.
 type spans []span
 
-// at returns the span that holds at the instant t; nil: none. Later calls have later instants, or
-// nearly so: what is long over is skipped from then on.
-func (s *spans) at(t time.Duration) *span {
-	for len(*s) > 0 && (*s)[0].to+longOver < t {
-		*s = (*s)[1:]
-	}
-	for i := range *s {
-		if one := &(*s)[i]; one.from > t {
+// at returns the span that holds at the instant t; nil: none.
+func (s spans) at(t time.Duration) *span {
+	for i := range s {
+		if one := &s[i]; one.from > t {
 			return nil
 		} else if t < one.to {
 			return one
@@ -43,8 +39,12 @@ func (s *spans) at(t time.Duration) *span {
 	return nil
 }
 
-// longOver is more than the difference by which instants that servers are asked for go back.
-const longOver = time.Hour
+// forget drops what is over at the instant now.
+func (s *spans) forget(now time.Duration) {
+	for len(*s) > 0 && (*s)[0].to <= now {
+		*s = (*s)[1:]
+	}
+}
 
 // A server is one endpoint's side of the simulation.
 type server struct {
@@ -94,6 +94,9 @@ const failTime = 100 * time.Microsecond
 
 // take is a request that a proxy sends at the instant now.
 func (s *server) take(now, network time.Duration, r *request) fate {
+	for _, list := range [...]*spans{&s.slow, &s.stall, &s.fail, &s.down} {
+		list.forget(now)
+	}
 	if s.down.at(now) != nil || s.absent {
 		return fate{at: now + network, result: refused}
 	}

@@ -267,6 +267,18 @@ func TestAttemptsAreThoseOfTheExchange(t *testing.T) {
 	}
 }
 
+// TestRequestsAllocateNothing: twice as many requests need no more memory.
+func TestRequestsAllocateNothing(t *testing.T) {
+	allocations := func(d time.Duration) float64 {
+		sc := builtin(t, "slow", d)
+		return testing.AllocsPerRun(2, func() { run(t, Default(), sc, "p2c") })
+	}
+	short, long := allocations(5*time.Second), allocations(10*time.Second)
+	if long > short+200 { // slices that grow, and the keeper's rounds
+		t.Errorf("%.0f allocations in 5 s, %.0f in 10 s", short, long)
+	}
+}
+
 // TestRescue: requests that wait at a stalled endpoint go elsewhere once its probes have ejected it.
 func TestRescue(t *testing.T) {
 	sc := Scenario{Load: Load{Duration: 14 * time.Second, Utilization: 40}, Faults: []Fault{
@@ -399,6 +411,7 @@ func TestArrivals(t *testing.T) {
 func TestMistakesOfScenarios(t *testing.T) {
 	second := time.Second
 	for want, sc := range map[string]Scenario{
+		"faults[0].every: every 1ms is more than 100000 times in 1h0m0s":                    {Load: Load{Duration: time.Hour}, Faults: []Fault{{Kind: "cold", Endpoints: []string{"1"}, Every: time.Millisecond}}},
 		`load.arrivals: "poison" is not one of poisson, burst, even, did you mean poisson?`: {Load: Load{Arrivals: "poison"}},
 		"warm_up: 2s leaves nothing of load.duration, which is 1s":                          {Load: Load{Duration: second}},
 		"faults[0].every: a fault that comes back has to end":                               {Faults: []Fault{{Kind: "slow", Endpoints: []string{"1"}, Every: second}}},
