@@ -24,7 +24,7 @@ const (
 // it is used and not afterwards. A Sink that is replaced by another passes on what comes
 // later, so exchanges that began with the old one need not know of the new one.
 type Sink struct {
-	// Clock tells the wall time; nil: time.Now.
+	// Clock tells the wall time, and by its location the zone of lines that have one; nil: time.Now.
 	Clock func() time.Time
 
 	// Format says how lines look, which exchanges have one, and what is copied of heads. NewSink
