@@ -4,6 +4,7 @@ package message
 // hash; after that a comparison of numbers takes the place of a comparison of names.
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
@@ -136,26 +137,29 @@ func Name(b []byte) (n int, k Kind) {
 	return NameLen(b), Other
 }
 
-// colon is the place of the first ':' in b, if a name that is known may end there; 0: of none. It
-// looks at eight bytes at a time, as ValueLen does: most names are that short.
+// colon is the place of the first ':' in b, or anything else if no name that is known ends there. It
+// looks at eight bytes at a time, as ValueLen does.
 func colon(b []byte) int {
-	i := 0
-	for ; i <= knownMax && i+8 <= len(b); i += 8 {
-		word := binary.LittleEndian.Uint64(b[i:]) ^ ':'*each
-		if marks := (word - each) &^ word & highs; marks != 0 {
-			return i + bits.TrailingZeros64(marks)>>3
-		}
+	if len(b) < colonWithin { // near the end of a head
+		return bytes.IndexByte(b, ':')
 	}
-	for ; i <= knownMax && i < len(b); i++ {
-		if b[i] == ':' {
-			return i
-		}
+	if m := colons(b[0:8]); m != 0 {
+		return bits.TrailingZeros64(m) >> 3
 	}
-	return 0
+	if m := colons(b[8:16]); m != 0 {
+		return 8 + bits.TrailingZeros64(m)>>3
+	}
+	return 16 + bits.TrailingZeros64(colons(b[16:24]))>>3
 }
 
-// knownMax is the length of the longest name that is known.
-const knownMax = len("Proxy-Authorization")
+// colons marks the bytes of a word that are ':'. The lowest mark is always right.
+func colons(b []byte) uint64 {
+	word := binary.LittleEndian.Uint64(b) ^ ':'*each
+	return (word - each) &^ word & highs
+}
+
+// colonWithin is above the length of every name that is known; the longest is Proxy-Authorization.
+const colonWithin = 24
 
 // KindOf returns which known field name is, in any case; Other if none. It does not allocate.
 func KindOf(name []byte) Kind {

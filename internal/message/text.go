@@ -56,23 +56,25 @@ const (
 // Bytes above 0x7f are obs-text and pass.
 //
 // It looks at eight bytes at a time. The lowest marked byte of a word is always right;
-// those above it may be marked by a borrow, and are not looked at.
+// those above it may be marked by a borrow, and are not looked at. The highest bit of a byte is the
+// same in word and del.
 func ValueLen(b []byte) int {
-	i := 0
-	for i+8 <= len(b) {
-		word := binary.LittleEndian.Uint64(b[i:])
+	rest := b // which costs less than an index into b
+	for len(rest) >= 8 {
+		word := binary.LittleEndian.Uint64(rest)
 		del := word ^ 0x7f*each
-		marks := ((word-0x20*each)&^word | (del-each)&^del) & highs
+		marks := ((word - 0x20*each) | (del - each)) &^ word & highs
 		if marks == 0 {
-			i += 8
+			rest = rest[8:]
 			continue
 		}
-		i += bits.TrailingZeros64(marks) >> 3
-		if b[i] != '\t' {
-			return i
+		at := bits.TrailingZeros64(marks) >> 3
+		if rest[at] != '\t' {
+			return len(b) - len(rest) + at
 		}
-		i++
+		rest = rest[at+1:]
 	}
+	i := len(b) - len(rest)
 	for i < len(b) && (b[i] >= 0x20 && b[i] != 0x7f || b[i] == '\t') {
 		i++
 	}
