@@ -11,6 +11,7 @@ package endpoint
 //	an attempt, and no answer for 80 ms            80 ms: it may be stuck
 //	the same for more than 5 s                     5 ms again: this is a stream, not a pause
 //	no answer ever, nothing in flight              Unknown
+//	fewer than eight answers, nothing in flight    Unknown: the first ones say little
 //	no answer ever, the first attempt under way    Unanswered
 //
 // The average is geometric: it is taken on a logarithmic scale, on which a pause is no more than
@@ -61,6 +62,10 @@ const (
 	// dropMost bounds how far below the average a sample counts: the logarithm of an answer
 	// that is nearly immediate, as from a cache, would outweigh many others.
 	dropMost = 2 * Octave
+	// countMask are the bits of a level that count samples, up to so many; a level needs no such
+	// precision. The first ones weigh alike, and fewer than trustFrom are not trusted.
+	countMask = 15
+	trustFrom = 8
 	// fadeShift makes octaves of nanoseconds: an estimate halves in 2^(23+10) ns.
 	fadeShift = 10
 	// unheardMost is how long an endpoint can be silent before that says nothing any more.
@@ -76,14 +81,19 @@ type typical struct{ level atomic.Int32 }
 // observe learns that an answer took ns, age nanoseconds after the sample before.
 func (t *typical) observe(ns float32, age int64) {
 	sample, old := levelOf(max(ns, 1)), Level(t.level.Load())
-	if old != Unknown {
+	count := Level(1)
+	if old != Unknown && age < int64(forgetTime) {
+		count = min(old&countMask+1, countMask)
 		w := min(max(float32(age)*(1/float32(memory)), memoryMost), memoryLeast)
 		if age > int64(freshFor) {
 			w = freshShare
 		}
+		if count < countMask {
+			w = max(w, 1/float32(count))
+		}
 		sample = old + Level(float32(max(sample-old, -dropMost))*w)
 	}
-	t.level.Store(int32(sample))
+	t.level.Store(int32(sample&^countMask | count))
 }
 
 // tick is an instant in 66 µs, and never 0.
@@ -107,6 +117,9 @@ func (e *Endpoint) Silent(now time.Duration) time.Duration {
 // Any goroutine may call it.
 func (e *Endpoint) Expected(now time.Duration) Level {
 	l := e.Typical()
+	if l&countMask < trustFrom && e.inFlight.Load() == 0 {
+		return Unknown
+	}
 	if l != Unknown {
 		age := max(int64(now)-e.latency.at.Load(), 0)
 		if age < int64(forgetTime) {

@@ -42,6 +42,6 @@ func (e *Endpoint) Learn(l Learned, now time.Duration) {
 	e.latency.word.Store(pack(l.Latency, l.Failing))
 	e.latency.at.Store(at)
 	if l.Typical > 0 {
-		e.typical.level.Store(int32(levelOf(float32(l.Typical))))
+		e.typical.level.Store(int32(levelOf(float32(l.Typical)) | countMask))
 	}
 }

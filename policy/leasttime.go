@@ -59,7 +59,7 @@ const (
 // recent failures: of all, up to 16 endpoints; beyond that, of three drawn by weight. Between
 // endpoints that do equally well it is least connections; ties go by weight. One that is slow,
 // silent or failing gets as much less as it is worse, and is tried again now and then. One that
-// was never measured gets one attempt at a time until it has answered. It is the default;
+// is new gets one attempt at a time until it has answered some. It is the default;
 // docs/decisions/0025-least-time.md says what else was tried.
 func LeastTime() Policy { return leastTime{} }
 
@@ -135,32 +135,34 @@ func (p *leastTimePicker) again(a *Attempt) *endpoint.Endpoint {
 }
 
 // best returns the endpoint of list that costs least: the first, unless another one would, after
-// taking the attempt, cost no more than the best before it does now. Those with a penalty come
-// last. It uses list as its own.
+// taking the attempt, cost no more than the best before it does now. Of the others, those with a
+// penalty come last. It uses list as its own.
 func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *endpoint.Endpoint {
 	par := parOf(list)
 	patience := par.Duration() // how long an endpoint may be silent without being slow
 	mean := p.mean
-	var best *endpoint.Endpoint
-	var cost, weight float32 // of best; the cost times the weight
-	worse := 0               // so many of list may have a penalty
-	for _, e := range list {
+	best := list[0]
+	weight := float32(best.Weight())
+	cost := factor(best, par, now) * (weight + float32(best.InFlight())*mean) // times the weight
+	others := list[1:]
+	worse := 0 // so many of them may have a penalty
+	for _, e := range others {
 		// A level of Unknown, less 1, is beyond any par.
 		if uint32(e.Typical()-1) >= uint32(par) || e.Silent(now) > patience || !e.Faultless() {
-			list[worse] = e
+			others[worse] = e
 			worse++
 			continue
 		}
 		w := float32(e.Weight())
 		c := w + float32(e.InFlight())*mean
-		if best == nil || (c+mean)*weight <= cost*w {
+		if (c+mean)*weight <= cost*w {
 			best, cost, weight = e, c, w
 		}
 	}
-	for _, e := range list[:worse] {
+	for _, e := range others[:worse] {
 		w, f := float32(e.Weight()), factor(e, par, now)
 		c := f * (w + float32(e.InFlight())*mean)
-		if best == nil || (c+f*mean)*weight <= cost*w {
+		if (c+f*mean)*weight <= cost*w {
 			best, cost, weight = e, c, w
 		}
 	}
