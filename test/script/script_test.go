@@ -267,6 +267,16 @@ func drive(t *testing.T, c combination, path string, a archive) {
 	t.Parallel()
 	s := newSocketStage()
 	p.stage, p.patience = s, 10*time.Second
+	p.onSockets(t, driver, s)
+	err := p.run()
+	s.actors.Wait()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// onSockets has p played by that driver.
+func (p *play) onSockets(t *testing.T, driver string, s *socketStage) {
 	p.logFile = filepath.Join(t.TempDir(), "access.log")
 	p.log = fileLog(p.logFile)
 	p.open = func(cfg config.Config) (proxy, string, error) {
@@ -277,11 +287,6 @@ func drive(t *testing.T, c combination, path string, a archive) {
 		cfg.Engine = driver
 		cfg.Workers = 1 // each has connections of its own: a script would not know whose is reused
 		return openServe(s, cfg)
-	}
-	err := p.run()
-	s.actors.Wait()
-	if err != nil {
-		t.Error(err)
 	}
 }
 
