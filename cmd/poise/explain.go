@@ -3,6 +3,7 @@ package main
 // poise explain: says what would become of a request, by a configuration file alone.
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ type explainFlags struct {
 	client string
 	at     string
 	output string
+	asked  string // the command, for errors; "": explain
 }
 
 func newExplain(s streams) *cobra.Command {
@@ -56,8 +58,13 @@ is left out. Exits 2 if the file or the request cannot be used.`,
 
 // addRequest adds the flags that say more of the request.
 func (f *explainFlags) addRequest(c *cobra.Command) {
-	c.Flags().StringArrayVarP(&f.fields, "header", "H", nil, "header field of the request, as in 'Name: value'; may be repeated")
+	f.addHead(c)
 	c.Flags().StringVar(&f.client, "client", "127.0.0.1", "IP address of the client")
+}
+
+// addHead adds those that a request which is sent has, too.
+func (f *explainFlags) addHead(c *cobra.Command) {
+	c.Flags().StringArrayVarP(&f.fields, "header", "H", nil, "header field of the request, as in 'Name: value'; may be repeated")
 	c.Flags().StringVar(&f.at, "listener", "", "name of the listener by which it comes")
 }
 
@@ -152,7 +159,8 @@ func (f *explainFlags) request(args []string) (poise.ExplainRequest, error) {
 	case 2:
 		q.Method, q.URL = words[0], words[1]
 	default:
-		return q, errors.New("explain needs a request, as in 'GET https://api.example.com/users/42'; see poise explain --help")
+		command := cmp.Or(f.asked, "explain")
+		return q, fmt.Errorf("%s needs a request, as in 'GET https://api.example.com/users/42'; see poise %s --help", command, command)
 	}
 	for _, text := range f.fields {
 		name, value, found := strings.Cut(text, ":")
