@@ -7,6 +7,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/front"
 	"github.com/poise-lb/poise/internal/scrape"
 	"github.com/poise-lb/poise/internal/service"
@@ -57,6 +58,34 @@ type Load struct {
 	Shortages uint64 `json:"shortages"` // connections to endpoints not made: no descriptor was left
 }
 
+// ExtraStatus is what is known of the extra attempts of a service. All but the latter five numbers
+// is of the last ten seconds.
+type ExtraStatus struct {
+	Requests uint64  `json:"requests"`
+	Retries  uint64  `json:"retries"`
+	Hedges   uint64  `json:"hedges"`
+	Share    float64 `json:"share"` // Retries and Hedges by Requests
+	// HedgeDelay is the percentile after which a hedge is due, in nanoseconds; 0: not known, or
+	// not asked for.
+	HedgeDelay time.Duration `json:"hedge_delay"`
+
+	RetriesRefused uint64 `json:"retries_refused"` // by the budget, since the service began
+	HedgesRefused  uint64 `json:"hedges_refused"`  // likewise
+	HedgesWon      uint64 `json:"hedges_won"`      // the client got the response of the hedge
+	HedgesLost     uint64 `json:"hedges_lost"`     // that of the first attempt
+	HedgesFailed   uint64 `json:"hedges_failed"`   // that of neither
+}
+
+// extraStatus is the state of the extra attempts of a service.
+func extraStatus(s *service.Service) ExtraStatus {
+	x := s.Extra()
+	return ExtraStatus{
+		Requests: x.Requests, Retries: x.Retries, Hedges: x.Spent.Hedges, Share: x.Share(), HedgeDelay: x.Due,
+		RetriesRefused: x.Refused[extra.Retry], HedgesRefused: x.Refused[extra.Hedge],
+		HedgesWon: x.Hedges[service.HedgeWon], HedgesLost: x.Hedges[service.HedgeLost], HedgesFailed: x.Hedges[service.HedgeFailed],
+	}
+}
+
 // ServiceStatus is one service.
 type ServiceStatus struct {
 	Name   string `json:"name"`
@@ -66,6 +95,8 @@ type ServiceStatus struct {
 	// LastResort: no endpoint is sound, that is healthy and not only kept because there is no
 	// other; ejected ones are tried, each about once a second.
 	LastResort bool `json:"last_resort"`
+	// Extra are the attempts beside the first ones of requests: retries and hedges.
+	Extra ExtraStatus `json:"extra"`
 	// Fault says that the service's custom policy panicked, and how: its last picker stays in
 	// use. Empty: it did not.
 	Fault     string           `json:"fault,omitempty"`
@@ -160,7 +191,7 @@ func (p *Proxy) Status() Status {
 		s.Refusal = reloads.Refusal.Error()
 	}
 	for _, svc := range core.Services() {
-		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source())}
+		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source()), Extra: extraStatus(svc)}
 		one.Policy, one.Source.Kind = policyName(core.Config(), svc.Name()), scrape.SourceKind(core.Config(), svc.Name())
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()

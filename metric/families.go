@@ -29,6 +29,12 @@ var (
 	Endpoints       = family(Service, Gauge, "endpoints", "", "Endpoints, by state.", "service", "state")
 	Panic           = family(Service, Gauge, "panic", "", "1: so few endpoints are usable that health is not believed.", "service")
 	LastResort      = family(Service, Gauge, "last_resort", "", "1: no endpoint is sound, and ejected ones are tried.", "service")
+	ExtraAttempts   = family(Service, Counter, "extra_attempts_total", "", "Attempts beside the first of a request that took something from the budget of the service, by kind: retry or hedge.", "service", "kind")
+	ExtraRefused    = family(Service, Counter, "extra_attempts_refused_total", "", "Extra attempts that were not made because the budget of the service was used up, by kind.", "service", "kind")
+	ExtraShare      = family(Service, Gauge, "extra_attempts_share", "", "Extra attempts of the last 10 s by the requests of that time.", "service")
+	Hedges          = family(Service, Counter, "hedges_total", "", "Hedges that have ended: the client got their response (won), that of the first attempt (lost), or neither (failed).", "service", "result")
+	HedgesRefused   = family(Service, Counter, "hedges_refused_total", "", "Hedges that were due and not begun: the budget was used up, no other endpoint works (no-endpoint), or the content could not be sent again (content).", "service", "cause")
+	HedgeDelay      = family(Service, Gauge, "hedge_delay_seconds", "seconds", "The percentile of the time to a response head after which a hedge is due; 0: not known yet, or not asked for.", "service")
 	SourceStale     = family(Service, Gauge, "source_stale_seconds", "seconds", "For how long the source could not be asked; 0: it can.", "service", "source")
 	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service", "source")
 	SourceRejected  = family(Service, Gauge, "source_rejected_entries", "", "Entries of the source that are no usable endpoints.", "service", "source")
@@ -81,7 +87,7 @@ var (
 func Families() []*Family {
 	return append([]*Family{
 		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &GRPCRequests, &RetriesRefused,
-		&Endpoints, &Panic, &LastResort, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
+		&Endpoints, &Panic, &LastResort, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
 		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
 		&EndpointLatency, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
 		&ClientConnections, &ClientsAccepted, &ClientsRefused, &Handshakes, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,

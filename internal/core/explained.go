@@ -18,6 +18,7 @@ import (
 	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/explain"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/limits"
 	"github.com/poise-lb/poise/internal/service"
 )
@@ -136,6 +137,7 @@ func policyName(p *config.Policy) string {
 // retry says what a failed first attempt leads to, with so many other endpoints.
 func (x *explaining) retry(r *exchange.Retry, others int) {
 	out := &explain.Retry{Others: others, Key: x.at + ".retry"}
+	out.Budget, out.Hedge = x.extra(&r.Extra)
 	switch most, sure := r.Most(); {
 	case sure:
 		out.Attempts = fmt.Sprintf("2, and up to %d at endpoints whose latest attempt did not fail", most)
@@ -151,6 +153,28 @@ func (x *explaining) retry(r *exchange.Retry, others int) {
 		out.Cases = append(out.Cases, explain.Repeat{Failure: word, Repeated: one.Again, Why: one.Why})
 	}
 	x.out.Retry = out
+}
+
+// extra says what the budget of the service allows at present, and whether the request is hedged.
+func (x *explaining) extra(l *extra.Limits) (budget, hedge string) {
+	e, s := &x.explained, x.explained.Service
+	now := s.Extra()
+	budget = "any number of extra attempts"
+	if l.Share >= 0 {
+		budget = fmt.Sprintf("%.0f %% of the requests of the last 10 s, and %.0f a second besides", l.Share*100, l.Floor)
+	}
+	budget += fmt.Sprintf("; now %d retries and %d hedges of %d requests", now.Retries, now.Spent.Hedges, now.Requests)
+	switch {
+	case s.Hedge == nil:
+		return budget, ""
+	case !e.Route.Hedge.Covers([]byte(x.out.Request.Method)):
+		return budget, "no: the route does not hedge " + x.out.Request.Method
+	case s.Hedge.After > 0:
+		return budget, fmt.Sprintf("after %v", s.Hedge.After)
+	case now.Due == 0:
+		return budget, "not yet: too few times are known for a percentile"
+	}
+	return budget, fmt.Sprintf("after %v, the percentile at present", now.Due.Round(10*time.Microsecond))
 }
 
 // limits lists the limits of time that the request is held to.

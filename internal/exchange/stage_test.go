@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/virtual"
@@ -33,6 +34,9 @@ type stage struct {
 	pools map[string]upstream.Pool // by address; the others have h1 pools
 	known map[string]*endpoint.Endpoint
 	table *Table
+	// policy of the service; nil: inOrder.
+	policy  policy.Policy
+	breaker health.Breaker
 }
 
 // inOrder is the policy of a stage: the first endpoint that was not tried.
@@ -63,7 +67,7 @@ func (st *stage) serve(addresses ...string) {
 	st.known = make(map[string]*endpoint.Endpoint)
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	st.svc = service.New("web", st.rt, service.Settings{
-		Policy: inOrder{},
+		Policy: cmp.Or[policy.Policy](st.policy, inOrder{}), Breaker: st.breaker,
 		Attach: func(e *endpoint.Endpoint) any {
 			st.known[e.ID().Address] = e
 			if p := st.pools[e.ID().Address]; p != nil {

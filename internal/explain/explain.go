@@ -169,7 +169,9 @@ type Endpoint struct {
 type Retry struct {
 	Attempts string   `json:"attempts"` // for people: how many may reach an endpoint
 	Cases    []Repeat `json:"cases"`
-	Others   int      `json:"others"` // eligible endpoints besides the one of the first attempt
+	Budget   string   `json:"budget"`          // for people: how many extra attempts the service may have
+	Hedge    string   `json:"hedge,omitempty"` // for people: when a hedge is due; empty: the service has none
+	Others   int      `json:"others"`          // eligible endpoints besides the one of the first attempt
 	Key      string   `json:"key"`
 	Place    string   `json:"place,omitempty"`
 }

@@ -216,4 +216,10 @@ func (r *Retry) write(b *strings.Builder) {
 		}
 	})
 	fmt.Fprintf(b, "  other endpoints: %d; attempts: %s\n", r.Others, r.Attempts)
+	if r.Budget != "" {
+		fmt.Fprintf(b, "  budget: %s\n", r.Budget)
+	}
+	if r.Hedge != "" {
+		fmt.Fprintf(b, "  hedge: %s\n", r.Hedge)
+	}
 }

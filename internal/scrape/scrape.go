@@ -177,6 +177,7 @@ type serviceFigures struct {
 	kind   string // of its source
 	source service.SourceStatus
 	status []service.EndpointStatus
+	extra  service.ExtraStatus
 	counts []service.EndpointCounts
 	shown  int // endpoints of counts that have series of their own
 }
@@ -188,7 +189,7 @@ func (s *scrape) load() {
 		if !s.wanted(svc.Name()) {
 			continue
 		}
-		f := serviceFigures{Service: svc, name: svc.Name(), kind: SourceKind(s.core.Config(), svc.Name()), source: svc.Source(), status: svc.Snapshot()}
+		f := serviceFigures{Service: svc, name: svc.Name(), kind: SourceKind(s.core.Config(), svc.Name()), source: svc.Source(), status: svc.Snapshot(), extra: svc.Extra()}
 		if s.options.Scopes&metric.Endpoint != 0 {
 			f.counts = svc.Counts()
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/metric"
 )
@@ -30,10 +31,39 @@ func (s *scrape) ofServices() {
 	})
 	plain(&metric.Panic, func(f *serviceFigures) float64 { return flag(f.Panic()) })
 	plain(&metric.LastResort, func(f *serviceFigures) float64 { return flag(f.Resorting()) })
+	s.ofExtra(each)
 	s.ofSources(each)
 	if s.options.Scopes&metric.Endpoint != 0 {
 		plain(&metric.MetricsOverflow, func(f *serviceFigures) float64 { return flag(f.shown < len(f.counts)) })
 	}
+}
+
+// ofExtra visits the families of retries and hedges.
+func (s *scrape) ofExtra(each func(*metric.Family, func(*serviceFigures))) {
+	kinds := [...]string{extra.Retry: "retry", extra.Hedge: "hedge"}
+	each(&metric.ExtraAttempts, func(f *serviceFigures) {
+		for k, n := range f.extra.Taken {
+			s.value(float64(n), 0, f.name, kinds[k])
+		}
+	})
+	each(&metric.ExtraRefused, func(f *serviceFigures) {
+		for k, n := range f.extra.Refused {
+			s.value(float64(n), 0, f.name, kinds[k])
+		}
+	})
+	each(&metric.ExtraShare, func(f *serviceFigures) { s.value(f.extra.Share(), 0, f.name) })
+	ends := func(begun bool) func(f *serviceFigures) {
+		return func(f *serviceFigures) {
+			for i, n := range f.extra.Hedges {
+				if end := service.HedgeEnd(i); end.Begun() == begun && n > 0 {
+					s.value(float64(n), 0, f.name, end.String())
+				}
+			}
+		}
+	}
+	each(&metric.Hedges, ends(true))
+	each(&metric.HedgesRefused, ends(false))
+	each(&metric.HedgeDelay, func(f *serviceFigures) { s.value(f.extra.Due.Seconds(), 0, f.name) })
 }
 
 // ofSources visits the families of sources. Of a source that is made of several each part has series
