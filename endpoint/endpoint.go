@@ -58,6 +58,9 @@ type Outcome struct {
 	Latency time.Duration // from sending the request to the response head; 0: no response came
 	Failed  bool          // the endpoint was at fault (client aborts are not)
 
+	// Rest is how long the endpoint has asked to be left alone (Retry-After); 0: it has not.
+	Rest time.Duration
+
 	// Unreached, of a failed attempt: no connection came about. Refused, besides: because
 	// nothing listens there, which is known at once.
 	Unreached, Refused bool

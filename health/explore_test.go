@@ -120,6 +120,10 @@ func inputs() []Input {
 		case AttemptAbandoned:
 			in.Stranger = true
 			all = append(all, in)
+		case AskedToRest:
+			all[len(all)-1].Rest, in.Rest = 3*step, 3*step
+			in.Spare = true
+			all = append(all, in)
 		case AttemptSucceeded:
 			in.Began = now
 			all = append(all, in)
@@ -349,7 +353,10 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 		return fmt.Errorf("a failed trial does not eject")
 	case a.state == HalfOpen && in.Event == AttemptFailed && in.Stranger && a != b:
 		return fmt.Errorf("a stranger counts")
-	case b.cause == Attempts && a.cause != Attempts && b.until != now+c.Breaker.OpenFor<<a.row:
+	case in.Event == AskedToRest && a != b && (!in.Spare || a.state != Healthy || b.cause != Attempts || b.until != now+in.Rest || b.row != a.row),
+		in.Event == AskedToRest && a == b && in.Spare && a.state == Healthy && !c.Breaker.Off:
+		return fmt.Errorf("asked to rest, and it is %+v", b)
+	case in.Event != AskedToRest && b.cause == Attempts && a.cause != Attempts && b.until != now+c.Breaker.OpenFor<<a.row:
 		return fmt.Errorf("ejected until %v at row %d", b.until, a.row)
 	}
 	if err := cmp.Or(keeps(a, b, in, c), obeys(from, b, in)); err != nil {

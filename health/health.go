@@ -28,6 +28,8 @@
 //   - The breaker never takes the last healthy endpoint of a service ([Input.Spare]), and
 //     lets go of a half-open one whose trial failed when there is no other. Such an endpoint
 //     is kept though it fails ([Machine.Kept]): it is no proof that the service works.
+//   - An endpoint that asks for a pause ([AskedToRest]) is out by the breaker until that is over,
+//     and trials follow. The owner says whether there is another one ([Input.Spare]).
 //   - What the breaker ejected may be tried before its time, as a last resort. An attempt
 //     that began at least [ProofAfter] after the ejection and succeeded counts as a trial then:
 //     as many as the breaker wants bring the endpoint back. A failure changes nothing but

@@ -23,6 +23,7 @@ const (
 	OperatorEjected        // an operator takes the endpoint out of rotation
 	OperatorReleased       // that is over: the state below it is in force again
 	OperatorAdmitted       // an operator says that the endpoint works
+	AskedToRest            // the endpoint has asked for a pause of Rest (Retry-After)
 
 	events = iota
 )
@@ -40,7 +41,10 @@ type Input struct {
 	// connection came about. What was known of that stays.
 	Silent bool
 
-	// For AttemptFailed.
+	// Rest, for AskedToRest, is above zero.
+	Rest time.Duration
+
+	// For AttemptFailed, and Spare for AskedToRest.
 	Spare    bool  // another endpoint of the service is healthy: this one may be ejected
 	Requests int64 // attempts in the Window, this one included; looked at if Breaker.FailureRate is
 	Failures int64 // failed ones among them

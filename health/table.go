@@ -16,33 +16,33 @@ var table = [states][events]rule{
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: stay, AttemptFailed: stay, AttemptAbandoned: stay, TimePassed: stay,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
-		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: stay,
 	},
 	Healthy: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: absolve, AttemptFailed: count, AttemptAbandoned: stay, TimePassed: stay,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
-		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: pause,
 	},
 	Ejected: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: redeem, AttemptFailed: miss, AttemptAbandoned: stay, TimePassed: halfOpen,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
-		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: stay,
 	},
 	HalfOpen: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: win, AttemptFailed: lose, AttemptAbandoned: giveBack, TimePassed: halfOpen,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
-		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon,
+		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: stay,
 	},
 	Draining: {
 		stay, stay, stay, stay, stay, stay, stay, stay, stay,
-		Removed: stay, Emptied: leave, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay,
+		Removed: stay, Emptied: leave, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay, AskedToRest: stay,
 	},
 	Gone: {
 		stay, stay, stay, stay, stay, stay, stay, stay, stay,
-		Removed: stay, Emptied: stay, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay,
+		Removed: stay, Emptied: stay, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay, AskedToRest: stay,
 	},
 }
 
@@ -118,6 +118,18 @@ func eject(m *Machine, b *Breaker, now time.Duration) bool {
 	m.state, m.cause = Ejected, Attempts
 	m.until, m.proof = now+b.OpenFor<<m.row, now+ProofAfter
 	m.row = min(m.row+1, doublingsMax)
+	m.passes, m.faults, m.trials, m.won, m.kept = 0, 0, 0, 0, false
+	return true
+}
+
+// pause takes a healthy endpoint out for as long as it has asked, if others are left to do the
+// work. It has said so itself, so that is no ejection more in a row.
+func pause(m *Machine, c *Config, in Input) bool {
+	if c.Breaker.Off || !in.Spare {
+		return false
+	}
+	m.state, m.cause = Ejected, Attempts
+	m.until, m.proof = in.Now+in.Rest, in.Now+ProofAfter
 	m.passes, m.faults, m.trials, m.won, m.kept = 0, 0, 0, 0, false
 	return true
 }

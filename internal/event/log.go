@@ -96,6 +96,8 @@ func (d EndpointChanged) Why() string {
 		return "ejected by an operator"
 	case health.OperatorReleased:
 		return "the operator's ejection is over"
+	case health.AskedToRest:
+		return "it has asked for a pause (Retry-After)"
 	case health.OperatorAdmitted:
 		return "admitted by an operator"
 	}

@@ -52,6 +52,7 @@ type attempt struct {
 
 	began  time.Duration      // instant
 	headed time.Duration      // instant of the final response head; 0: none came
+	rest   time.Duration      // that the endpoint has asked for; 0: none
 	next   *endpoint.Endpoint // for the next attempt, after a fault whose class is decided
 	fault  *Error             // nil: the response was delivered
 
@@ -104,7 +105,7 @@ func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 	a.x, a.endpoint, a.race, a.call, a.whole = x, e, nil, nil, false
 	a.response.Reset()
 	a.upload.reset()
-	a.headed, a.next, a.fault = 0, nil, errPanic
+	a.headed, a.rest, a.next, a.fault = 0, 0, nil, errPanic
 	id := e.ID()
 	a.log = record.Attempt{Scheme: id.Scheme, Address: id.Address, Start: a.began - x.began}
 	if x.table.Sink != nil || x.traced {
@@ -163,6 +164,9 @@ func (a *attempt) ask() *Error {
 		if fault == nil {
 			a.headed = x.rt.Now()
 			a.log.Status = a.response.Status
+			if a.log.Status == 503 || a.log.Status == 429 {
+				a.rest = a.asksToRest()
+			}
 			return nil
 		}
 		stale := a.call.Stale()
@@ -366,7 +370,7 @@ func (a *attempt) settle() {
 	if a.fault == nil {
 		a.x.over = now
 	}
-	o := endpoint.Outcome{Now: now, Began: a.began}
+	o := endpoint.Outcome{Now: now, Began: a.began, Rest: a.rest}
 	if a.headed != 0 && a.fault != errOvertaken {
 		o.Latency = a.headed - a.began
 	}

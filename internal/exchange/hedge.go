@@ -40,8 +40,8 @@ const (
 	HedgeAll                            // every method: the operator says that endpoints do not mind
 )
 
-// covers reports whether a method may be hedged.
-func (h HedgeMethods) covers(method []byte) bool {
+// Covers reports whether a method may be hedged.
+func (h HedgeMethods) Covers(method []byte) bool {
 	switch h {
 	case HedgeSafe:
 		switch string(method) {
@@ -68,7 +68,7 @@ const (
 // this service, and will not be.
 func (x *Exchange) mayHedge() bool {
 	q := &x.Request
-	return x.tries == 0 && x.route.Hedge.covers(q.Method) && q.Upgrade == nil &&
+	return x.tries == 0 && x.route.Hedge.Covers(q.Method) && q.Upgrade == nil &&
 		!x.forward.login && !x.service.Announces && x.peer.Bonds.Endpoint(x.service.Service) == nil
 }
 

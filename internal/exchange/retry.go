@@ -238,6 +238,8 @@ func (a *attempt) failure() (fault *Error, asked bool) {
 	switch {
 	case status >= 500 && status <= 599:
 		return &Error{Status: status, Reason: reason.Status, Side: ByEndpoint, Class: Status}, r.Statuses[status]
+	case status >= 400 && status <= 499 && r.Statuses[status]: // which says nothing of the next request
+		return &Error{Status: status, Reason: reason.Status, Side: ByResource, Class: Status}, true
 	case a.x.rpc.is && refusedRPC(&a.response):
 		return errUnavailable, r.Unavailable
 	}

@@ -189,7 +189,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 			return
 		}
 	case modeCalm:
-		if !o.Failed {
+		if !o.Failed && o.Rest == 0 {
 			e.End(o)
 			return
 		}
@@ -222,9 +222,23 @@ func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 	}
 	in.Stranger = m.endpoint.InFlight() > int64(m.machine.Trials())
 	s.apply(m, in, nil)
+	if o.Rest > 0 {
+		s.apply(m, health.Input{Event: health.AskedToRest, Now: o.Now, Rest: min(o.Rest, restMost), Spare: s.mayRest()}, nil)
+	}
 	if counts {
 		m.rest(!o.Failed || o.Refused, o.Now)
 	}
 	// With mu held, so that the next settle sees the right number in flight.
 	m.endpoint.End(o)
+}
+
+// restMost bounds the pause that an endpoint gets because it has asked for one.
+const restMost = 30 * time.Second
+
+// mayRest reports whether a healthy member may pause: at least half of all members stay healthy
+// without it, so that one resource which answers 503 everywhere does not take the service away.
+// Called with mu held.
+func (s *Service) mayRest() bool {
+	left := s.tally.healthy - 1
+	return left > 0 && 2*left >= len(s.members)
 }
