@@ -86,7 +86,8 @@ func storm(t *testing.T, limits extra.Limits) (most float64, last time.Duration)
 				x, v := new(Exchange), &visitor{}
 				v.request(x, "GET", "/")
 				requests++
-				x.Run(st.rt, st.table, &Peer{}, v.parts())
+				*x.Client() = v.parts()
+				x.Run(st.rt, st.table, &Peer{})
 				attempts += x.attempts
 				at := st.rt.Now() - began
 				if v.status != 200 {
