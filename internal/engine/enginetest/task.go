@@ -108,11 +108,11 @@ func forks(k *kit) {
 	k.rt.Sleep(k.rt.Now() + moment)
 	j.Wait()
 	// Many that wait at once.
+	sum.Store(0)
 	g := make([]engine.Join, 300)
 	for i := range g {
 		g[i] = k.rt.Fork(func() { k.rt.Sleep(k.rt.Now() + moment); sum.Add(1) })
 	}
-	sum.Store(0)
 	for _, j := range g {
 		j.Wait()
 	}
