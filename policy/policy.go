@@ -14,7 +14,8 @@
 //
 // # Load, weight and failure
 //
-// Policies that look at load compare attempts in flight per weight. The first candidate
+// Policies that look at load compare attempts in flight per weight (least time, by penalties for
+// latency, silence and failure besides: leasttime.go). The first candidate
 // is always drawn by weight and another one takes over only if it would still be no
 // busier after taking the attempt: so shares follow weights while nothing queues, and
 // load decides when it does. An endpoint that fails at once always looks idle; the level
