@@ -40,6 +40,7 @@ var special = []struct{ path, value string }{
 	{"otlp.endpoint", `"https://127.0.0.1:4318"`}, {"otlp.timeout", "17s"}, {"tracing.sample", "1%"}, {"propagation", "[w3c, b3]"}, {"queue", "170"},
 	{"strip_prefix", "/a"}, {"add_prefix", "/b"}, {"prefix", "/c"}, {"with", "/d"},
 	{"service", "x"}, {"attempts", "7"}, {"panic_threshold", "7%"},
+	{"hedge.after", "p99"}, {"hedge.max_extra", "7%"},
 }
 
 func writeFields(b *strings.Builder, t reflect.Type, indent, path string) {
