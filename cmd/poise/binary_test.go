@@ -540,7 +540,7 @@ func TestDemo(t *testing.T) {
 	p := launch(t, "demo", "--for", "4s")
 	p.exit(0)
 	out := p.out.String()
-	for _, want := range []string{`poise: ready on http://127\.0\.0\.1:8\d\d\d, policy peak_ewma, 3 endpoints, engine loop`,
+	for _, want := range []string{`poise: ready on http://127\.0\.0\.1:8\d\d\d, policy least_time, 3 endpoints, engine loop`,
 		`(?m)^  curl http`, `(?m)^  cleo .*answers in 40ms`, `bob: ejected, was healthy`, `bob: healthy, was`, `(?m)^poise: [1-9]\d+ requests answered, 0 failed$`} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("the demonstration did not say %s", want)

@@ -47,7 +47,7 @@ terminal a small table shows what becomes of it. Ctrl-C ends it.`,
   poise demo --policy round_robin      # the slow service then gets a third of the requests`,
 		RunE: func(*cobra.Command, []string) error { return f.run(s) },
 	}
-	c.Flags().StringVar(&f.policy, "policy", "peak_ewma", "how an endpoint is chosen")
+	c.Flags().StringVar(&f.policy, "policy", "least_time", "how an endpoint is chosen")
 	c.Flags().StringVar(&f.admin, "admin", "auto", "address of the admin API and its page; auto: the first free port of this machine from 9900 on; none: none")
 	c.Flags().BoolVar(&f.noLoad, "no-load", false, "send no requests")
 	c.Flags().DurationVar(&f.length, "for", 0, "end after this time; 0: at Ctrl-C")
