@@ -281,7 +281,7 @@ func (s *Subject) source(sc *Scenario, rate float64) source {
 
 // Without returns the scenario with endpoints that crash for good after a third of the duration,
 // by the words of Fault.Endpoints.
-func (sc Scenario) Without(duration time.Duration, words ...string) Scenario {
-	sc.Faults = append(slices.Clone(sc.Faults), Fault{Kind: "crash", Endpoints: words, At: duration / 3})
-	return sc.WithDefaults()
+func (s Scenario) Without(duration time.Duration, words ...string) Scenario {
+	s.Faults = append(slices.Clone(s.Faults), Fault{Kind: "crash", Endpoints: words, At: duration / 3})
+	return s.WithDefaults()
 }
