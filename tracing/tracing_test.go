@@ -184,7 +184,7 @@ func TestAProxySendsItsSpans(t *testing.T) {
 	check(t, "server", server.Attributes, map[string]string{
 		"http.request.method": "GET", "http.route": "/api/users/**", "http.response.status_code": "200", "url.path": "/api/users/42",
 		"url.query": "token=…", "url.scheme": "http", "server.address": "127.0.0.1", "client.address": "127.0.0.1", "user_agent.original": "test/1",
-		"network.protocol.version": "1.1", "poise.service": "users", "poise.policy": "p2c", "poise.route": "api",
+		"network.protocol.version": "1.1", "poise.service": "users", "poise.policy": "least_time", "poise.route": "api",
 		"poise.request_id": "4bf92f3577b34da6a3ce929d0e0e4736", "poise.generation": "1", "error.type": "",
 	})
 	if server.Name != "GET /api/users/**" || server.Kind != tracev1.Span_SPAN_KIND_SERVER || hex.EncodeToString(server.ParentSpanId) != "00f067aa0ba902b7" || server.TraceState != "a=1" || server.Status.GetCode() != 0 {

@@ -15,10 +15,10 @@ func TestSimulate(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, filepath.Join(dir, "poise.yaml"), goodFile)
 	html := filepath.Join(dir, "page.html")
-	args := []string{"simulate", "-c", path, "--scenario", "even,slow", "--duration", "4s", "--policy", "peak_ewma,p2c", "--losses", "--html", html}
+	args := []string{"simulate", "-c", path, "--scenario", "even,slow", "--duration", "4s", "--policy", "peak_ewma,least_time", "--losses", "--html", html}
 	args[4] = "even"
 	code, out, errs := call(args...)
-	for _, want := range []string{"even: all endpoints are alike", "users: 2 endpoints", "peak_ewma", "p2c *", "p99.9", "the largest endpoint", "seed 1"} {
+	for _, want := range []string{"even: all endpoints are alike", "users: 2 endpoints", "peak_ewma", "least_time *", "p99.9", "the largest endpoint", "seed 1"} {
 		if code != exitOK || errs != "" || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}
