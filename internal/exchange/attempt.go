@@ -16,8 +16,6 @@ package exchange
 import (
 	"errors"
 	"io"
-	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -194,58 +192,6 @@ func (a *attempt) replaces(fault *Error) bool {
 	return false
 }
 
-// newCall asks the pool of the endpoint for a call.
-func (a *attempt) newCall(fresh bool) (upstream.Call, error) {
-	x, pool := a.x, connections(a.endpoint)
-	if !x.service.Announces {
-		if x.Request.Upgrade != nil {
-			return a.newTunnel(pool, fresh)
-		}
-		return pool.Call(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
-	}
-	if p, ok := pool.(upstream.Announcer); ok {
-		return p.CallFor(x.rt, a.connectedBy(), fresh, x.peer.Bonds, netip.AddrPortFrom(x.peer.Addr, x.peer.Port))
-	}
-	return pool.Call(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
-}
-
-// connectedBy is the instant by which there must be a connection: the deadline of the exchange, or
-// the limit of the attempt if that is earlier. A hedge has little time.
-func (a *attempt) connectedBy() time.Duration {
-	if r := a.race; r != nil && r.other == a {
-		return min(a.x.deadline, a.began+hedgeConnect)
-	}
-	if t := a.x.service.Retry.AttemptTimeout; t > 0 {
-		return min(a.x.deadline, a.began+t)
-	}
-	return a.x.deadline
-}
-
-// newTunnel is newCall for a request that asks for another protocol.
-func (a *attempt) newTunnel(pool upstream.Pool, fresh bool) (upstream.Call, error) {
-	x := a.x
-	if p, ok := pool.(upstream.Opener); ok && message.WebSocketKey(&x.Request) != nil {
-		return p.CallTunnel(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
-	}
-	return pool.Call(x.rt, a.connectedBy(), fresh, x.peer.Bonds)
-}
-
-// open opens a call to the endpoint: on an idle connection, unless fresh is set, or on a new
-// one. It waits for connecting, at most until the exchange's deadline.
-func (a *attempt) open(fresh bool) error {
-	x := a.x
-	call, err := a.newCall(fresh)
-	if err != nil {
-		return err
-	}
-	a.call = call
-	x.opened(a.endpoint, call)
-	if x.forward.login {
-		a.bind()
-	}
-	return nil
-}
-
 // speak sends the request on a.call and waits for the response head. The client is watched from
 // here until hangUp.
 func (a *attempt) speak() *Error {
@@ -296,55 +242,6 @@ func (a *attempt) done() {
 	a.unwatch()
 	a.call.Done(a.whole)
 	a.call = nil
-}
-
-// watch arranges that the call is interrupted when the client leaves, until unwatch. It
-// returns false if another attempt of a race has won, so that the call is not needed.
-func (a *attempt) watch() bool {
-	if a.race != nil {
-		return a.race.enter(a.call)
-	}
-	a.x.client.Watch(a.call)
-	return true
-}
-
-// unwatch ends watch: when it returns, no interrupt is still to come.
-func (a *attempt) unwatch() {
-	if a.race != nil {
-		a.race.leave(a.call)
-		return
-	}
-	a.x.client.Unwatch(a.call)
-}
-
-// request returns the request to send: that of the exchange, or, if the route says
-// `host: endpoint`, a copy with the endpoint's own host; in a race, one with the attempt's own span
-// and with what is left of grpc-timeout. The copy shares all other slices.
-func (a *attempt) request() *message.Request {
-	x := a.x
-	named, traced := x.route.Rules.HostOfEndpoint(), a.race != nil && x.traced
-	limited := a.race != nil && x.rpc.is && x.rpc.timed
-	if !named && !traced && !limited {
-		return &x.Request
-	}
-	if a.named == nil {
-		a.named = new(message.Request)
-	}
-	*a.named = x.Request
-	if named {
-		a.host = append(a.host[:0], a.endpoint.Spec().Authority()...)
-		a.named.Host = a.host
-	}
-	if traced || limited {
-		a.named.Fields = slices.Clone(a.named.Fields)
-	}
-	if traced {
-		a.resendTrace(a.named)
-	}
-	if limited {
-		resendTimeout(a.named, x.rpc.by-x.rt.Now())
-	}
-	return a.named
 }
 
 // unprocessed returns fault, with class Connect in place of Reset if the endpoint has certainly
