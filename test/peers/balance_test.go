@@ -189,7 +189,7 @@ func balancePage(all balance, able []balancer, versions map[string]string, round
 	var b strings.Builder
 	fmt.Fprintf(&b, `# How Poise balances, beside nginx, HAProxy and Envoy
 
-`+"`make balance`"+` writes this page. An open loop of %d requests per second (%s per proxy and round, %d rounds in turns) goes
+`+"`make balance`"+` writes this page. An open loop of %d requests per second (%s per proxy and round; rounds in turns: %d) goes
 to eight endpoints with four workers each and 5 ms per request, exponentially distributed. In each situation something else is
 wrong. Latency counts from the instant a request was due. Every figure is the least over the rounds.
 
