@@ -132,7 +132,6 @@ func (unsent) Sent() bool { return false }
 
 // why says what decides about another attempt.
 func (r *Retry) why(one *Repeat, method string) string {
-	on := [...]bool{Connect: r.Connect, Reset: r.Reset, Timeout: r.Timeout, Status: r.Statuses[one.Status], Unavailable: r.Unavailable}
 	switch {
 	case one.Again && one.Class.harmless():
 		return "no byte of the request was sent"
@@ -142,7 +141,7 @@ func (r *Retry) why(one *Repeat, method string) string {
 		return method + " is idempotent"
 	case r.Attempts == 1:
 		return "retry.attempts is 1"
-	case !on[one.Class]:
+	case !r.Names(one.Class, one.Status):
 		return "retry.on does not name it"
 	}
 	return method + " may have been carried out, and must not be twice"

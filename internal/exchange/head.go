@@ -32,15 +32,15 @@ import (
 // the content is sent anyway: many never answer it.
 const continueAfter = time.Second
 
-// lookEvery is the interval of lookUp during the wait for a response head.
-const lookEvery = time.Second
+// LookEvery is the interval of lookUp during the wait for a response head.
+const LookEvery = time.Second
 
 // await reads response heads into a.response until the final one, and passes interim ones on;
 // nil: the final head came. Most heads come before the first look, and cost no reading of the
 // clock. While content is held, each interim head lets the second of continueAfter begin anew.
 func (a *attempt) await() *Error {
 	x := a.x
-	look := a.began + lookEvery
+	look := a.began + LookEvery
 	if t := x.service.Retry.AttemptTimeout; t > 0 {
 		look = min(look, a.began+t)
 	}
@@ -56,7 +56,7 @@ func (a *attempt) await() *Error {
 		case err == nil && (a.response.Status >= 200 || a.response.Status == 101):
 			return nil
 		case errors.Is(err, engine.ErrTimeout) && a.upload.state == held && x.rt.Now() < x.deadline:
-			look, err = x.rt.Now()+lookEvery, a.goOn()
+			look, err = x.rt.Now()+LookEvery, a.goOn()
 		case errors.Is(err, engine.ErrTimeout):
 			var fault *Error
 			if look, fault = a.lookUp(err); fault != nil {
@@ -81,7 +81,7 @@ func (a *attempt) await() *Error {
 func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 	x := a.x
 	now := x.rt.Now()
-	look = now + lookEvery
+	look = now + LookEvery
 	sent, over := a.began, true
 	if a.upload.task != nil {
 		sent, over = a.upload.sentAt()

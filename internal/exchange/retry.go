@@ -13,7 +13,7 @@ package exchange
 //	Final            never repeated
 //
 // Every row also needs: no response head sent to the client, all content taken so far still kept,
-// time left until the deadline, Attempts other than 1, and fewer than triesMax tries; and every row
+// time left until the deadline, Attempts other than 1, and fewer than TriesMax tries; and every row
 // that counts as an attempt needs room in the budget of the service (affords).
 //
 // A GET by the defaults (Attempts 0, on connect, reset, timeout, 502, 503, 504) at a service of A,
@@ -44,15 +44,16 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
+// Bounds of what an exchange does after a failure. Package simulate keeps them, too.
 const (
-	// attemptsSure is how many attempts may be made at any endpoint if Retry.Attempts is 0;
+	// AttemptsSure is how many attempts may be made at any endpoint if Retry.Attempts is 0;
 	// further ones only at endpoints whose latest attempt did not fail.
-	attemptsSure = 2
-	// pausesMax is how often an exchange pauses and tries the same endpoints again. The
+	AttemptsSure = 2
+	// PausesMax is how often an exchange pauses and tries the same endpoints again. The
 	// pauses double: 1.55 s in all by default.
-	pausesMax = 5
-	// triesMax bounds all attempts of an exchange, those that reach no endpoint included.
-	triesMax = 64
+	PausesMax = 5
+	// TriesMax bounds all attempts of an exchange, those that reach no endpoint included.
+	TriesMax = 64
 )
 
 // again reports whether the exchange makes another attempt after a has failed, and sets x.next
@@ -101,34 +102,41 @@ func (x *Exchange) spares(err *Error) {
 
 // mayRepeat reports whether another attempt is allowed after err, by the table above. It does
 // not ask whether there is an endpoint for it. Attempts that have reached no endpoint are
-// bounded by the deadline and by triesMax only.
+// bounded by the deadline and by TriesMax only.
 func (x *Exchange) mayRepeat(err *Error) bool {
 	r := &x.service.Retry
-	if x.client.Sent() || x.rt.Now() >= x.deadline || x.tries >= triesMax {
+	if x.client.Sent() || x.rt.Now() >= x.deadline || x.tries >= TriesMax {
 		return false
 	}
-	switch err.Class {
-	case Connect:
-		return r.Connect && !x.content.lost() && r.Attempts != 1
-	case Busy, Refused:
+	switch {
+	case !r.Names(err.Class, err.Status):
+		return false
+	case err.Class.harmless():
 		return !x.content.lost() && r.Attempts != 1
-	}
-	if x.attempts+x.counted(err) >= r.most() {
+	case x.attempts+x.counted(err) >= r.most():
 		return false
+	case err.Class == Unavailable:
+		return !x.content.lost()
 	}
-	if err.Class == Unavailable {
-		return r.Unavailable && !x.content.lost()
-	}
-	if !x.repeatable() {
-		return false
-	}
-	switch err.Class {
+	return x.repeatable()
+}
+
+// Names reports whether the configuration has failures of a class repeated; status is that of the
+// class Status. Whether one of them may be depends on the request, too: see the table above.
+func (r *Retry) Names(c Class, status int) bool {
+	switch c {
+	case Connect:
+		return r.Connect
+	case Busy, Refused:
+		return true
 	case Reset, Ejected:
 		return r.Reset
 	case Timeout:
 		return r.Timeout
 	case Status:
-		return r.Statuses[err.Status]
+		return r.Statuses[status]
+	case Unavailable:
+		return r.Unavailable
 	}
 	return false
 }
@@ -178,7 +186,7 @@ func (x *Exchange) another(err *Error) *endpoint.Endpoint {
 	x.choice.Rand = x.rt.Rand()
 	x.choice.Now = x.rt.Now()
 	sure := x.service.Retry.Attempts > 0 || err.Class.harmless()
-	return x.service.PickAgain(&x.choice, full || !sure && x.attempts+x.counted(err) >= attemptsSure)
+	return x.service.PickAgain(&x.choice, full || !sure && x.attempts+x.counted(err) >= AttemptsSure)
 }
 
 // pause waits before the same endpoints are tried again, and reports whether another attempt
@@ -186,7 +194,7 @@ func (x *Exchange) another(err *Error) *endpoint.Endpoint {
 // connecting there is no pause: a host whose program restarts refuses connections at once.
 func (x *Exchange) pause(err *Error) bool {
 	r := &x.service.Retry
-	if r.SameAfter <= 0 || x.pauses >= pausesMax || err.Class != Connect && err.Class != Reset && err.Class != Refused {
+	if r.SameAfter <= 0 || x.pauses >= PausesMax || err.Class != Connect && err.Class != Reset && err.Class != Refused {
 		return false
 	}
 	if errors.Is(err.Err, engine.ErrTimeout) {

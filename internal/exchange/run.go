@@ -58,7 +58,7 @@ type Exchange struct {
 	choice   policy.Attempt     // argument of Service.Pick; has the endpoints that were tried
 	next     *endpoint.Endpoint // where the next attempt goes
 	attempts int                // attempts that may have reached an endpoint, for Retry.Attempts
-	tries    int                // all attempts, for triesMax
+	tries    int                // all attempts, for TriesMax
 	pauses   int                // pauses so far: see pause
 	hedgeAt  time.Duration      // instant at which a hedge is due; 0: none will be
 	racing   *race              // nil: no hedge is under way

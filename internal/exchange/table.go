@@ -87,7 +87,7 @@ type Service struct {
 // Retry is the configuration of retries: see again. Connect, Reset and Timeout are the classes
 // of failures that may be repeated.
 type Retry struct {
-	Attempts int // most attempts in all, 1: no retry; 0: see attemptsSure
+	Attempts int // most attempts in all, 1: no retry; 0: see AttemptsSure
 	Connect  bool
 	Reset    bool
 	Timeout  bool

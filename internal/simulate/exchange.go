@@ -16,13 +16,10 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// As in internal/exchange.
-const (
-	attemptsSure = 2
-	pausesMax    = 5
-	triesMax     = 64
-	lookEvery    = time.Second
-)
+// classes are the results of attempts as package exchange knows them.
+var classes = [...]exchange.Class{
+	refused: exchange.Connect, reset: exchange.Reset, rescued: exchange.Ejected, timedOut: exchange.Timeout, failed: exchange.Status,
+}
 
 // A proxy is one load balancer.
 type proxy struct {
@@ -106,8 +103,8 @@ func (w *world) begin(n int32, e *endpoint.Endpoint) {
 		a.fate.at, a.fate.result = r.deadline, timedOut
 	}
 	w.events.add(event{at: a.fate.at, kind: evEnd, n: i, gen: a.gen})
-	if a.fate.at > w.now+lookEvery {
-		w.events.add(event{at: w.now + lookEvery, kind: evLook, n: i, gen: a.gen})
+	if a.fate.at > w.now+exchange.LookEvery {
+		w.events.add(event{at: w.now + exchange.LookEvery, kind: evLook, n: i, gen: a.gen})
 	}
 }
 
@@ -179,8 +176,8 @@ func (w *world) look(i int32) {
 			return
 		}
 	}
-	if w.now+lookEvery < a.fate.at {
-		w.events.add(event{at: w.now + lookEvery, kind: evLook, n: i, gen: a.gen})
+	if w.now+exchange.LookEvery < a.fate.at {
+		w.events.add(event{at: w.now + exchange.LookEvery, kind: evLook, n: i, gen: a.gen})
 	}
 }
 
@@ -195,7 +192,7 @@ func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool
 		return next, false
 	}
 	pause := r.proxy.retry.SameAfter << r.pauses
-	if pause <= 0 || r.pauses >= pausesMax || why != refused && why != reset || w.now+pause >= r.deadline {
+	if pause <= 0 || r.pauses >= exchange.PausesMax || why != refused && why != reset || w.now+pause >= r.deadline {
 		return nil, false
 	}
 	r.pauses++
@@ -219,28 +216,17 @@ func (w *world) resume(n int32) {
 // under way, so that r.attempts does not have it.
 func (w *world) mayRepeat(r *request, why result, under int) bool {
 	c := r.proxy.retry
-	if w.now >= r.deadline || r.tries >= triesMax {
+	if w.now >= r.deadline || r.tries >= exchange.TriesMax {
+		return false
+	}
+	if !c.Names(classes[why], 503) {
 		return false
 	}
 	if why == refused {
-		return c.Connect && c.Attempts != 1
+		return c.Attempts != 1
 	}
-	most := policy.AttemptsMax
-	if c.Attempts > 0 {
-		most = min(c.Attempts, most)
-	}
-	if r.attempts+under >= most || !r.repeatable {
-		return false
-	}
-	switch why {
-	case reset, rescued:
-		return c.Reset
-	case timedOut:
-		return c.Timeout
-	case failed:
-		return c.Statuses[503]
-	}
-	return false
+	most, _ := c.Most()
+	return r.attempts+under < most && r.repeatable
 }
 
 // another is exchange.Exchange.another.
@@ -248,5 +234,5 @@ func (w *world) another(r *request, why result, under int) *endpoint.Endpoint {
 	full := r.choice.Tried.Len() >= policy.AttemptsMax
 	r.choice.Rand, r.choice.Now = w.tasks.Rand(), w.now
 	sure := r.proxy.retry.Attempts > 0 || why == refused
-	return r.proxy.service.PickAgain(&r.choice, full || !sure && r.attempts+under >= attemptsSure)
+	return r.proxy.service.PickAgain(&r.choice, full || !sure && r.attempts+under >= exchange.AttemptsSure)
 }
