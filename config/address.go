@@ -22,11 +22,11 @@ import (
 // a resolver wants it, and spec is the pattern for each of its addresses: Address still
 // has the name in place of an address, Host is the name without a final dot. Ports that
 // are left out are 80 and 443. unix:/path is short for http://unix:/path, and https and h2c may
-// stand before unix: as well. Weight and Drain are copied.
+// stand before unix: as well. What else the entry says is copied; metadata are shared.
 func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	if scheme, path, ok := cutUnix(e.URL); ok {
 		spec, err = parseUnix(scheme, path)
-		spec.Weight, spec.Out = float64(e.Weight), e.Drain
+		e.describe(&spec)
 		return spec, "", err
 	}
 	u, err := parseURL(e.URL)
@@ -37,7 +37,8 @@ func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	if port == "" {
 		port = map[string]string{"http": "80", "h2c": "80", "https": "443"}[u.Scheme]
 	}
-	spec = endpoint.Spec{ID: endpoint.ID{Scheme: u.Scheme}, Weight: float64(e.Weight), Out: e.Drain}
+	spec.Scheme = u.Scheme
+	e.describe(&spec)
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		spec.Address = net.JoinHostPort(addr.Unmap().String(), port)
 		return spec, "", nil
@@ -49,6 +50,14 @@ func (e Endpoint) Parse() (spec endpoint.Spec, hostname string, err error) {
 	spec.Address = net.JoinHostPort(hostname, port)
 	spec.Host = strings.TrimSuffix(hostname, ".")
 	return spec, hostname, nil
+}
+
+// describe copies what e says besides the address.
+func (e Endpoint) describe(spec *endpoint.Spec) {
+	spec.Weight, spec.Out, spec.Zone, spec.Priority, spec.Metadata = float64(e.Weight), e.Drain, e.Zone, e.Priority, e.Metadata
+	if e.Backup {
+		spec.Priority = 1
+	}
 }
 
 // cutUnix takes the URL of a unix endpoint apart. http://unix:8080 is none, but a host of that name.

@@ -11,7 +11,7 @@ import (
 // Service is a named set of endpoints with one policy, health check and limits.
 type Service struct {
 	// Endpoints is the static list. Exactly one of Endpoints and Source is given.
-	Endpoints []Endpoint `yaml:"endpoints" doc:"static list: URLs, or mappings with url and weight"`
+	Endpoints []Endpoint `yaml:"endpoints" doc:"static list: URLs, or mappings with url, weight, zone and so on"`
 	Source    *Source    `yaml:"source" doc:"where the endpoint list comes from"`
 	Policy    Policy     `yaml:"policy" doc:"how an endpoint is chosen: a name, or a mapping with type"`
 	Health    *Health    `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
@@ -57,6 +57,15 @@ type Endpoint struct {
 	// Drain takes the endpoint out: no new requests, those under way end. It stays a member,
 	// so that its state lives on and keys of consistent hashing return to it.
 	Drain bool `yaml:"drain" doc:"no new requests go there; those under way end"`
+	// Zone is where it is.
+	Zone string `yaml:"zone" doc:"where it is" example:"eu-central-1a"`
+	// Priority is its fail-over group, from 0 to 15: those of 0 are used as long as enough of them
+	// are usable, then those of 1 as well, and so on.
+	Priority int `yaml:"priority" doc:"fail-over group: 0 is used first, then 1, and so on" max:"15"`
+	// Backup is short for Priority 1.
+	Backup bool `yaml:"backup" doc:"short for priority: 1"`
+	// Metadata is what else is known of it, as registries have it: labels of a release, for instance.
+	Metadata map[string]string `yaml:"metadata" doc:"what else is known of it, as labels" example:"{version: v2}"`
 }
 
 // Policy is a balancing policy; the short form is its type.

@@ -232,6 +232,9 @@ func (v *validator) endpoint(path string, e Endpoint) string {
 		v.add(Key(path, "url"), e.URL, "", fmt.Sprintf("%q: %s", e.URL, err.Error()))
 		return ""
 	}
+	if e.Backup && e.Priority > 1 {
+		v.add(Key(path, "backup"), "true", "", fmt.Sprintf("is short for priority: 1, and the priority is %d: give one of them", e.Priority))
+	}
 	return spec.URL()
 }
 

@@ -18,11 +18,11 @@ import (
 
 // list is the form of an endpoint list that names its list.
 type list struct {
-	Endpoints []config.Endpoint `yaml:"endpoints" doc:"URLs, or mappings with url and weight" required:"true"`
+	Endpoints []config.Endpoint `yaml:"endpoints" doc:"URLs, or mappings with url, weight, zone and so on" required:"true"`
 }
 
 // Endpoints reads the list that a file source watches: a YAML or JSON list of URLs, or of
-// mappings with url and weight, alone or under the key endpoints. name is what errors
+// mappings with the keys of an entry, alone or under the key endpoints. name is what errors
 // call it. Nothing is replaced in it: ${ is plain text. An empty list must be written as
 // []; an empty file is a mistake, because it is what a half-written one looks like.
 //

@@ -19,6 +19,8 @@ func TestEndpoints(t *testing.T) {
 		"- {url: http://127.0.0.1:1, weight: 0}":                                                                           {{URL: "http://127.0.0.1:1", Drain: true}},
 		"- {weight: 0, drain: false, url: http://127.0.0.1:1}":                                                             {{URL: "http://127.0.0.1:1", Drain: true}},
 		"- {url: http://127.0.0.1:1, weight: 3, drain: true}\n- http://127.0.0.1:2":                                        {{URL: "http://127.0.0.1:1", Weight: 3, Drain: true}, {URL: "http://127.0.0.1:2"}},
+		`[{"url": "http://127.0.0.1:1", "zone": "a", "backup": true, "metadata": {"version": "v2", "n": "1"}}]`:            {{URL: "http://127.0.0.1:1", Zone: "a", Backup: true, Metadata: map[string]string{"version": "v2", "n": "1"}}},
+		"- {url: http://127.0.0.1:1, priority: 2}":                                                                         {{URL: "http://127.0.0.1:1", Priority: 2}},
 		"[]":            {},
 		"endpoints: []": {},
 	} {
@@ -30,7 +32,7 @@ func TestEndpoints(t *testing.T) {
 	for data, want := range map[string]string{
 		"":              "l:1:1: the file is empty",
 		"a":             "l:1:1: a mapping is expected here, not the value a",
-		"endpoint: [a]": "l:1:1: endpoint: unknown key, did you mean endpoints?\nl:1:1: endpoints: is missing: URLs, or mappings with url and weight",
+		"endpoint: [a]": "l:1:1: endpoint: unknown key, did you mean endpoints?\nl:1:1: endpoints: is missing: URLs, or mappings with url, weight, zone and so on",
 		"- http://${A}": `l:1:3: endpoints[0].url: "http://${A}": not a URL: invalid character "{" in host name`,
 		"- {url: \"http://a\", weight: 2000}\n- wait": "l:1:29: endpoints[0].weight: 2000 is more than 1000\nl:2:3: endpoints[1].url: \"wait\": a URL begins with http:// or https://, as in http://wait",
 	} {
@@ -46,9 +48,11 @@ func TestBadEntriesAreRejected(t *testing.T) {
 	for data, want := range map[string]string{
 		good + "-":                     " l:2:3: endpoints[1]: no value is given: leave it out for the default",
 		good + "- http://127.0.0.1:1/": "http://127.0.0.1:1/ l:2:3: endpoints[1].url: http://127.0.0.1:1/ is listed twice",
-		good + "- {url: http://127.0.0.1:2, weight: 2000}":  "http://127.0.0.1:2 l:2:37: endpoints[1].weight: 2000 is more than 1000",
-		good + "- {url: http://127.0.0.1:2, weight: heavy}": "http://127.0.0.1:2 l:2:37: endpoints[1].weight: a whole number is expected here, not heavy",
-		good + "- {url: http://127.0.0.1:2, wait: 1}":       "http://127.0.0.1:2 l:2:29: endpoints[1].wait: unknown key",
+		good + "- {url: http://127.0.0.1:2, weight: 2000}":              "http://127.0.0.1:2 l:2:37: endpoints[1].weight: 2000 is more than 1000",
+		good + "- {url: http://127.0.0.1:2, weight: heavy}":             "http://127.0.0.1:2 l:2:37: endpoints[1].weight: a whole number is expected here, not heavy",
+		good + "- {url: http://127.0.0.1:2, wait: 1}":                   "http://127.0.0.1:2 l:2:29: endpoints[1].wait: unknown key",
+		good + "- {url: http://127.0.0.1:2, priority: 16}":              "http://127.0.0.1:2 l:2:39: endpoints[1].priority: 16 is more than 15",
+		good + "- {url: http://127.0.0.1:2, priority: 2, backup: true}": "http://127.0.0.1:2 l:2:50: endpoints[1].backup: is short for priority: 1, and the priority is 2: give one of them",
 		good + "- [1]":    " l:2:3: endpoints[1]: a mapping is expected here, not a list",
 		"- what\n" + good: "what l:1:3: endpoints[0].url: \"what\": a URL begins with http:// or https://, as in http://what",
 	} {

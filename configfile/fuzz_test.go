@@ -23,7 +23,7 @@ var full = func() string {
 
 // special are values of fields that cannot be anything, by the end of their path.
 var special = []struct{ path, value string }{
-	{"services.x.endpoints", `["http://127.0.0.1:9001", {url: "https://[::1]:1", weight: 7, drain: true}]`},
+	{"services.x.endpoints", `["http://127.0.0.1:9001", {url: "https://[::1]:1", weight: 7, drain: true, zone: a, priority: 1, backup: true, metadata: {version: v2}}]`},
 	{"services.x.source", ""}, // not beside endpoints: TestEverySourceIsDecoded
 	{"routes.discover", ""},   // not beside service
 	{"match.grpc", ""},        // not beside path and methods

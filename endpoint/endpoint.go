@@ -83,8 +83,8 @@ func (e *Endpoint) Hash() uint64 { return e.hash }
 // Spec is what the source said last. The result is shared: it must not be modified.
 func (e *Endpoint) Spec() *Spec { return e.spec.Load() }
 
-// Update takes over what a source says now about this endpoint: host, weight, zone and
-// metadata. The identity stays, whatever s.ID says, and so does the live state. The weight
+// Update takes over what a source says now about this endpoint: host, weight, zone,
+// priority and metadata. The identity stays, whatever s.ID says, and so does the live state. The weight
 // is rounded to a whole number; the owner of a set calls SetWeight to keep its proportions.
 func (e *Endpoint) Update(s Spec) {
 	s.ID = e.id

@@ -54,6 +54,9 @@ func (id ID) hash() uint64 {
 	return h ^ h>>32
 }
 
+// PriorityMax is the highest number of a fail-over group.
+const PriorityMax = 15
+
 // A Spec is what a source says about an endpoint. Sources publish Specs; they are
 // values and never modified after being published.
 type Spec struct {
@@ -70,15 +73,17 @@ type Spec struct {
 	// it is disabled, in maintenance, shutting down, or has the weight 0. That counts at once.
 	// An instance that the registry only concludes to be unhealthy (a check failed, it did not renew
 	// its lease) is left out of the set instead, and a service may doubt that.
-	Out      bool
-	Zone     string
+	Out  bool
+	Zone string
+	// Priority is its fail-over group, 0 to PriorityMax: the lower ones are used first.
+	Priority int
 	Metadata map[string]string
 }
 
 // Equal reports whether both specs say the same.
 func (s Spec) Equal(o Spec) bool {
 	return s.ID == o.ID && s.Host == o.Host && s.Weight == o.Weight && s.Out == o.Out &&
-		s.Zone == o.Zone && maps.Equal(s.Metadata, o.Metadata)
+		s.Zone == o.Zone && s.Priority == o.Priority && maps.Equal(s.Metadata, o.Metadata)
 }
 
 // URL is the endpoint as an operator writes it: scheme://address.

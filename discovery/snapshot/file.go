@@ -75,6 +75,7 @@ type entry struct {
 	Weight   float64           `json:"weight,omitempty"`
 	Out      bool              `json:"out,omitempty"`
 	Zone     string            `json:"zone,omitempty"`
+	Priority int               `json:"priority,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
@@ -120,7 +121,7 @@ func (f file) parse(data []byte) (kept, error) {
 	for i, e := range c.Endpoints {
 		s := endpoint.Spec{
 			ID:   endpoint.ID{Scheme: e.Scheme, Address: e.Address, Instance: e.Instance},
-			Host: e.Host, Weight: e.Weight, Out: e.Out, Zone: e.Zone, Metadata: e.Metadata,
+			Host: e.Host, Weight: e.Weight, Out: e.Out, Zone: e.Zone, Priority: e.Priority, Metadata: e.Metadata,
 		}
 		if err := check(s.ID); err != nil {
 			return kept{}, fmt.Errorf("endpoint %d: %w", i, err)
@@ -157,7 +158,7 @@ func (f file) write(set []endpoint.Spec) (err error) {
 	for _, s := range set {
 		c.Endpoints = append(c.Endpoints, entry{
 			Scheme: s.Scheme, Address: s.Address, Instance: s.Instance,
-			Host: s.Host, Weight: s.Weight, Out: s.Out, Zone: s.Zone, Metadata: s.Metadata,
+			Host: s.Host, Weight: s.Weight, Out: s.Out, Zone: s.Zone, Priority: s.Priority, Metadata: s.Metadata,
 		})
 	}
 	data, err := json.MarshalIndent(c, "", "\t")

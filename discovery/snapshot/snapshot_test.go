@@ -26,7 +26,7 @@ var (
 	endpointA = endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: "10.0.0.1:80"}}
 	endpointB = endpoint.Spec{
 		ID:   endpoint.ID{Scheme: "https", Address: "[2001:db8::1]:443", Instance: "b-1"},
-		Host: "b.example", Weight: 7, Zone: "z1", Metadata: map[string]string{"version": "<2> \u2028 \"x\""},
+		Host: "b.example", Weight: 7, Zone: "z1", Priority: 2, Metadata: map[string]string{"version": "<2> \u2028 \"x\""},
 	}
 	endpointC = endpoint.Spec{ID: endpoint.ID{Scheme: "http", Address: "unix:/run/c.sock"}}
 )

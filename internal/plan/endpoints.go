@@ -12,6 +12,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -198,6 +199,12 @@ func aboutSpec(s *endpoint.Spec) string {
 	}
 	if s.Zone != "" {
 		text += ", zone " + s.Zone
+	}
+	if s.Priority != 0 {
+		text += fmt.Sprintf(", priority %d", s.Priority)
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.Metadata)) {
+		text += fmt.Sprintf(", %s=%s", key, s.Metadata[key])
 	}
 	return text
 }

@@ -36,8 +36,8 @@ func fromJSON(path, name string) (discovery.Source, error) {
 	}), nil
 }
 
-// parseJSON reads a list of URLs, or of objects with url, weight and drain, alone or under
-// the key endpoints. Entries that are not understood, or name an endpoint of an earlier
+// parseJSON reads a list of URLs, or of objects with the keys of an entry, alone or under the key
+// endpoints. Entries that are not understood, or name an endpoint of an earlier
 // one, are rejected; a file that is no list is an error.
 func parseJSON(name string, data []byte) ([]config.Endpoint, []discovery.Reject, error) {
 	entries, err := entriesOf(data)
@@ -95,7 +95,10 @@ func entriesOf(data []byte) (entries []json.RawMessage, err error) {
 }
 
 // entryKeys are those of an entry that is more than a URL.
-var entryKeys = []string{"url", "weight", "drain"}
+var entryKeys = []string{"url", "weight", "drain", "zone", "priority", "backup", "metadata"}
+
+// keyList names entryKeys.
+const keyList = "url, weight, drain, zone, priority, backup and metadata"
 
 // parseEntry reads one entry. As much of it as was understood is returned with an error.
 func parseEntry(raw json.RawMessage) (e config.Endpoint, err error) {
@@ -104,7 +107,7 @@ func parseEntry(raw json.RawMessage) (e config.Endpoint, err error) {
 	}
 	var fields map[string]json.RawMessage
 	if raw[0] != '{' || json.Unmarshal(raw, &fields) != nil {
-		return e, errors.New("an entry is a URL, or has url, weight and drain")
+		return e, errors.New("an entry is a URL, or has " + keyList)
 	}
 	for _, key := range slices.Concat(entryKeys, slices.Sorted(maps.Keys(fields))) {
 		value, given := fields[key]
@@ -138,11 +141,41 @@ func setField(e *config.Endpoint, key string, value json.RawMessage) error {
 		err := json.Unmarshal(value, &drain)
 		e.Drain = e.Drain || drain
 		return err
+	case "zone":
+		return json.Unmarshal(value, &e.Zone)
+	case "priority":
+		return json.Unmarshal(value, &e.Priority)
+	case "backup":
+		return json.Unmarshal(value, &e.Backup)
+	case "metadata":
+		return setMetadata(e, value)
 	}
 	if near := nearest.Word(key, entryKeys); near != "" {
 		return fmt.Errorf("there is no such key; did you mean %s?", near)
 	}
-	return errors.New("there is no such key: they are url, weight and drain")
+	return errors.New("there is no such key: they are " + keyList)
+}
+
+// setMetadata is the key metadata of an entry: texts, and numbers and booleans as they are written.
+func setMetadata(e *config.Endpoint, value json.RawMessage) error {
+	var given map[string]json.RawMessage
+	if json.Unmarshal(value, &given) != nil {
+		return errors.New("a mapping of texts is expected here")
+	}
+	e.Metadata = make(map[string]string, len(given))
+	for key, raw := range given {
+		text := string(raw)
+		switch {
+		case raw[0] == '"':
+			if err := json.Unmarshal(raw, &text); err != nil {
+				return err
+			}
+		case raw[0] == '{', raw[0] == '[', text == "null":
+			return fmt.Errorf("%s: a text is expected here", key)
+		}
+		e.Metadata[key] = text
+	}
+	return nil
 }
 
 // Listed turns the entries of a file into endpoints, and adds to rejects those that cannot be

@@ -29,6 +29,9 @@ func shown(specs []endpoint.Spec, rejects []discovery.Reject, err error) (string
 		if s.Out {
 			one += " out"
 		}
+		if s.Zone != "" || s.Priority != 0 || s.Metadata != nil {
+			one += fmt.Sprintf(" %s/%d %v", s.Zone, s.Priority, s.Metadata)
+		}
 		out = append(out, one)
 	}
 	if len(rejects) > 0 {
@@ -40,10 +43,16 @@ func shown(specs []endpoint.Spec, rejects []discovery.Reject, err error) (string
 // listsInJSON are lists that the reader of this package and that of YAML take alike. What
 // begins with an exclamation mark is part of the error of the former.
 var listsInJSON = map[string]string{
-	`["http://10.0.0.1:1", {"url": "http://10.0.0.2", "weight": 7}]`: "http://10.0.0.1:1, http://10.0.0.2:80*7",
-	"\ufeff {\"endpoints\": [\"unix:/run/a\"]}\n":                    "http://unix:/run/a",
-	`[{"drain": true, "url": "http://10.0.0.1:1", "weight": 2}]`:     "http://10.0.0.1:1*2 out",
-	`[{"url": "http://[::1]:1", "weight": 0}]`:                       "http://[::1]:1 out",
+	`["http://10.0.0.1:1", {"url": "http://10.0.0.2", "weight": 7}]`:                                  "http://10.0.0.1:1, http://10.0.0.2:80*7",
+	"\ufeff {\"endpoints\": [\"unix:/run/a\"]}\n":                                                     "http://unix:/run/a",
+	`[{"drain": true, "url": "http://10.0.0.1:1", "weight": 2}]`:                                      "http://10.0.0.1:1*2 out",
+	`[{"url": "http://[::1]:1", "weight": 0}]`:                                                        "http://[::1]:1 out",
+	`[{"url": "http://10.0.0.1:1", "zone": "a", "backup": true}]`:                                     "http://10.0.0.1:1 a/1 map[]",
+	`[{"url": "http://10.0.0.1:1", "priority": 3, "metadata": {"version": "v2", "n": 7, "b": true}}]`: "http://10.0.0.1:1 /3 map[b:true n:7 version:v2]",
+	`["http://10.0.0.1:1", {"url": "http://10.0.0.2", "metadata": {"a": {}}}]`:                        "http://10.0.0.1:1, 1 rejected",
+	`["http://10.0.0.1:1", {"url": "http://10.0.0.2", "metadata": ["a"]}]`:                            "http://10.0.0.1:1, 1 rejected",
+	`["http://10.0.0.1:1", {"url": "http://10.0.0.2", "priority": 16}]`:                               "http://10.0.0.1:1, 1 rejected",
+	`["http://10.0.0.1:1", {"url": "http://10.0.0.2", "priority": 2, "backup": true}]`:                "http://10.0.0.1:1, 1 rejected",
 	`[]`:                     "",
 	`{"endpoints": []}`:      "",
 	``:                       "!empty",

@@ -120,8 +120,8 @@ func listed(path string, list []config.Endpoint) ([]endpoint.Spec, discovery.Sou
 		if err != nil {
 			return nil, nil, err
 		}
-		if spec.Out {
-			src = drained{src}
+		if spec.Out || spec.Zone != "" || spec.Priority != 0 || spec.Metadata != nil {
+			src = described{src, spec}
 		}
 		sources = append(sources, src)
 	}
@@ -160,15 +160,20 @@ func resolved(spec endpoint.Spec, host, server string) (discovery.Source, error)
 	return dns.New(dns.Config{Host: host, Port: uint16(n), Scheme: spec.Scheme, Weight: spec.Weight, Server: server}), nil
 }
 
-// drained is a source whose endpoints are all out: the configuration drains the name.
-type drained struct{ discovery.Source }
+// described is the source of a host name of which the list says more: each of its addresses is out,
+// has the zone, and so on.
+type described struct {
+	discovery.Source
+	entry endpoint.Spec
+}
 
 // Run runs the source.
-func (d drained) Run(ctx context.Context, publish func(discovery.Update)) error {
+func (d described) Run(ctx context.Context, publish func(discovery.Update)) error {
 	return d.Source.Run(ctx, func(u discovery.Update) {
 		u.Endpoints = slices.Clone(u.Endpoints)
 		for i := range u.Endpoints {
-			u.Endpoints[i].Out = true
+			e := &u.Endpoints[i]
+			e.Out, e.Zone, e.Priority, e.Metadata = d.entry.Out, d.entry.Zone, d.entry.Priority, d.entry.Metadata
 		}
 		publish(u)
 	})

@@ -24,11 +24,17 @@ func TestListsAndFiles(t *testing.T) {
 	if err != nil || src != nil || discoverytest.URLs(static) != "http://10.0.0.1:80 https://[::1]:1" || static[1].Weight != 3 {
 		t.Errorf("%v %v %v", static, src, err)
 	}
-	static, src, err = s.Of("services.a", config.Service{Endpoints: []config.Endpoint{{URL: "http://10.0.0.1"}, {URL: "http://localhost:9"}}})
+	static, src, err = s.Of("services.a", config.Service{Endpoints: []config.Endpoint{{URL: "http://10.0.0.1"}, {URL: "http://localhost:9", Zone: "a", Backup: true, Metadata: map[string]string{"version": "v2"}}}})
 	if err != nil || static != nil || src == nil {
 		t.Fatalf("%v %v %v", static, src, err)
 	}
-	if got := discoverytest.URLs(discoverytest.First(t, src)); !strings.Contains(got, "http://10.0.0.1:80") || !strings.Contains(got, "http://127.0.0.1:9") {
+	set := discoverytest.First(t, src)
+	for _, e := range set {
+		if more := e.Zone == "a" && e.Priority == 1 && e.Metadata["version"] == "v2"; more != strings.HasSuffix(e.Address, ":9") {
+			t.Errorf("a name whose entry says more: %+v", e)
+		}
+	}
+	if got := discoverytest.URLs(set); !strings.Contains(got, "http://10.0.0.1:80") || !strings.Contains(got, "http://127.0.0.1:9") {
 		t.Errorf("a list with a name in it: %s", got)
 	}
 	path := filepath.Join(t.TempDir(), "list.json")
