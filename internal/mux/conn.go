@@ -23,7 +23,8 @@ var (
 	// ErrRefused says that the peer has certainly not processed a request: it says so with
 	// REFUSED_STREAM, or with a GOAWAY that leaves the stream out.
 	ErrRefused = errors.New("h2: the peer has not processed the request")
-	// ErrEnough says that the peer wants no more content, having answered (RFC 9113 §8.1).
+	// ErrEnough says that the peer takes no more content: it has answered (RFC 9113 §8.1), or has
+	// closed the connection, in which case what it has said before is read all the same.
 	ErrEnough = errors.New("h2: the peer wants no more of the content")
 	// ErrFull says that a connection takes no further stream.
 	ErrFull = errors.New("h2: the connection takes no further stream")
@@ -85,6 +86,7 @@ type Conn struct {
 	headBy    time.Duration // instant by which what has begun with a head must be there; 0: nothing has
 	readBy    time.Duration // deadline of the read under way; 0: none
 	waits     wait          // what it waits for
+	late      bool          // that was over, but bytes were here: the next read finds them
 	preface   bool          // has come, or is not to come
 
 	streams opened // by identifier: those that a task uses

@@ -116,6 +116,7 @@ func (c *Conn) Fill() error {
 	n, err := c.stream.Read((*c.in)[c.w:])
 	c.w += n
 	if n > 0 {
+		c.late = false
 		if c.pinged > 0 {
 			c.lock.Lock()
 			c.pinged = 0
@@ -136,6 +137,9 @@ const (
 	pingAgain = 5*time.Minute + 10*time.Second
 )
 
+// lateFor is how long a read may take that is to find what has come already.
+const lateFor = time.Second
+
 // A wait is what the task that reads waits for.
 type wait uint8
 
@@ -147,7 +151,9 @@ const (
 	forSign                 // of life: streams are open
 )
 
-// expired handles a read that has failed: nil if the wait is to go on.
+// expired handles a read that has failed: nil if the wait is to go on. A peer is not judged while
+// something is here that it has sent and that was not read: then this process was too late to run,
+// and not the peer to send.
 func (c *Conn) expired(err error) error {
 	c.lock.Lock()
 	defer c.lock.Unlock()
@@ -162,6 +168,10 @@ func (c *Conn) expired(err error) error {
 		return nil
 	case c.due() && c.rt.Now() >= c.timeouts.Leave:
 		c.leave()
+		c.deadline()
+		return nil
+	case !c.stream.Quiet() && !(c.broken && c.late): // of what is broken, some are never quiet
+		c.late = true
 		c.deadline()
 		return nil
 	}
@@ -217,11 +227,14 @@ func (c *Conn) deadline() {
 	case forSign:
 		most = c.silence()
 	}
-	if c.waits == forAnything {
+	switch {
+	case c.waits == forAnything:
 		c.until(0)
-		return
+	case c.late:
+		c.until(now + max(most, lateFor))
+	default:
+		c.until(now + most)
 	}
-	c.until(now + most)
 }
 
 // until has the read under way end at by, and no later than the connection is to be left; 0: without

@@ -17,6 +17,7 @@ package mux
 // connection's window is empty, streams wait in starved.
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -50,7 +51,7 @@ type writing struct {
 	openers []*Stream // that wait for room to send their head
 	busy    bool      // the writing task runs, or has been started
 	closing bool      // Close writes what is left
-	broken  bool      // a write has failed
+	broken  bool      // a write has failed: nothing is sent any more
 
 	flushTask func() // flush, made once
 	flushed   engine.Wakeup
@@ -128,10 +129,30 @@ func (c *Conn) write() {
 		c.keepOut(home)
 		c.answers -= answers
 		if err != nil {
-			c.broken = true
-			c.end(err)
+			c.writeFailed(err)
 		}
 	}
+}
+
+// writeFailed is called when a write has failed: nothing is sent any more. What an endpoint has sent
+// before it closed or reset the connection may be here, unread, such as the end of the responses whose
+// last WINDOW_UPDATE it did not wait for. So its connection goes on as one that takes no further
+// streams, until the task that reads meets the end. Where the peer takes nothing for too long
+// (Timeouts.Stall), has said nothing yet, or is a client, there is nothing to wait for. The lock is
+// held.
+func (c *Conn) writeFailed(err error) {
+	c.broken = true
+	if c.server || !c.settled || c.err != nil || errors.Is(err, engine.ErrTimeout) {
+		c.end(err)
+		return
+	}
+	c.away = true
+	for _, s := range c.streams {
+		s.enough = true
+		s.writable.Set()
+	}
+	c.wakeLines()
+	c.endIfIdle()
 }
 
 // keepOut uses the array that was written again if it is a small one, and there is no other by now.
