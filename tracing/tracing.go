@@ -8,7 +8,7 @@
 //	})
 //
 // Batches, the queue, and what is counted as lost are the proxy's; here is what a batch becomes
-// (spans.go, wire.go) and how it is sent (this file).
+// (spans.go, wire.go), how it is sent (this file), and to which receiver (sender.go).
 package tracing
 
 import (
@@ -28,7 +28,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/internal/certs"
 	"github.com/poise-lb/poise/trace"
 )
 
@@ -51,7 +50,6 @@ const (
 	pauseFirst  = time.Second      // before the second try; later ones double
 	pauseMax    = 10 * time.Second
 	responseMax = 64 << 10 // bytes of a response that are read
-	idleFor     = 90 * time.Second
 )
 
 // An exporter sends batches to one receiver. One goroutine calls its methods.
@@ -59,7 +57,7 @@ type exporter struct {
 	url      string
 	headers  map[string]string
 	resource *resource
-	client   *http.Client
+	sender   *sender
 	log      *slog.Logger
 
 	waiting bool         // the latest try failed, which the log has said
@@ -73,29 +71,17 @@ func newExporter(t config.Tracing, log *slog.Logger) (*exporter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("otlp.endpoint: %w", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() // with the proxies of the environment
-	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = 1, 1, idleFor
-	if t.OTLP.TLS != nil {
-		transport.TLSClientConfig, err = certs.SourceTLS(t.OTLP.TLS)
-		var file *certs.FileError
-		if errors.As(err, &file) {
-			return nil, fmt.Errorf("otlp.tls.%s: %w", file.Key, err)
-		}
+	s, err := newSender(&t.OTLP, log)
+	if err != nil {
+		return nil, err
 	}
 	zip, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
-	return &exporter{
-		url: u.String(), headers: t.OTLP.Headers, resource: newResource(t), log: log, zip: zip,
-		client: &http.Client{
-			Transport: transport, Timeout: t.OTLP.Timeout,
-			// A receiver that moved is a mistake of the configuration, and headers are for it alone.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	return &exporter{url: u.String(), headers: t.OTLP.Headers, resource: newResource(t), sender: s, log: log, zip: zip}, nil
 }
 
 // Close implements io.Closer.
 func (e *exporter) Close() error {
-	e.client.CloseIdleConnections()
+	e.sender.close()
 	return nil
 }
 
@@ -166,7 +152,7 @@ func (e *exporter) post(ctx context.Context, body []byte) (rejected int, again t
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	req.Header.Set("Content-Encoding", "gzip")
-	resp, err := e.client.Do(req)
+	resp, err := e.sender.client.Load().Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return -1, -1, err

@@ -259,7 +259,7 @@ func TestABatchIsTriedAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &receiver{t: t, answers: test.answers}
 				e := exporterTo(t, "http://receiver.example")
-				e.client.Transport = answering{r}
+				e.sender.client.Load().Transport = answering{r}
 				began := time.Now()
 				lost, err := e.Export(t.Context(), one)
 				took := time.Since(began)
@@ -279,7 +279,7 @@ func TestAnInterruptedExportReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{t: t, answers: []func(http.ResponseWriter){refusal(503, "Retry-After", "20")}}
 		e := exporterTo(t, "http://receiver.example")
-		e.client.Transport = answering{r}
+		e.sender.client.Load().Transport = answering{r}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
