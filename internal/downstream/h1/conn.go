@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/downstream"
@@ -52,13 +53,27 @@ func (c *Conn) Await(resumed bool) (ready bool, err error) {
 	if !resumed && !c.Rest() {
 		return true, nil
 	}
-	if err := c.in.Fill(); err != nil {
-		if errors.Is(err, engine.ErrTimeout) {
-			err = io.EOF
-		}
-		return false, err
+	if err = c.in.Fill(); errors.Is(err, engine.ErrTimeout) {
+		err = c.fillLate(err)
 	}
-	return true, nil
+	if errors.Is(err, engine.ErrTimeout) {
+		err = io.EOF
+	}
+	return err == nil, err
+}
+
+// lateFor is how long fillLate may take: there is something to read.
+const lateFor = time.Second
+
+// fillLate is called when a Fill has met its deadline, which is timeout. Where bytes of the client are
+// here all the same, this process was too late to read them, and they are read now: a client whose
+// request came in time is not told that it did not.
+func (c *Conn) fillLate(timeout error) error {
+	if c.stream.Quiet() {
+		return timeout
+	}
+	c.stream.SetReadDeadline(c.rt.Now() + lateFor)
+	return c.in.Fill()
 }
 
 // Next reads a request head, whose first byte Await has seen, into q: see downstream.Conn.
@@ -69,7 +84,7 @@ func (c *Conn) Next(q *message.Request, client *downstream.Client) error {
 	if c.stopped.Load() { // a store costs much more than a load
 		c.stopped.Store(false)
 	}
-	seen := 0
+	seen, late := 0, false
 	for heading := false; ; heading = true {
 		head := c.in.Buffered()
 		n, err := http1.ParseRequest(head, seen, q, &c.settings.Limits)
@@ -89,7 +104,12 @@ func (c *Conn) Next(q *message.Request, client *downstream.Client) error {
 		if !heading { // nearly every head arrives at once: the clock is read for the others only
 			c.stream.SetReadDeadline(c.rt.Now() + c.settings.Head)
 		}
-		switch err := c.in.Fill(); {
+		err = c.in.Fill()
+		if !late && errors.Is(err, engine.ErrTimeout) {
+			late = true
+			err = c.fillLate(err)
+		}
+		switch {
 		case errors.Is(err, buffer.ErrHeadTooLarge):
 			return c.refuse(&http1.Error{Status: 431, Reason: reason.HeadTooLarge})
 		case errors.Is(err, engine.ErrTimeout):
