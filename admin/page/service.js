@@ -4,7 +4,7 @@
 import { h, text, once, attr, glyph, worded, mono } from './dom.js';
 import { store, means, now } from './store.js';
 import { sparkline, share, ring, timeline, count, order, stateWord } from './draw.js';
-import { t, said, latency, number, span, since, clock } from './words.js';
+import { t, said, latency, number, percent, span, since, clock } from './words.js';
 import { List, figure, figures, overrideWords } from './lists.js';
 import { changeDialog, kindsFor } from './dialogs.js';
 
@@ -26,7 +26,7 @@ const most = (list) => Math.max(0, ...list.map((x) => x.expected));
 
 export class Detail extends List {
 	constructor(service) {
-		const notes = h('p', { class: 'muted' }), summary = new Summary(), circle = h('div', { class: 'keys' });
+		const notes = h('p', { class: 'muted' }), extra = h('p', { class: 'small muted extra' }), summary = new Summary(), circle = h('div', { class: 'keys' });
 		summary.el.append(circle);
 		const chips = h('p', { class: 'chips', role: 'group', 'aria-label': t('chips') });
 		super('endpoints', [
@@ -40,12 +40,12 @@ export class Detail extends List {
 			{ id: 'actions', className: 'actions', cell: (td, e) => {
 				if (store.overview?.role !== 'view') once(td, e.key, () => h('button', { 'data-main': true, 'aria-label': t('change.of', { endpoint: e.label }), onclick: () => td.parentNode.change() }, t('change')));
 			} },
-		], [h('div', { class: 'top' }, h('a', { href: '#/services', class: 'back' }, '‹ ' + t('tab.services')), h('h2', {}, service), notes), summary.el, chips],
+		], [h('div', { class: 'top' }, h('a', { href: '#/services', class: 'back' }, '‹ ' + t('tab.services')), h('h2', {}, service), notes), summary.el, extra, chips],
 		(row, e) => {
 			attr(row, 'class', e.word);
 			row.change = (chosen) => changeDialog(service, e.label, kindsFor(e), { chosen, weight: e.weight });
 		});
-		Object.assign(this, { service, notes, summary, circle, chips, only: '', keysOf: {} });
+		Object.assign(this, { service, notes, extra, summary, circle, chips, only: '', keysOf: {} });
 	}
 
 	items() {
@@ -54,6 +54,7 @@ export class Detail extends List {
 		this.fair = most(all);
 		this.summary.render(means('service ' + this.service));
 		text(this.notes, d ? [d.policy, d.source?.kind].filter(Boolean).join(' · ') : '');
+		text(this.extra, d?.extra ? extraWords(d.extra) : '');
 		this.filters(counts);
 		this.keys(d?.policy === 'consistent_hash', all);
 		if (store.tick && !store.tick.states[this.service]) this.problem = t('none.services');
@@ -79,6 +80,17 @@ export class Detail extends List {
 		this.fairKeys = most(this.said.endpoints);
 		ring(this.circle, this.said, (id) => all.find((e) => e.id === id)?.label || id);
 	}
+}
+
+// extraWords say what retries and hedges have taken of late, and what became of hedges; '': nothing.
+function extraWords(x) {
+	const n = Object.fromEntries(Object.entries(x).map(([key, value]) => [key, number(value)]));
+	return [
+		x.retries + x.hedges && t('extra.spent', { ...n, share: percent(x.share, 1) }),
+		x.hedges_won + x.hedges_lost + x.hedges_failed && t('extra.hedged', n),
+		x.hedge_delay && t('extra.due', { after: latency(x.hedge_delay / 1e9) }),
+		x.retries_refused + x.hedges_refused && t('extra.refused', n),
+	].filter(Boolean).join(' · ');
 }
 
 function endpointCell(td, e) {

@@ -46,6 +46,37 @@ func TestEjectedAndReturned(t *testing.T) {
 	page.until("both events", shows(".events tr", "Endpoint ejected")+" && "+shows(".events tr", "Endpoint healthy"))
 }
 
+// Retries and hedges of a service are a line of its own, and nothing while there are none.
+func TestExtraAttempts(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t, 3)
+	var all []poise.Endpoint
+	for _, u := range b.URLs {
+		all = append(all, poise.Endpoint{URL: u})
+	}
+	carts := poise.Service{Endpoints: all, Policy: poise.Policy{Type: "round_robin"}, Breaker: poise.Breaker{Off: true}, Hedge: &poise.Hedge{After: "300ms", MaxExtra: 10}}
+	users := carts
+	users.Hedge = &poise.Hedge{After: "p95"}
+	w := newWorld(t, poise.Config{
+		Services: map[string]poise.Service{"carts": carts, "users": users},
+		Routes:   []poise.Route{{Match: poise.Match{Path: "/**"}, Service: "carts"}, {Match: poise.Match{Path: "/users/**"}, Service: "users"}},
+	}, admin.Options{})
+	w.load(50, "/", "/users/1")
+	page := open(t, "en-US", 1280, 560, w.URL("#/services/carts"))
+	page.until("no word of them", measured+` && !document.querySelector(".extra").innerText.includes("retries")`)
+	b.down[0].Store(true)
+	page.until("retries", shows(".extra", ", hedges 0, beside "))
+	b.slow[1].Store(true)
+	page.until("hedges", shows(".extra", "hedges won "))
+	page.shot("services-carts-extra")
+	page.visit("services/users")
+	page.until("when a hedge is due", shows(".extra", "a hedge is due after "))
+	page.visit("services/carts")
+	page.click("#language")
+	page.until("the same in Chinese", shows(".extra", "次对冲")+" && "+shows(".extra", "对冲胜出"))
+	page.shot("services-carts-extra-zh")
+}
+
 // The connection is lost, which the page says, and comes back; what happened meanwhile is shown.
 func TestConnection(t *testing.T) {
 	t.Parallel()

@@ -16,15 +16,16 @@ import (
 	"github.com/poise-lb/poise/admin"
 )
 
-// A backend answers on as many loopback addresses as it is asked for. Each can be made to fail.
+// A backend answers on as many loopback addresses as it is asked for. Each can be made to fail, and to
+// be slow.
 type backend struct {
-	URLs []string
-	down []atomic.Bool
+	URLs       []string
+	down, slow []atomic.Bool
 }
 
 func newBackend(t *testing.T, n int) *backend {
 	t.Helper()
-	b := &backend{down: make([]atomic.Bool, n)}
+	b := &backend{down: make([]atomic.Bool, n), slow: make([]atomic.Bool, n)}
 	for i := range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -34,6 +35,9 @@ func newBackend(t *testing.T, n int) *backend {
 			if b.down[i].Load() {
 				http.Error(w, "database is away", http.StatusServiceUnavailable)
 				return
+			}
+			if b.slow[i].Load() {
+				time.Sleep(time.Second)
 			}
 			io.WriteString(w, "hello")
 		})}
