@@ -29,6 +29,18 @@ type Hedge struct {
 	After time.Duration
 }
 
+// Wait is how long the response head may take before a hedge is due; live is Service.HedgeDue. 0: it
+// is not known.
+func (h *Hedge) Wait(live time.Duration) time.Duration {
+	if h.After > 0 {
+		live = h.After
+	}
+	if live == 0 {
+		return 0
+	}
+	return max(live, hedgeLeast)
+}
+
 // HedgeMethods says which requests of a route may be hedged.
 type HedgeMethods uint8
 
@@ -73,15 +85,7 @@ func (x *Exchange) mayHedge() bool {
 }
 
 // hedgeAfter is how long the response head may take before a hedge is due; 0: it is not known.
-func (x *Exchange) hedgeAfter() time.Duration {
-	if h := x.service.Hedge; h.After > 0 {
-		return max(h.After, hedgeLeast)
-	}
-	if due := x.service.HedgeDue(); due > 0 {
-		return max(due, hedgeLeast)
-	}
-	return 0
-}
+func (x *Exchange) hedgeAfter() time.Duration { return x.service.Hedge.Wait(x.service.HedgeDue()) }
 
 // awaitHedge sets x.hedgeAt, when a hedge beside a is due, and returns the earlier of that and look.
 func (a *attempt) awaitHedge(look time.Duration) time.Duration {

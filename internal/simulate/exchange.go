@@ -3,15 +3,14 @@ package simulate
 // The life of a request in a proxy: pick, attempt, settle, and again. It follows
 // internal/exchange step by step, without what carries bytes: which failure may be repeated, and
 // where, is the table at the top of internal/exchange/retry.go, and the picks are those of package
-// service. An attempt is a value of its own, because a request may have several under way: what
-// begins a second one (a hedge), or has a request wait before its first one (a queue of the
-// service), belongs into begin and arrive.
+// service. An attempt is a value of its own, because a request may have two under way: see hedge.go.
 
 import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/policy"
 )
@@ -25,6 +24,7 @@ var classes = [...]exchange.Class{
 type proxy struct {
 	service *service.Service
 	retry   *exchange.Retry
+	hedge   *exchange.Hedge // nil: none
 }
 
 // A request is one of a client, until it is answered.
@@ -40,6 +40,7 @@ type request struct {
 	attempts   int // those that have reached an endpoint
 	pauses     int
 	why        result // of the attempt before a pause
+	own        result // of its own attempt, if a hedge beside that goes on
 }
 
 // An attempt is one try of a request at one endpoint.
@@ -50,6 +51,12 @@ type attempt struct {
 	server   *server
 	began    time.Duration
 	fate     fate
+
+	// Hedges.
+	timed  bool  // the service learns how long it takes
+	hedge  bool  // it is one
+	alone  bool  // the other attempt of its request has failed while both were under way
+	beside int32 // slot of that other attempt, from 1; 0: there is none
 }
 
 // An outcome is what became of a request.
@@ -85,8 +92,16 @@ func (w *world) arrive(a *arrival) {
 	w.begin(n, e)
 }
 
-// begin makes an attempt of request n at e.
+// begin makes an attempt of request n at e, and a hedge beside the first one if that takes long.
 func (w *world) begin(n int32, e *endpoint.Endpoint) {
+	i := w.start(n, e)
+	if w.requests.all[n].tries == 1 {
+		w.awaitHedge(i)
+	}
+}
+
+// start makes an attempt of request n at e, and returns its slot.
+func (w *world) start(n int32, e *endpoint.Endpoint) int32 {
 	r := &w.requests.all[n]
 	r.tries++
 	r.choice.Tried.Add(e)
@@ -99,41 +114,62 @@ func (w *world) begin(n int32, e *endpoint.Endpoint) {
 	if r.arrived >= w.from {
 		w.report.Attempts++
 	}
-	if a.fate.at > r.deadline {
-		a.fate.at, a.fate.result = r.deadline, timedOut
+	by := r.deadline
+	if most := r.proxy.retry.AttemptTimeout; most > 0 {
+		by = min(by, w.now+most)
+	}
+	if a.fate.at > by {
+		a.fate.at, a.fate.result = by, timedOut
 	}
 	w.events.add(event{at: a.fate.at, kind: evEnd, n: i, gen: a.gen})
 	if a.fate.at > w.now+exchange.LookEvery {
 		w.events.add(event{at: w.now + exchange.LookEvery, kind: evLook, n: i, gen: a.gen})
 	}
+	return i
 }
 
 // end is the end of attempt i, whose fate has come.
 func (w *world) end(i int32) {
 	a := w.attempts.all[i]
 	r := &w.requests.all[a.request]
+	if a.beside > 0 && a.fate.result != answered {
+		w.outlive(i)
+		return
+	}
+	why := a.fate.result // what decides about another attempt
+	if a.hedge && a.alone {
+		why = r.own
+	}
 	var next *endpoint.Endpoint
-	if a.fate.result == failed && w.mayRepeat(r, failed, 1) {
-		next = w.another(r, failed, 1) // while the attempt is under way, as in exchange.attempt.unwanted
+	if why == failed && w.mayRepeat(r, failed, 1) && w.affords(r, failed) {
+		if next = w.another(r, failed, 1); next == nil { // while the attempt is under way, as in exchange.attempt.unwanted
+			w.spares(r, failed)
+		}
 	}
 	w.settle(&a, r)
 	w.release(i)
 	if a.fate.result != refused {
 		r.attempts++
 	}
+	switch {
+	case a.beside > 0:
+		w.overtake(&a)
+	case a.alone:
+		w.hedged(r, &a)
+	}
 	if a.fate.result == answered {
 		w.finish(a.request, Served, &a)
 		return
 	}
 	pauses := false
-	if a.fate.result != failed {
-		next, pauses = w.again(a.request, a.fate.result)
+	if why != failed {
+		next, pauses = w.again(a.request, why)
 	}
 	switch {
 	case next != nil:
 		w.begin(a.request, next)
 	case pauses:
-	case a.fate.result == timedOut:
+	case why == timedOut:
 		w.finish(a.request, TimedOut, &a)
 	default:
 		w.finish(a.request, Failed, &a)
@@ -149,9 +185,13 @@ func (w *world) settle(a *attempt, r *request) {
 	case refused:
 		o.Unreached, o.Refused = true, true
 	}
-	o.Failed = a.fate.result != answered
-	r.proxy.service.Settle(a.endpoint, o, true)
+	counts := a.fate.result != overtaken
+	o.Failed = counts && a.fate.result != answered
+	r.proxy.service.Settle(a.endpoint, o, counts)
 	a.server.count(w.now, -1)
+	if a.timed && (a.fate.result == answered || a.fate.result == timedOut || !counts) {
+		r.proxy.service.Timed(0, w.now-a.began)
+	}
 	if r.arrived >= w.from {
 		a.server.report.Attempts++
 		if o.Failed {
@@ -165,8 +205,10 @@ func (w *world) settle(a *attempt, r *request) {
 func (w *world) look(i int32) {
 	a := &w.attempts.all[i]
 	r := &w.requests.all[a.request]
-	if r.proxy.service.Ejected(a.endpoint) && w.mayRepeat(r, rescued, 1) {
-		if next := w.another(r, rescued, 1); next != nil {
+	if a.beside == 0 && r.proxy.service.Ejected(a.endpoint) && w.mayRepeat(r, rescued, 1) && w.affords(r, rescued) {
+		if next := w.another(r, rescued, 1); next == nil {
+			w.spares(r, rescued)
+		} else {
 			a.fate.result, a.fate.at = rescued, w.now
 			old := *a
 			w.settle(&old, r)
@@ -185,7 +227,7 @@ func (w *world) look(i int32) {
 // pauses: the request pauses, and resume goes on with it.
 func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool) {
 	r := &w.requests.all[n]
-	if !w.mayRepeat(r, why, 0) {
+	if !w.mayRepeat(r, why, 0) || !w.affords(r, why) {
 		return nil, false
 	}
 	if next = w.another(r, why, 0); next != nil {
@@ -193,6 +235,7 @@ func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool
 	}
 	pause := r.proxy.retry.SameAfter << r.pauses
 	if pause <= 0 || r.pauses >= exchange.PausesMax || why != refused && why != reset || w.now+pause >= r.deadline {
+		w.spares(r, why)
 		return nil, false
 	}
 	r.pauses++
@@ -209,7 +252,20 @@ func (w *world) resume(n int32) {
 		w.begin(n, next)
 		return
 	}
+	w.spares(r, r.why)
 	w.finish(n, Failed, nil)
+}
+
+// affords is exchange.Exchange.affords: it takes an attempt after a failure out of the budget.
+func (w *world) affords(r *request, why result) bool {
+	return why == refused || r.proxy.service.TakeExtra(w.now, extra.Retry, r.proxy.retry.Extra)
+}
+
+// spares is exchange.Exchange.spares: it gives back what affords has taken.
+func (w *world) spares(r *request, why result) {
+	if why != refused {
+		r.proxy.service.ReturnExtra(extra.Retry)
+	}
 }
 
 // mayRepeat is exchange.Exchange.mayRepeat. under is 1 while the attempt that failed is still

@@ -11,6 +11,7 @@ type kind uint8
 const (
 	evEnd    kind = iota // an attempt ends: n is the attempt
 	evLook               // an attempt has waited for a second: n is the attempt
+	evHedge              // a hedge is due: n is the attempt beside which it is
 	evAgain              // a pause between two attempts is over: n is the request
 	evWake               // a task's wait is over: n is the task
 	evChange             // a fault begins or ends: n is the change

@@ -81,12 +81,13 @@ type fate struct {
 type result uint8
 
 const (
-	answered result = iota
-	failed          // 503
-	refused         // no connection
-	reset           // the connection broke
-	timedOut        // no answer by the client's timeout
-	rescued         // the endpoint was ejected while the request waited there
+	answered  result = iota
+	failed           // 503
+	refused          // no connection
+	reset            // the connection broke
+	timedOut         // no answer by the client's timeout
+	rescued          // the endpoint was ejected while the request waited there
+	overtaken        // the other attempt of the request has answered
 )
 
 // failTime is how long a failing endpoint takes to say so.

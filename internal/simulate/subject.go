@@ -250,7 +250,7 @@ func (s *Subject) Run(sc *Scenario, policy string) (*Report, error) {
 	w := &world{now: start, scenario: sc, servers: servers, from: start + warm, keyed: p.Key != nil || p.Settings.Custom}
 	w.proxies = make([]proxy, sc.Proxies)
 	for i := range w.proxies {
-		w.proxies[i].retry = &p.Retry
+		w.proxies[i].retry, w.proxies[i].hedge = &p.Retry, p.Hedge
 	}
 	if w.changes, err = plan(sc.Faults, servers, start, start+duration); err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func (w *world) idle() bool { return len(w.requests.free) == len(w.requests.all)
 // void reports whether an event is for something that is over.
 func (w *world) void(e *event) bool {
 	switch e.kind {
-	case evEnd, evLook:
+	case evEnd, evLook, evHedge:
 		return w.attempts.all[e.n].gen != e.gen
 	case evWake:
 		t := w.tasks.all[e.n]
@@ -131,6 +131,8 @@ func (w *world) happen(e *event) {
 		w.end(e.n)
 	case evLook:
 		w.look(e.n)
+	case evHedge:
+		w.hedge(e.n)
 	case evAgain:
 		w.resume(e.n)
 	case evWake:
