@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,13 +42,43 @@ func ratio(a, b time.Duration) string {
 	return fmt.Sprintf("%.0f", float64(a)/float64(b))
 }
 
-// heads are the columns of a comparison.
-func heads() []string {
+// A column is one that comparisons have only if there is something to say.
+type column struct {
+	name string
+	some func(r *Report) bool
+	cell func(r *Report) string
+}
+
+// further are those columns.
+var further = []column{
+	{"goodput", func(r *Report) bool { return r.Errors() > 0 }, func(r *Report) string { return fmt.Sprintf("%.0f/s", r.Goodput()) }},
+	{"hedged", func(r *Report) bool { return r.Hedges > 0 }, func(r *Report) string { return r.share(r.Hedges) }},
+}
+
+// further are the columns that the comparison has besides.
+func (c *Comparison) further() (some []column) {
+	for _, one := range further {
+		if slices.ContainsFunc(c.Reports, one.some) {
+			some = append(some, one)
+		}
+	}
+	return some
+}
+
+// share is n by the number of requests.
+func (r *Report) share(n int) string { return percent(float64(n) / float64(max(r.Requests, 1))) }
+
+// heads are the columns of the comparison.
+func (c *Comparison) heads() []string {
 	row := []string{"policy"}
 	for _, q := range quantiles {
 		row = append(row, q.name)
 	}
-	return append(row, "max", "p99 to best", "errors", "attempts", "busiest")
+	row = append(row, "max", "p99 to best", "errors", "attempts", "busiest")
+	for _, one := range c.further() {
+		row = append(row, one.name)
+	}
+	return row
 }
 
 // rows are those of a comparison, without the heads.
@@ -58,12 +89,17 @@ func (c *Comparison) rows() (rows [][]string) {
 		for _, q := range quantiles {
 			row = append(row, Show(c.Logged.Quantile(q.q)))
 		}
-		rows = append(rows, append(row, Show(c.Logged.Max()), "", "", "", ""))
+		row = append(row, Show(c.Logged.Max()))
+		rows = append(rows, append(row, make([]string, len(c.heads())-len(row))...))
 	}
 	for _, r := range c.Reports {
 		row := append([]string{c.label(r)}, r.latencies()...)
 		row = append(row, ratio(r.Latency.Quantile(0.99), best))
-		rows = append(rows, append(row, r.failures(), fmt.Sprintf("%.3f", r.PerRequest()), fmt.Sprintf("%.2f", r.Busiest())))
+		row = append(row, r.failures(), fmt.Sprintf("%.3f", r.PerRequest()), fmt.Sprintf("%.2f", r.Busiest()))
+		for _, one := range c.further() {
+			row = append(row, one.cell(r))
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }
@@ -96,7 +132,7 @@ func (r *Report) failures() string {
 	if n == 0 {
 		return "0"
 	}
-	return fmt.Sprintf("%d (%s)", n, percent(float64(n)/float64(max(r.Requests, 1))))
+	return fmt.Sprintf("%d (%s)", n, r.share(n))
 }
 
 // percent writes a share so that a small one is not 0 %.
@@ -119,7 +155,7 @@ func (c *Comparison) WriteText(w io.Writer) error {
 		title += ": " + c.Scenario.About
 	}
 	fmt.Fprintf(&b, "%s\n%s\n\n", title, c.Setup)
-	writeTable(&b, heads(), c.rows())
+	writeTable(&b, c.heads(), c.rows())
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -178,6 +214,8 @@ type Row struct {
 	Errors    int                `json:"errors"`
 	No        map[string]int     `json:"errors_by_kind,omitempty"`
 	Attempts  int                `json:"attempts"`
+	Hedges    int                `json:"hedges,omitempty"`
+	HedgesWon int                `json:"hedges_won,omitempty"`
 	Latency   map[string]float64 `json:"latency_ms"`
 	Goodput   float64            `json:"goodput"`
 	Busiest   float64            `json:"busiest"`
@@ -202,7 +240,7 @@ func (c *Comparison) Rows() (rows []Row) {
 
 // Row is the report for JSON.
 func (r *Report) Row() Row {
-	row := Row{Policy: r.Policy, Requests: r.Requests, Errors: r.Errors(), Attempts: r.Attempts, Goodput: round(r.Goodput()), Busiest: round(r.Busiest())}
+	row := Row{Policy: r.Policy, Requests: r.Requests, Errors: r.Errors(), Attempts: r.Attempts, Hedges: r.Hedges, HedgesWon: r.HedgesWon, Goodput: round(r.Goodput()), Busiest: round(r.Busiest())}
 	row.Latency = map[string]float64{"mean": ms(r.Latency.Mean()), "max": ms(r.Latency.Max())}
 	for _, q := range quantiles {
 		row.Latency[q.name] = ms(r.Latency.Quantile(q.q))
