@@ -18,6 +18,7 @@
 //	the network       a constant time there and back; nothing is lost
 //	a fault           slow, stall, crash, fail, cold, restart, join, leave: see Fault
 //	a retry           by the rules of internal/exchange/retry.go: see exchange.go
+//	a hedge           by those of internal/exchange/hedge.go: see hedge.go
 //	several proxies   each a service of its own, which knows its own requests only
 //
 // # What is not
