@@ -113,6 +113,32 @@ func (e *Endpoint) Silent(now time.Duration) time.Duration {
 	return time.Duration(tick(now)-since) << tickShift
 }
 
+// A Par is what pickers measure endpoints by at one moment: Within tells those that need no
+// closer look.
+type Par struct {
+	Level    Level  // of latency, above which an endpoint is slow
+	tick     uint32 // now
+	patience uint32 // ticks for which an endpoint may be silent without being slow
+}
+
+// ParOf is the Par of a level at the instant now. An endpoint may be silent for as long as the level
+// is.
+func ParOf(l Level, now time.Duration) Par {
+	return Par{l, tick(now), uint32(min(l.Duration()>>tickShift, math.MaxUint32))}
+}
+
+// Within reports whether the endpoint has answered within par, is not silent for longer than that and
+// has no level of failure: nearly always. It is false of one that was never measured. Any goroutine
+// may call it.
+func (e *Endpoint) Within(p *Par) bool {
+	// A level of Unknown, less 1, is beyond any par.
+	if uint32(e.typical.level.Load()-1) >= uint32(p.Level) || uint32(e.latency.word.Load()) != 0 {
+		return false
+	}
+	since := e.unheard.Load()
+	return since == 0 || p.tick-since <= p.patience || e.inFlight.Load() == 0
+}
+
 // Expected is the Level of the latency that an attempt may expect which begins now.
 // Any goroutine may call it.
 func (e *Endpoint) Expected(now time.Duration) Level {

@@ -74,6 +74,10 @@ func (leastTime) Build(_, usable []*endpoint.Endpoint, prev Picker) Picker {
 	if p, ok := prev.(*leastTimePicker); ok && p.same(usable) {
 		return p
 	}
+	return newLeastTime(usable)
+}
+
+func newLeastTime(usable []*endpoint.Endpoint) *leastTimePicker {
 	p := &leastTimePicker{wheel: newWheel(usable)}
 	if len(usable) > 0 {
 		p.mean = float32(p.total) / float32(len(usable))
@@ -93,11 +97,15 @@ func (p *leastTimePicker) Pick(a *Attempt) *endpoint.Endpoint {
 	}
 	if n > lookMost {
 		second := next(r)
-		return p.best([]*endpoint.Endpoint{p.eps[first], p.eps[p.index(second)], p.eps[p.index(next(second))]}, a.Now)
+		list := [fewSamples]*endpoint.Endpoint{p.eps[first], p.eps[p.index(second)], p.eps[p.index(next(second))]}
+		return p.best(list[:], a.Now)
 	}
 	// All, from a random start, so that equally good ones get the same; but first comes first.
-	var list [lookMost]*endpoint.Endpoint
 	start, _ := bits.Mul64(r, uint64(n))
+	if p.slots == nil {
+		return p.even(first, int(start), a.Now)
+	}
+	var list [lookMost]*endpoint.Endpoint
 	copy(list[copy(list[:], p.eps[start:]):], p.eps[:start])
 	if first -= int(start); first < 0 {
 		first += n
@@ -111,44 +119,103 @@ func (p *leastTimePicker) Pick(a *Attempt) *endpoint.Endpoint {
 // one.
 func (p *leastTimePicker) again(a *Attempt) *endpoint.Endpoint {
 	var list [lookMost]*endpoint.Endpoint
-	n := 0
-	first := p.draw(a.Rand, &a.Tried, nil)
-	if first == nil || len(p.eps) == 1 {
-		return first
+	n := p.others(a, &list, fewSamples)
+	if n <= 1 {
+		return list[0]
+	}
+	return p.best(list[:n], a.Now)
+}
+
+// others fills list with what is to be compared by an exchange that may have tried endpoints: one
+// drawn by weight first, then all others up to lookMost endpoints, or so many that are drawn as
+// samples says, of which some may be the same. It returns how many there are.
+func (w *wheel) others(a *Attempt, list *[lookMost]*endpoint.Endpoint, samples int) (n int) {
+	first := w.draw(a.Rand, &a.Tried, nil)
+	if first == nil {
+		return 0
 	}
 	list[0], n = first, 1
-	if len(p.eps) <= lookMost {
-		start := int(next(a.Rand) % uint64(len(p.eps)))
-		for i := range p.eps {
-			if e := p.eps[(start+i)%len(p.eps)]; e != first && !a.Tried.Has(e) {
+	if len(w.eps) <= lookMost {
+		start := int(next(a.Rand) % uint64(len(w.eps)))
+		for i := range w.eps {
+			if e := w.eps[(start+i)%len(w.eps)]; e != first && !a.Tried.Has(e) {
 				list[n] = e
 				n++
 			}
 		}
-		return p.best(list[:n], a.Now)
+		return n
 	}
-	for r := next(a.Rand); n < fewSamples; n++ {
-		list[n] = p.draw(r, &a.Tried, nil)
+	for r := next(a.Rand); n < samples; n++ {
+		list[n] = w.draw(r, &a.Tried, nil)
 		r = next(r)
 	}
-	return p.best(list[:n], a.Now)
+	return n
+}
+
+// even is best of all endpoints, whose weights are the same, beginning with first, and then from
+// start on. Then what they have in flight is compared in whole numbers, without their weights.
+func (p *leastTimePicker) even(first, start int, now time.Duration) *endpoint.Endpoint {
+	eps := p.eps
+	par := endpoint.ParOf(parOf(eps), now)
+	best := eps[first]
+	least := best.InFlight() // fewer than these is better
+	cost := float32(1 + least)
+	if !best.Within(&par) {
+		cost *= factor(best, par.Level, now)
+		least = int64(cost) - 1
+	}
+	worse := uint32(0) // a bit for each that may have a penalty: those come last
+	i := start
+	for range eps {
+		e := eps[i]
+		if e.Within(&par) {
+			if n := e.InFlight(); n < least {
+				best, least = e, n
+			}
+		} else {
+			worse |= 1 << (i & 31)
+		}
+		if i++; i == len(eps) {
+			i = 0
+		}
+	}
+	if worse &^= 1 << (first & 31); worse == 0 {
+		return best
+	}
+	if best != eps[first] {
+		cost = float32(1 + least)
+	}
+	for range eps {
+		if worse>>(i&31)&1 != 0 {
+			e := eps[i]
+			f := factor(e, par.Level, now)
+			if n := float32(e.InFlight()); f*(2+n) <= cost {
+				best, cost = e, f*(1+n)
+			}
+		}
+		if i++; i == len(eps) {
+			i = 0
+		}
+	}
+	return best
 }
 
 // best returns the endpoint of list that costs least: the first, unless another one would, after
 // taking the attempt, cost no more than the best before it does now. Of the others, those with a
 // penalty come last. It uses list as its own.
 func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *endpoint.Endpoint {
-	par := parOf(list)
-	patience := par.Duration() // how long an endpoint may be silent without being slow
+	par := endpoint.ParOf(parOf(list), now)
 	mean := p.mean
 	best := list[0]
 	weight := float32(best.Weight())
-	cost := factor(best, par, now) * (weight + float32(best.InFlight())*mean) // times the weight
+	cost := weight + float32(best.InFlight())*mean // times the weight
+	if !best.Within(&par) {
+		cost *= factor(best, par.Level, now)
+	}
 	others := list[1:]
 	worse := 0 // so many of them may have a penalty
 	for _, e := range others {
-		// A level of Unknown, less 1, is beyond any par.
-		if uint32(e.Typical()-1) >= uint32(par) || e.Silent(now) > patience || !e.Faultless() {
+		if !e.Within(&par) {
 			others[worse] = e
 			worse++
 			continue
@@ -160,7 +227,7 @@ func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *en
 		}
 	}
 	for _, e := range others[:worse] {
-		w, f := float32(e.Weight()), factor(e, par, now)
+		w, f := float32(e.Weight()), factor(e, par.Level, now)
 		c := f * (w + float32(e.InFlight())*mean)
 		if (c+f*mean)*weight <= cost*w {
 			best, cost, weight = e, c, w
@@ -172,24 +239,45 @@ func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *en
 // parOf is the level above which one of list is slow: the mean of those that are known, and some
 // slack; endpoint.Unanswered if none is.
 func parOf(list []*endpoint.Endpoint) endpoint.Level {
-	var sum, n int64
+	var sum, n uint64
 	for _, e := range list {
-		if l := e.Typical(); l != endpoint.Unknown {
-			sum += int64(l)
-			n++
-		}
+		l := uint64(e.Typical())
+		sum += l
+		n += -l >> 63 // 1 of a level that is known, 0 of Unknown
 	}
 	if n == 0 {
 		return endpoint.Unanswered
 	}
-	return endpoint.Level(float64(sum)/float64(n)) + slack
+	if n < uint64(len(inverses)) {
+		return endpoint.Level(sum*inverses[n]>>inverseBits) + slack
+	}
+	return endpoint.Level(sum/n) + slack
+}
+
+// inverses are 2^inverseBits / n: a division takes longer than all else that parOf does.
+const inverseBits = 28
+
+var inverses = func() (all [lookMost + 1]uint64) {
+	for n := range all[1:] {
+		all[n+1] = (1<<inverseBits + uint64(n)/2) / uint64(n+1)
+	}
+	return all
+}()
+
+// penalty is that of e, where par is what counts as fast.
+func penalty(e *endpoint.Endpoint, par endpoint.Level, now time.Duration) endpoint.Level {
+	slow := min(max(e.Expected(now)-par, 0), slowMost/steepness) * steepness
+	return slow + endpoint.Level(e.Failing(now)*float32(failMost))
 }
 
 // factor is 2^penalty.
 func factor(e *endpoint.Endpoint, par endpoint.Level, now time.Duration) float32 {
-	penalty := min(max(e.Expected(now)-par, 0), slowMost/steepness) * steepness
-	penalty += endpoint.Level(e.Failing(now) * float32(failMost))
-	return math.Float32frombits(math.Float32bits(1) + uint32(penalty))
+	return power(penalty(e, par, now))
+}
+
+// power is 2^octaves, by straight lines between whole octaves.
+func power(octaves endpoint.Level) float32 {
+	return math.Float32frombits(math.Float32bits(1) + uint32(octaves))
 }
 
 // rested reports whether e is to be measured anew: it is idle, and its latest answer is old enough.
