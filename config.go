@@ -46,6 +46,9 @@ type (
 	Discover         = config.Discover
 
 	Policy      = config.Policy
+	Zones       = config.Zones
+	Priorities  = config.Priorities
+	Subset      = config.Subset
 	Health      = config.Health
 	Breaker     = config.Breaker
 	Retry       = config.Retry

@@ -50,17 +50,20 @@ type Config struct {
 	// program that closes its connection looks the same at first: with answer it is noticed
 	// when something is written to it, or by TCP's probes. Resets, the end of a TLS connection
 	// and those of HTTP/2 are departures in any case.
-	HalfClose string             `yaml:"half_close" doc:"a client that ends its sending side behind its request: answer it, or take it for one that leaves" enum:"answer,leave" default:"answer"`
-	Timeouts  Timeouts           `yaml:"timeouts" doc:"limits of time on the client's side"`
-	Limits    Limits             `yaml:"limits" doc:"limits of size and number"`
-	Log       Log                `yaml:"log" doc:"the proxy's own log"`
-	AccessLog AccessLog          `yaml:"access_log" doc:"one line per request"`
-	Tracing   Tracing            `yaml:"tracing" doc:"which traces are recorded, and how endpoints are told"`
-	RequestID RequestID          `yaml:"request_id" doc:"an id for each request"`
-	Metrics   Metrics            `yaml:"metrics" doc:"what the metrics show"`
-	Admin     Admin              `yaml:"admin" doc:"the admin API and its page"`
-	Status    StatusListener     `yaml:"status" doc:"a listener for probes and scrapers"`
-	Services  map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
+	HalfClose string         `yaml:"half_close" doc:"a client that ends its sending side behind its request: answer it, or take it for one that leaves" enum:"answer,leave" default:"answer"`
+	Timeouts  Timeouts       `yaml:"timeouts" doc:"limits of time on the client's side"`
+	Limits    Limits         `yaml:"limits" doc:"limits of size and number"`
+	Log       Log            `yaml:"log" doc:"the proxy's own log"`
+	AccessLog AccessLog      `yaml:"access_log" doc:"one line per request"`
+	Tracing   Tracing        `yaml:"tracing" doc:"which traces are recorded, and how endpoints are told"`
+	RequestID RequestID      `yaml:"request_id" doc:"an id for each request"`
+	Metrics   Metrics        `yaml:"metrics" doc:"what the metrics show"`
+	Admin     Admin          `yaml:"admin" doc:"the admin API and its page"`
+	Status    StatusListener `yaml:"status" doc:"a listener for probes and scrapers"`
+	// Zone is where the proxy is, by the name that sources give to the zones of endpoints. Empty: the
+	// environment's POISE_ZONE; if that is empty, too, zones do not matter. See Zones.
+	Zone     string             `yaml:"zone" doc:"where the proxy is, as endpoints have it; absent: POISE_ZONE of the environment" example:"eu-central-1a"`
+	Services map[string]Service `yaml:"services" doc:"sets of endpoints, by name"`
 	// Discover are patterns of services: a route that names one leads to whatever service
 	// of that name the registry has. Services and Discover may not both be empty.
 	Discover map[string]Discover `yaml:"discover" doc:"patterns of services that a registry knows, by name"`

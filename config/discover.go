@@ -29,6 +29,9 @@ type Discover struct {
 	Breaker        Breaker      `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
 	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
 	SlowStart      SlowStart    `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
+	Zones          Zones        `yaml:"zones" doc:"whether requests stay in the proxy's zone: prefer or ignore, or a mapping"`
+	Priorities     Priorities   `yaml:"priorities" doc:"when endpoints of a higher priority number are used, too"`
+	Subset         Subset       `yaml:"subset" doc:"how many of the endpoints this proxy uses, always the same: a number, or a mapping; absent: all"`
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
 	Hedge          *Hedge       `yaml:"hedge" doc:"a second endpoint is asked where the first takes long; absent: never"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
@@ -117,7 +120,7 @@ func (d Discover) Service(name string) Service {
 	secure := copied(d.TLS, func(t *EndpointTLS) { t.name(name) })
 	return Service{
 		Source: &source, Policy: d.Policy, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold, SlowStart: d.SlowStart,
-		Retry: d.Retry, Hedge: d.Hedge, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
+		Zones: d.Zones, Priorities: d.Priorities, Subset: d.Subset, Retry: d.Retry, Hedge: d.Hedge, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
 	}
 }
 

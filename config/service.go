@@ -20,6 +20,9 @@ type Service struct {
 	// not believed and every endpoint is used. 0 means the default, 50; -1: never.
 	PanicThreshold int         `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
 	SlowStart      SlowStart   `yaml:"slow_start" doc:"endpoints that are new or have recovered begin with a small share: how long it grows, or a mapping; absent: they do not"`
+	Zones          Zones       `yaml:"zones" doc:"whether requests stay in the proxy's zone: prefer or ignore, or a mapping"`
+	Priorities     Priorities  `yaml:"priorities" doc:"when endpoints of a higher priority number are used, too"`
+	Subset         Subset      `yaml:"subset" doc:"how many of the endpoints this proxy uses, always the same: a number, or a mapping; absent: all"`
 	Retry          Retry       `yaml:"retry" doc:"when another endpoint is tried"`
 	Hedge          *Hedge      `yaml:"hedge" doc:"a second endpoint is asked where the first takes long: after which percentile or time, or a mapping; absent: never"`
 	Connections    Connections `yaml:"connections" doc:"connections to each endpoint"`
@@ -127,6 +130,37 @@ type SlowStart struct {
 	// Window is how long the share grows. 0: no slow start.
 	Window time.Duration `yaml:"window" doc:"how long the share grows; absent: no slow start" short:"true" max:"1h" example:"10s"`
 	From   int           `yaml:"from" doc:"percentage of the full share at the beginning" default:"10" min:"1" max:"100" unit:"percent"`
+}
+
+// Zones says what the zones of endpoints mean. They mean something only where the proxy has a zone
+// itself (Config.Zone) and endpoints are in it. The short form is Mode.
+type Zones struct {
+	// Mode is "prefer": requests stay in the zone as far as its endpoints are able to carry them;
+	// "ignore"; or "auto" (the default), which is prefer, but ignore for consistent_hash, whose
+	// keys would have another home in each zone.
+	Mode string `yaml:"mode" doc:"prefer: requests stay in the proxy's zone as far as its endpoints can carry them; ignore; auto: prefer, but not with consistent_hash" enum:"auto,prefer,ignore" default:"auto" short:"true"`
+	// Share is the percentage of all requests of the service that comes by proxies of this zone.
+	// 0: as much as by those of each other zone.
+	Share int `yaml:"share" doc:"percentage of all requests that comes by the proxies of this zone; absent: as much as by those of each other zone" max:"100" unit:"percent"`
+}
+
+// Priorities says how fail-over groups of endpoints (Endpoint.Priority) take over from each other.
+type Priorities struct {
+	// OverflowBelow is the percentage of a group's weight that has to be usable for it to carry all
+	// requests. Below, it carries as much less as there is less of it, and the next group the rest.
+	OverflowBelow int `yaml:"overflow_below" doc:"percentage of a group, by weight, below which the next one gets a part of its requests; 1%: when next to nothing is left" default:"70" min:"1" max:"100" unit:"percent"`
+	// Key is the key of metadata that hold the priority of endpoints whose source has none of its own.
+	// Empty: none does.
+	Key string `yaml:"key" doc:"metadata of a registry that hold the priority of an endpoint; absent: none" example:"priority"`
+}
+
+// Subset has each of many proxies use a part of a large set of endpoints. The short form is Size.
+type Subset struct {
+	// Size is how many endpoints it uses; others take the place of those that may not be picked. 0: all.
+	Size int `yaml:"size" doc:"endpoints that this proxy uses; others take the place of ejected ones; absent: all" max:"100000" short:"true"`
+	// Proxy is a name that no other proxy has. It says which endpoints they are. Names that end in a
+	// number (poise-0, poise-1) share them out more evenly than others. Empty: the name of the host.
+	Proxy string `yaml:"proxy" doc:"name that no other proxy has, which says what endpoints they are, best with a number at its end; absent: the name of the host" example:"poise-0"`
 }
 
 // Retry says when a failed attempt is repeated at another endpoint. What may be

@@ -28,7 +28,7 @@ var special = []struct{ path, value string }{
 	{"routes.discover", ""},   // not beside service
 	{"match.grpc", ""},        // not beside path and methods
 	{"discover.x.source", `{etcd: {servers: ["127.0.0.1:2379"], prefix: "/{service}/"}}`},
-	{"policy.type", "consistent_hash"},
+	{"policy.type", "consistent_hash"}, {"zones.mode", "prefer"},
 	{"admin.address", `"127.0.0.1:9900"`}, {"status.address", `"unix:/run/poise.sock"`}, {"token", "0123456789abcdef"}, {"role", "operate"},
 	{"address", `"unix:/run/http.sock"`},
 	{"trusted_proxies", "[10.0.0.0/8]"}, {"trusted", "[10.0.0.0/8]"},

@@ -27,6 +27,9 @@ var policies = []struct {
 	{"rendezvous", policy.ConsistentHash(policy.HashConfig{Algorithm: policy.Rendezvous})},
 	{"ring_bounded", policy.ConsistentHash(policy.HashConfig{BoundedLoad: 1.25})},
 	{"maglev_bounded", policy.ConsistentHash(policy.HashConfig{Algorithm: policy.Maglev, BoundedLoad: 1.25})},
+	{"places", placed{policy.InPlaces(policy.LeastTime(), policy.Places{Zone: "a"})}},
+	{"places_ring", placed{policy.InPlaces(policy.ConsistentHash(policy.HashConfig{}), policy.Places{Zone: "a"})}},
+	{"subset", policy.InSubset(policy.LeastTime(), 4, "poise-1")},
 }
 
 // weighting is how a benchmark's endpoints are weighted.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/tags"
 	"github.com/poise-lb/poise/policy"
 	"github.com/poise-lb/poise/policy/policytest"
@@ -32,6 +33,15 @@ func TestSuite(t *testing.T) {
 		"ring, bounded":        {hash(policy.Ring, 1.25), nil},
 		"maglev, bounded":      {hash(policy.Maglev, 1.25), nil},
 		"rendezvous, bounded":  {hash(policy.Rendezvous, 1.25), nil},
+		"places, one":          {policy.InPlaces(policy.LeastTime(), policy.Places{Zone: "a"}), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
+		"places, one, by key":  {policy.InPlaces(hash(policy.Ring, 0), policy.Places{}), []policytest.Option{policytest.ByKey(0.02)}},
+		"places, random":       {placed{policy.InPlaces(policy.Random(), policy.Places{Zone: "a"})}, nil},
+		"places, least_time":   {placed{policy.InPlaces(policy.LeastTime(), policy.Places{Zone: "a"})}, nil},
+		"places, ring":         {placed{policy.InPlaces(hash(policy.Ring, 1.25), policy.Places{Zone: "b"})}, nil},
+		"places and subsets":   {placed{policy.InPlaces(policy.InSubset(policy.P2C(), 4, "poise-3"), policy.Places{Zone: "a"})}, nil},
+		"subset, round robin":  {policy.InSubset(policy.RoundRobin(), 5, "poise-3"), nil},
+		"subset, weighted":     {policy.InSubset(policy.WeightedRoundRobin(), 7, "poise-3"), nil},
+		"subset, maglev":       {policy.InSubset(hash(policy.Maglev, 0), 6, "poise-3"), nil},
 	}
 	for _, word := range configured() {
 		if _, ok := cases[word]; !ok {
@@ -43,6 +53,22 @@ func TestSuite(t *testing.T) {
 			policytest.Run(t, c.policy, c.claims...)
 		})
 	}
+}
+
+// placed gives endpoints that have none a zone and a priority, by their IDs.
+type placed struct{ policy.Policy }
+
+// Build implements policy.Policy.
+func (p placed) Build(members, usable []*endpoint.Endpoint, prev policy.Picker) policy.Picker {
+	for _, e := range members {
+		s, w := *e.Spec(), e.Weight()
+		if s.Zone == "" {
+			s.Zone, s.Priority = []string{"a", "b", "c"}[e.Hash()%3], int(e.Hash()>>8%3)
+			e.Update(s)
+			e.SetWeight(w)
+		}
+	}
+	return p.Policy.Build(members, usable, prev)
 }
 
 // configured are the policies that a configuration can name: the types and, in place of

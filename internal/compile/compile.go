@@ -104,7 +104,7 @@ func Config(c config.Config, feed Feeder) (*Plan, error) {
 func (p *Plan) compileServices(feed Feeder) (problems []config.Problem) {
 	for name, s := range p.Config.Services {
 		at := config.Key("services", name)
-		sp, err := compileService(at, s, ClientSettings(&p.Config), feed)
+		sp, err := compileService(at, s, Zone(&p.Config), ClientSettings(&p.Config), feed)
 		if err != nil {
 			problems = append(problems, problemsOf(at, err)...)
 			continue

@@ -49,14 +49,16 @@ var versions = map[string]upstream.Version{
 	"http1": upstream.HTTP1, "http2": upstream.HTTP2, "auto": upstream.Negotiated,
 }
 
-// compileService makes the plan of one service; at is its path in the configuration.
-func compileService(at string, s config.Service, t *downstream.Settings, feed Feeder) (*ServicePlan, error) {
+// compileService makes the plan of one service; at is its path in the configuration, and zone that of
+// the proxy.
+func compileService(at string, s config.Service, zone string, t *downstream.Settings, feed Feeder) (*ServicePlan, error) {
 	p := &ServicePlan{Config: s}
 	var err error
 	if p.Settings.Policy, p.Key, err = compilePolicy(at, s.Policy); err != nil {
 		return nil, err
 	}
 	p.Settings.Custom = s.Policy.Custom != nil
+	p.compilePlaces(zone)
 	if p.Retry, err = compileRetry(s.Retry); err != nil {
 		return nil, err
 	}

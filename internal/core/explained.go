@@ -70,6 +70,10 @@ func (x *explaining) serve() {
 	s.Name, s.Draws = e.Service.Name, explainDraws
 	said := e.Service.Explain(e.Hash, explainDraws)
 	s.PanicMode, s.LastResort, s.Nothing, s.Stale = said.Panic, said.Resorting, said.Nothing, e.Service.Source().Stale
+	for i := range said.Places {
+		p := &said.Places[i]
+		s.Places = append(s.Places, explain.Place{Name: p.String(), Share: p.Share, Why: p.Why})
+	}
 	now := x.proxy.rt.Now()
 	for i := range said.Candidates {
 		s.Candidates = append(s.Candidates, candidate(&said, &said.Candidates[i], now))
@@ -98,6 +102,12 @@ func candidate(said *service.Explanation, c *service.Candidate, now time.Duratio
 		Weight: cmp.Or(c.Spec.Weight, 1), InFlight: c.InFlight, Latency: float64(c.Latency) / float64(time.Millisecond),
 		Score: c.Score, Scored: c.Unit, Draws: c.Draws,
 		Share: float64(c.Draws) / explainDraws, Expected: said.Expected(c),
+	}
+	switch {
+	case c.Place >= 0:
+		e.Place = said.Places[c.Place].String()
+	case c.Eligible && said.Places != nil:
+		e.Place = "not in the subset of this proxy"
 	}
 	if c.State == health.Ejected && c.Until > now {
 		e.For = (c.Until - now).Round(100 * time.Millisecond).String()

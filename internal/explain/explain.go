@@ -126,9 +126,17 @@ type Service struct {
 	HashKey    *HashKey   `json:"hash_key,omitempty"`
 	Draws      int        `json:"draws"` // how often the policy was asked on the view as it is now
 	Nothing    int        `json:"nothing"`
+	Places     []Place    `json:"places,omitempty"` // parts of the endpoints, by priority and zone; empty: it has one
 	Candidates []Endpoint `json:"candidates"`
 	ConfigKey  string     `json:"key"` // of the configuration, as in services.users
 	Place      string     `json:"place,omitempty"`
+}
+
+// A Place is a part of the endpoints of a service.
+type Place struct {
+	Name  string  `json:"name"`  // for people: priority 0, zone a
+	Share float64 `json:"share"` // part of the requests that goes there, from 0 to 1
+	Why   string  `json:"why"`   // for people
 }
 
 // A HashKey says where consistent hashing sends the request.
@@ -160,6 +168,7 @@ type Endpoint struct {
 	Latency  float64 `json:"latency_ms"`          // estimate of the time to a response head; 0: not measured
 	Score    float64 `json:"score,omitempty"`     // what the policy compares: the lower one wins
 	Scored   string  `json:"scored_by,omitempty"` // what the score is; empty: the policy has none
+	Place    string  `json:"place,omitempty"`     // its part of the endpoints, as Place.Name; empty: there is one
 	Draws    int     `json:"draws"`
 	Share    float64 `json:"share"`    // Draws as a part of all, from 0 to 1
 	Expected float64 `json:"expected"` // share by weight among the eligible, from 0 to 1

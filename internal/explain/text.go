@@ -151,6 +151,14 @@ func (s *Service) write(b *strings.Builder) {
 			headline += "\n  ! " + one.text
 		}
 	}
+	if len(s.Places) > 0 {
+		table(b, headline, func(t io.Writer) {
+			for _, p := range s.Places {
+				fmt.Fprintf(t, "  %s\t%.1f %%\t%s\n", p.Name, 100*p.Share, p.Why)
+			}
+		})
+		headline = "its endpoints"
+	}
 	table(b, headline, func(t io.Writer) {
 		if len(s.Candidates) == 0 {
 			fmt.Fprintln(t, "  no endpoints are known")
@@ -179,6 +187,9 @@ func (e *Endpoint) write(t io.Writer) {
 	}
 	if e.Flags != "" {
 		state += ", " + e.Flags
+	}
+	if e.Place != "" {
+		state += " (" + e.Place + ")"
 	}
 	latency, score := "-", "-"
 	if e.Latency > 0 {

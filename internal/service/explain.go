@@ -27,6 +27,8 @@ type Explanation struct {
 	// Candidates are all endpoints, in the order of their IDs, draining ones included.
 	Candidates []Candidate
 	Nothing    int // draws that found no endpoint
+	// Places are the parts of the endpoints that the picker tells apart; nil: it does not.
+	Places []policy.Place
 	// Owner, Serves and Spill are about the key of consistent hashing, by ID: see policy.Owner;
 	// Serves is the one that gets the key now. Zero: there is none, or no such policy or key.
 	Owner, Serves, Spill endpoint.ID
@@ -40,6 +42,7 @@ type Candidate struct {
 	Score    float64 // what the policy compares; the lower one wins
 	Unit     string  // what Score is; empty: the policy has none
 	Draws    int     // how many of the draws chose it
+	Place    int     // index of its place in Places; -1: none, or it is outside of the subset of this proxy
 }
 
 // Explain draws n times from the view in force, for requests with the given key; 0: without one.
@@ -64,15 +67,17 @@ func (s *Service) Explain(key uint64, n int) Explanation {
 		}
 	}
 	x.own(&frozen, &a)
+	x.Places = placesOf(&frozen)
 	scorer, _ := frozen.built.(policy.Scorer)
 	for _, status := range s.Snapshot() {
-		c := Candidate{EndpointStatus: status, Draws: drawn[status.Spec.ID], Relative: 1}
+		c := Candidate{EndpointStatus: status, Draws: drawn[status.Spec.ID], Relative: 1, Place: -1}
 		if e := byIDIn(frozen.members, status.Spec.ID); e != nil {
 			c.Relative = e.Weight()
 			c.Eligible = byIDIn(frozen.usable, e.ID()) != nil && s.admit(&frozen, e) // ejected since the view was built
 			if scorer != nil && c.Eligible {
 				c.Score, c.Unit = scorer.Score(e, now)
 			}
+			c.Place = placeIn(x.Places, e)
 		}
 		x.Candidates = append(x.Candidates, c)
 	}
@@ -158,8 +163,40 @@ func (x *Explanation) Eligible() (n int) {
 	return n
 }
 
-// Expected is the share of candidate c by weight among those that the picker may choose.
+// placesOf are the places of the picker of a view; nil: it tells none apart.
+func placesOf(w *view) []policy.Place {
+	if p, ok := w.built.(policy.Placer); ok {
+		return p.Places()
+	}
+	return nil
+}
+
+// placeIn is the index of the place that e gets first attempts by, or else of one that has it; -1: none
+// has.
+func placeIn(places []policy.Place, e *endpoint.Endpoint) int {
+	found := -1
+	for i := range places {
+		if places[i].Has(e) && (found < 0 || places[i].Kind != policy.OtherZones) {
+			found = i
+		}
+	}
+	return found
+}
+
+// Places are the parts of the endpoints that the picker in force tells apart, with their shares, the
+// preferred ones first; nil: it tells none apart. It takes no lock.
+func (s *Service) Places() []policy.Place { return placesOf(s.view.Load()) }
+
+// Expected is the share of candidate c by weight among those that the picker may choose, or among
+// those of its place.
 func (x *Explanation) Expected(c *Candidate) float64 {
+	if x.Places != nil {
+		if !c.Eligible || c.Place < 0 {
+			return 0
+		}
+		p := &x.Places[c.Place]
+		return p.Share * float64(c.Relative) / float64(max(p.Weight(), 1))
+	}
 	var total int64
 	for i := range x.Candidates {
 		if x.Candidates[i].Eligible {

@@ -40,6 +40,10 @@
 //	0                         3            yes          all 4: the healthy one is only kept, as
 //	                                                    the last one, so none is sound
 //
+// Fail-over groups are counted one by one, and there is no panic as long as one of them is above the
+// threshold: three endpoints that are ejected beside a backup that works are a reason to use the
+// backup.
+//
 // resort.go has what becomes of requests when nothing else is left.
 package service
 
@@ -73,6 +77,9 @@ type Settings struct {
 	Breaker health.Breaker
 	// PanicThreshold is a percentage; 0 means 50, negative: never.
 	PanicThreshold int
+	// Priority is the fail-over group of an endpoint, from 0 to endpoint.PriorityMax; nil: what its
+	// Spec says.
+	Priority func(*endpoint.Spec) int
 	// SlowStart has endpoints that are new or have recovered begin with a small share.
 	SlowStart SlowStart
 	// HedgeAt is the percentile of the time to a response head, from 0 to 1, that HedgeDue is to

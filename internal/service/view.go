@@ -87,6 +87,7 @@ func (s *Service) draft(now time.Duration) (d draft) {
 func (s *Service) look(now time.Duration) *view {
 	w := &view{members: make([]*endpoint.Endpoint, 0, len(s.members)), failing: s.tally.sound == 0, strict: s.conf.set.PanicThreshold < 0, slow: s.conf.set.SlowStart}
 	all, known, usable, doubtful := 0, 0, 0, 0
+	var byGroup groups
 	retryAt := time.Duration(0)
 	for _, m := range s.members {
 		w.members = append(w.members, m.endpoint)
@@ -94,12 +95,15 @@ func (s *Service) look(now time.Duration) *view {
 			continue
 		}
 		all++
+		in := byGroup.of(m, s.conf.set.Priority)
 		switch m.machine.State() {
 		case health.Probing:
 			known--
+			in.good++
 		case health.Healthy, health.HalfOpen:
 			if !m.machine.Kept() {
 				usable++
+				in.good++
 			}
 		case health.Ejected:
 			if !w.strict || m.machine.Cause() == health.Attempts {
@@ -115,9 +119,8 @@ func (s *Service) look(now time.Duration) *view {
 		}
 	}
 	s.retryAt.Store(int64(retryAt))
-	// Members without a verdict count as usable here: they may turn out to be healthy.
 	unknown := all - known
-	w.panic = doubtful > 0 && (usable+unknown)*100 < s.conf.set.PanicThreshold*all
+	w.panic = doubtful > 0 && byGroup.panic(s.conf.set.PanicThreshold)
 	w.usable = make([]*endpoint.Endpoint, 0, usable+doubtful)
 	for _, m := range s.members {
 		state := m.machine.State()
@@ -135,6 +138,36 @@ func (s *Service) look(now time.Duration) *view {
 	w.enough()
 	s.cover(w, unknown > 0)
 	return w
+}
+
+// groups count the members of each fail-over group, for panic mode.
+type groups [endpoint.PriorityMax + 1]group
+
+type group struct {
+	all  int
+	good int // usable, or without a verdict: they may turn out to be healthy
+}
+
+// of counts m, and returns its group. Called with mu held.
+func (g *groups) of(m *Member, priority func(*endpoint.Spec) int) *group {
+	spec := m.endpoint.Spec()
+	i := spec.Priority
+	if priority != nil {
+		i = priority(spec)
+	}
+	one := &g[min(max(i, 0), endpoint.PriorityMax)]
+	one.all++
+	return one
+}
+
+// panic reports whether all groups are below the threshold, a percentage.
+func (g *groups) panic(threshold int) bool {
+	for i := range g {
+		if g[i].good*100 >= threshold*g[i].all && g[i].all > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // resorting reports whether the last resort is in use: no member is sound, and some are ejected.
