@@ -53,6 +53,7 @@ type (
 	Breaker     = config.Breaker
 	Retry       = config.Retry
 	Hedge       = config.Hedge
+	Outliers    = config.Outliers
 	SlowStart   = config.SlowStart
 	Connections = config.Connections
 	EndpointTLS = config.EndpointTLS

@@ -10,7 +10,7 @@ import (
 type StateChange struct {
 	At    time.Time `json:"at"`
 	State string    `json:"state"`           // from then on
-	Cause string    `json:"cause,omitempty"` // what ejected it: probes, breaker or operator
+	Cause string    `json:"cause,omitempty"` // what ejected it: probes, breaker, operator or outlier
 }
 
 // History lists the latest changes of an endpoint's state, at most 64, the oldest first. They belong

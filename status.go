@@ -135,15 +135,16 @@ type EndpointStatus struct {
 	Word     string            `json:"word"`   // State, or what counts more: out, held, damped
 	Usable   bool              `json:"usable"` // it is picked for new requests
 	URL      string            `json:"url"`
-	Weight   float64           `json:"weight"`         // share relative to the others, as the source says
-	Out      bool              `json:"out,omitempty"`  // by its own or an operator's word: it gets no new requests
-	Kept     bool              `json:"kept,omitempty"` // healthy only because there is no other: it fails often enough to be ejected
-	Slow     bool              `json:"slow,omitempty"` // in the window of its slow start
-	State    string            `json:"state"`          // probing, healthy, ejected, half-open, draining
-	Cause    string            `json:"cause"`          // what ejected it: probes, breaker or operator; else empty
-	InFlight int64             `json:"in_flight"`      // attempts under way
-	Latency  time.Duration     `json:"latency"`        // smoothed, until the response head, in ns
-	Attempts uint64            `json:"attempts"`       // since it was first named
+	Weight   float64           `json:"weight"`            // share relative to the others, as the source says
+	Out      bool              `json:"out,omitempty"`     // by its own or an operator's word: it gets no new requests
+	Kept     bool              `json:"kept,omitempty"`    // healthy only because there is no other: it fails often enough to be ejected
+	Slow     bool              `json:"slow,omitempty"`    // in the window of its slow start
+	State    string            `json:"state"`             // probing, healthy, ejected, half-open, draining
+	Cause    string            `json:"cause"`             // what ejected it: probes, breaker, operator or outlier; else empty
+	Outlier  string            `json:"outlier,omitempty"` // in words, what makes it an outlier among its peers; empty: it is none
+	InFlight int64             `json:"in_flight"`         // attempts under way
+	Latency  time.Duration     `json:"latency"`           // smoothed, until the response head, in ns
+	Attempts uint64            `json:"attempts"`          // since it was first named
 	Failures uint64            `json:"failures"`
 	Zone     string            `json:"zone,omitempty"`     // where it is, as its source says
 	Metadata map[string]string `json:"metadata,omitempty"` // what its source says of it; not to be modified
@@ -229,6 +230,9 @@ func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointS
 		Held:     e.Held > 0,
 		Damped:   e.Damped > 0,
 		Since:    p.server.Time(e.History.Changed()),
+	}
+	if e.Finding != nil {
+		s.Outlier = e.Finding.String()
 	}
 	for _, o := range e.Overrides {
 		s.Overrides = append(s.Overrides, p.override(name, o))

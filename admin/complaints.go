@@ -58,6 +58,9 @@ func ofService(s *poise.ServiceStatus, add func(Complaint)) {
 			if e.Probe != nil && e.Probe.Error != "" {
 				detail += ": " + e.Probe.Error
 			}
+			if e.Outlier != "" {
+				detail += ": " + e.Outlier
+			}
 		}
 	}
 	n := len(s.Endpoints)

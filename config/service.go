@@ -120,6 +120,25 @@ type Breaker struct {
 	MinRequests         int           `yaml:"min_requests" doc:"requests in those 10 s before failure_rate counts" default:"20" min:"1" max:"1000000"`
 	OpenFor             time.Duration `yaml:"open_for" doc:"until trial requests are let through; doubles with each ejection in a row, up to 16 times" default:"10s" min:"1ms"`
 	Trials              int           `yaml:"trials" doc:"trial requests that must succeed to close" default:"1" min:"1" max:"1000"`
+	Outliers            *Outliers     `yaml:"outliers" doc:"eject endpoints that are clearly worse than the others of the service: how many at most, or a mapping; absent: they are not looked for"`
+}
+
+// Outliers are endpoints that are clearly worse than the others of their service. They are ejected as
+// the breaker ejects, for OpenFor and twice as long each time that they are found again, while
+// three endpoints or more can be compared. MinRequests of the Breaker counts here as well. The short
+// form is MaxEjected. It is off unless it is asked for: the default policy sends such endpoints next to
+// nothing anyway.
+type Outliers struct {
+	// MaxEjected is the share of the endpoints, in percent, that may be out at once, by probes and
+	// the breaker as well, before no further outlier is ejected. One may be in any case, if half of
+	// the endpoints stay healthy. 0 means the default, 10.
+	MaxEjected int `yaml:"max_ejected" doc:"percentage of the endpoints that may be ejected at once, by whatever cause; one may be in any case" default:"10" min:"1" max:"50" unit:"percent" short:"true"`
+	// FailureRate is by how much an endpoint fails more often than the others, in percentage points
+	// of the requests of the last 10 s. 0 means the default, 10; -1: failures are not compared.
+	FailureRate int `yaml:"failure_rate" doc:"percentage points by which an endpoint fails more often than the others, and twice as often, and not by chance; -1: failures are not compared" default:"10" min:"-1" max:"100" unit:"percent"`
+	// Latency is how many times as slow as the others an endpoint is, by its typical latency, five
+	// seconds in a row. 0: latency is not compared.
+	Latency float64 `yaml:"latency" doc:"times as slow as the others, five seconds in a row; absent: latency is not compared" min:"1.5" max:"1000" example:"3"`
 }
 
 // SlowStart has endpoints that join a running service, or come back after an ejection, begin

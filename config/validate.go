@@ -151,6 +151,9 @@ func (v *validator) balancing(path string, s *Service) {
 			v.add(Key(Key(path, "hedge"), "after"), s.Hedge.After, "p95", err.Error())
 		}
 	}
+	if o := s.Breaker.Outliers; o != nil && o.FailureRate < 0 && o.Latency == 0 {
+		v.add(Key(Key(Key(path, "breaker"), "outliers"), "latency"), "", "3", "is missing: with failure_rate -1 nothing would be compared")
+	}
 	for i, word := range s.Retry.On {
 		if err := new(Conditions).add(word); err != nil {
 			at := Index(Key(Key(path, "retry"), "on"), i)

@@ -102,6 +102,12 @@ func (e *Endpoint) SetWeight(w int64) { e.weight.Store(min(max(w, 1), WeightMax)
 // InFlight is the number of attempts between Begin and End.
 func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
 
+// Ended is how many attempts have ended since the endpoint was made, and how many of them failed.
+func (e *Endpoint) Ended() (attempts, failures uint64) {
+	failures = e.counts.failures.Load() // before attempts, so that they are never more
+	return e.counts.attempts.Load(), failures
+}
+
 // Usable reports whether the endpoint may be picked now.
 func (e *Endpoint) Usable() bool { return e.usable.Load() }
 

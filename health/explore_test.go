@@ -124,6 +124,9 @@ func inputs() []Input {
 			all[len(all)-1].Rest, in.Rest = 3*step, 3*step
 			in.Spare = true
 			all = append(all, in)
+		case ComparedWorse:
+			in.Spare = true
+			all = append(all, in)
 		case AttemptSucceeded:
 			in.Began = now
 			all = append(all, in)
@@ -149,6 +152,12 @@ func configs() map[string]Config {
 			}
 		}
 	}
+	for _, trials := range []int{1, 6} {
+		all[fmt.Sprintf("outliers/trials=%d", trials)] = Config{Probed: true, UnhealthyAfter: 2, HealthyAfter: 2, Breaker: Breaker{
+			ConsecutiveFailures: 2, OpenFor: step, Trials: trials, Outliers: true,
+		}}
+	}
+	all["outliers, no check"] = Config{Breaker: Breaker{ConsecutiveFailures: -1, OpenFor: step, Outliers: true}}
 	all["off"] = Config{Probed: true, Breaker: Breaker{Off: true}}
 	all["rate only"] = Config{Probed: true, Breaker: Breaker{ConsecutiveFailures: -1, FailureRate: 50, OpenFor: step}}
 	return all
@@ -235,19 +244,23 @@ func sound(n node, c *Config) error {
 		return fmt.Errorf("the state below an operator's ejection is one")
 	case (m.cause != None) != (m.state == Ejected):
 		return fmt.Errorf("a cause without an ejection, or the other way round")
-	case (m.until != 0) != (m.state == Ejected && m.cause == Attempts):
-		return fmt.Errorf("a deadline without an ejection by the breaker, or the other way round")
+	case (m.until != 0) != (m.state == Ejected && m.cause.Passive()):
+		return fmt.Errorf("a deadline without an ejection by the breaker or as an outlier, or the other way round")
+	case m.outlier != (m.cause == Outlier || m.state == HalfOpen && m.outlier):
+		return fmt.Errorf("an outlier, and neither ejected as one nor half-open")
+	case m.strikes < 0 || m.strikes > doublingsMax || m.outlier && m.strikes == 0:
+		return fmt.Errorf("an outlier %d times", m.strikes)
 	case m.until > now+16*c.Breaker.OpenFor:
 		return fmt.Errorf("ejected for longer than 16 × open_for")
 	case (m.proof != 0) != (m.until != 0) || m.proof > m.until && m.proof > now+ProofAfter:
 		return fmt.Errorf("an ejection by the breaker that attempts cannot end, or the other way round")
-	case m.state != HalfOpen && m.trials != 0 || m.state != HalfOpen && m.cause != Attempts && m.won != 0:
+	case m.state != HalfOpen && m.trials != 0 || m.state != HalfOpen && !m.cause.Passive() && m.won != 0:
 		return fmt.Errorf("trials outside half-open")
 	case m.convicted && m.cause != Probes:
 		return fmt.Errorf("convicted, and not ejected by probes")
 	case m.kept && m.state != Healthy:
 		return fmt.Errorf("kept in use, and not healthy")
-	case m.trials < 0 || int(m.trials) > c.Breaker.Trials || int(m.won) >= c.Breaker.Trials && m.won > 0:
+	case m.trials < 0 || int(m.trials) > c.Breaker.Trials || m.won >= m.needed(c) && m.won > 0:
 		return fmt.Errorf("%d trials, %d won", m.trials, m.won)
 	case m.passes > 0 && m.fails > 0:
 		return fmt.Errorf("probes both pass and fail")
@@ -259,7 +272,9 @@ func sound(n node, c *Config) error {
 		return fmt.Errorf("gone and back")
 	case n.p.removed:
 		return nil
-	case n.p.passes >= c.HealthyAfter && (m.state != Healthy || m.faults != 0 || m.row != 0 || m.kept):
+	case m.outlier && !returns(m, c):
+		return fmt.Errorf("an outlier that never returns")
+	case n.p.passes >= c.HealthyAfter && !m.outlier && (m.state != Healthy || m.faults != 0 || m.row != 0 || m.kept):
 		return fmt.Errorf("healthy_after probes passed, and the breaker still remembers something")
 	case n.p.fails >= c.UnhealthyAfter && m.cause != Probes:
 		return fmt.Errorf("unhealthy_after probes failed, and it is not ejected by probes")
@@ -269,6 +284,22 @@ func sound(n node, c *Config) error {
 		return fmt.Errorf("a doubt where no connection comes about, or none where one does")
 	}
 	return untold(m, c)
+}
+
+// returns reports whether an outlier is healthy when its time is over and its trials succeed.
+func returns(m Machine, c *Config) bool {
+	m.Apply(c, Input{Event: OperatorReleased, Now: now})
+	if m.fails > 0 { // they keep it out until one passes
+		m.Apply(c, Input{Event: ProbePassed, Now: now})
+	}
+	m.Apply(c, Input{Event: TimePassed, Now: max(now, m.until)})
+	for range m.needed(c) {
+		if m.state == HalfOpen && m.trials == 0 {
+			m.Trial(c)
+		}
+		m.Apply(c, Input{Event: AttemptSucceeded, Now: now})
+	}
+	return m.state == Healthy
 }
 
 // untold checks what the hot path relies on: events it does not tell change nothing.
@@ -334,9 +365,9 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 	case b.state == HalfOpen && a.state != HalfOpen && (in.Event != TimePassed || a.until > now ||
 		from.p.last == ProbeFailed || from.p.last == ProbeRefused):
 		return fmt.Errorf("half-open before its time")
-	case a.cause == Attempts && b.state == Healthy && in.Event == AttemptSucceeded && in.Began < a.proof:
+	case a.cause.Passive() && b.state == Healthy && in.Event == AttemptSucceeded && in.Began < a.proof:
 		return fmt.Errorf("brought back by an attempt that began before it was ejected")
-	case a.cause == Attempts && b.state != Healthy && in.Event == AttemptSucceeded && in.Began >= a.proof && int(a.won)+1 >= c.Breaker.Trials:
+	case a.cause.Passive() && b.state != Healthy && in.Event == AttemptSucceeded && in.Began >= a.proof && a.won+1 >= a.needed(c):
 		return fmt.Errorf("as many last resorts succeeded as the breaker wants, and it stays out")
 	case a.cause == Probes && in.Event == AttemptFailed && !b.convicted,
 		a.cause == Probes && in.Event == AttemptSucceeded && in.Began >= a.proof && b.convicted:
@@ -347,9 +378,9 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 		return fmt.Errorf("the last one was ejected")
 	case a.state != b.state && (in.Event == AttemptAbandoned || in.Event == CheckChanged || in.Event == Emptied && a.state != Draining):
 		return fmt.Errorf("moved by something that says nothing")
-	case c.Breaker.Off && b.cause == Attempts:
+	case c.Breaker.Off && b.cause.Passive():
 		return fmt.Errorf("the breaker is off")
-	case a.state == HalfOpen && a.trials > 0 && in.Event == AttemptFailed && in.Spare && !in.Stranger && b.cause != Attempts:
+	case a.state == HalfOpen && a.trials > 0 && in.Event == AttemptFailed && in.Spare && !in.Stranger && !b.cause.Passive():
 		return fmt.Errorf("a failed trial does not eject")
 	case a.state == HalfOpen && in.Event == AttemptFailed && in.Stranger && a != b:
 		return fmt.Errorf("a stranger counts")
@@ -359,12 +390,12 @@ func allowed(from, to node, in Input, change Change, c *Config) error {
 	case in.Event != AskedToRest && b.cause == Attempts && a.cause != Attempts && b.until != now+c.Breaker.OpenFor<<a.row:
 		return fmt.Errorf("ejected until %v at row %d", b.until, a.row)
 	}
-	if err := cmp.Or(keeps(a, b, in, c), obeys(from, b, in)); err != nil {
+	if err := cmp.Or(keeps(a, b, in, c), obeys(from, b, in), compared(a, b, in, c)); err != nil {
 		return err
 	}
 	// The window goes when what it held was judged, or is made up for, and only then.
 	forget := b.state == Healthy && a.state != Healthy ||
-		b.cause == Attempts && a.cause != Attempts ||
+		b.cause.Passive() && !a.cause.Passive() ||
 		b.state == Healthy && in.Event == ProbePassed && to.p.passes >= c.HealthyAfter ||
 		b.state == Healthy && in.Event == OperatorAdmitted
 	if change.Forget != forget {
@@ -394,6 +425,35 @@ func obeys(from node, b Machine, in Input) error {
 		if a.barred != b.barred && in.Event != Removed {
 			return fmt.Errorf("event %d ends an operator's ejection, or begins one", in.Event)
 		}
+	}
+	return nil
+}
+
+// compared checks what comparisons do, and that nothing else makes an outlier or clears one but its
+// trials, its probes, an operator or its removal.
+func compared(a, b Machine, in Input, c *Config) error {
+	begins := b.cause == Outlier && a.cause != Outlier
+	lost := a.state == HalfOpen && a.outlier && in.Event == AttemptFailed && in.Spare
+	switch {
+	case begins && !(in.Event == ComparedWorse && in.Spare && a.state == Healthy && c.Breaker.Outliers || lost):
+		return fmt.Errorf("event %d makes an outlier", in.Event)
+	case begins && (b.until != now+c.Breaker.OpenFor<<a.strikes || b.strikes != min(a.strikes+1, doublingsMax)):
+		return fmt.Errorf("an outlier until %v after %d strikes, with %d", b.until, a.strikes, b.strikes)
+	case in.Event == ComparedWorse && in.Spare && a.state == Healthy && c.Breaker.Outliers && !begins:
+		return fmt.Errorf("an outlier stays, and others are there")
+	case in.Event == ComparedWorse && !begins && a != b:
+		return fmt.Errorf("an outlier is not ejected, and something changes")
+	case in.Event == ComparedAlike:
+		if a.state == Healthy {
+			a.strikes = max(0, a.strikes-1)
+		}
+		if a != b {
+			return fmt.Errorf("it is like its peers, and it is %+v", b)
+		}
+	case b.strikes < a.strikes && in.Event != OperatorAdmitted && in.Event != Removed:
+		return fmt.Errorf("event %d forgets a strike", in.Event)
+	case a.outlier && b.state == Healthy && in.Event != AttemptSucceeded && in.Event != OperatorAdmitted && !(in.Event == AttemptFailed && !in.Spare):
+		return fmt.Errorf("event %d brings an outlier back", in.Event)
 	}
 	return nil
 }

@@ -21,6 +21,11 @@
 //     once; unhealthy_after and healthy_after hold from then on.
 //   - Probes speak in every state: unhealthy_after failed ones turn an ejection by the
 //     breaker into one by probes, and healthy_after passed ones end either.
+//   - An endpoint that is an outlier among its peers ([ComparedWorse], see [Compare]) is ejected
+//     too, beside the breaker. Passed probes do not end that: they passed while it was worse than the
+//     others. Only its clock does, with [OutlierTrials] trials at least. They say little of an
+//     endpoint that fails one time in three, so how often it was ejected so is forgotten only by
+//     comparisons that find it alike ([ComparedAlike]).
 //   - The breaker's clock revives only what the breaker ejected, and not while the latest
 //     probe failed. Out of an ejection by probes only probes lead.
 //   - healthy_after passed probes since the last failed attempt, or since the ejection,
@@ -71,7 +76,7 @@ func (s State) String() string {
 	return [...]string{"probing", "healthy", "ejected", "half-open", "draining", "gone"}[s]
 }
 
-// A Cause says what ejected an endpoint: probes, the breaker or an operator.
+// A Cause says what ejected an endpoint: probes, the breaker, an operator or its peers.
 type Cause uint8
 
 const (
@@ -79,12 +84,19 @@ const (
 	Probes                // probes failed: only probes bring it back
 	Attempts              // the breaker, by the outcome of attempts: time or probes bring it back
 	Operator              // an operator: only an operator, or the end that was set, brings it back
+	Outlier               // a comparison with its peers: time brings it back
 
 	Causes = int(iota) // how many there are
 )
 
 // String is the word used in logs and in the status; empty for None.
-func (c Cause) String() string { return [...]string{"", "probes", "breaker", "operator"}[c] }
+func (c Cause) String() string {
+	return [...]string{"", "probes", "breaker", "operator", "outlier"}[c]
+}
+
+// Passive reports whether what attempts have shown is the cause, so that the clock and trials bring
+// the endpoint back.
+func (c Cause) Passive() bool { return c == Attempts || c == Outlier }
 
 // A Config is what a machine is to respect. It belongs to the service and may change
 // between two inputs.
@@ -103,7 +115,12 @@ type Breaker struct {
 	MinRequests         int           // attempts in the Window before FailureRate counts; 0 means 20
 	OpenFor             time.Duration // first ejection; doubles with each in a row, up to 16 times; 0 means 10 s
 	Trials              int           // trials at a time, and successes needed to close; 0 means 1
+	Outliers            bool          // eject what is an outlier among its peers, too
 }
+
+// OutlierTrials is how many trials of an endpoint that was an outlier have to succeed, if Trials is
+// not more. One that fails three times in ten passes them one time in six.
+const OutlierTrials = 5
 
 // doublingsMax bounds the doubling of OpenFor: 2⁴ = 16 times.
 const doublingsMax = 4

@@ -24,6 +24,8 @@ const (
 	OperatorReleased       // that is over: the state below it is in force again
 	OperatorAdmitted       // an operator says that the endpoint works
 	AskedToRest            // the endpoint has asked for a pause of Rest (Retry-After)
+	ComparedWorse          // the endpoint is an outlier among its peers
+	ComparedAlike          // over a whole Span it was like its peers
 
 	events = iota
 )
@@ -44,7 +46,7 @@ type Input struct {
 	// Rest, for AskedToRest, is above zero.
 	Rest time.Duration
 
-	// For AttemptFailed, and Spare for AskedToRest.
+	// For AttemptFailed, and Spare for AskedToRest and ComparedWorse.
 	Spare    bool  // another endpoint of the service is healthy: this one may be ejected
 	Requests int64 // attempts in the Window, this one included; looked at if Breaker.FailureRate is
 	Failures int64 // failed ones among them
@@ -84,8 +86,10 @@ type Machine struct {
 	trials    int32         // trials under way
 	won       int32         // trials that succeeded since it is half-open, or ejected by the breaker
 	row       int32         // ejections by the breaker in a row; at most doublingsMax
-	until     time.Duration // end of an ejection by the breaker
-	proof     time.Duration // attempts that begin from then on may end an ejection by the breaker
+	outlier   bool          // ejected as an outlier, or half-open after that
+	strikes   int32         // ejections as an outlier, less what was forgotten; at most doublingsMax
+	until     time.Duration // end of an ejection by the breaker, or as an outlier
+	proof     time.Duration // attempts that begin from then on may end such an ejection
 }
 
 // New is the machine of an endpoint that was just named by its source.
@@ -113,9 +117,9 @@ func (m *Machine) Cause() Cause {
 }
 
 // Deadline is the instant at which TimePassed has an effect: the end of an ejection by
-// the breaker, also below an ejection by an operator. Zero if there is none.
+// the breaker or as an outlier, also below an ejection by an operator. Zero if there is none.
 func (m *Machine) Deadline() time.Duration {
-	if m.state == Ejected && m.cause == Attempts {
+	if m.state == Ejected && m.cause.Passive() {
 		return m.until
 	}
 	return 0
@@ -142,6 +146,14 @@ func (m *Machine) Trial(c *Config) bool {
 	}
 	m.trials++
 	return true
+}
+
+// needed is how many trials have to succeed.
+func (m *Machine) needed(c *Config) int32 {
+	if m.outlier {
+		return int32(max(c.Breaker.Trials, OutlierTrials))
+	}
+	return int32(c.Breaker.Trials)
 }
 
 // Trials is the number of trials under way.
@@ -178,6 +190,14 @@ func (m *Machine) Convicted() bool { return m.convicted }
 // be the check's fault, and a failed attempt one of too much load. Where no connection comes
 // about there is no doubt, and an operator's word is not doubted. Panic mode uses the doubtful.
 func (m *Machine) Doubtful() bool { return m.state == Ejected && !m.unreached && !m.barred }
+
+// Struck reports whether earlier ejections as an outlier are not forgotten yet: ComparedAlike has an
+// effect.
+func (m *Machine) Struck() bool { return m.strikes > 0 && m.state == Healthy }
+
+// Outlying reports whether the endpoint is ejected as an outlier, or half-open after that; also below
+// an ejection by an operator.
+func (m *Machine) Outlying() bool { return m.outlier }
 
 // Barred reports whether an operator has ejected the endpoint.
 func (m *Machine) Barred() bool { return m.barred }

@@ -23,6 +23,8 @@ type Saved struct {
 	Faults    int32         `json:"faults,omitempty"`
 	Won       int32         `json:"won,omitempty"`
 	Row       int32         `json:"row,omitempty"`
+	Outlier   bool          `json:"outlier,omitempty"`
+	Strikes   int32         `json:"strikes,omitempty"`
 	Until     time.Duration `json:"until,omitempty"` // ns from now to the end of the ejection; may be negative
 	Proof     time.Duration `json:"proof,omitempty"` // ns from now; may be negative
 }
@@ -33,6 +35,7 @@ func (m *Machine) Save(now time.Duration) Saved {
 		State: m.state.String(), Cause: m.cause.String(),
 		Unsure: m.unsure, Unreached: m.unreached, Kept: m.kept, Convicted: m.convicted,
 		Passes: m.passes, Fails: m.fails, Faults: m.faults, Won: m.won, Row: m.row,
+		Outlier: m.outlier, Strikes: m.strikes,
 	}
 	if m.Deadline() > 0 {
 		s.Until, s.Proof = m.until-now, m.proof-now
@@ -44,12 +47,13 @@ func (m *Machine) Save(now time.Duration) Saved {
 // sense, or is of an endpoint that drains: then the endpoint begins anew.
 func (s Saved) Machine(now time.Duration) (m Machine, ok bool) {
 	state, known := find(s.State, Probing, Healthy, Ejected, HalfOpen)
-	cause, sane := find(s.Cause, None, Probes, Attempts)
+	cause, sane := find(s.Cause, None, Probes, Attempts, Outlier)
 	ejected := state == Ejected
-	if !known || !sane || ejected != (cause != None) {
+	outlier := cause == Outlier || s.Outlier && state == HalfOpen
+	if !known || !sane || ejected != (cause != None) || s.Outlier != outlier {
 		return Machine{}, false
 	}
-	for _, n := range []int32{s.Passes, s.Fails, s.Faults, s.Won, s.Row} {
+	for _, n := range []int32{s.Passes, s.Fails, s.Faults, s.Won, s.Row, s.Strikes} {
 		if n < 0 {
 			return Machine{}, false
 		}
@@ -58,8 +62,9 @@ func (s Saved) Machine(now time.Duration) (m Machine, ok bool) {
 		state: state, cause: cause,
 		unsure: s.Unsure, unreached: s.Unreached, kept: s.Kept, convicted: s.Convicted,
 		passes: s.Passes, fails: s.Fails, faults: s.Faults, won: s.Won, row: min(s.Row, doublingsMax),
+		outlier: outlier, strikes: min(s.Strikes, doublingsMax),
 	}
-	if cause == Attempts { // an end that is past is as good as one that is just due
+	if cause.Passive() { // an end that is past is as good as one that is just due
 		m.until, m.proof = max(now+s.Until, 1), max(now+s.Proof, 1)
 	}
 	return m, true

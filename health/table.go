@@ -17,38 +17,45 @@ var table = [states][events]rule{
 		AttemptSucceeded: stay, AttemptFailed: stay, AttemptAbandoned: stay, TimePassed: stay,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
 		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: stay,
+		ComparedWorse: stay, ComparedAlike: stay,
 	},
 	Healthy: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: absolve, AttemptFailed: count, AttemptAbandoned: stay, TimePassed: stay,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
 		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: pause,
+		ComparedWorse: setApart, ComparedAlike: forgive,
 	},
 	Ejected: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: redeem, AttemptFailed: miss, AttemptAbandoned: stay, TimePassed: halfOpen,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
 		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: stay,
+		ComparedWorse: stay, ComparedAlike: stay,
 	},
 	HalfOpen: {
 		ProbePassed: pass, ProbeFailed: fail, ProbeRefused: fail,
 		AttemptSucceeded: win, AttemptFailed: lose, AttemptAbandoned: giveBack, TimePassed: halfOpen,
 		CheckChanged: recheck, CheckGone: uncheck, Removed: drain, Emptied: stay,
 		OperatorEjected: bar, OperatorReleased: unbar, OperatorAdmitted: pardon, AskedToRest: stay,
+		ComparedWorse: stay, ComparedAlike: stay,
 	},
 	Draining: {
 		stay, stay, stay, stay, stay, stay, stay, stay, stay,
 		Removed: stay, Emptied: leave, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay, AskedToRest: stay,
+		ComparedWorse: stay, ComparedAlike: stay,
 	},
 	Gone: {
 		stay, stay, stay, stay, stay, stay, stay, stay, stay,
 		Removed: stay, Emptied: stay, OperatorEjected: stay, OperatorReleased: stay, OperatorAdmitted: stay, AskedToRest: stay,
+		ComparedWorse: stay, ComparedAlike: stay,
 	},
 }
 
 func stay(*Machine, *Config, Input) bool { return false }
 
-// pass counts a passed probe. A series clears the breaker wherever the endpoint stands.
+// pass counts a passed probe. A series clears the breaker wherever the endpoint stands, but does not
+// end the ejection of an outlier, which may pass all its probes.
 func pass(m *Machine, c *Config, _ Input) bool {
 	decides := m.state == Probing || m.unsure && m.cause == Probes
 	m.unsure, m.unreached, m.fails = false, false, 0
@@ -58,7 +65,7 @@ func pass(m *Machine, c *Config, _ Input) bool {
 	case m.state == Healthy && series:
 		m.faults, m.row, m.kept = 0, 0, false
 		return true
-	case m.state != Healthy && (series || decides):
+	case m.state != Healthy && (series || decides) && !m.outlier:
 		return heal(m)
 	}
 	return false
@@ -75,7 +82,7 @@ func fail(m *Machine, c *Config, in Input) bool {
 	m.fails = min(m.fails+1, int32(c.UnhealthyAfter))
 	if decides || m.fails >= int32(c.UnhealthyAfter) {
 		m.convicted = m.convicted || m.faults > 0 || m.cause == Attempts
-		m.state, m.cause, m.kept = Ejected, Probes, false
+		m.state, m.cause, m.kept, m.outlier = Ejected, Probes, false, false
 		m.faults, m.trials, m.won, m.until, m.proof = 0, 0, 0, 0, 0
 	}
 	return false
@@ -134,6 +141,29 @@ func pause(m *Machine, c *Config, in Input) bool {
 	return true
 }
 
+// setApart ejects a healthy endpoint that is an outlier among its peers, if enough others are left.
+func setApart(m *Machine, c *Config, in Input) bool {
+	if c.Breaker.Off || !c.Breaker.Outliers || !in.Spare {
+		return false
+	}
+	return m.setAside(&c.Breaker, in.Now)
+}
+
+// setAside is the ejection of an outlier, longer with each one that is not forgotten.
+func (m *Machine) setAside(b *Breaker, now time.Duration) bool {
+	m.state, m.cause, m.outlier = Ejected, Outlier, true
+	m.until, m.proof = now+b.OpenFor<<m.strikes, now+ProofAfter
+	m.strikes = min(m.strikes+1, doublingsMax)
+	m.passes, m.faults, m.trials, m.won, m.kept = 0, 0, 0, 0, false
+	return true
+}
+
+// forgive forgets one ejection of a healthy endpoint that is like its peers now.
+func forgive(m *Machine, _ *Config, _ Input) bool {
+	m.strikes = max(0, m.strikes-1)
+	return false
+}
+
 // ProofAfter is how long after its ejection an attempt must begin to speak for an endpoint: what
 // began before says how it was, and one that fails now and then must not go in and out with
 // every request.
@@ -146,10 +176,10 @@ func redeem(m *Machine, c *Config, in Input) bool {
 		return false
 	}
 	m.unreached, m.convicted = false, false
-	if m.cause != Attempts {
+	if !m.cause.Passive() {
 		return false
 	}
-	if m.won++; m.won >= int32(c.Breaker.Trials) {
+	if m.won++; m.won >= m.needed(c) {
 		return heal(m)
 	}
 	return false
@@ -162,12 +192,12 @@ func miss(m *Machine, _ *Config, in Input) bool {
 	return false
 }
 
-// halfOpen ends an ejection by the breaker when its time is over. While the latest probe
+// halfOpen ends an ejection by the breaker, or of an outlier, when its time is over. While the latest probe
 // failed the endpoint stays out: another failed one may be about to eject it for good.
 func halfOpen(m *Machine, c *Config, in Input) bool {
 	switch {
-	case m.state == Ejected && m.cause != Attempts:
-	case c.Breaker.Off: // since the last input
+	case m.state == Ejected && !m.cause.Passive():
+	case c.Breaker.Off, m.outlier && !c.Breaker.Outliers: // since the last input
 		return heal(m)
 	case m.state == Ejected && in.Now >= m.until && m.fails == 0:
 		m.state, m.cause, m.until, m.proof = HalfOpen, None, 0, 0
@@ -184,7 +214,7 @@ func win(m *Machine, c *Config, _ Input) bool {
 	m.trials--
 	m.won++
 	m.unreached = false
-	if m.won >= int32(c.Breaker.Trials) {
+	if m.won >= m.needed(c) {
 		return heal(m)
 	}
 	return false
@@ -197,7 +227,10 @@ func lose(m *Machine, c *Config, in Input) bool {
 		return false
 	}
 	m.unreached = in.Unreached
-	if in.Spare {
+	switch {
+	case in.Spare && m.outlier:
+		return m.setAside(&c.Breaker, in.Now)
+	case in.Spare:
 		return eject(m, &c.Breaker, in.Now)
 	}
 	row := m.row
@@ -220,7 +253,7 @@ func giveBack(m *Machine, _ *Config, in Input) bool {
 func heal(m *Machine) bool {
 	m.state, m.cause, m.until, m.proof = Healthy, None, 0, 0
 	m.faults, m.row, m.trials, m.won = 0, 0, 0, 0
-	m.kept, m.unreached, m.convicted = false, false, false
+	m.kept, m.unreached, m.convicted, m.outlier = false, false, false, false
 	return true
 }
 
@@ -256,7 +289,7 @@ func unbar(m *Machine, _ *Config, _ Input) bool {
 // pardon makes the endpoint healthy because an operator says so. A probe that failed before
 // does not count towards the next ejection.
 func pardon(m *Machine, _ *Config, _ Input) bool {
-	m.barred, m.unsure, m.passes, m.fails = false, false, 0, 0
+	m.barred, m.unsure, m.passes, m.fails, m.strikes = false, false, 0, 0, 0
 	return heal(m)
 }
 

@@ -117,6 +117,9 @@ func why(e *poise.EndpointStatus) string {
 		}
 		words = append(words, word)
 	}
+	if e.Outlier != "" {
+		words = append(words, "outlier: "+e.Outlier)
+	}
 	if e.Probe != nil && e.Probe.Error != "" {
 		words = append(words, "probe: "+e.Probe.Error)
 	}

@@ -49,7 +49,7 @@ func TestMistakesOfSimulate(t *testing.T) {
 		{[]string{"--scenario", "slwo"}, "did you mean slow?"},
 		{[]string{"--scenario", "none.yaml"}, "none.yaml: no such file"},
 		{[]string{"--scenario", bad}, bad + ":1:8: load.utilisation: unknown key, did you mean utilization?"},
-		{[]string{"--scenario", bad}, bad + `:3:12: faults[0].kind: "stal" is not one of slow, stall, crash, fail, cold, restart, join, leave, did you mean stall?`},
+		{[]string{"--scenario", bad}, bad + `:3:12: faults[0].kind: "stal" is not one of slow, stall, crash, fail, flaky, cold, restart, join, leave, did you mean stall?`},
 		{[]string{"-c", path, "--scenario", far}, far + ":4:22: faults[0].endpoints[1]: there is no endpoint 3: it is a number from 1 to 2"},
 		{[]string{"--policy", "p2"}, "did you mean p2c?"},
 		{[]string{"--without", "zone:b"}, "--without: there is no endpoint zone:b"},

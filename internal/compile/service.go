@@ -99,7 +99,19 @@ func compileService(at string, s config.Service, zone string, t *downstream.Sett
 		OpenFor:             s.Breaker.OpenFor,
 		Trials:              s.Breaker.Trials,
 	}
+	p.Settings.Outliers = compileOutliers(&s)
 	return p, compileHealth(p, s.Health)
+}
+
+// compileOutliers is what of a service's outliers counts; zero: they are not looked for.
+func compileOutliers(s *config.Service) service.Outliers {
+	o := s.Breaker.Outliers
+	if o == nil || s.Breaker.Off {
+		return service.Outliers{}
+	}
+	return service.Outliers{MaxEjected: o.MaxEjected, Limits: health.Limits{
+		MinRequests: s.Breaker.MinRequests, FailureRate: max(o.FailureRate, 0), Latency: o.Latency,
+	}}
 }
 
 func compileHealth(p *ServicePlan, h *config.Health) error {

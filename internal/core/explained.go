@@ -112,6 +112,10 @@ func candidate(said *service.Explanation, c *service.Candidate, now time.Duratio
 	if c.State == health.Ejected && c.Until > now {
 		e.For = (c.Until - now).Round(100 * time.Millisecond).String()
 	}
+	if c.Finding != nil {
+		e.Why = c.Finding.String()
+		e.Since = (now - c.History.Changed()).Round(100 * time.Millisecond).String()
+	}
 	var flags []string
 	for _, f := range []struct {
 		on   bool

@@ -16,9 +16,10 @@ type (
 	EndpointChanged struct {
 		Endpoint endpoint.ID
 		From, To health.State
-		Cause    health.Cause // what has ejected it, before or now; health.None: not ejected
-		Trigger  health.Event // what moved it
-		Err      error        // of the probe that moved it; nil if none did
+		Cause    health.Cause   // what has ejected it, before or now; health.None: not ejected
+		Trigger  health.Event   // what moved it
+		Err      error          // of the probe that moved it; nil if none did
+		Finding  health.Finding // of health.ComparedWorse: by what it is an outlier
 	}
 	// ProbeChanged says that a probe passed after one that failed, or the other way round; the first
 	// one of an endpoint counts as a change.

@@ -83,7 +83,7 @@ func (d EndpointChanged) Why() string {
 		return "attempts failed"
 	case health.TimePassed:
 		if d.To == health.Healthy {
-			return "the breaker is off"
+			return "the breaker is off, or does not look for outliers any more"
 		}
 		return "time for a trial"
 	case health.CheckGone:
@@ -98,6 +98,8 @@ func (d EndpointChanged) Why() string {
 		return "the operator's ejection is over"
 	case health.AskedToRest:
 		return "it has asked for a pause (Retry-After)"
+	case health.ComparedWorse:
+		return "an outlier: it " + d.Finding.String()
 	case health.OperatorAdmitted:
 		return "admitted by an operator"
 	}

@@ -159,8 +159,10 @@ type HashKey struct {
 type Endpoint struct {
 	ID       string  `json:"id"`
 	State    string  `json:"state"`
-	Cause    string  `json:"cause,omitempty"`     // what has ejected it: probes or breaker
-	For      string  `json:"for,omitempty"`       // the rest of its ejection by the breaker
+	Cause    string  `json:"cause,omitempty"`     // what has ejected it: probes, breaker, operator or outlier
+	For      string  `json:"for,omitempty"`       // the rest of its ejection by the breaker or as an outlier
+	Since    string  `json:"since,omitempty"`     // of an outlier: for how long it has been in this state
+	Why      string  `json:"why,omitempty"`       // of an outlier: what it did, and its peers
 	Flags    string  `json:"flags,omitempty"`     // out, kept, slow start, held, damped, and what operators say
 	Eligible bool    `json:"eligible"`            // the policy may choose it now
 	Weight   float64 `json:"weight"`              // share relative to the others

@@ -172,6 +172,11 @@ func (s *Service) write(b *strings.Builder) {
 			fmt.Fprintf(t, "  none\t\t\t\t\t\t%.1f %%\n", 100*float64(s.Nothing)/float64(s.Draws))
 		}
 	})
+	for i := range s.Candidates {
+		if e := &s.Candidates[i]; e.Why != "" {
+			fmt.Fprintf(b, "  %s is an outlier, %s for %s: it %s\n", e.ID, e.State, e.Since, e.Why)
+		}
+	}
 	if s.HashKey != nil {
 		s.HashKey.write(b)
 	}
@@ -179,7 +184,11 @@ func (s *Service) write(b *strings.Builder) {
 
 func (e *Endpoint) write(t io.Writer) {
 	state := e.State
-	if e.Cause != "" {
+	switch e.Cause {
+	case "":
+	case "outlier":
+		state += " as an outlier"
+	default:
 		state += " by " + e.Cause
 	}
 	if e.For != "" {

@@ -28,10 +28,10 @@ func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 }
 
 // Ejected reports whether probes or the breaker have ejected e, and panic mode does not doubt that,
-// or whether an operator has.
+// or whether an operator has. An outlier is none of these: it answers, only worse than the others.
 // An exchange that waits for the answer of such an endpoint will most likely not get one. It takes
 // no lock.
 func (s *Service) Ejected(e *endpoint.Endpoint) bool {
 	mode := Of(e).mode.Load()
-	return mode == modeBarred || mode > modeBarred && mode < modeCalm && !s.view.Load().panic
+	return mode == modeBarred || mode > modeBarred && mode < modeApart && !s.view.Load().panic
 }

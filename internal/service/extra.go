@@ -84,6 +84,7 @@ func (s *Service) turn(now time.Duration) {
 	if int64(now) < due || !s.load.turn.CompareAndSwap(due, int64(now+turnEvery)) {
 		return // another task does it
 	}
+	s.compareSoon()
 	s.extras.budget.Turn(now, s.load.seq.Load())
 	if t := s.extras.tail.Load(); t != nil {
 		t.Turn(now, math.Float64frombits(s.extras.quantile.Load()))

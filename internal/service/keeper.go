@@ -5,6 +5,7 @@ package service
 //
 //	reconcile   a set that was named since the last build
 //	expire      ends of ejections, holds, quiet times, slow starts and overrides; lost trials
+//	compare     which members are outliers
 //	reap        removed endpoints that have nothing in flight
 //	build       a view, if something has changed and the last build was long enough ago
 //	tend        joins probers that have ended, starts those that are wanted
@@ -83,6 +84,7 @@ func (s *Service) update(now time.Duration) (next time.Duration, gone []*endpoin
 		s.reconcile(now)
 	}
 	s.expire(now)
+	s.compare(now)
 	gone = s.reap(now)
 	if s.mayBuild(now) {
 		s.buildIfDirty(now)

@@ -9,7 +9,7 @@ package service
 //	healthy, the last     modeKept         yes, see ahead          yes
 //	half-open             modeTrial+n      if n > 0, under mu      yes
 //	ejected               modeProbed ...   in panic mode or as a   yes, but of modeProbed no
-//	                      modeOpenUn...    last resort
+//	                      modeApart        last resort
 //	probing, draining,    modeShut,        no                      no
 //	or away (override.go) modeLeaving,
 //	                      modeBarred
@@ -74,6 +74,9 @@ type Member struct {
 
 	slowUntil time.Duration // instant at which its slow start ends; 0: it is in none
 
+	track   *track         // what it is compared by; nil: outliers are not looked for, or it is not healthy
+	finding health.Finding // of its latest ejection as an outlier
+
 	lastProbe uint8 // the latest verdict: probeNone, probePassed or probeFailed
 	history   *History
 
@@ -93,6 +96,7 @@ const (
 	modeProbedUnreached              // ejected by probes, and the latest try got no connection
 	modeOpen                         // ejected by the breaker
 	modeOpenUnreached                // ejected by the breaker, and the latest try got no connection
+	modeApart                        // ejected as an outlier, which works, but worse than the others
 	modeCalm                         // healthy, and a success changes nothing
 	modeTally                        // healthy, and a success changes something: attempts have failed
 	modeKept                         // healthy only because the service has no other
@@ -121,10 +125,12 @@ func modeOf(m *health.Machine, c *health.Config) int32 {
 		switch {
 		case m.Barred():
 			return modeBarred
-		case m.Cause() == health.Attempts && m.Unreached():
+		case m.Cause().Passive() && m.Unreached():
 			return modeOpenUnreached
 		case m.Cause() == health.Attempts:
 			return modeOpen
+		case m.Cause() == health.Outlier:
+			return modeApart
 		case m.Unreached():
 			return modeProbedUnreached
 		case m.Convicted():
@@ -173,10 +179,14 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 		m.busyAt = in.Now
 		m.history.note(change.To, change.Cause, in.Now)
 		s.expect(m)
-		s.publish(event.EndpointChanged{
+		e := event.EndpointChanged{
 			Endpoint: m.endpoint.ID(), From: change.From, To: change.To,
 			Cause: change.Cause, Trigger: in.Event, Err: err,
-		})
+		}
+		if in.Event == health.ComparedWorse {
+			e.Finding = m.finding
+		}
+		s.publish(e)
 	}
 }
 

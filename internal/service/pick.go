@@ -140,7 +140,7 @@ func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 		return true
 	case mode > modeTrial:
 		return w.frozen || s.trial(m)
-	case mode == modeProbed:
+	case mode == modeProbed || mode == modeApart:
 		return w.panic
 	case mode == modeOpen || mode == modeConvicted:
 		return w.panic && w.failing
@@ -193,7 +193,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 			e.End(o)
 			return
 		}
-	case modeConvicted, modeProbedUnreached, modeOpen, modeOpenUnreached, modeTally, modeKept:
+	case modeConvicted, modeProbedUnreached, modeOpen, modeOpenUnreached, modeApart, modeTally, modeKept:
 		if !counts {
 			e.End(o)
 			return
@@ -235,7 +235,7 @@ func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 // restMost bounds the pause that an endpoint gets because it has asked for one.
 const restMost = 30 * time.Second
 
-// mayRest reports whether a healthy member may pause: at least half of all members stay healthy
+// mayRest reports whether a healthy member may pause, or be ejected as an outlier: at least half of all members stay healthy
 // without it, so that one resource which answers 503 everywhere does not take the service away.
 // Called with mu held.
 func (s *Service) mayRest() bool {

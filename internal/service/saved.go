@@ -10,7 +10,7 @@ package service
 //	named only after a minute   unknown: a new endpoint
 //	drained by an operator      drained, until the same moment
 //
-// What is not handed over: attempts in flight, trials, the breaker's window of ten seconds,
+// What is not handed over: attempts in flight, trials, the ten seconds of the breaker and of outliers,
 // counters, and what a guard holds although the source does not name it any more.
 
 import (
@@ -55,6 +55,7 @@ type SavedEndpoint struct {
 	Since    time.Duration    `json:"since,omitempty"`   // since it was named first
 	Changed  time.Duration    `json:"changed,omitempty"` // since its latest change of state
 	Slow     time.Duration    `json:"slow,omitempty"`    // since its slow start began; 0: it is in none
+	Finding  *health.Finding  `json:"finding,omitempty"` // why it is an outlier; nil: it is none
 }
 
 // Save returns what is known of the members. Any goroutine may call it.
@@ -75,6 +76,10 @@ func (s *Service) Save() Saved {
 		}
 		if m.slowUntil > now {
 			one.Slow = max(now-time.Duration(m.slowSince.Load()), 1)
+		}
+		if m.machine.Outlying() {
+			finding := m.finding
+			one.Finding = &finding
 		}
 		out.Endpoints = append(out.Endpoints, one)
 	}
@@ -159,6 +164,9 @@ func (s *Service) inherit(m *Member, now time.Duration) bool {
 		return false
 	}
 	m.machine = machine
+	if one.Finding != nil {
+		m.finding = *one.Finding
+	}
 	m.endpoint.Learn(one.Learned, then)
 	s.recheck(m, now)
 	m.history.Since = min(then-one.Since, now)

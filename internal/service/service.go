@@ -74,7 +74,10 @@ type Settings struct {
 	// ProbeID is the identity of the check. Verdicts start anew when it changes: an
 	// endpoint in rotation stays there until the first verdict of the new check.
 	ProbeID string
+	// Breaker.Outliers is set by Outliers.
 	Breaker health.Breaker
+	// Outliers are ejected beside what the breaker ejects, and not if that is off.
+	Outliers Outliers
 	// PanicThreshold is a percentage; 0 means 50, negative: never.
 	PanicThreshold int
 	// Priority is the fail-over group of an endpoint, from 0 to endpoint.PriorityMax; nil: what its
@@ -172,6 +175,8 @@ func (s *Service) adopt(set Settings) {
 		HealthyAfter:   s.conf.check.HealthyAfter,
 		Breaker:        set.Breaker,
 	}.WithDefaults()
+	s.conf.health.Breaker.Outliers = set.Outliers.MaxEjected > 0 && !set.Breaker.Off
+	s.comparing.on.Store(s.conf.health.Breaker.Outliers)
 	s.extras.adopt(set.HedgeAt, s.conf.set.Workers)
 	s.rated.Store(!set.Breaker.Off && set.Breaker.FailureRate > 0)
 }

@@ -50,6 +50,8 @@ type Service struct {
 	load    load
 	extras  extras
 
+	comparing comparing
+
 	work   sync.Mutex // held while members or view change; taken before mu
 	builds builds     // guarded by work
 

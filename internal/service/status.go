@@ -20,8 +20,11 @@ const retryAfterMin = time.Second
 type EndpointStatus struct {
 	Spec  endpoint.Spec
 	State health.State
-	Cause health.Cause  // what has ejected it: probes, the breaker or an operator
-	Until time.Duration // end of its ejection by the breaker; 0: it is not ejected by that
+	Cause health.Cause  // what has ejected it: probes, the breaker, an operator or its peers
+	Until time.Duration // end of its ejection by the breaker or as an outlier; 0: it is not ejected by that
+	// Finding has the figures by which it is an outlier; nil: it is not ejected as one, nor half-open
+	// after that.
+	Finding *health.Finding
 	// Overrides are what operators say about it now, at most one of each kind; nil: nothing.
 	Overrides []endpoint.Override
 	// Drained: one of them is endpoint.Drain.
@@ -92,11 +95,16 @@ func (s *Service) Snapshot() []EndpointStatus {
 		if m.machine.Barred() {
 			until = 0
 		}
+		var finding *health.Finding
+		if m.machine.Outlying() {
+			one := m.finding
+			finding = &one
+		}
 		all = append(all, EndpointStatus{
 			Spec:  *m.endpoint.Spec(),
 			State: m.machine.State(),
 			Cause: m.machine.Cause(),
-			Until: until,
+			Until: until, Finding: finding,
 			Stats: m.endpoint.Stats(now),
 
 			Held:   m.heldUntil,

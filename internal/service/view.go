@@ -106,7 +106,7 @@ func (s *Service) look(now time.Duration) *view {
 				in.good++
 			}
 		case health.Ejected:
-			if !w.strict || m.machine.Cause() == health.Attempts {
+			if !w.strict || m.machine.Cause().Passive() {
 				w.ejected = append(w.ejected, m.endpoint)
 			}
 		}
@@ -175,7 +175,8 @@ func (w *view) resorting() bool { return w.failing && len(w.ejected) > 0 }
 
 // doubts reports whether panic mode would admit m, which is ejected. Called with mu held.
 func (w *view) doubts(m *Member) bool {
-	return m.machine.Doubtful() && (w.failing || m.machine.Cause() == health.Probes && !m.machine.Convicted())
+	cause := m.machine.Cause()
+	return m.machine.Doubtful() && (w.failing || cause == health.Outlier || cause == health.Probes && !m.machine.Convicted())
 }
 
 // cover keeps removed endpoints in use while nothing else is usable and new ones have no verdict
@@ -203,7 +204,7 @@ func (s *Service) mayReturn(m *Member, now time.Duration) time.Duration {
 	switch {
 	case m.machine.State() == health.Healthy:
 		return 0
-	case m.machine.Cause() == health.Attempts:
+	case m.machine.Cause().Passive():
 		return min(max(m.machine.Deadline(), now), now+resortEvery)
 	case m.machine.Cause() == health.Probes && s.conf.set.PanicThreshold >= 0:
 		return now + resortEvery

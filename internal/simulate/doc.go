@@ -16,7 +16,7 @@
 //	a request         takes a time drawn from a distribution, the same for every policy, so that
 //	                  policies are compared by the same requests
 //	the network       a constant time there and back; nothing is lost
-//	a fault           slow, stall, crash, fail, cold, restart, join, leave: see Fault
+//	a fault           slow, stall, crash, fail, flaky, cold, restart, join, leave: see Fault
 //	a retry           by the rules of internal/exchange/retry.go: see exchange.go
 //	a hedge           by those of internal/exchange/hedge.go: see hedge.go
 //	several proxies   each a service of its own, which knows its own requests only

@@ -63,7 +63,7 @@ func plan(faults []Fault, servers []*server, start, end time.Duration) ([]change
 		}
 	}
 	for _, s := range servers {
-		for _, list := range []*spans{&s.slow, &s.stall, &s.fail, &s.down} {
+		for _, list := range []*spans{&s.slow, &s.stall, &s.fail, &s.flaky, &s.down} {
 			slices.SortStableFunc(*list, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 		}
 	}
@@ -81,6 +81,9 @@ func (f *Fault) happens(s *server, from, to time.Duration) []change {
 		s.stall = append(s.stall, one)
 	case "fail":
 		s.fail = append(s.fail, one)
+	case "flaky":
+		one.factor = float64(f.Share) / 100
+		s.flaky = append(s.flaky, one)
 	case "crash":
 		s.down = append(s.down, one)
 		return []change{{from, s, crashes, f}}

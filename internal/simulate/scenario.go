@@ -72,18 +72,20 @@ type Server struct {
 //	stall     stands still: what it has begun goes on afterwards
 //	crash     refuses connections; what it has is lost
 //	fail      answers 503 at once, to probes too
+//	flaky     answers 503 at once to Share percent of the requests, and its probes pass
 //	cold      works Factor times as long on the next Answers requests
 //	restart   crash for For, then cold
 //	join      does not belong to the set before At
 //	leave     its source does not name it any more from At on
 type Fault struct {
-	Kind      string        `yaml:"kind" doc:"what happens" enum:"slow,stall,crash,fail,cold,restart,join,leave" required:"true"`
+	Kind      string        `yaml:"kind" doc:"what happens" enum:"slow,stall,crash,fail,flaky,cold,restart,join,leave" required:"true"`
 	Endpoints []string      `yaml:"endpoints" doc:"numbers from 1, URLs, zone:NAME, largest or all" required:"true" example:"[\"3\"]"`
 	At        time.Duration `yaml:"at" doc:"when it begins; absent: at once"`
 	For       time.Duration `yaml:"for" doc:"how long it lasts; absent: to the end"`
 	Every     time.Duration `yaml:"every" doc:"from one begin to the next; absent: it happens once" min:"1ms"`
 	Stagger   time.Duration `yaml:"stagger" doc:"from one of the endpoints to the next; absent: all at once"`
 	Factor    float64       `yaml:"factor" doc:"of slow, cold and restart" default:"5" min:"0.001" max:"10000"`
+	Share     int           `yaml:"share" doc:"of flaky: percentage of the requests" default:"30" min:"1" max:"100" unit:"percent"`
 	Answers   int           `yaml:"answers" doc:"of cold and restart: requests until it is warm" default:"200" min:"1"`
 }
 

@@ -52,7 +52,7 @@ type server struct {
 	time   Time
 	factor float64
 
-	slow, stall, fail, down spans
+	slow, stall, fail, flaky, down spans
 
 	free []time.Duration // when each worker is free: a heap, the earliest first
 
@@ -95,13 +95,16 @@ const failTime = 100 * time.Microsecond
 
 // take is a request that a proxy sends at the instant now.
 func (s *server) take(now, network time.Duration, r *request) fate {
-	for _, list := range [...]*spans{&s.slow, &s.stall, &s.fail, &s.down} {
+	for _, list := range [...]*spans{&s.slow, &s.stall, &s.fail, &s.flaky, &s.down} {
 		list.forget(now)
 	}
 	if s.down.at(now) != nil || s.absent {
 		return fate{at: now + network, result: refused}
 	}
 	if s.fail.at(now) != nil {
+		return fate{at: now + network + failTime, result: failed, work: failTime}
+	}
+	if flaky := s.flaky.at(now); flaky != nil && float64(mix(r.lot+uint64(r.tries))>>11)/(1<<53) < flaky.factor {
 		return fate{at: now + network + failTime, result: failed, work: failTime}
 	}
 	arrived := now + network/2
