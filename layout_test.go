@@ -22,7 +22,7 @@ const module = "github.com/poise-lb/poise"
 var ranks = map[string]int{
 	"metric": 0, "trace": 0, "internal/limits": 0, "internal/san": 0, "internal/proxyproto": 0, "internal/reason": 0, "internal/admission": 0, "internal/filewatch": 0, "internal/nearest": 0, "internal/explain": 0, "internal/tags": 0, "internal/tickets": 0, "internal/invariants": 0, "internal/accesslines": 0, "internal/concurrency": 0,
 	"internal/message": 1, "internal/engine": 1, "internal/asynclog": 1, "endpoint": 1,
-	"policy": 2, "discovery": 2, "internal/buffer": 2, "internal/filter": 2, "internal/propagation": 2, "internal/grpc": 2,
+	"policy": 2, "discovery": 2, "internal/buffer": 2, "internal/filter": 2, "internal/propagation": 2, "internal/grpc": 2, "internal/orca": 2,
 	"config": 3, "health": 3, "discovery/snapshot": 3, "discovery/internal/client": 3, "discovery/internal/fakes": 3,
 	"discovery/file": 4, "discovery/dns": 4, "discovery/etcd": 4, "discovery/consul": 4, "discovery/nacos": 4, "discovery/eureka": 4, "discovery/zookeeper": 4, "discovery/kubernetes": 4,
 	"discovery/kubernetes/kubeconfig": 5, "internal/registry": 5,
@@ -39,7 +39,7 @@ var ranks = map[string]int{
 
 // neutral packages run on every engine. They may not start, wait or dial by themselves.
 var neutral = []string{
-	"internal/exchange", "internal/filter", "internal/upstream", "internal/upstream/h1", "internal/upstream/h2", "internal/upstream/alpn", "internal/buffer", "internal/http1", "internal/http2", "internal/downstream", "internal/downstream/h1", "internal/downstream/h2", "internal/mux", "internal/route", "internal/rewrite", "internal/propagation", "internal/grpc", "internal/grpcweb",
+	"internal/exchange", "internal/filter", "internal/upstream", "internal/upstream/h1", "internal/upstream/h2", "internal/upstream/alpn", "internal/buffer", "internal/http1", "internal/http2", "internal/downstream", "internal/downstream/h1", "internal/downstream/h2", "internal/mux", "internal/route", "internal/rewrite", "internal/propagation", "internal/grpc", "internal/orca", "internal/grpcweb",
 	"internal/record", "internal/event", "internal/service", "internal/compile", "internal/core",
 }
 

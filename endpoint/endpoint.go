@@ -39,10 +39,11 @@ type Endpoint struct {
 	typical  typical
 	unheard  atomic.Uint32 // tick of the first Begin since the last answer; 0: none
 
-	// Third line: for people.
+	// Third line: for people, and what the endpoint reports of its load (report.go), if it does.
 
-	id ID
-	_  [16]byte
+	id     ID
+	report atomic.Uint64 // 0: none
+	said   atomic.Uint64 // in flight, as reported
 }
 
 // counts are the attempts that ended, since the endpoint was made.

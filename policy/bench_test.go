@@ -20,6 +20,8 @@ var policies = []struct {
 	{"random", policy.Random()},
 	{"p2c", policy.P2C()},
 	{"least_time", policy.LeastTime()},
+	{"least_time_reported", policy.LeastTimeReported()},
+	{"prequal", policy.Prequal()},
 	{"peak_ewma", policy.PeakEWMA()},
 	{"least_connections", policy.LeastConnections()},
 	{"ring", policy.ConsistentHash(policy.HashConfig{})},

@@ -83,5 +83,7 @@ var (
 	_ Scorer = (*leastPicker)(nil)
 	_ Scorer = (*peakPicker)(nil)
 	_ Scorer = (*leastTimePicker)(nil)
+	_ Scorer = (*reportedPicker)(nil)
+	_ Scorer = (*prequalPicker)(nil)
 	_ Owner  = (*hashPicker)(nil)
 )

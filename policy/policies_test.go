@@ -25,6 +25,8 @@ func TestSuite(t *testing.T) {
 		"random":               {policy.Random(), []policytest.Option{policytest.ByWeight()}},
 		"p2c":                  {policy.P2C(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
 		"least_time":           {policy.LeastTime(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
+		"least_time, reported": {policy.LeastTimeReported(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
+		"prequal":              {policy.Prequal(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
 		"peak_ewma":            {policy.PeakEWMA(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
 		"least_connections":    {policy.LeastConnections(), []policytest.Option{policytest.ByWeight(), policytest.ByLoad()}},
 		"ring":                 {hash(policy.Ring, 0), []policytest.Option{policytest.ByKey(0.02)}},

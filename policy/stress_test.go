@@ -44,6 +44,7 @@ type station struct {
 	cold    int           // so many services to begin with take ten times as long
 	long    float64       // this share of services takes 50 ms
 
+	open int             // attempts under way, of all proxies
 	free []time.Duration // when each worker will be, on the clock that stands still in stalls
 }
 
@@ -98,6 +99,8 @@ type stress struct {
 	name    string
 	rate    float64       // per second
 	proxies int           // that share the endpoints; 0: 1
+	reports bool          // endpoints say in each answer what they have in flight
+	alone   float64       // per second, that somebody else sends to the odd one, through no proxy
 	lasts   time.Duration // 0: 12 s
 	change  func(s []station)
 }
@@ -109,6 +112,9 @@ type trip struct {
 	failed               bool
 	attempt              policy.Attempt
 }
+
+// noProxy is the proxy of a trip that goes through none.
+const noProxy = -1
 
 // trips is a heap by the end.
 type trips []trip
@@ -138,6 +144,7 @@ type world struct {
 	rand     *rand.Rand
 	stations []station
 	sides    []side
+	stranger time.Duration // when the next request comes that is sent through no proxy
 	open     trips
 	result
 }
@@ -223,6 +230,12 @@ func (w *world) play() {
 			w.build(now)
 			joins = 0
 		}
+		for w.alone > 0 && w.stranger <= now {
+			w.stranger += time.Duration(w.rand.ExpFloat64() / w.alone * float64(time.Second))
+			ends, _ := w.stations[oddStation].take(w.stranger, w.rand)
+			w.stations[oddStation].open++
+			heap.Push(&w.open, trip{ends: ends, station: oddStation, proxy: noProxy})
+		}
 		k := w.rand.IntN(len(w.sides))
 		w.sides[k].seq++
 		w.send(now, trip{arrived: now, proxy: k, attempt: policy.Attempt{Seq: w.sides[k].seq}})
@@ -256,11 +269,21 @@ func (w *world) send(now time.Duration, t trip) {
 	if t.arrived >= stressStarts+w.lasts*3/4 {
 		w.late[t.station]++
 	}
+	w.stations[t.station].open++
 	heap.Push(&w.open, t)
 }
 
 func (w *world) end(t trip) {
-	w.sides[t.proxy].eps[t.station].End(endpoint.Outcome{Now: t.ends, Latency: t.ends - t.began, Failed: t.failed})
+	if t.proxy == noProxy {
+		w.stations[t.station].open--
+		return
+	}
+	e, s := w.sides[t.proxy].eps[t.station], &w.stations[t.station]
+	if w.reports && !t.failed {
+		e.Report(endpoint.Report{InFlight: int64(s.open), Utilization: min(float64(s.open)/float64(s.workers), 1)}, t.ends)
+	}
+	s.open--
+	e.End(endpoint.Outcome{Now: t.ends, Latency: t.ends - t.began, Failed: t.failed})
 	switch {
 	case t.failed && t.attempt.Tried.Len() < 3:
 		w.send(t.ends, t)
