@@ -97,11 +97,47 @@ type ServiceStatus struct {
 	LastResort bool `json:"last_resort"`
 	// Extra are the attempts beside the first ones of requests: retries and hedges.
 	Extra ExtraStatus `json:"extra"`
+	// Shadow is how the policy does that is asked beside Policy without effect; nil: there is none.
+	Shadow *ShadowStatus `json:"shadow,omitempty"`
+	// LoadReports counts what endpoints said of their load; nil: that is not read.
+	LoadReports *LoadReportsStatus `json:"load_reports,omitempty"`
 	// Fault says that the service's custom policy panicked, and how: its last picker stays in
 	// use. Empty: it did not.
 	Fault     string           `json:"fault,omitempty"`
 	Source    SourceStatus     `json:"source"`
 	Endpoints []EndpointStatus `json:"endpoints"` // by address
+}
+
+// ShadowStatus is how the choices of a shadow, a policy that is asked without effect, compare with
+// those of the policy that is followed.
+type ShadowStatus struct {
+	Policy string `json:"policy"`
+	Picks  uint64 `json:"picks"`  // that were compared, since it is the shadow
+	Agreed uint64 `json:"agreed"` // of those, with the same endpoint
+	// Wait is the mean wait, in ns, that the endpoints promised that were picked, and ShadowWait that
+	// of the shadow's; 0: none is known. See Service.Shadow.
+	Wait       time.Duration `json:"wait"`
+	ShadowWait time.Duration `json:"shadow_wait"`
+	// Off is why it is asked no more: it panicked, or was slow. Empty: it is asked.
+	Off string `json:"off,omitempty"`
+}
+
+// LoadReportsStatus counts load reports of endpoints since the service began.
+type LoadReportsStatus struct {
+	Taken   uint64 `json:"taken"`
+	Refused uint64 `json:"refused"` // they could not be read
+}
+
+// LoadReport is what an endpoint has said of its load in its latest report.
+type LoadReport struct {
+	// InFlight are the requests in flight there, of all its clients, and Others those of other
+	// clients than this process; -1: it did not say.
+	InFlight int64 `json:"in_flight"`
+	Others   int64 `json:"others"`
+	// Utilization is the part of its capacity in use, 1: all; -1: it did not say.
+	Utilization float64       `json:"utilization"`
+	Age         time.Duration `json:"age"`   // in ns
+	Stale       bool          `json:"stale"` // too old to count
 }
 
 // SourceStatus is how the source of a service's endpoints does. A static list never fails.
@@ -162,6 +198,8 @@ type EndpointStatus struct {
 	Probe *ProbeStatus `json:"probe,omitempty"`
 	// Changes are those of State, at most 64, the oldest first; see Proxy.History.
 	Changes []StateChange `json:"changes,omitempty"`
+	// Load is what it has said of its load; nil: nothing, or that is not read.
+	Load *LoadReport `json:"load,omitempty"`
 	// Overrides are what operators say about it, at most one of drain and eject, and a weight.
 	Overrides []Override `json:"overrides,omitempty"`
 }
@@ -194,6 +232,7 @@ func (p *Proxy) Status() Status {
 	for _, svc := range core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source()), Extra: extraStatus(svc)}
 		one.Policy, one.Source.Kind = policyName(core.Config(), svc.Name()), scrape.SourceKind(core.Config(), svc.Name())
+		one.Shadow, one.LoadReports = shadowStatus(svc), loadReports(core.Config(), svc)
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()
 		}
@@ -234,6 +273,9 @@ func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointS
 	if e.Finding != nil {
 		s.Outlier = e.Finding.String()
 	}
+	if r := e.Load; r != nil {
+		s.Load = &LoadReport{InFlight: r.InFlight, Others: r.Others, Utilization: r.Utilization, Age: r.Age, Stale: r.Stale}
+	}
 	for _, o := range e.Overrides {
 		s.Overrides = append(s.Overrides, p.override(name, o))
 		if o.Kind == endpoint.Drain {
@@ -252,6 +294,33 @@ func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointS
 		}
 	}
 	return s
+}
+
+// shadowStatus is how the shadow of a service does; nil: it has none.
+func shadowStatus(s *service.Service) *ShadowStatus {
+	x := s.Shadow()
+	if x.Name == "" {
+		return nil
+	}
+	out := &ShadowStatus{Policy: x.Name, Picks: x.Picks, Agreed: x.Agreed, Off: x.Off}
+	if x.Waits > 0 {
+		out.Wait, out.ShadowWait = x.Acted/time.Duration(x.Waits), x.Would/time.Duration(x.Waits)
+	}
+	return out
+}
+
+// loadReports counts the load reports of a service; nil: it reads none.
+func loadReports(c *config.Config, s *service.Service) *LoadReportsStatus {
+	read := c.Services[s.Name()].LoadReports
+	if entry, _, discovered := strings.Cut(s.Name(), "/"); discovered {
+		read = c.Discover[entry].LoadReports
+	}
+	if !read {
+		return nil
+	}
+	out := new(LoadReportsStatus)
+	out.Taken, out.Refused = s.LoadReports()
+	return out
 }
 
 // policyName is the word for the policy of a service in a configuration. One that a request has named

@@ -14,8 +14,14 @@ type Service struct {
 	Endpoints []Endpoint `yaml:"endpoints" doc:"static list: URLs, or mappings with url, weight, zone and so on"`
 	Source    *Source    `yaml:"source" doc:"where the endpoint list comes from"`
 	Policy    Policy     `yaml:"policy" doc:"how an endpoint is chosen: a name, or a mapping with type"`
-	Health    *Health    `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
-	Breaker   Breaker    `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
+	// Shadow is a policy that is asked beside Policy for each request, and whose choice is compared
+	// and not followed: see Status. Consistent hashing is none, since its choice is that of the key.
+	Shadow string `yaml:"shadow" doc:"a policy that is asked too, without effect: how often it agrees, and the waits that both promise, are in the status and in metrics" enum:"off,least_time,p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,prequal" default:"off"`
+	// LoadReports has what endpoints say of their load in responses (endpoint-load-metrics, as ORCA
+	// has it) read, used by Policy and kept from clients.
+	LoadReports bool    `yaml:"load_reports" doc:"read what endpoints say of their load in the response field endpoint-load-metrics (ORCA): least_time and prequal count it, and clients do not see it"`
+	Health      *Health `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
+	Breaker     Breaker `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
 	// PanicThreshold is the share of usable endpoints, in percent, below which health is
 	// not believed and every endpoint is used. 0 means the default, 50; -1: never.
 	PanicThreshold int         `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
@@ -73,7 +79,7 @@ type Endpoint struct {
 
 // Policy is a balancing policy; the short form is its type.
 type Policy struct {
-	Type        string  `yaml:"type" doc:"name of the policy" enum:"least_time,p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,consistent_hash" default:"least_time" short:"true"`
+	Type        string  `yaml:"type" doc:"name of the policy" enum:"least_time,p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,prequal,consistent_hash" default:"least_time" short:"true"`
 	Algorithm   string  `yaml:"algorithm" doc:"consistent_hash: how keys find endpoints" enum:"ring,maglev,rendezvous" default:"ring"`
 	Key         string  `yaml:"key" doc:"consistent_hash: what is hashed, with fallbacks" default:"client_ip" example:"header(X-User-Id) | cookie(sid) | query(user_id) | path | path_segment(2) | client_ip"`
 	BoundedLoad float64 `yaml:"bounded_load" doc:"consistent_hash: no endpoint above this multiple of the mean load; 0: unbounded" min:"1" max:"1000" example:"1.25"`

@@ -35,6 +35,9 @@ var (
 	Hedges          = family(Service, Counter, "hedges_total", "", "Hedges that have ended: the client got their response (won), that of the first attempt (lost), or neither (failed).", "service", "result")
 	HedgesRefused   = family(Service, Counter, "hedges_refused_total", "", "Hedges that were due and not begun: the budget was used up, no other endpoint works (no-endpoint), or the content could not be sent again (content).", "service", "cause")
 	HedgeDelay      = family(Service, Gauge, "hedge_delay_seconds", "seconds", "The percentile of the time to a response head after which a hedge is due; 0: not known yet, or not asked for.", "service")
+	ShadowPicks     = family(Service, Counter, "shadow_picks_total", "", "Picks of the policy that were compared with those of the shadow, a policy that is asked without effect: the same endpoint (agreed), or another one (differed).", "service", "shadow", "result")
+	ShadowWait      = family(Service, Counter, "shadow_predicted_wait_seconds_total", "seconds", "Waits that endpoints promised, added up: those that were picked (policy), and those that the shadow would have picked (shadow).", "service", "shadow", "by")
+	LoadReports     = family(Service, Counter, "load_reports_total", "", "What endpoints said of their load in responses, by result: taken over, or refused because it could not be read.", "service", "result")
 	SourceStale     = family(Service, Gauge, "source_stale_seconds", "seconds", "For how long the source could not be asked; 0: it can.", "service", "source")
 	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service", "source")
 	SourceRejected  = family(Service, Gauge, "source_rejected_entries", "", "Entries of the source that are no usable endpoints.", "service", "source")
@@ -51,6 +54,8 @@ var (
 	EndpointWeight      = family(Endpoint, Gauge, "endpoint_weight", "", "Share relative to the other endpoints.", "service", "endpoint")
 	EndpointUsable      = family(Endpoint, Gauge, "endpoint_usable", "", "1: it is picked for new requests.", "service", "endpoint")
 	EndpointLatency     = family(Endpoint, Gauge, "endpoint_latency_estimate_seconds", "seconds", "The moving average that the policy peak_ewma goes by; 0: not measured lately.", "service", "endpoint")
+	EndpointReported    = family(Endpoint, Gauge, "endpoint_reported_in_flight", "", "Requests in flight that the endpoint has reported, of all its clients.", "service", "endpoint")
+	EndpointUtilization = family(Endpoint, Gauge, "endpoint_reported_utilization", "", "The part of its capacity that the endpoint has reported to be in use, 1: all.", "service", "endpoint")
 	EndpointEjections   = family(Endpoint, Counter, "endpoint_ejections_total", "", "How often it was taken out of use, and by what.", "service", "endpoint", "by")
 	EndpointConnections = family(Endpoint, Gauge, "endpoint_connections", "", "Open connections.", "service", "endpoint", "state")
 	EndpointOpened      = family(Endpoint, Counter, "endpoint_connections_opened_total", "", "New connections that attempts used; the other attempts reused one.", "service", "endpoint")
@@ -87,9 +92,9 @@ var (
 func Families() []*Family {
 	return append([]*Family{
 		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &GRPCRequests, &RetriesRefused,
-		&Endpoints, &Panic, &LastResort, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
+		&Endpoints, &Panic, &LastResort, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
 		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
-		&EndpointLatency, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
+		&EndpointLatency, &EndpointReported, &EndpointUtilization, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
 		&ClientConnections, &ClientsAccepted, &ClientsRefused, &Handshakes, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,
 		&Reloads, &ReloadSuccessful, &ReloadTime, &Generation, &LogDropped, &SpansSent, &SpansDropped, &EventsDropped, &WorkerBusy, &WorkerLag, &WorkerConnections, &BuildInfo,
 	}, runtimeFamilies()...)

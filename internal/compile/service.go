@@ -54,9 +54,13 @@ var versions = map[string]upstream.Version{
 func compileService(at string, s config.Service, zone string, t *downstream.Settings, feed Feeder) (*ServicePlan, error) {
 	p := &ServicePlan{Config: s}
 	var err error
-	if p.Settings.Policy, p.Key, err = compilePolicy(at, s.Policy); err != nil {
+	if p.Settings.Policy, p.Key, err = compilePolicy(at, s.Policy, s.LoadReports); err != nil {
 		return nil, err
 	}
+	if p.Settings.Shadow, err = compileShadow(at, s.Shadow, s.LoadReports); err != nil {
+		return nil, err
+	}
+	p.Settings.ShadowName = s.Shadow
 	p.Settings.Custom = s.Policy.Custom != nil
 	p.compilePlaces(zone)
 	if p.Retry, err = compileRetry(s.Retry); err != nil {
@@ -158,14 +162,29 @@ func compileHealth(p *ServicePlan, h *config.Health) error {
 	return nil
 }
 
-func compilePolicy(at string, c config.Policy) (policy.Policy, *affinity.Key, error) {
+// compileShadow makes the policy that is asked beside the service's own; nil: there is none.
+func compileShadow(at, word string, reports bool) (policy.Policy, error) {
+	if word == "" || word == "off" {
+		return nil, nil
+	}
+	p, _, err := compilePolicy(at, config.Policy{Type: word}, reports)
+	return p, err
+}
+
+// compilePolicy makes a policy, and the key that it goes by; reports: endpoints report their load.
+func compilePolicy(at string, c config.Policy, reports bool) (policy.Policy, *affinity.Key, error) {
 	if c.Custom != nil {
 		key, err := compileKey(at, c.Key)
 		return c.Custom, key, err
 	}
 	switch c.Type { // the words of the tag enum of config.Policy
 	case "least_time":
+		if reports {
+			return policy.LeastTimeReported(), nil, nil
+		}
 		return policy.LeastTime(), nil, nil
+	case "prequal":
+		return policy.Prequal(), nil, nil
 	case "p2c":
 		return policy.P2C(), nil, nil
 	case "round_robin":

@@ -74,6 +74,9 @@ func (x *explaining) serve() {
 		p := &said.Places[i]
 		s.Places = append(s.Places, explain.Place{Name: p.String(), Share: p.Share, Why: p.Why})
 	}
+	if shadow := e.Service.Shadow(); shadow.Off == "" {
+		s.Shadow = shadow.Name
+	}
 	now := x.proxy.rt.Now()
 	for i := range said.Candidates {
 		s.Candidates = append(s.Candidates, candidate(&said, &said.Candidates[i], now))
@@ -102,6 +105,7 @@ func candidate(said *service.Explanation, c *service.Candidate, now time.Duratio
 		Weight: cmp.Or(c.Spec.Weight, 1), InFlight: c.InFlight, Latency: float64(c.Latency) / float64(time.Millisecond),
 		Score: c.Score, Scored: c.Unit, Draws: c.Draws,
 		Share: float64(c.Draws) / explainDraws, Expected: said.Expected(c),
+		Shadowed: float64(c.Shadowed) / explainDraws, Reported: reported(c.Load),
 	}
 	switch {
 	case c.Place >= 0:
@@ -133,6 +137,25 @@ func candidate(said *service.Explanation, c *service.Candidate, now time.Duratio
 	}
 	e.Flags = strings.Join(flags, ", ")
 	return e
+}
+
+// reported says in words what an endpoint has reported of its load; empty: nothing.
+func reported(r *endpoint.Reported) string {
+	if r == nil {
+		return ""
+	}
+	var parts []string
+	if r.InFlight >= 0 {
+		parts = append(parts, fmt.Sprintf("%d in flight, %d of them of others", r.InFlight, r.Others))
+	}
+	if r.Utilization >= 0 {
+		parts = append(parts, fmt.Sprintf("%.0f %% busy", r.Utilization*100))
+	}
+	text := cmp.Or(strings.Join(parts, ", "), "nothing that is used")
+	if r.Stale {
+		text += ", stale"
+	}
+	return text
 }
 
 // policyName is the policy as the configuration calls it.

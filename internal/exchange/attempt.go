@@ -162,6 +162,9 @@ func (a *attempt) ask() *Error {
 		if fault == nil {
 			a.headed = x.rt.Now()
 			a.log.Status = a.response.Status
+			if x.service.Reports {
+				a.takeReport(a.response.Fields)
+			}
 			if a.log.Status == 503 || a.log.Status == 429 {
 				a.rest = a.asksToRest()
 			}

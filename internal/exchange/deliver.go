@@ -78,6 +78,9 @@ func (a *attempt) relay(stream bool) *Error {
 		}
 		if err == io.EOF {
 			trailers := a.call.Trailers()
+			if x.service.Reports {
+				a.takeReport(trailers)
+			}
 			if x.rpc.is {
 				x.sawStatus(trailers)
 			}

@@ -82,6 +82,8 @@ type Service struct {
 	Uses   *Uses  // counts exchanges of a service of a Directory; nil for others
 	// Announces: its endpoints learn by the PROXY protocol who the client is.
 	Announces bool
+	// Reports: what its endpoints say of their load is read, see report.go.
+	Reports bool
 }
 
 // Retry is the configuration of retries: see again. Connect, Reset and Timeout are the classes

@@ -117,13 +117,15 @@ type Edit struct {
 
 // A Service is the service of the request and the choice among its endpoints.
 type Service struct {
-	Name       string     `json:"name"`
-	Policy     string     `json:"policy"`
-	PanicMode  bool       `json:"panic_mode"`  // health is not believed: ejected endpoints are used
-	LastResort bool       `json:"last_resort"` // no endpoint is sound: ejected ones are tried
-	Stale      bool       `json:"stale"`       // the source fails, the last set is in use
-	Starts     bool       `json:"starts"`      // no request has named the service yet: the first one starts it
-	HashKey    *HashKey   `json:"hash_key,omitempty"`
+	Name       string   `json:"name"`
+	Policy     string   `json:"policy"`
+	PanicMode  bool     `json:"panic_mode"`  // health is not believed: ejected endpoints are used
+	LastResort bool     `json:"last_resort"` // no endpoint is sound: ejected ones are tried
+	Stale      bool     `json:"stale"`       // the source fails, the last set is in use
+	Starts     bool     `json:"starts"`      // no request has named the service yet: the first one starts it
+	HashKey    *HashKey `json:"hash_key,omitempty"`
+	// Shadow is the policy that is asked beside it, without effect; empty: there is none.
+	Shadow     string     `json:"shadow,omitempty"`
 	Draws      int        `json:"draws"` // how often the policy was asked on the view as it is now
 	Nothing    int        `json:"nothing"`
 	Places     []Place    `json:"places,omitempty"` // parts of the endpoints, by priority and zone; empty: it has one
@@ -174,6 +176,10 @@ type Endpoint struct {
 	Draws    int     `json:"draws"`
 	Share    float64 `json:"share"`    // Draws as a part of all, from 0 to 1
 	Expected float64 `json:"expected"` // share by weight among the eligible, from 0 to 1
+	// Shadowed is the part of the draws for which the shadow would have chosen it, from 0 to 1.
+	Shadowed float64 `json:"shadowed,omitempty"`
+	// Reported is what it has said of its load, for people; empty: nothing.
+	Reported string `json:"reported,omitempty"`
 }
 
 // A Retry is what a failed attempt leads to.

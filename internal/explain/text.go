@@ -164,9 +164,13 @@ func (s *Service) write(b *strings.Builder) {
 			fmt.Fprintln(t, "  no endpoints are known")
 			return
 		}
-		fmt.Fprintln(t, "  endpoint\tstate\tweight\tin flight\tlatency\tscore\tdrawn\tby weight")
+		head := "  endpoint\tstate\tweight\tin flight\tlatency\tscore\tdrawn\tby weight"
+		if s.Shadow != "" {
+			head += "\tby the shadow (" + s.Shadow + ")"
+		}
+		fmt.Fprintln(t, head)
 		for i := range s.Candidates {
-			s.Candidates[i].write(t)
+			s.Candidates[i].write(t, s.Shadow != "")
 		}
 		if s.Nothing > 0 {
 			fmt.Fprintf(t, "  none\t\t\t\t\t\t%.1f %%\n", 100*float64(s.Nothing)/float64(s.Draws))
@@ -176,13 +180,16 @@ func (s *Service) write(b *strings.Builder) {
 		if e := &s.Candidates[i]; e.Why != "" {
 			fmt.Fprintf(b, "  %s is an outlier, %s for %s: it %s\n", e.ID, e.State, e.Since, e.Why)
 		}
+		if e := &s.Candidates[i]; e.Reported != "" {
+			fmt.Fprintf(b, "  %s reports %s\n", e.ID, e.Reported)
+		}
 	}
 	if s.HashKey != nil {
 		s.HashKey.write(b)
 	}
 }
 
-func (e *Endpoint) write(t io.Writer) {
+func (e *Endpoint) write(t io.Writer, shadow bool) {
 	state := e.State
 	switch e.Cause {
 	case "":
@@ -207,7 +214,11 @@ func (e *Endpoint) write(t io.Writer) {
 	if e.Scored != "" {
 		score = fmt.Sprintf("%.3g %s", e.Score, e.Scored)
 	}
-	fmt.Fprintf(t, "  %s\t%s\t%g\t%d\t%s\t%s\t%.1f %%\t%.1f %%\n", e.ID, state, e.Weight, e.InFlight, latency, score, 100*e.Share, 100*e.Expected)
+	line := fmt.Sprintf("  %s\t%s\t%g\t%d\t%s\t%s\t%.1f %%\t%.1f %%", e.ID, state, e.Weight, e.InFlight, latency, score, 100*e.Share, 100*e.Expected)
+	if shadow {
+		line += fmt.Sprintf("\t%.1f %%", 100*e.Shadowed)
+	}
+	fmt.Fprintln(t, line)
 }
 
 func (k *HashKey) write(b *strings.Builder) {

@@ -32,6 +32,7 @@ func (s *scrape) ofServices() {
 	plain(&metric.Panic, func(f *serviceFigures) float64 { return flag(f.Panic()) })
 	plain(&metric.LastResort, func(f *serviceFigures) float64 { return flag(f.Resorting()) })
 	s.ofExtra(each)
+	s.ofShadow(each)
 	s.ofSources(each)
 	if s.options.Scopes&metric.Endpoint != 0 {
 		plain(&metric.MetricsOverflow, func(f *serviceFigures) float64 { return flag(f.shown < len(f.counts)) })
@@ -64,6 +65,31 @@ func (s *scrape) ofExtra(each func(*metric.Family, func(*serviceFigures))) {
 	each(&metric.Hedges, ends(true))
 	each(&metric.HedgesRefused, ends(false))
 	each(&metric.HedgeDelay, func(f *serviceFigures) { s.value(f.extra.Due.Seconds(), 0, f.name) })
+}
+
+// ofShadow visits the families of shadows and of load reports, of services that have them.
+func (s *scrape) ofShadow(each func(*metric.Family, func(*serviceFigures))) {
+	shadows := func(f *metric.Family, visit func(name string, x *service.ShadowStatus)) {
+		each(f, func(f *serviceFigures) {
+			if x := f.Shadow(); x.Name != "" {
+				visit(f.name, &x)
+			}
+		})
+	}
+	shadows(&metric.ShadowPicks, func(name string, x *service.ShadowStatus) {
+		s.value(float64(x.Agreed), 0, name, x.Name, "agreed")
+		s.value(float64(x.Picks-x.Agreed), 0, name, x.Name, "differed")
+	})
+	shadows(&metric.ShadowWait, func(name string, x *service.ShadowStatus) {
+		s.value(x.Acted.Seconds(), 0, name, x.Name, "policy")
+		s.value(x.Would.Seconds(), 0, name, x.Name, "shadow")
+	})
+	each(&metric.LoadReports, func(f *serviceFigures) {
+		if taken, refused := f.LoadReports(); taken+refused > 0 {
+			s.value(float64(taken), 0, f.name, "taken")
+			s.value(float64(refused), 0, f.name, "refused")
+		}
+	})
 }
 
 // ofSources visits the families of sources. Of a source that is made of several each part has series
@@ -214,6 +240,16 @@ func (s *scrape) gauges() {
 	plain(&metric.EndpointWeight, func(e *service.EndpointStatus) float64 { return max(e.Spec.Weight, 1) })
 	plain(&metric.EndpointUsable, func(e *service.EndpointStatus) float64 { return flag(e.Usable) })
 	plain(&metric.EndpointLatency, func(e *service.EndpointStatus) float64 { return e.Latency.Seconds() })
+	each(&metric.EndpointReported, func(name, at string, e *service.EndpointStatus) {
+		if r := e.Load; r != nil && r.InFlight >= 0 && !r.Stale {
+			s.value(float64(r.InFlight), 0, name, at)
+		}
+	})
+	each(&metric.EndpointUtilization, func(name, at string, e *service.EndpointStatus) {
+		if r := e.Load; r != nil && r.Utilization >= 0 && !r.Stale {
+			s.value(r.Utilization, 0, name, at)
+		}
+	})
 	each(&metric.EndpointConnections, func(name, at string, e *service.EndpointStatus) {
 		pool, ok := e.Attached.(interface{ Counts() (open, idle int64) })
 		if !ok {

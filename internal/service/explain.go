@@ -43,6 +43,7 @@ type Candidate struct {
 	Unit     string  // what Score is; empty: the policy has none
 	Draws    int     // how many of the draws chose it
 	Place    int     // index of its place in Places; -1: none, or it is outside of the subset of this proxy
+	Shadowed int     // how many of them the shadow would have chosen it for
 }
 
 // Explain draws n times from the view in force, for requests with the given key; 0: without one.
@@ -55,7 +56,7 @@ func (s *Service) Explain(key uint64, n int) Explanation {
 	}
 	now := s.rt.Now()
 	x := Explanation{Panic: frozen.panic, Resorting: frozen.resorting()}
-	drawn := make(map[endpoint.ID]int)
+	drawn, shadowed := make(map[endpoint.ID]int), make(map[*endpoint.Endpoint]int)
 	a := policy.Attempt{Key: key, Now: now, Load: s.load.n.Load(), Seq: s.load.seq.Load(), Rand: explainSeed}
 	for range n {
 		a.Seq++
@@ -65,6 +66,9 @@ func (s *Service) Explain(key uint64, n int) Explanation {
 		} else {
 			x.Nothing++
 		}
+		if e := s.shadowPick(frozen.shadow, a); e != nil {
+			shadowed[e]++
+		}
 	}
 	x.own(&frozen, &a)
 	x.Places = placesOf(&frozen)
@@ -72,7 +76,7 @@ func (s *Service) Explain(key uint64, n int) Explanation {
 	for _, status := range s.Snapshot() {
 		c := Candidate{EndpointStatus: status, Draws: drawn[status.Spec.ID], Relative: 1, Place: -1}
 		if e := byIDIn(frozen.members, status.Spec.ID); e != nil {
-			c.Relative = e.Weight()
+			c.Relative, c.Shadowed = e.Weight(), shadowed[e]
 			c.Eligible = byIDIn(frozen.usable, e.ID()) != nil && s.admit(&frozen, e) // ejected since the view was built
 			if scorer != nil && c.Eligible {
 				c.Score, c.Unit = scorer.Score(e, now)

@@ -36,7 +36,12 @@ func (s *Service) Seq() uint64 { return s.load.seq.Add(1) }
 // half-open endpoint is counted under mu.
 func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	a.Load = s.load.n.Load()
-	return s.pickFrom(s.view.Load(), a)
+	w := s.view.Load()
+	e := s.pickFrom(w, a)
+	if w.shadow != nil {
+		s.askShadow(w.shadow, a, e)
+	}
+	return e
 }
 
 // pickFrom is Pick with the view w and with a.Load set.

@@ -61,6 +61,10 @@ import (
 // New or Configure.
 type Settings struct {
 	Policy policy.Policy
+	// Shadow is asked beside Policy for each pick, without effect; nil: none. ShadowName tells it
+	// from another one: what was counted of one that has another name is forgotten.
+	Shadow     policy.Policy
+	ShadowName string
 	// Custom: Policy is the embedder's code, so panics of its pickers are recovered.
 	Custom bool
 	// Workers is how many workers settle attempts, for the counters: Runtime.Worker is below
@@ -178,6 +182,7 @@ func (s *Service) adopt(set Settings) {
 	s.conf.health.Breaker.Outliers = set.Outliers.MaxEjected > 0 && !set.Breaker.Off
 	s.comparing.on.Store(s.conf.health.Breaker.Outliers)
 	s.extras.adopt(set.HedgeAt, s.conf.set.Workers)
+	s.shadow.adopt(set.ShadowName)
 	s.rated.Store(!set.Breaker.Off && set.Breaker.FailureRate > 0)
 }
 

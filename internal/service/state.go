@@ -49,6 +49,8 @@ type Service struct {
 	stopped atomic.Bool          // Stop was called
 	load    load
 	extras  extras
+	reports reports
+	shadow  shadow
 
 	comparing comparing
 
@@ -81,6 +83,7 @@ type builds struct {
 	next     time.Duration // instant from which the next view may be built
 	again    time.Duration // instant at which a failed Build is repeated; 0: none failed
 	pickerOf uint64        // conf.version whose policy built the picker
+	shadowOf uint64        // likewise, the picker of the shadow
 }
 
 // conf is what the settings say, with defaults. It is guarded by Service.mu.

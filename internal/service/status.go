@@ -44,6 +44,8 @@ type EndpointStatus struct {
 	History History
 	// Attached is what Settings.Attach returned: its connections.
 	Attached any
+	// Load is what it has said of its load; nil: nothing.
+	Load *endpoint.Reported
 	endpoint.Stats
 }
 
@@ -119,6 +121,9 @@ func (s *Service) Snapshot() []EndpointStatus {
 			History:  *m.history,
 			Attached: m.Attached,
 		})
+		if r, ok := m.endpoint.LastReport(now); ok {
+			all[len(all)-1].Load = &r
+		}
 	}
 	return all
 }

@@ -30,6 +30,7 @@ type view struct {
 	usable    []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
 	reserve   []*endpoint.Endpoint // usable, but damped: for when no other is left
 	ejected   []*endpoint.Endpoint // those that may be tried as a last resort, in the same order
+	shadow    *shadowing           // nil: no other policy is asked beside the picker
 	slow      SlowStart
 	panic     bool // panic mode: ejected endpoints may be among usable
 	strict    bool // panic mode is switched off: what probes ejected is never used
@@ -53,9 +54,10 @@ func (s *Service) build(now time.Duration) {
 		return
 	}
 	next := d.view
-	next.picker, next.built, next.oldPicker = old.picker, old.built, old.oldPicker
+	next.picker, next.built, next.oldPicker, next.shadow = old.picker, old.built, old.oldPicker, old.shadow
 	if d.shaped || old.oldPicker || !slices.Equal(next.usable, old.usable) {
 		s.shape(next, d.set.Policy, d.set.Custom, d.version, now)
+		s.shapeShadow(next, &d.set, d.version)
 	}
 	s.builds.begun = true
 	s.view.Store(next)

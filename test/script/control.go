@@ -3,6 +3,7 @@ package script
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,30 @@ func (p *play) operate(words []string) (err error) {
 		return fmt.Errorf("no configuration speaks of it: endpoint %s", words[1])
 	}
 	return p.proxy.Operate(words[0], e.address, weight)
+}
+
+// status plays TEXT: what one of the services knows contains it, now or soon.
+func (p *play) status(words []string) error {
+	if len(words) != 1 {
+		return errors.New("want: status TEXT")
+	}
+	var said []string
+	if sleepUntil(p.stage, p.patience, func() bool {
+		said = p.proxy.Status()
+		return slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, words[0]) })
+	}) {
+		return nil
+	}
+	return fmt.Errorf("it says: %s", strings.Join(said, "; "))
+}
+
+// statusLine is what a service knows of its shadow and of load reports, as in
+//
+//	web: shadow p2c, 8 picks, 5 agreed; reports: 3 taken, 1 refused
+//
+// Without a shadow its name is empty.
+func statusLine(service, shadow string, picks, agreed, taken, refused uint64) string {
+	return fmt.Sprintf("%s: shadow %s, %d picks, %d agreed; reports: %d taken, %d refused", service, shadow, picks, agreed, taken, refused)
 }
 
 // shortage plays begins or ends: whether the proxy lacks descriptors for new connections to

@@ -55,6 +55,8 @@
 //	apply FILE [refused TEXT]                      another configuration
 //	operator drain | undrain | eject | admit NAME  what an operator says of an endpoint
 //	operator weight N NAME
+//	status TEXT                                    what a service knows of its shadow and of load
+//	                                               reports contains TEXT: see statusLine
 //	logged TEXT                                    the oldest line of the access log that was
 //	                                               not asked about yet contains TEXT
 //	traced RE                                      likewise of exchanges of which spans are made: see

@@ -74,8 +74,23 @@ func (p *socketProxy) Close(by time.Duration) error {
 	}
 }
 
+func (p *socketProxy) Status() (lines []string) {
+	for _, s := range p.Proxy.Status().Services {
+		var shadow poise.ShadowStatus
+		var reports poise.LoadReportsStatus
+		if s.Shadow != nil {
+			shadow = *s.Shadow
+		}
+		if s.LoadReports != nil {
+			reports = *s.LoadReports
+		}
+		lines = append(lines, statusLine(s.Name, shadow.Policy, shadow.Picks, shadow.Agreed, reports.Taken, reports.Refused))
+	}
+	return lines
+}
+
 func (p *socketProxy) Operate(kind, address string, weight float64) error {
-	for _, s := range p.Status().Services {
+	for _, s := range p.Proxy.Status().Services {
 		r := poise.OverrideRequest{Service: s.Name, Endpoint: address, Kind: kind, Weight: weight}
 		if _, err := p.Override(r); err != nil {
 			return err

@@ -19,6 +19,8 @@ type proxy interface {
 	// Operate has an operator say something about the endpoint at an address, in all services:
 	// drain, undrain, eject, admit, or weight with the weight.
 	Operate(kind, address string, weight float64) error
+	// Status says in words what the services know of shadows and load reports: see statusLine.
+	Status() []string
 }
 
 // A play is one run of one script.
@@ -190,6 +192,8 @@ func (p *play) doOther(s statement) error {
 		return p.counts(rest, (*endpointActor).takeCount)
 	case "operator":
 		return p.operate(rest)
+	case "status":
+		return p.status(rest)
 	case "shortage":
 		return p.shortage(rest)
 	case "connections":

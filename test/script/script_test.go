@@ -363,6 +363,15 @@ func (p virtualProxy) Operate(kind, address string, weight float64) error {
 	return nil
 }
 
+func (p virtualProxy) Status() (lines []string) {
+	for _, s := range p.Services() {
+		x := s.Shadow()
+		taken, refused := s.LoadReports()
+		lines = append(lines, statusLine(s.Name(), x.Name, x.Picks, x.Agreed, taken, refused))
+	}
+	return lines
+}
+
 func (p virtualProxy) Close(by time.Duration) error {
 	p.Drain()
 	p.world.Runtime().Sleep(p.world.Now() + p.Config().Timeouts.DrainDelay)

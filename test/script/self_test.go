@@ -19,6 +19,7 @@ func (nothing) Apply(config.Config) error { return nil }
 func (nothing) Close(time.Duration) error { return nil }
 
 func (nothing) Operate(string, string, float64) error { return nil }
+func (nothing) Status() []string                      { return nil }
 
 // direct returns a play whose clients connect to endpoint a.
 func direct(s stage, text string) (*play, error) {
