@@ -50,6 +50,8 @@ const (
 	// second, without an answer.
 	restTimes = 4
 	restMost  = time.Second
+	// placeBits are those of a place among lookMost, from 1 to that.
+	placeBits = 5
 	// lookMost is the number of endpoints up to which least time looks at all, a power of two;
 	// fewSamples is how many it looks at when there are more.
 	lookMost, fewSamples = 16, 3
@@ -96,8 +98,7 @@ func (p *leastTimePicker) Pick(a *Attempt) *endpoint.Endpoint {
 		return p.eps[first]
 	}
 	if n > lookMost {
-		second := next(r)
-		list := [fewSamples]*endpoint.Endpoint{p.eps[first], p.eps[p.index(second)], p.eps[p.index(next(second))]}
+		list := [fewSamples]*endpoint.Endpoint{p.eps[first], p.eps[p.index(r*hashLeft)], p.eps[p.index(r*hashRight)]}
 		return p.best(list[:], a.Now)
 	}
 	// All, from a random start, so that equally good ones get the same; but first comes first.
@@ -152,52 +153,51 @@ func (w *wheel) others(a *Attempt, list *[lookMost]*endpoint.Endpoint, samples i
 	return n
 }
 
-// even is best of all endpoints, whose weights are the same, beginning with first, and then from
-// start on. Then what they have in flight is compared in whole numbers, without their weights.
+// even is best of all endpoints where their weights are the same. What they have in flight is then
+// compared as it is, in one number with the place, so that ties go to first and then in turn from
+// start on:
+//
+//	first has 3 in flight      3, 0
+//	the one at start has 3     3, 1
+//	the one before it has 2    2, 16: it wins
+//
+// The places are looked at in the same order each time, whose branches can be predicted, and the
+// comparison, which cannot, is none.
 func (p *leastTimePicker) even(first, start int, now time.Duration) *endpoint.Endpoint {
 	eps := p.eps
 	par := endpoint.ParOf(parOf(eps), now)
-	best := eps[first]
-	least := best.InFlight() // fewer than these is better
+	least := eps[first].InFlight() // fewer than these is better
 	cost := float32(1 + least)
-	if !best.Within(&par) {
-		cost *= factor(best, par.Level, now)
+	if !eps[first].Within(&par) {
+		cost *= factor(eps[first], par.Level, now)
 		least = int64(cost) - 1
 	}
-	worse := uint32(0) // a bit for each that may have a penalty: those come last
-	i := start
-	for range eps {
-		e := eps[i]
-		if e.Within(&par) {
-			if n := e.InFlight(); n < least {
-				best, least = e, n
-			}
-		} else {
-			worse |= 1 << (i & 31)
+	best := uint64(least) << placeBits
+	worse := uint16(0) // a bit for each that may have a penalty: those come last
+	for i, e := range eps {
+		if !e.Within(&par) {
+			worse |= 1 << (i & (lookMost - 1))
+			continue
 		}
-		if i++; i == len(eps) {
-			i = 0
-		}
+		key := uint64(e.InFlight())<<placeBits | uint64((i-start)&(lookMost-1)+1)
+		_, less := bits.Sub64(key, best, 0)
+		best ^= (best ^ key) & -less
 	}
-	if worse &^= 1 << (first & 31); worse == 0 {
-		return best
+	at := first
+	if place := int(best & (1<<placeBits - 1)); place > 0 {
+		at = (place - 1 + start) & (lookMost - 1)
+		cost = float32(1 + best>>placeBits)
 	}
-	if best != eps[first] {
-		cost = float32(1 + least)
-	}
-	for range eps {
-		if worse>>(i&31)&1 != 0 {
-			e := eps[i]
-			f := factor(e, par.Level, now)
-			if n := float32(e.InFlight()); f*(2+n) <= cost {
-				best, cost = e, f*(1+n)
+	worse &^= 1 << (first & (lookMost - 1))
+	for m := bits.RotateLeft16(worse, -start); m != 0; m &= m - 1 {
+		i := (bits.TrailingZeros16(m) + start) & (lookMost - 1)
+		if n := float32(eps[i].InFlight()); 2+n <= cost { // else it loses without a penalty
+			if f := factor(eps[i], par.Level, now); f*(2+n) <= cost {
+				at, cost = i, f*(1+n)
 			}
 		}
-		if i++; i == len(eps) {
-			i = 0
-		}
 	}
-	return best
+	return eps[at]
 }
 
 // best returns the endpoint of list that costs least: the first, unless another one would, after
@@ -227,10 +227,13 @@ func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *en
 		}
 	}
 	for _, e := range others[:worse] {
-		w, f := float32(e.Weight()), factor(e, par.Level, now)
-		c := f * (w + float32(e.InFlight())*mean)
-		if (c+f*mean)*weight <= cost*w {
-			best, cost, weight = e, c, w
+		w := float32(e.Weight())
+		c := w + float32(e.InFlight())*mean
+		if (c+mean)*weight > cost*w {
+			continue // it loses without a penalty
+		}
+		if f := factor(e, par.Level, now); f*(c+mean)*weight <= cost*w {
+			best, cost, weight = e, f*c, w
 		}
 	}
 	return best
@@ -267,6 +270,9 @@ var inverses = func() (all [lookMost + 1]uint64) {
 // penalty is that of e, where par is what counts as fast.
 func penalty(e *endpoint.Endpoint, par endpoint.Level, now time.Duration) endpoint.Level {
 	slow := min(max(e.Expected(now)-par, 0), slowMost/steepness) * steepness
+	if e.Faultless() {
+		return slow
+	}
 	return slow + endpoint.Level(e.Failing(now)*float32(failMost))
 }
 
