@@ -39,7 +39,7 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	w := s.view.Load()
 	e := s.pickFrom(w, a)
 	if w.shadow != nil {
-		s.askShadow(w.shadow, a, e)
+		s.compareShadow(w.shadow, a, e)
 	}
 	return e
 }

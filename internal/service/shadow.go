@@ -108,8 +108,8 @@ func (s *Service) endShadow(err error) {
 	}
 }
 
-// askShadow asks the shadow about an attempt for which e was picked. It changes neither.
-func (s *Service) askShadow(w *shadowing, a *policy.Attempt, e *endpoint.Endpoint) {
+// compareShadow asks the shadow about an attempt for which e was picked. It changes neither.
+func (s *Service) compareShadow(w *shadowing, a *policy.Attempt, e *endpoint.Endpoint) {
 	x := &s.shadow
 	if e == nil || a.Tried.Len() > 0 || x.off.Load() != nil {
 		return
