@@ -24,16 +24,10 @@ const zoneVariable = "POISE_ZONE"
 // Zone is where the proxy is; empty: it is not known.
 func Zone(c *config.Config) string { return cmp.Or(c.Zone, os.Getenv(zoneVariable)) }
 
-// compilePlaces wraps the policy of the service. zone is that of the proxy.
+// compilePlaces wraps the policy of the service, and its shadow, which is to choose among the same
+// endpoints. zone is that of the proxy.
 func (p *ServicePlan) compilePlaces(zone string) {
 	s := &p.Config
-	if s.Subset.Size > 0 {
-		proxy := s.Subset.Proxy
-		if proxy == "" {
-			proxy, _ = os.Hostname()
-		}
-		p.Settings.Policy = policy.InSubset(p.Settings.Policy, s.Subset.Size, proxy)
-	}
 	if s.Zones.Mode == "ignore" || s.Zones.Mode != "prefer" && s.Policy.Custom == nil && s.Policy.Type == "consistent_hash" {
 		zone = ""
 	}
@@ -41,6 +35,22 @@ func (p *ServicePlan) compilePlaces(zone string) {
 		Zone: zone, Share: float64(s.Zones.Share) / 100,
 		OverflowBelow: float64(s.Priorities.OverflowBelow) / 100, PriorityKey: s.Priorities.Key,
 	}
-	p.Settings.Policy = policy.InPlaces(p.Settings.Policy, places)
 	p.Settings.Priority = places.Priority
+	p.Settings.Policy = p.placed(p.Settings.Policy, places)
+	if p.Settings.Shadow != nil {
+		p.Settings.Shadow = p.placed(p.Settings.Shadow, places)
+	}
+}
+
+// placed is one within the subset of the service, and its places.
+func (p *ServicePlan) placed(one policy.Policy, places policy.Places) policy.Policy {
+	s := &p.Config.Subset
+	if s.Size > 0 {
+		proxy := s.Proxy
+		if proxy == "" {
+			proxy, _ = os.Hostname()
+		}
+		one = policy.InSubset(one, s.Size, proxy)
+	}
+	return policy.InPlaces(one, places)
 }
