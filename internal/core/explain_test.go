@@ -107,6 +107,36 @@ func TestExplainShowsTheStateOfEndpoints(t *testing.T) {
 	})
 }
 
+// Of an outlier the figures are shown by which it is one, and for how long it is out.
+func TestExplainShowsOutliers(t *testing.T) {
+	c := config.Config{
+		Services: map[string]config.Service{"s": {
+			Endpoints: []config.Endpoint{{URL: "http://10.0.0.1:80"}, {URL: "http://10.0.0.2:80"}, {URL: "http://10.0.0.3:80"}},
+			Policy:    config.Policy{Type: "round_robin"}, Breaker: config.Breaker{ConsecutiveFailures: 1000, Outliers: &config.Outliers{}},
+		}},
+		Routes: []config.Route{{Service: "s"}},
+	}
+	inWorld(t, c, func(w *world) {
+		w.serve("10.0.0.2:80")
+		w.serve("10.0.0.3:80")
+		for range 3 { // nothing listens at the first one
+			for range 60 {
+				w.ask("/")
+			}
+			w.wait(1100 * time.Millisecond)
+		}
+		w.ask("/")
+		w.wait(time.Second)
+		x := w.explain("/")
+		if ill := x.Service.Candidates[0]; ill.Cause != "outlier" || ill.For == "" || ill.Since == "" || !strings.HasPrefix(ill.Why, "failed 100 % of ") || !strings.HasSuffix(ill.Why, " requests, its peers 0 %") {
+			t.Errorf("%+v", ill)
+		}
+		if well := x.Service.Candidates[1]; well.Why != "" || well.Since != "" {
+			t.Errorf("%+v", well)
+		}
+	})
+}
+
 // What an operator has said of an endpoint is shown with it.
 func TestExplainShowsOverrides(t *testing.T) {
 	c := config.Config{
