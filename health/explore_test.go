@@ -274,6 +274,8 @@ func sound(n node, c *Config) error {
 		return nil
 	case m.outlier && !returns(m, c):
 		return fmt.Errorf("an outlier that never returns")
+	case !handedOver(m):
+		return fmt.Errorf("another process would have another machine")
 	case n.p.passes >= c.HealthyAfter && !m.outlier && (m.state != Healthy || m.faults != 0 || m.row != 0 || m.kept):
 		return fmt.Errorf("healthy_after probes passed, and the breaker still remembers something")
 	case n.p.fails >= c.UnhealthyAfter && m.cause != Probes:
@@ -284,6 +286,14 @@ func sound(n node, c *Config) error {
 		return fmt.Errorf("a doubt where no connection comes about, or none where one does")
 	}
 	return untold(m, c)
+}
+
+// handedOver reports whether a process that takes over has the same machine, trials and the word of
+// an operator aside, which are not part of it.
+func handedOver(m Machine) bool {
+	next, ok := m.Save(now).Machine(now)
+	m.trials, m.barred = 0, false
+	return ok && next == m
 }
 
 // returns reports whether an outlier is healthy when its time is over and its trials succeed.

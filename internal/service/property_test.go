@@ -60,6 +60,7 @@ func (x *chaos) configure() {
 	}
 	set.Breaker = health.Breaker{Off: x.r.IntN(5) == 0, ConsecutiveFailures: 1 + x.r.IntN(3), OpenFor: time.Second,
 		FailureRate: x.r.IntN(2) * 30, MinRequests: 5, Trials: 1 + x.r.IntN(3)}
+	set.Outliers = Outliers{MaxEjected: x.r.IntN(2) * 30, Limits: health.Limits{MinRequests: 3, FailureRate: 1, Latency: 1.1}}
 	set.Policy = []policy.Policy{x.policy, policy.RoundRobin(), policy.P2C(), policy.ConsistentHash(policy.HashConfig{BoundedLoad: 1.25})}[x.r.IntN(4)]
 	x.Configure(x.with(set))
 }

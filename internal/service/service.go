@@ -30,7 +30,8 @@
 // verdict count as usable, the check is more likely to be wrong than so many endpoints are. Then
 // the view admits endpoints that probes have ejected too. Those that the breaker has ejected did
 // fail, so they are admitted only when no endpoint is sound: too much load may be why all fail,
-// and it is best spread over all. Two kinds stay out: endpoints without a first verdict, and
+// and it is best spread over all. Outliers work, only worse than others, so they are admitted as
+// those of probes are. Two kinds stay out: endpoints without a first verdict, and
 // those to which the latest probe or attempt got no connection. With a threshold of 50 %:
 //
 //	of 4: ejected by probes   by breaker   panic mode   may be picked
