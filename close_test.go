@@ -28,7 +28,7 @@ import (
 // what a busy machine may add.
 const (
 	closeBound = 300 * time.Millisecond
-	slack      = 3 * time.Second
+	slack      = 15 * time.Second
 )
 
 // closeInTime demands that Close keeps to its context and returns its error.

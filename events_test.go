@@ -154,7 +154,7 @@ func onSockets(t *testing.T, engine string, serve func(t *testing.T, p *Proxy) (
 			r.Body.Close()
 		},
 		close: func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			defer cancel()
 			p.Close(ctx)
 			end()

@@ -84,7 +84,7 @@ func TestCodeOfOthersThatPanics(t *testing.T) {
 		if err := p.Apply(c); err != nil {
 			t.Error(err)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
 		done <- p.Close(ctx)
 	}()

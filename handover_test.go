@@ -64,7 +64,7 @@ func TestHandshakeDuringClose(t *testing.T) {
 				}()
 				<-held.began // the proxy has answered the first message: it is in the handshake
 				closed := make(chan error, 1)
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
 				go func() { closed <- p.Close(ctx) }()
 				for { // until nothing listens any more

@@ -96,7 +96,7 @@ poise_tls_handshakes_total{listener="SECURE",result="failed"} 1`)
 // what a client sees.
 func counted(t *testing.T, p *poise.Proxy, lines ...string) string {
 	t.Helper()
-	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		text := scrape(t, p, false, metric.Options{Scopes: metric.Process | metric.Service})
 		missing := ""
 		for _, line := range lines {

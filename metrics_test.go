@@ -90,7 +90,7 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // the end of an exchange comes after its response
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) { // the end of an exchange comes after its response
 		text = scrape(t, p, false, metric.Options{})
 		if strings.Contains(text, `poise_requests_total{route="",service="",code="404"} 1`) && strings.Contains(text, "poise_grpc") && strings.Contains(text, `code="502"} 1`) || time.Now().After(limit) {
 			break

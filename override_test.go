@@ -25,7 +25,7 @@ func TestOverrides(t *testing.T) {
 		// What takes an endpoint out holds at once. One that is back is in the next view, and the
 		// policy draws: six requests may all go to the other.
 		both := func() bool { return strings.Contains(got, "a") && strings.Contains(got, "b") }
-		for limit := time.Now().Add(10 * time.Second); len(got) < 6 || want == "ab" && !both() && time.Now().Before(limit); {
+		for limit := time.Now().Add(30 * time.Second); len(got) < 6 || want == "ab" && !both() && time.Now().Before(limit); {
 			_, body := get(t, front.Client(), front.URL+"/x")
 			got += body[:1]
 		}

@@ -65,7 +65,7 @@ func start(t testing.TB, c poise.Config) *poise.Proxy {
 }
 
 func shut(t testing.TB, p *poise.Proxy) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := p.Close(ctx); err != nil {
 		t.Errorf("Close: %v", err)
@@ -315,7 +315,7 @@ func TestCloseDrains(t *testing.T) {
 	<-entered
 	closed := make(chan error, 1)
 	go func() { closed <- p.Close(context.Background()) }()
-	idle.SetReadDeadline(time.Now().Add(5 * time.Second))
+	idle.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("an idle connection ended with %v, want EOF at once", err)
 	}
@@ -390,8 +390,12 @@ func TestAccessLogTellsEveryAttempt(t *testing.T) {
 func settle(t testing.TB, want int) int {
 	t.Helper()
 	http.DefaultClient.CloseIdleConnections()
+	looks := 2000
+	if want == 0 {
+		looks = 200 // they are to come to rest
+	}
 	n := runtime.NumGoroutine()
-	for range 200 {
+	for range looks {
 		if n = runtime.NumGoroutine(); n <= want {
 			return n
 		}
@@ -484,11 +488,15 @@ func TestAThousandReloadsLeaveNothingBehind(t *testing.T) {
 	close(stop)
 	<-done
 	time.Sleep(1500 * time.Millisecond) // the housekeeper's next round
-	if n := settle(t, goroutines); n > goroutines+5 {
+	if n := settle(t, goroutines+5); n > goroutines+5 {
 		t.Errorf("goroutines: %d, then %d after 1,000 reloads", goroutines, n)
 	}
-	if n := heap(); n > bytes+2<<20 {
-		t.Errorf("heap: %d bytes, then %d after 1,000 reloads", bytes, n)
+	left := heap()
+	for end := time.Now().Add(20 * time.Second); left > bytes+2<<20 && time.Now().Before(end); left = heap() {
+		time.Sleep(200 * time.Millisecond) // a busy machine is late with that round
+	}
+	if left > bytes+2<<20 {
+		t.Errorf("heap: %d bytes, then %d after 1,000 reloads", bytes, left)
 	}
 	if failed.Load() > 0 || asked.Load() == 0 {
 		t.Errorf("%d of %d requests failed during reloads", failed.Load(), asked.Load())
@@ -519,7 +527,7 @@ func TestUpgradeThroughTheHandler(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(30 * time.Second))
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst")
 		r := bufio.NewReader(c)
 		resp, err := http.ReadResponse(r, nil)

@@ -205,7 +205,7 @@ func TestHeadersThatDoNotCome(t *testing.T) {
 				t.Fatal(err)
 			}
 			io.WriteString(conn, text)
-			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 			if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil || strings.Contains(err.Error(), "timeout") {
 				t.Errorf("%s: after %q: %d bytes, %v", engine, text, n, err)
 			}
@@ -239,7 +239,7 @@ func (a *announcedEndpoint) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		h, err := proxyproto.Read(c)
 		c.SetReadDeadline(time.Time{})
 		a.mu.Lock()

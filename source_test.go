@@ -57,7 +57,7 @@ func fromHand(b byHand, guard config.Guard) poise.Config {
 // eventually waits for something that other goroutines are about to bring about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not in ten seconds: %s", what)
 		}

@@ -57,7 +57,7 @@ func used(t *testing.T) *poise.Proxy {
 		io.Copy(io.Discard, res.Body)
 		res.Body.Close()
 	}
-	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // an exchange is counted after its response
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) { // an exchange is counted after its response
 		ended := 0
 		for _, n := range p.Status().Totals.Requests {
 			ended += int(n)

@@ -605,14 +605,14 @@ func TestASourceThatHangsDelaysNobody(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("a source that hangs holds up exchanges")
 	}
 	close(hang)
 	<-done
 	p.Hurry()
 	p.Close()
-	for end := time.Now().Add(10 * time.Second); len(reg.names()) > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); len(reg.names()) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("watched after Close: %q", reg.names())
 		}

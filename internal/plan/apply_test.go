@@ -61,7 +61,7 @@ func (f *field) probed(c *config.Config) (n int) {
 // settled waits until so many endpoints were probed by the checks of c, and reports whether they
 // were.
 func (f *field) settled(c *config.Config, want int) bool {
-	for end := time.Now().Add(10 * time.Second); f.probed(c) < want; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); f.probed(c) < want; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			return false
 		}

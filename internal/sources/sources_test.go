@@ -72,7 +72,7 @@ func TestRecord(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- src.Run(ctx, func(discovery.Update) {}) }()
 	question := make([]byte, 512)
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	n, _, err := conn.ReadFrom(question)
 	if want := "\x05_http\x04_tcp\x05users\x07example\x00\x00\x21"; err != nil || !strings.Contains(string(question[:n]), want) {
 		t.Errorf("asked %q, %v", question[:n], err)

@@ -53,7 +53,7 @@ var groups = []group{
 }
 
 // patience is how long is waited for what has to come: long enough for a busy machine.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // slug is a name as part of a test's name.
 func slug(name string) string {
@@ -87,7 +87,7 @@ func TestConformance(t *testing.T) {
 func (s *subject) judge(t *testing.T, c *testCase) {
 	known, wait := "", patience
 	if s.std && c.std != "" {
-		known, wait = c.std, patience/20 // it will fail, some cases by waiting in vain
+		known, wait = c.std, patience/60 // it will fail, some cases by waiting in vain
 	}
 	verdict := run(c, s.stage(t, c), wait)
 	switch {

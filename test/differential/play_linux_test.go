@@ -28,7 +28,7 @@ var (
 )
 
 // settleMax is when a process that does not come to rest is given up.
-const settleMax = 5 * time.Second
+const settleMax = 30 * time.Second
 
 // A stage is one side of a play: a client, and the endpoint's connections in the order in
 // which they came.

@@ -76,7 +76,7 @@ type answer struct {
 }
 
 // patience is for what has to come.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // dial connects, and says hello unless silent.
 func dial(p place, silent bool) (*peer, error) {

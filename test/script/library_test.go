@@ -69,7 +69,7 @@ func (p *socketProxy) Close(by time.Duration) error {
 	select {
 	case <-p.served:
 		return nil
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		return errors.New("Serve does not return after Close")
 	}
 }

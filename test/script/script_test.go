@@ -266,7 +266,7 @@ func drive(t *testing.T, c combination, path string, a archive) {
 	}
 	t.Parallel()
 	s := newSocketStage()
-	p.stage, p.patience = s, 10*time.Second
+	p.stage, p.patience = s, 30*time.Second
 	p.onSockets(t, driver, s)
 	err := p.run()
 	s.actors.Wait()

@@ -86,7 +86,7 @@ func eachEngine(t *testing.T, f func(t *testing.T, s fixture)) {
 			p := &echo{}
 			s := fixture{New(p, e, slog.New(slog.DiscardHandler)), p}
 			t.Cleanup(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 				defer cancel()
 				s.Stop(ctx)
 				p.close()
@@ -155,7 +155,7 @@ func TestListenersComeAndGo(t *testing.T) {
 			}
 		}
 		s.apply(t, b)
-		for limit := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // Commit does not wait for its end
+		for limit := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) { // Commit does not wait for its end
 			if _, err := get("http://" + a.Address); err != nil {
 				break
 			}
@@ -244,7 +244,7 @@ func TestChangeOfTLSKeepsTheSocket(t *testing.T) {
 		if failed != nil {
 			t.Errorf("after %d requests: %v", served, failed)
 		}
-		for deadline := time.Now().Add(10 * time.Second); ; { // one may sit in the old accept
+		for deadline := time.Now().Add(30 * time.Second); ; { // one may sit in the old accept
 			serial, err := get(url)
 			if err != nil {
 				t.Fatal(err)
@@ -320,7 +320,7 @@ func TestFailureIsTold(t *testing.T) {
 			if !strings.Contains(err.Error(), l.Address) {
 				t.Errorf("%v does not name the address", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Error("not told")
 		}
 	})

@@ -75,7 +75,7 @@ func TestUnixSockets(t *testing.T) {
 			t.Error("a file was replaced by a socket")
 		}
 		s.apply(t)
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 			if _, err := os.Stat(path); os.IsNotExist(err) {
 				return
 			}

@@ -43,7 +43,7 @@ func TestNotifier(t *testing.T) {
 	}
 	heard := func(want string) {
 		t.Helper()
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		b := make([]byte, 1000)
 		size, err := conn.Read(b)
 		if err != nil || !strings.HasPrefix(string(b[:size]), want) {
