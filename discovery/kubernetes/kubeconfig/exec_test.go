@@ -120,11 +120,11 @@ func TestProgramErrors(t *testing.T) {
 		"words":   "does not write an ExecCredential",
 		"fails":   "fails: exit status 3: xxxx",
 		"much":    "writes more than 1 MiB",
-		"hangs":   "has not ended within 3s: waiting for a browser",
+		"hangs":   "has not ended within 8s: waiting for a browser",
 	} {
 		p := programOf(t, execUser(t, what, ""))
 		if what == "hangs" {
-			p.most = 3 * time.Second // a busy machine may take half of it to start
+			p.most = 8 * time.Second // a busy machine may take half of it to start
 		}
 		_, err := p.Get(t.Context())
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "the program kubeconfig.test ") ||
