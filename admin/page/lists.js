@@ -3,7 +3,7 @@
 import { h, Table, text, once, glyph, attr, worded, mono, small } from './dom.js';
 import { store, now, means, problems } from './store.js';
 import { sparkline, states } from './draw.js';
-import { t, said, rate, percent, latency, number, clock, since } from './words.js';
+import { t, said, listed, rate, percent, latency, number, clock, since } from './words.js';
 import { ask } from './api.js';
 import { changeDialog } from './dialogs.js';
 
@@ -27,8 +27,11 @@ const linkTo = (name) => name ? h('a', { href: '#/services/' + encodeURIComponen
 export const link = { id: 'service', sort: (x) => x.service, cell: (td, x) => once(td, x.service || '', () => linkTo(x.service)) };
 const plain = (id, className = 'mono') => ({ id, className, cell: (td, x) => text(td, x[id] || '–') });
 
+// findable is what the search looks into: find of an item, or all texts that it has.
+const findable = (x) => x.find ?? Object.values(x).filter((v) => typeof v === 'string').join(' ');
+
 // A List is a card with one table. items returns what there is, null while that is not known; each
-// item has key, and find, which the search looks into.
+// item has a key.
 export class List {
 	constructor(name, columns, tools, row) {
 		this.name = name;
@@ -54,7 +57,7 @@ export class List {
 
 	render(search = this.search || '') {
 		this.search = search;
-		const all = this.items(), found = (all || []).filter((x) => x.find.toLowerCase().includes(search));
+		const all = this.items(), found = (all || []).filter((x) => findable(x).toLowerCase().includes(search));
 		this.table.show(found, this.problem || (!all ? t('waiting') : search ? t('nothing.found', { search }) : t('none.' + this.name)));
 	}
 }
@@ -74,7 +77,7 @@ export class Services extends List {
 		const worst = {};
 		for (const p of problems()) worst[p.service] = Math.max(worst[p.service] || 0, p.severity);
 		return store.tick && Object.entries(store.tick.states)
-			.map(([name, words]) => ({ key: name, find: name, words: words || [], severity: worst[name] || 0, ...means('service ' + name) }))
+			.map(([name, words]) => ({ key: name, words: words || [], severity: worst[name] || 0, ...means('service ' + name) }))
 			.sort((a, b) => b.severity - a.severity || (a.key < b.key ? -1 : 1));
 	}
 }
@@ -94,7 +97,7 @@ export class Routes extends List {
 		if (this.said?.unmatched.requests) all.push({ ...this.said.unmatched, label: t('unmatched'), name: '' });
 		return all?.map((r) => ({
 			key: r.name + ' ' + r.index, name: r.label || r.name, match: r.grpc ? ['gRPC', r.host, r.grpc].filter(Boolean).join(' ') : [...(r.methods || []), (r.host || '') + (r.path || '')].join(' '), service: r.service,
-			find: [r.label || r.name, r.service, r.host, r.path, r.grpc].join(' '), requests: r.requests, failed: r.errors, ...means('route ' + r.name),
+			requests: r.requests, failed: r.errors, ...means('route ' + r.name),
 		}));
 	}
 }
@@ -121,7 +124,7 @@ export class Events extends List {
 		const least = levels.indexOf(this.level.value), only = this.service.value;
 		return (this.paused || store.events).filter((e) => levels.indexOf(e.level) >= least && (!only || e.service === only)).reverse().map((e) => {
 			const more = Object.entries(e.details || {}).sort().map(([k, v]) => `${k}=${/\s/.test(v) ? JSON.stringify(v) : v}`).join('  ');
-			return { ...e, endpoint: e.endpoint?.replace(/^https?:\/\//, ''), more, find: [e.service, e.endpoint, e.text, more].join(' ') };
+			return { ...e, endpoint: e.endpoint?.replace(/^https?:\/\//, ''), more };
 		});
 	}
 
@@ -136,7 +139,7 @@ export class Events extends List {
 }
 
 // overrideWords say what an override does, who made it and why, and until when.
-export const overrideWords = (o) => [t('override.' + o.kind, o), o.who, o.why, o.until && t('until', { at: clock(o.until) })].filter(Boolean).join(' · ');
+export const overrideWords = (o) => listed(t('override.' + o.kind, o), o.who, o.why, o.until && t('until', { at: clock(o.until) }));
 
 export class Overrides extends List {
 	constructor() {
@@ -181,6 +184,6 @@ export class Config extends List {
 		const generation = store.overview?.generation;
 		if (generation !== this.generation) { this.generation = generation; this.poll('config', 6e4); }
 		text(this.about, t('config.about', { generation: this.said?.generation ?? '–', origin: this.said?.origin || t('config.program') }));
-		return this.said?.values.map((v) => ({ ...v, origin: v.origin === 'default' ? t('default') : v.origin, key: v.path, find: [v.path, v.value, v.origin].join(' ') }));
+		return this.said?.values.map((v) => ({ ...v, origin: v.origin === 'default' ? t('default') : v.origin, key: v.path }));
 	}
 }

@@ -3,7 +3,7 @@
 
 import { h, text, once, attr, glyph } from './dom.js';
 import * as words from './words.js';
-import { t, said, since, clock, number } from './words.js';
+import { t, said, since, clock, number, listed } from './words.js';
 import { store, now, means, problems, takeTick, takeEvent, takeOverview, forget } from './store.js';
 import { Live } from './live.js';
 import { ask } from './api.js';
@@ -73,8 +73,8 @@ function about() {
 	text(el.lastElementChild, t('live.' + store.connection, { n }));
 	attr(el, 'title', store.message || null);
 	if (!o) return;
-	text($('about'), [t('generation', { n: o.generation }), t('applied', { at: clock(o.applied) }), o.origin,
-		t('up', { span: since(o.started, now()) }), o.draining && stateWord('draining')].filter(Boolean).join(' · '));
+	text($('about'), listed(t('generation', { n: o.generation }), t('applied', { at: clock(o.applied) }), o.origin,
+		t('up', { span: since(o.started, now()) }), o.draining && stateWord('draining')));
 	text($('version'), `Poise ${o.version} · ${o.go} · ${o.engine}`);
 }
 

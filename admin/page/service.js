@@ -4,7 +4,7 @@
 import { h, text, once, attr, glyph, worded, mono } from './dom.js';
 import { store, means, now } from './store.js';
 import { sparkline, share, ring, timeline, count, order, stateWord } from './draw.js';
-import { t, said, latency, number, percent, span, since, clock } from './words.js';
+import { t, said, listed, latency, number, percent, span, since, clock } from './words.js';
 import { List, figure, figures, overrideWords } from './lists.js';
 import { changeDialog, kindsFor } from './dialogs.js';
 
@@ -26,7 +26,7 @@ const most = (list) => Math.max(0, ...list.map((x) => x.expected));
 
 export class Detail extends List {
 	constructor(service) {
-		const notes = h('p', { class: 'muted' }), extra = h('p', { class: 'small muted extra' }), summary = new Summary(), circle = h('div', { class: 'keys' });
+		const notes = h('p', { class: 'muted' }), rest = h('p', { class: 'small muted more' }), summary = new Summary(), circle = h('div', { class: 'keys' });
 		summary.el.append(circle);
 		const chips = h('p', { class: 'chips', role: 'group', 'aria-label': t('chips') });
 		super('endpoints', [
@@ -40,12 +40,12 @@ export class Detail extends List {
 			{ id: 'actions', className: 'actions', cell: (td, e) => {
 				if (store.overview?.role !== 'view') once(td, e.key, () => h('button', { 'data-main': true, 'aria-label': t('change.of', { endpoint: e.label }), onclick: () => td.parentNode.change() }, t('change')));
 			} },
-		], [h('div', { class: 'top' }, h('a', { href: '#/services', class: 'back' }, '‹ ' + t('tab.services')), h('h2', {}, service), notes), summary.el, extra, chips],
+		], [h('div', { class: 'top' }, h('a', { href: '#/services', class: 'back' }, '‹ ' + t('tab.services')), h('h2', {}, service), notes), summary.el, rest, chips],
 		(row, e) => {
 			attr(row, 'class', e.word);
 			row.change = (chosen) => changeDialog(service, e.label, kindsFor(e), { chosen, weight: e.weight });
 		});
-		Object.assign(this, { service, notes, extra, summary, circle, chips, only: '', keysOf: {} });
+		Object.assign(this, { service, notes, more: rest, summary, circle, chips, only: '', keysOf: {} });
 	}
 
 	items() {
@@ -53,8 +53,8 @@ export class Detail extends List {
 		if (!counts.some(([w]) => w === this.only)) this.only = '';
 		this.fair = most(all);
 		this.summary.render(means('service ' + this.service));
-		text(this.notes, d ? [d.policy, d.source?.kind].filter(Boolean).join(' · ') : '');
-		text(this.extra, d?.extra ? extraWords(d.extra) : '');
+		text(this.notes, d ? listed(d.policy, d.source?.kind) : '');
+		text(this.more, d ? more(d) : '');
 		this.filters(counts);
 		this.keys(d?.policy === 'consistent_hash', all);
 		if (store.tick && !store.tick.states[this.service]) this.problem = t('none.services');
@@ -82,32 +82,41 @@ export class Detail extends List {
 	}
 }
 
-// extraWords say what retries and hedges have taken of late, and what became of hedges; '': nothing.
-function extraWords(x) {
-	const n = Object.fromEntries(Object.entries(x).map(([key, value]) => [key, number(value)]));
-	return [
+// numbers are those of an object as texts, for t.
+const numbers = (o) => Object.fromEntries(Object.entries(o).filter(([, v]) => typeof v === 'number').map(([key, v]) => [key, number(v)]));
+const ns = (n) => latency(n / 1e9);
+
+// more says what there is besides the figures, and '' if there is nothing: what retries and hedges
+// have taken of late and what became of hedges, how a shadow compares, reports that make no sense.
+function more({ extra: x, shadow: w, load_reports: r }) {
+	const n = numbers(x);
+	return listed(
 		x.retries + x.hedges && t('extra.spent', { ...n, share: percent(x.share, 1) }),
 		x.hedges_won + x.hedges_lost + x.hedges_failed && t('extra.hedged', n),
-		x.hedge_delay && t('extra.due', { after: latency(x.hedge_delay / 1e9) }),
+		x.hedge_delay && t('extra.due', { after: ns(x.hedge_delay) }),
 		x.retries_refused + x.hedges_refused && t('extra.refused', n),
-	].filter(Boolean).join(' · ');
+		w && (w.off ? t('shadow.off', w) : t('shadow', { ...w, agreed: percent(w.picks && w.agreed / w.picks), picks: number(w.picks), wait: ns(w.wait), would: ns(w.shadow_wait) })),
+		r?.refused && t('reports.refused', numbers(r)),
+	);
 }
 
 function endpointCell(td, e) {
 	const weight = e.overrides.find((o) => o.kind === 'weight')?.weight || e.weight;
-	const tags = [weight !== 1 && t('weight.tag', { n: weight }), e.zone, e.slow && t('flag.slow'), e.kept && t('flag.kept')].filter(Boolean);
+	const { utilization, others } = e.load?.stale === false ? e.load : {};
+	const tags = [weight !== 1 && t('weight.tag', { n: weight }), e.zone, e.slow && t('flag.slow'), e.kept && t('flag.kept'),
+		utilization >= 0 && t('load.busy', { part: percent(utilization) }), others > 0 && t('load.others', { n: number(others) })].filter(Boolean);
 	const title = [e.url, ...Object.entries(e.metadata || {}).map(([k, v]) => k + '=' + v)].join('\n');
 	once(td, title + tags, () => [h('span', { class: 'mono', title }, e.label), tags.map((tag) => h('span', { class: 'tag' }, tag))]);
 }
 
 function stateCell(td, e) {
-	const why = [e.word === 'ejected' && e.cause && said('cause.' + e.cause, e.cause),
-		e.cause === 'breaker' && Date.parse(e.until) > now() && t('until.in', { span: span(Date.parse(e.until) - now()) }), ...e.overrides.map(overrideWords)].filter(Boolean).join(' · ');
+	const why = listed(e.word === 'ejected' && e.cause && said('cause.' + e.cause, e.cause), e.outlier,
+		['breaker', 'outlier'].includes(e.cause) && Date.parse(e.until) > now() && t('until.in', { span: span(Date.parse(e.until) - now()) }), e.overrides.map(overrideWords));
 	once(td, e.word, () => [worded(e.word, stateWord(e.word)), h('span', { class: 'since muted' }), h('span', { class: 'small muted block' })]);
-	const [, time, more] = td.children;
+	const [, time, rest] = td.children;
 	text(time, since(e.since, now()));
 	attr(time, 'title', clock(e.since));
-	text(more, why);
+	text(rest, why);
 }
 
 function probeCell(td, { probe: p }) {

@@ -33,6 +33,9 @@ export function fill(root) {
 	}
 }
 
+// listed is what there is of some words, with points between.
+export const listed = (...words) => words.flat().filter(Boolean).join(' · ');
+
 const formats = {};
 
 // number is n with that many digits after the point.
