@@ -46,8 +46,9 @@ func TestEjectedAndReturned(t *testing.T) {
 	page.until("both events", shows(".events tr", "Endpoint ejected")+" && "+shows(".events tr", "Endpoint healthy"))
 }
 
-// Retries and hedges of a service are a line of its own, and nothing while there are none.
-func TestExtraAttempts(t *testing.T) {
+// Retries, hedges and a shadow of a service are a line of its own, and nothing while there are none;
+// reported load is beside the endpoint.
+func TestMoreOfAService(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t, 3)
 	var all []poise.Endpoint
@@ -56,7 +57,7 @@ func TestExtraAttempts(t *testing.T) {
 	}
 	carts := poise.Service{Endpoints: all, Policy: poise.Policy{Type: "round_robin"}, Breaker: poise.Breaker{Off: true}, Hedge: &poise.Hedge{After: "300ms", MaxExtra: 10}}
 	users := carts
-	users.Hedge = &poise.Hedge{After: "p95"}
+	users.Hedge, users.Shadow, users.LoadReports = &poise.Hedge{After: "p95"}, "p2c", true
 	w := newWorld(t, poise.Config{
 		Services: map[string]poise.Service{"carts": carts, "users": users},
 		Routes:   []poise.Route{{Match: poise.Match{Path: "/**"}, Service: "carts"}, {Match: poise.Match{Path: "/users/**"}, Service: "users"}},
@@ -70,7 +71,9 @@ func TestExtraAttempts(t *testing.T) {
 	page.until("hedges", shows("p.more", "hedges won "))
 	page.shot("services-carts-extra")
 	page.visit("services/users")
-	page.until("when a hedge is due", shows("p.more", "a hedge is due after "))
+	page.until("when a hedge is due", shows("p.more", "a hedge is due after ")+" && "+shows("p.more", "shadow p2c: the same choice in "))
+	page.until("reported load", shows(".endpoints .tag", "50 % busy"))
+	page.shot("services-users-more")
 	page.visit("services/carts")
 	page.click("#language")
 	page.until("the same in Chinese", shows("p.more", "次对冲")+" && "+shows("p.more", "对冲胜出"))

@@ -39,6 +39,7 @@ func newBackend(t *testing.T, n int) *backend {
 			if b.slow[i].Load() {
 				time.Sleep(time.Second)
 			}
+			w.Header().Set("Endpoint-Load-Metrics", "TEXT application_utilization=0.5")
 			io.WriteString(w, "hello")
 		})}
 		go server.Serve(l)
