@@ -58,6 +58,10 @@ type (
 	Connections = config.Connections
 	EndpointTLS = config.EndpointTLS
 	Route       = config.Route
+	Split       = config.Split
+	Share       = config.Share
+	Lanes       = config.Lanes
+	Sticky      = config.Sticky
 	CORS        = config.CORS
 	Match       = config.Match
 	Rewrite     = config.Rewrite

@@ -164,7 +164,7 @@ type RouteView struct {
 	Path    string   `json:"path,omitempty"`
 	Methods []string `json:"methods,omitempty"`
 	GRPC    string   `json:"grpc,omitempty"` // gRPC calls, in place of path and methods
-	Service string   `json:"service"`        // or the entry of discover
+	Service string   `json:"service"`        // or those of a split, with commas; or the entry of discover
 	Counts
 }
 
@@ -172,11 +172,7 @@ func (a *api) routes(w http.ResponseWriter, _ *http.Request) {
 	c, f := a.proxy.Config(), read(a.proxy)
 	all := make([]RouteView, len(c.Routes))
 	for i, r := range c.Routes {
-		service := r.Service
-		if service == "" {
-			service = r.Discover
-		}
-		all[i] = RouteView{i, r.Identity(), r.Match.Host, r.Match.Path, r.Match.Methods, r.Match.GRPC, service, countsOf(f.routes[r.Identity()], f.bounds)}
+		all[i] = RouteView{i, r.Identity(), r.Match.Host, r.Match.Path, r.Match.Methods, r.Match.GRPC, r.Leads(), countsOf(f.routes[r.Identity()], f.bounds)}
 	}
 	answer(w, http.StatusOK, map[string]any{"routes": all, "unmatched": countsOf(f.routes[""], f.bounds)})
 }

@@ -9,7 +9,7 @@
 //	enum      the words it may have
 //	min, max  the bounds of a number or duration, after defaults; without min, not below 0
 //	required  "true": must be given, and not be empty
-//	short     "true": a plain value in place of its struct means this field
+//	short     "true": a plain value in place of its struct means this field, or a list if it is one
 //	unit      "percent": the file may write 50% for 50; "bytes": 64KiB for 65536
 //	none      "true": the file may write none for a duration, which is the constant None
 //	path      "true": a relative path stands on the folder of the configuration file

@@ -27,6 +27,8 @@ type Discover struct {
 	Policy         Policy       `yaml:"policy" doc:"how an endpoint is chosen: a name, or a mapping with type"`
 	Shadow         string       `yaml:"shadow" doc:"a policy that is asked too, without effect" enum:"off,least_time,p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,prequal" default:"off"`
 	LoadReports    bool         `yaml:"load_reports" doc:"read what endpoints say of their load in the response field endpoint-load-metrics (ORCA)"`
+	Lanes          *Lanes       `yaml:"lanes" doc:"requests that name a version, or whose it is, go to endpoints with that label; absent: all endpoints are alike"`
+	Sticky         *Sticky      `yaml:"sticky" doc:"a client stays with its endpoint, by a cookie: its name, or a mapping; absent: it does not"`
 	Health         *Health      `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
 	Breaker        Breaker      `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
 	PanicThreshold int          `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`
@@ -121,7 +123,7 @@ func (d Discover) Service(name string) Service {
 	source := d.Source.named(name)
 	secure := copied(d.TLS, func(t *EndpointTLS) { t.name(name) })
 	return Service{
-		Source: &source, Policy: d.Policy, Shadow: d.Shadow, LoadReports: d.LoadReports, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold, SlowStart: d.SlowStart,
+		Source: &source, Policy: d.Policy, Shadow: d.Shadow, LoadReports: d.LoadReports, Lanes: d.Lanes, Sticky: d.Sticky, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold, SlowStart: d.SlowStart,
 		Zones: d.Zones, Priorities: d.Priorities, Subset: d.Subset, Retry: d.Retry, Hedge: d.Hedge, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
 	}
 }

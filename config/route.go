@@ -10,8 +10,8 @@ import (
 	"github.com/poise-lb/poise/internal/filter"
 )
 
-// Route leads the requests it matches to a service: exactly one of Service and Discover is
-// given.
+// Route leads the requests it matches to a service: exactly one of Service, Split and Discover
+// is given.
 type Route struct {
 	// Name is the route's name in the access log, and its identity for counters: those of a
 	// route that keeps its name outlive a reload, wherever in the list it stands. Empty: the
@@ -28,7 +28,13 @@ type Route struct {
 	GRPCWeb bool `yaml:"grpc_web" doc:"translate gRPC-Web, which browsers speak, to gRPC"`
 	// CORS lets pages of other origins read responses; nil: what endpoints say of that passes.
 	CORS    *CORS  `yaml:"cors" doc:"which pages of other origins may read responses; absent: what the endpoints say"`
-	Service string `yaml:"service" doc:"name of the service; or else discover"`
+	Service string `yaml:"service" doc:"name of the service; or else split or discover"`
+	// Split shares the requests among several services; nil: there is one.
+	Split *Split `yaml:"split" doc:"several services that share the requests by weight: a list, or a mapping; in place of service"`
+	// Labels are entries in the metadata of endpoints: requests of the route go to endpoints that have
+	// all of them, and get 503 if none is usable. They stand in the place of Service.Lanes. Empty: any
+	// endpoint will do.
+	Labels map[string]string `yaml:"labels" doc:"metadata of the endpoints that get the requests, all of it; in place of the lanes of the service" example:"{version: v2}"`
 	// Discover is the name of an entry of Config.Discover. The segment {service} of the
 	// path is then the name of the service.
 	Discover string `yaml:"discover" doc:"name of the entry of discover; the path has a segment {service}, which is the name of the service"`

@@ -19,9 +19,13 @@ type Service struct {
 	Shadow string `yaml:"shadow" doc:"a policy that is asked too, without effect: how often it agrees, and the waits that both promise, are in the status and in metrics" enum:"off,least_time,p2c,round_robin,weighted_round_robin,least_connections,random,peak_ewma,prequal" default:"off"`
 	// LoadReports has what endpoints say of their load in responses (endpoint-load-metrics, as ORCA
 	// has it) read, used by Policy and kept from clients.
-	LoadReports bool    `yaml:"load_reports" doc:"read what endpoints say of their load in the response field endpoint-load-metrics (ORCA): least_time and prequal count it, and clients do not see it"`
-	Health      *Health `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
-	Breaker     Breaker `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
+	LoadReports bool `yaml:"load_reports" doc:"read what endpoints say of their load in the response field endpoint-load-metrics (ORCA): least_time and prequal count it, and clients do not see it"`
+	// Lanes bind requests to endpoints with a certain label; nil: all endpoints are alike.
+	Lanes *Lanes `yaml:"lanes" doc:"requests that name a version, or whose it is, go to endpoints with that label; absent: all endpoints are alike"`
+	// Sticky binds clients to endpoints by a cookie; nil: it does not.
+	Sticky  *Sticky `yaml:"sticky" doc:"a client stays with its endpoint, by a cookie: its name, or a mapping; absent: it does not"`
+	Health  *Health `yaml:"health" doc:"active probes; absent: endpoints start healthy"`
+	Breaker Breaker `yaml:"breaker" doc:"passive ejection of endpoints that fail"`
 	// PanicThreshold is the share of usable endpoints, in percent, below which health is
 	// not believed and every endpoint is used. 0 means the default, 50; -1: never.
 	PanicThreshold int         `yaml:"panic_threshold" doc:"percentage of usable endpoints below which all are used; -1: never" default:"50" min:"-1" max:"100" unit:"percent"`

@@ -136,6 +136,8 @@ func (v *validator) services(services map[string]Service) {
 // balancing checks what services and those that are discovered have in common.
 func (v *validator) balancing(path string, s *Service) {
 	v.policy(Key(path, "policy"), &s.Policy)
+	v.lanes(Key(path, "lanes"), s.Lanes)
+	v.sticky(Key(path, "sticky"), s.Sticky)
 	if s.Health != nil {
 		v.health(Key(path, "health"), s.Health)
 		if _, ok := s.Health.GRPC(); ok {

@@ -73,7 +73,9 @@ func checkOrigin(origin string) (near, why string) {
 // grpcWeb checks that the service of a route with grpc_web can be spoken to with HTTP/2, as far as
 // its list says that. Who says auto is left alone: some programs answer gRPC by HTTP/1.1, too.
 func (v *validator) grpcWeb(r *Route, c *Config) {
-	if s, ok := c.Services[r.Service]; ok && r.GRPCWeb && s.Protocol != "auto" {
-		v.needsHTTP2(Key("services", r.Service), "a route of gRPC-Web", &s)
+	for _, name := range r.Names() {
+		if s, ok := c.Services[name]; ok && r.GRPCWeb && s.Protocol != "auto" {
+			v.needsHTTP2(Key("services", name), "a route of gRPC-Web", &s)
+		}
 	}
 }

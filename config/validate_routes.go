@@ -21,6 +21,8 @@ func (v *validator) routes(c *Config) {
 		path := Index("routes", i)
 		v.routeName(path, r.Name, i, named)
 		v.leads(path, &r, services, discover)
+		v.split(Key(path, "split"), r.Split, services)
+		v.labels(Key(path, "labels"), r.Labels)
 		v.listener(path, r.Match.Listener, c.Listen)
 		for j, m := range r.Match.Methods {
 			at := Index(Key(Key(path, "match"), "methods"), j)
@@ -32,8 +34,10 @@ func (v *validator) routes(c *Config) {
 			}
 		}
 		v.calls(Key(path, "match"), &r.Match)
-		if s, ok := c.Services[r.Service]; ok && r.Match.GRPC != "" {
-			v.needsHTTP2(Key("services", r.Service), "a route of gRPC", &s)
+		for _, name := range r.Names() {
+			if s, ok := c.Services[name]; ok && r.Match.GRPC != "" {
+				v.needsHTTP2(Key("services", name), "a route of gRPC", &s)
+			}
 		}
 		v.rewrite(Key(path, "rewrite"), &r.Rewrite)
 		v.cors(Key(path, "cors"), r.CORS)
@@ -92,8 +96,13 @@ func (v *validator) listener(path, name string, listen []Listen) {
 // leads checks where a route leads.
 func (v *validator) leads(path string, r *Route, services, discover []string) {
 	switch {
+	case r.Service != "" && r.Split != nil:
+		v.add(Key(path, "split"), "", "", "a route leads to a service or to those of split, not both")
+	case r.Split != nil && r.Discover != "":
+		v.add(Key(path, "split"), "", "", "a route leads to the services of split or to what discover finds, not both")
+	case r.Split != nil:
 	case r.Service == "" && r.Discover == "":
-		v.add(Key(path, "service"), "", "", "is missing: name of the service; or else discover")
+		v.add(Key(path, "service"), "", "", "is missing: name of the service; or else split or discover")
 	case r.Service != "" && r.Discover != "":
 		v.add(Key(path, "discover"), r.Discover, "", "a route leads to a service or to what discover finds, not both")
 	case r.Service != "" && !slices.Contains(services, r.Service):

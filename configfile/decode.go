@@ -178,10 +178,11 @@ func (d *decoder) unknown(path string, e entry, fields []tags.Field) {
 	d.fail(config.Key(path, e.key), e.place, "unknown key%s", hint)
 }
 
-// decodeShort takes a plain value in place of a struct for the field that it stands for.
+// decodeShort takes a plain value, or a list, in place of a struct for the field that it stands for.
 func (d *decoder) decodeShort(node ast.Node, v reflect.Value, path string) bool {
 	f, ok := d.model.Short(v.Type())
-	if _, scalar := scalarOf(node); !ok || !scalar {
+	_, scalar := scalarOf(node)
+	if _, list := node.(*ast.SequenceNode); !ok || !scalar && !(list && f.Type.Kind() == reflect.Slice) {
 		d.fail(path, placeOf(node), "a mapping is expected here, not %s", kindOf(node))
 		return false
 	}

@@ -186,7 +186,8 @@ services:
   b: {source: {dns: "http://b:1"}, breaker: {failure_rate: "30%", off: true}}
   c: {source: {dns: {url: "http://b:1", server: "127.0.0.1"}}}
   d: {source: {dns: {srv: _http._tcp.b, scheme: https}}}
-routes: [{service: a, headers: {request: {set: {X-On: true, X-N: 1}}}}]
+  e: {source: {file: a.yaml}, sticky: lb}
+routes: [{service: a, headers: {request: {set: {X-On: true, X-N: 1}}}}, {match: {path: /split}, split: [{service: a, weight: 0}, {service: b}]}]
 `
 
 func TestSchemaRefuses(t *testing.T) {

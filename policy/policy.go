@@ -61,6 +61,7 @@ type Attempt struct {
 	Seq   uint64        // running number of picks of this service, from a random start
 	Now   time.Duration // the caller's clock, the one given to Begin and End
 	Load  int64         // attempts in flight in the whole service, this one not counted; only bounded load reads it
+	Lane  uint64        // which part of the endpoints of its service it wants; 0: none. Pickers are built for such a part and ignore it
 	Tried Tried         // endpoints this exchange has tried
 }
 

@@ -37,7 +37,7 @@ type Plan struct {
 	Services map[string]*ServicePlan
 	Discover map[string]*DirectoryPlan
 	// Table lacks what the running proxy knows: the Service, Directory and Cells of every
-	// route, the Logger, the Sink, the Tracing and the counters.
+	// route and of the variants of its Split, the Logger, the Sink, the Tracing and the counters.
 	Table exchange.Table
 }
 
@@ -104,7 +104,7 @@ func Config(c config.Config, feed Feeder) (*Plan, error) {
 func (p *Plan) compileServices(feed Feeder) (problems []config.Problem) {
 	for name, s := range p.Config.Services {
 		at := config.Key("services", name)
-		sp, err := compileService(at, s, Zone(&p.Config), ClientSettings(&p.Config), feed)
+		sp, err := compileService(at, s, Zone(&p.Config), labelsOf(&p.Config, name, ""), ClientSettings(&p.Config), feed)
 		if err != nil {
 			problems = append(problems, problemsOf(at, err)...)
 			continue
@@ -131,6 +131,8 @@ func (p *Plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 		pattern := Pattern(&r.Match)
 		rules, err := rewrite.Compile(r.Rewrite, r.Headers)
 		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
+		split, err := compileSplit(config.Index("routes", i), r.Split)
+		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
 		filters, err := filter.Compile(Filters(&r))
 		problems = append(problems, problemsOf(config.Index("routes", i), err)...)
 		problems = append(problems, patternProblem(i, pattern.Check())...)
@@ -141,6 +143,8 @@ func (p *Plan) compileRoutes() (patterns []route.Pattern, problems []config.Prob
 			Pattern: pattern.Path,
 			Rules:   rules,
 			Filters: filters,
+			Split:   split,
+			Lane:    laneOf(r.Labels),
 			Timeout: patience(cmp.Or(r.Timeout, HeadTimeout)),
 			Whole:   r.Timeout > 0,
 			Stall:   patience(r.Stall),
@@ -170,12 +174,18 @@ func Filters(r *config.Route) []filter.Filter {
 	return all
 }
 
-// RouteNames are the identities of the routes and where they lead, by index, for counters.
-func (p *Plan) RouteNames() []record.RouteName {
-	names := make([]record.RouteName, len(p.Config.Routes))
+// RouteNames are the identities of the routes and where they lead, in their order, for counters. A
+// route with a split has one for each of its services.
+func (p *Plan) RouteNames() (names []record.RouteName) {
 	for i := range p.Config.Routes {
 		r := &p.Config.Routes[i]
-		names[i] = record.RouteName{Name: r.Identity(), Service: cmp.Or(r.Service, r.Discover)}
+		if r.Split == nil {
+			names = append(names, record.RouteName{Name: r.Identity(), Service: r.Leads()})
+			continue
+		}
+		for _, service := range r.Names() {
+			names = append(names, record.RouteName{Name: r.Identity(), Service: service, Shared: true})
+		}
 	}
 	return names
 }

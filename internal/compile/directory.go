@@ -44,7 +44,7 @@ func compileDirectory(name string, c *config.Config, feed Feeder) (*DirectoryPla
 		snapshots: c.Snapshot, feed: feed,
 	}
 	var err error
-	if d.template, err = compileService(d.at, d.Config.Service("service"), Zone(c), d.bounds, feed); err != nil {
+	if d.template, err = compileService(d.at, d.Config.Service("service"), Zone(c), labelsOf(c, "", name), d.bounds, feed); err != nil {
 		return nil, err
 	}
 	d.template.Snapshots = d.snapshots

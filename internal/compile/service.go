@@ -27,9 +27,11 @@ type ServicePlan struct {
 	Config      config.Service
 	Settings    service.Settings // without Probe, Connect, Prober, Attach and Discard
 	Connections *upstream.Settings
-	TLS         *certs.Client   // never nil
-	Probe       *upstream.Probe // nil: none
-	Key         *affinity.Key   // nil: the policy needs none
+	TLS         *certs.Client    // never nil
+	Probe       *upstream.Probe  // nil: none
+	Key         *affinity.Key    // nil: the policy needs none
+	Lanes       *affinity.Key    // what of a request names its lane; nil: there are none
+	Sticky      *exchange.Sticky // nil: there is none
 	Retry       exchange.Retry
 	Hedge       *exchange.Hedge // nil: none
 	Feed        Feed
@@ -49,9 +51,9 @@ var versions = map[string]upstream.Version{
 	"http1": upstream.HTTP1, "http2": upstream.HTTP2, "auto": upstream.Negotiated,
 }
 
-// compileService makes the plan of one service; at is its path in the configuration, and zone that of
-// the proxy.
-func compileService(at string, s config.Service, zone string, t *downstream.Settings, feed Feeder) (*ServicePlan, error) {
+// compileService makes the plan of one service; at is its path in the configuration, zone that of
+// the proxy, and labels are those of the routes that lead to it.
+func compileService(at string, s config.Service, zone string, labels []map[string]string, t *downstream.Settings, feed Feeder) (*ServicePlan, error) {
 	p := &ServicePlan{Config: s}
 	var err error
 	if p.Settings.Policy, p.Key, err = compilePolicy(at, s.Policy, s.LoadReports); err != nil {
@@ -63,6 +65,12 @@ func compileService(at string, s config.Service, zone string, t *downstream.Sett
 	p.Settings.ShadowName = s.Shadow
 	p.Settings.Custom = s.Policy.Custom != nil
 	p.compilePlaces(zone)
+	if err := p.compileLanes(at+".lanes", s.Lanes, labels); err != nil {
+		return nil, err
+	}
+	if err := p.compileSticky(at, s.Sticky); err != nil {
+		return nil, err
+	}
 	if p.Retry, err = compileRetry(s.Retry); err != nil {
 		return nil, err
 	}
@@ -174,7 +182,7 @@ func compileShadow(at, word string, reports bool) (policy.Policy, error) {
 // compilePolicy makes a policy, and the key that it goes by; reports: endpoints report their load.
 func compilePolicy(at string, c config.Policy, reports bool) (policy.Policy, *affinity.Key, error) {
 	if c.Custom != nil {
-		key, err := compileKey(at, c.Key)
+		key, err := compileKey(at+".policy.key", c.Key)
 		return c.Custom, key, err
 	}
 	switch c.Type { // the words of the tag enum of config.Policy
@@ -198,7 +206,7 @@ func compilePolicy(at string, c config.Policy, reports bool) (policy.Policy, *af
 	case "peak_ewma":
 		return policy.PeakEWMA(), nil, nil
 	case "consistent_hash":
-		key, err := compileKey(at, c.Key)
+		key, err := compileKey(at+".policy.key", c.Key)
 		return policy.ConsistentHash(policy.HashConfig{Algorithm: c.Algorithm, BoundedLoad: c.BoundedLoad}), key, err
 	}
 	// Validate has refused words that the enum lacks: this one is missing above.
@@ -206,13 +214,14 @@ func compilePolicy(at string, c config.Policy, reports bool) (policy.Policy, *af
 		Message: fmt.Sprintf("%q is a policy of the configuration that compilePolicy does not know", c.Type)})
 }
 
+// compileKey reads the expression of a key, which stands at the path at; nil: it is empty.
 func compileKey(at, expr string) (*affinity.Key, error) {
 	if expr == "" {
 		return nil, nil
 	}
 	key, err := affinity.Parse(expr)
 	if err != nil {
-		return nil, config.NewErrors(config.Problem{Path: at + ".policy.key", Value: expr, Message: err.Error()})
+		return nil, config.NewErrors(config.Problem{Path: at, Value: expr, Message: err.Error()})
 	}
 	return key, nil
 }

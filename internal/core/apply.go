@@ -30,6 +30,7 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/exchange"
+	"github.com/poise-lb/poise/internal/record"
 )
 
 // Apply replaces the configuration. If c has mistakes nothing changes, and the error has
@@ -111,14 +112,7 @@ func (p *Proxy) apply(c config.Config) error {
 	}
 	services, heads := p.applyServices(plan)
 	directories := p.applyDirectories(plan)
-	cells := p.routes.Name(plan.RouteNames(), p.rt.Now())
-	for i, r := range plan.Config.Routes {
-		one := &table.Routes[i]
-		one.Cells, one.Service = cells[i], heads[r.Service]
-		if r.Discover != "" {
-			one.Directory = directories[r.Discover]
-		}
-	}
+	lead(table.Routes, plan, heads, directories, p.routes.Name(plan.RouteNames(), p.rt.Now()))
 	p.announces.Store(plan.Announces())
 	p.table.Store(&table)
 	p.config.Store(&plan.Config)
@@ -135,6 +129,28 @@ func (p *Proxy) apply(c config.Config) error {
 		return engine.ErrStopping
 	}
 	return nil
+}
+
+// lead completes the routes of a plan's table by where they lead, and by cells, which are in the order of
+// Plan.RouteNames.
+func lead(routes []exchange.Route, plan *compile.Plan, heads map[string]*exchange.Service, directories map[string]*directory, cells []*record.Cells[record.RouteCell]) {
+	for i := range routes {
+		r, one := &plan.Config.Routes[i], &routes[i]
+		one.Cells = cells[0]
+		if r.Discover != "" {
+			one.Directory = directories[r.Discover]
+			cells = cells[1:]
+			continue
+		}
+		names := r.Names()
+		one.Service = heads[names[0]]
+		if one.Split != nil {
+			for k, name := range names {
+				one.Split.Variants[k] = exchange.Variant{Service: heads[name], Cells: cells[k]}
+			}
+		}
+		cells = cells[len(names):]
+	}
 }
 
 // tracing is what exchanges need for traces and ids of requests; nil: neither is asked for.
@@ -170,7 +186,7 @@ func (p *Proxy) applyServices(plan *compile.Plan) (map[string]*liveService, map[
 			r.configure(p, sp)
 		}
 		next[name] = r
-		heads[name] = &exchange.Service{Service: r.Service, Name: name, Policy: sp.Config.Policy.Type, Key: sp.Key, Retry: sp.Retry, Hedge: sp.Hedge, Announces: sp.Connections.ProxyProtocol != 0, Reports: sp.Config.LoadReports}
+		heads[name] = &exchange.Service{Service: r.Service, Name: name, Policy: sp.Config.Policy.Type, Key: sp.Key, Lanes: sp.Lanes, Sticky: sp.Sticky, Retry: sp.Retry, Hedge: sp.Hedge, Announces: sp.Connections.ProxyProtocol != 0, Reports: sp.Config.LoadReports}
 	}
 	return next, heads
 }

@@ -143,6 +143,7 @@ func (x *explaining) head(peer *exchange.Peer) {
 		return
 	}
 	x.forward(before)
+	x.split()
 	x.serve()
 }
 
@@ -166,7 +167,7 @@ func (x *explaining) routes(host, method string, grpc bool) {
 		}
 		r := &x.config.Routes[v.Index]
 		one := explain.Tried{
-			Name: r.Identity(), Index: v.Index, Match: matchOf(r), Leads: cmp.Or(r.Service, r.Discover),
+			Name: r.Identity(), Index: v.Index, Match: matchOf(r), Leads: r.Leads(),
 			Taken: x.explained.Route != nil && x.explained.Route.Index == v.Index, Failed: string(v.Failed),
 			Key: config.Index("routes", v.Index),
 		}
@@ -207,8 +208,9 @@ func matchOf(r *config.Route) string {
 func (x *explaining) configure() {
 	r := &x.config.Routes[x.explained.Route.Index]
 	if r.Discover == "" {
-		s := x.config.Services[r.Service]
-		x.service, x.at = &s, config.Key("services", r.Service)
+		name := x.explained.Service.Name
+		s := x.config.Services[name]
+		x.service, x.at = &s, config.Key("services", name)
 		return
 	}
 	d := x.config.Discover[r.Discover]

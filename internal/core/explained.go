@@ -56,6 +56,27 @@ func responseEdits(h config.HeaderEdit) (out []explain.Edit) {
 	return out
 }
 
+// split says which of several services gets the request.
+func (x *explaining) split() {
+	e := x.explained.Split
+	if e == nil {
+		return
+	}
+	c := x.config.Routes[x.explained.Route.Index].Split
+	out := &explain.Split{
+		From: c.By, Value: string(e.Value), Stuck: e.Stuck, Otherwise: c.Otherwise,
+		ConfigKey: config.Key(config.Index("routes", x.explained.Route.Index), "split"),
+	}
+	for i, v := range e.Variants {
+		out.Services = append(out.Services, explain.Variant{Name: v.Service.Name, Share: v.Share, Serves: v.Serves, Home: i == e.Home})
+	}
+	out.Chosen = out.Services[e.Chosen].Name
+	if e.Home < 0 && !e.Stuck && len(out.Services) > 1 {
+		x.out.Notes = append(x.out.Notes, "the service is drawn for each request: what is said below is about "+out.Chosen)
+	}
+	x.out.Split = out
+}
+
 // serve says which endpoints may serve the request and what a retry does.
 func (x *explaining) serve() {
 	e, c := &x.explained, x.service
@@ -68,7 +89,8 @@ func (x *explaining) serve() {
 		return
 	}
 	s.Name, s.Draws = e.Service.Name, explainDraws
-	said := e.Service.Explain(e.Hash, explainDraws)
+	said := e.Service.Explain(e.Hash, e.Lane, explainDraws)
+	s.Lane, s.Sticky = x.lane(said.LaneMissed), x.sticky(&said)
 	s.PanicMode, s.LastResort, s.Nothing, s.Stale = said.Panic, said.Resorting, said.Nothing, e.Service.Source().Stale
 	for i := range said.Places {
 		p := &said.Places[i]
@@ -89,6 +111,68 @@ func (x *explaining) serve() {
 		}
 	}
 	x.retry(&e.Service.Retry, max(0, said.Eligible()-1))
+}
+
+// lane says which endpoints the request wants; nil: nothing binds it. missed: none of them is usable.
+func (x *explaining) lane(missed bool) *explain.Lane {
+	r, c := &x.config.Routes[x.explained.Route.Index], x.service.Lanes
+	out := &explain.Lane{Missed: missed}
+	if len(r.Labels) > 0 {
+		for _, key := range slices.Sorted(maps.Keys(r.Labels)) {
+			out.Labels = append(out.Labels, key+"="+r.Labels[key])
+		}
+		out.Why = "endpoints with these labels alone"
+		return out
+	}
+	if c == nil {
+		return nil
+	}
+	out.From, out.Value = c.By, string(x.explained.Wants)
+	rest := "endpoints without the label " + c.Label
+	if c.Otherwise == "any" {
+		rest = "any endpoint"
+	}
+	if out.Value == "" {
+		out.Why = rest
+		return out
+	}
+	label := c.Label + "=" + out.Value
+	out.Labels = []string{label}
+	switch {
+	case !missed:
+		out.Why = "endpoints with " + label
+	case c.Otherwise == "none":
+		out.Why = "no usable endpoint has " + label + ", and it goes to no other (otherwise: none)"
+	default:
+		out.Why = "no usable endpoint has " + label + ", so it goes to " + rest
+	}
+	return out
+}
+
+// sticky says which endpoint the client is bound to; nil: the service has no cookie.
+func (x *explaining) sticky(said *service.Explanation) *explain.Sticky {
+	e := &x.explained
+	if e.Service.Sticky == nil {
+		return nil
+	}
+	out := &explain.Sticky{Cookie: e.Service.Sticky.Name}
+	to := e.Service.ByToken(e.Token)
+	switch {
+	case e.Token == 0:
+		out.Why = "the request has none: the policy chooses, and the response sets it"
+		return out
+	case to == nil:
+		out.Why = "it names no endpoint of the service: the policy chooses, and the response sets another"
+		return out
+	}
+	out.Endpoint = to.ID().String()
+	i := slices.IndexFunc(said.Candidates, func(c service.Candidate) bool { return c.Spec.ID == to.ID() })
+	if out.Kept = i >= 0 && said.Candidates[i].Eligible; out.Kept {
+		out.Why = out.Endpoint + " gets the request, whatever the policy would choose"
+	} else {
+		out.Why = out.Endpoint + " cannot be used now: the policy chooses, and the response sets another"
+	}
+	return out
 }
 
 func text(id endpoint.ID) string {
@@ -124,7 +208,7 @@ func candidate(said *service.Explanation, c *service.Candidate, now time.Duratio
 	for _, f := range []struct {
 		on   bool
 		word string
-	}{{c.Spec.Out, "out"}, {c.Kept, "kept"}, {c.Slow > 0, "slow start"}, {c.Held > 0, "held"}, {c.Damped > 0, "damped"}} {
+	}{{c.Spec.Out, "out"}, {c.Kept, "kept"}, {c.Slow > 0, "slow start"}, {c.Held > 0, "held"}, {c.Damped > 0, "damped"}, {c.Outside, "not in the lane"}} {
 		if f.on {
 			flags = append(flags, f.word)
 		}

@@ -65,7 +65,7 @@ func (x *Exchange) bound() *endpoint.Endpoint {
 		return nil
 	}
 	e := x.peer.Bonds.Endpoint(x.service.Service)
-	if e == nil || !x.service.Keep(e) {
+	if e == nil || !x.service.Keep(&x.choice, e) {
 		return nil
 	}
 	return e

@@ -22,6 +22,14 @@ func (x *Exchange) begunOn(cells *record.Cells[record.RouteCell]) {
 	}
 }
 
+// movedTo counts the exchange as begun in cells instead of those that it has begun on.
+func (x *Exchange) movedTo(cells *record.Cells[record.RouteCell]) {
+	if x.cell != nil && cells != nil {
+		x.cell.TakeBack()
+		x.begunOn(cells)
+	}
+}
+
 // ended counts the end of the exchange, which took so long; if it found no route, as unmatched.
 func (x *Exchange) ended(took time.Duration) {
 	if x.cell == nil {

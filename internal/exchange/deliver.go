@@ -44,6 +44,7 @@ func (a *attempt) deliver() *Error {
 	message.DropHopByHop(r.Fields)
 	x.answerID(r)
 	x.route.Rules.Response(r)
+	a.stick(r)
 	if x.route.Filters != nil {
 		x.filterResponse(r)
 	}

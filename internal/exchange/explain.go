@@ -11,6 +11,7 @@ package exchange
 //	hop               hop
 //	prepare: fields   fields
 //	  filters         -                     may wait, count, or ask others
+//	  choose          explainSplit
 //	  rewrite         rewrite
 //	again: mayRepeat  Repeats
 
@@ -30,9 +31,13 @@ type Explained struct {
 	Normal  []byte // normal form of the path; nil: it has none
 	Route   *Route // nil: none was found
 	Service *Service
-	Segment []byte // of a route with a Directory: the segment that names the service
-	Key     []byte // value of the key, if Service has one; nil: the request has none
-	Hash    uint64 // of Key; 0: there is none
+	Split   *SplitExplained // nil: the route has no split
+	Segment []byte          // of a route with a Directory: the segment that names the service
+	Key     []byte          // value of the key, if Service has one; nil: the request has none
+	Hash    uint64          // of Key; 0: there is none
+	Lane    uint64          // as policy.Attempt.Lane
+	Token   uint64          // of the cookie of a service that is sticky; 0: there is none
+	Wants   []byte          // value by which the request names its lane; nil: it names none, or its route has labels
 }
 
 // Explain says what would become of q, which it changes as an exchange would. enter finds the
@@ -63,14 +68,21 @@ func (t *Table) Explain(rt engine.Runtime, q *message.Request, peer *Peer, enter
 		return refuse(err)
 	}
 	clientIP := x.forward.fields(&x.Request, peer, t)
+	if out.Split = x.explainSplit(clientIP); out.Split != nil {
+		x.service = out.Split.Variants[out.Split.Chosen].Service
+		out.Service = x.service
+	}
 	if x.service == nil {
 		x.service = &Service{}
 	}
 	if k := x.service.Key; k != nil {
 		out.Key, _ = k.Of(&x.Request, x.forward.norm, clientIP)
 	}
+	if x.service.Lanes != nil {
+		_, out.Wants = x.wants(clientIP)
+	}
 	x.rewrite(clientIP)
-	out.Hash = x.choice.Key
+	out.Hash, out.Lane, out.Token = x.choice.Key, x.choice.Lane, x.token
 	*q = x.Request
 	return out
 }

@@ -3,7 +3,8 @@ package exchange
 // The filters of an exchange whose route has some: when they are called, and how content passes
 // through them.
 //
-//	prepare    request filters before Rewrite, the route's rules, the other request filters;
+//	prepare    request filters before Rewrite, the service of a split, the route's rules, the
+//	           other request filters;
 //	           one of them may answer, then no endpoint is asked
 //	deliver    response filters, each once, however many attempts there were
 //	answer     response filters of a reply: only of those filters that have seen the request
@@ -50,6 +51,7 @@ func (x *Exchange) prepare() *message.Reply {
 		x.sendTrace(clientIP)
 	}
 	if x.route.Filters == nil {
+		x.choose(clientIP)
 		x.rewrite(clientIP)
 		return nil
 	}
@@ -81,6 +83,7 @@ func (x *Exchange) filter(clientIP []byte) *message.Reply {
 			return x.replyTo(&Error{Status: 400, Reason: reason.BadPath, Side: ByClient, Err: bad})
 		}
 	}
+	x.choose(clientIP)
 	x.rewrite(clientIP)
 	if f.reached, reply = c.Request(&f.Exchange, filter.Rewrite, filter.Compress+1); reply != nil {
 		return reply

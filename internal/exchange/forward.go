@@ -28,12 +28,13 @@ import (
 // forward has the buffers for what the proxy adds to a request. They are used again for the next
 // request; fields of the request point into them until then.
 type forward struct {
-	norm  []byte // the path in normal form, as it was matched
-	path  []byte // buffer for norm
-	made  []byte // buffer for a rewritten path
-	chain []byte // buffer for X-Forwarded-For
-	ip    []byte // buffer for the address of a client behind other proxies
-	login bool   // the request has credentials that authenticate its connection
+	norm   []byte // the path in normal form, as it was matched
+	path   []byte // buffer for norm
+	made   []byte // buffer for a rewritten path
+	chain  []byte // buffer for X-Forwarded-For
+	cookie []byte // buffer for the cookie of a sticky service
+	ip     []byte // buffer for the address of a client behind other proxies
+	login  bool   // the request has credentials that authenticate its connection
 }
 
 // Names of the fields that are set, and values of X-Forwarded-Proto.

@@ -4,6 +4,7 @@
 //
 //	admit, match    is there room; the route and its service       run.go, directory.go
 //	hop, prepare    Max-Forwards, fields, filters, rewriting       hops.go, forward.go, filters.go
+//	  choose        the service, of those of a split               split.go
 //	first           the endpoint of the first attempt              run.go, bound.go
 //	try             one attempt at one endpoint                    attempt.go
 //	  ask           open a call, send, wait for the response head  upload.go, head.go
@@ -48,7 +49,8 @@ type Exchange struct {
 	client downstream.Client
 	peer   *Peer
 	route  *Route
-	// service is the service of the route; nil until match has found it.
+	// service is the service of the route; nil until match has found it. Of a split it is the first
+	// one until choose.
 	service *Service
 
 	began    time.Duration // instant
@@ -57,6 +59,8 @@ type Exchange struct {
 
 	choice   policy.Attempt     // argument of Service.Pick; has the endpoints that were tried
 	next     *endpoint.Endpoint // where the next attempt goes
+	token    uint64             // of the cookie, if the service is sticky; see there
+	stuck    *endpoint.Endpoint // which the cookie names and the first attempt went to; likewise
 	attempts int                // attempts that may have reached an endpoint, for Retry.Attempts
 	tries    int                // all attempts, for TriesMax
 	pauses   int                // pauses so far: see pause
@@ -232,8 +236,8 @@ func (x *Exchange) preflight(norm []byte, i int) int {
 	return i
 }
 
-// rewrite computes the key for consistent hashing and then applies the rules of the route, so
-// the key comes from what the client sent. clientIP is the client's address as text; empty: it
+// rewrite computes the key for consistent hashing and the lane, and then applies the rules of the
+// route, so both come from what the client sent. clientIP is the client's address as text; empty: it
 // has none.
 func (x *Exchange) rewrite(clientIP []byte) {
 	q := &x.Request
@@ -241,6 +245,12 @@ func (x *Exchange) rewrite(clientIP []byte) {
 		if v, ok := k.Of(q, x.forward.norm, clientIP); ok {
 			x.choice.Key = policy.Hash(v)
 		}
+	}
+	if x.route.Lane != 0 || x.service.Lanes != nil {
+		x.choice.Lane, _ = x.wants(clientIP)
+	}
+	if s := x.service.Sticky; s != nil {
+		x.token = s.token(q)
 	}
 	x.forward.rules(q, x.route.Rules)
 	q.KeepAlive = true // the connection to the endpoint is ours, whatever the client does with its own
@@ -251,13 +261,21 @@ func (x *Exchange) rewrite(clientIP []byte) {
 const readyMax = 3 * time.Second
 
 // first picks the endpoint of the first attempt: the one that the client's connection is bound
-// to, or else the policy's choice; nil: there is none. If the service has just started, it waits
+// to, or that its cookie names, or else the policy's choice; nil: there is none. If the service has just started, it waits
 // until the endpoints of the first set have been probed, at most for readyMax.
 func (x *Exchange) first() *endpoint.Endpoint {
 	if e := x.bound(); e != nil {
 		return e
 	}
 	x.choice.Seq = x.service.Seq() // one turn for the exchange: its retries take none
+	if x.service.Sticky != nil {
+		if !x.service.Settled() { // its endpoint may only lack a verdict
+			x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))
+		}
+		if e := x.stuckTo(); e != nil {
+			return e
+		}
+	}
 	e := x.pick()
 	if e == nil && !x.service.Settled() {
 		x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))

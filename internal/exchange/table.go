@@ -57,9 +57,11 @@ type Route struct {
 	Name      string                          // as the configuration names it; empty: it does not
 	Pattern   string                          // of the path, as the configuration has it; empty: any path
 	Cells     *record.Cells[record.RouteCell] // counts its exchanges; never nil
-	Service   *Service                        // nil if there is a Directory
+	Service   *Service                        // nil if there is a Directory; the first one of a Split
+	Split     *Split                          // nil: Service, or what Directory finds, gets all requests
 	Directory Directory                       // finds the service that the path names; nil: Service
 	Segment   int                             // index of the segment that names it, from 0
+	Lane      uint64                          // of its labels, in place of the lanes of its service; 0: it has none
 	Rules     *rewrite.Rules                  // nil: no changes
 	Filters   *filter.Chain                   // nil: none
 	Timeout   time.Duration                   // from the end of the request to the response head
@@ -77,6 +79,8 @@ type Service struct {
 	Name   string
 	Policy string        // as the configuration names it
 	Key    *affinity.Key // nil: the policy needs none
+	Lanes  *affinity.Key // finds the lane of a request; nil: the service has none
+	Sticky *Sticky       // nil: clients are not bound to endpoints by a cookie
 	Retry  Retry
 	Hedge  *Hedge // nil: no attempt is hedged
 	Uses   *Uses  // counts exchanges of a service of a Directory; nil for others

@@ -9,6 +9,7 @@
 //	Reply     the proxy answers by itself; what follows is empty then, as far as it is not known
 //	Routes    those that were tried, and why each was taken or not
 //	Forward   what the endpoint gets: path, Host, fields
+//	Split     which of several services gets it
 //	Service   which endpoints may serve it, and how often the policy chooses each
 //	Retry     what a failed attempt leads to
 //	Limits    limits of time, with their place in the file
@@ -47,6 +48,7 @@ type Explanation struct {
 	Omitted int      `json:"omitted,omitempty"` // routes that are not listed, since the host or the path differs
 	Reply   *Reply   `json:"reply,omitempty"`   // the proxy answers by itself; nil: an endpoint is asked
 	Forward *Forward `json:"forward,omitempty"` // nil: the request is not forwarded
+	Split   *Split   `json:"split,omitempty"`   // nil: the route leads to one service
 	Service *Service `json:"service,omitempty"` // nil: no service is reached
 	Retry   *Retry   `json:"retry,omitempty"`   // nil: as Service
 	Limits  []Limit  `json:"limits"`
@@ -115,6 +117,27 @@ type Edit struct {
 	Value string `json:"value,omitempty"`
 }
 
+// A Split is the choice among services that share the requests of a route.
+type Split struct {
+	// From is the expression of split.by; empty: each request is drawn by itself.
+	From      string    `json:"from,omitempty"`
+	Value     string    `json:"value,omitempty"` // of the request; empty: it has none, and is drawn
+	Otherwise string    `json:"otherwise"`       // others or none: where requests go whose service has no usable endpoint
+	Stuck     bool      `json:"stuck,omitempty"` // it has the cookie of the service
+	Chosen    string    `json:"chosen"`          // name of the service; of requests that are drawn the one with the largest share
+	Services  []Variant `json:"services"`
+	ConfigKey string    `json:"key"`
+	Place     string    `json:"place,omitempty"`
+}
+
+// A Variant is one service of a Split.
+type Variant struct {
+	Name   string  `json:"name"`
+	Share  float64 `json:"share"`          // by weight, from 0 to 1
+	Serves bool    `json:"serves"`         // it has usable endpoints
+	Home   bool    `json:"home,omitempty"` // the value belongs to it
+}
+
 // A Service is the service of the request and the choice among its endpoints.
 type Service struct {
 	Name       string   `json:"name"`
@@ -124,6 +147,8 @@ type Service struct {
 	Stale      bool     `json:"stale"`       // the source fails, the last set is in use
 	Starts     bool     `json:"starts"`      // no request has named the service yet: the first one starts it
 	HashKey    *HashKey `json:"hash_key,omitempty"`
+	Sticky     *Sticky  `json:"sticky,omitempty"` // nil: the service has no cookie
+	Lane       *Lane    `json:"lane,omitempty"`   // nil: neither the service nor the route binds requests to labels
 	// Shadow is the policy that is asked beside it, without effect; empty: there is none.
 	Shadow     string     `json:"shadow,omitempty"`
 	Draws      int        `json:"draws"` // how often the policy was asked on the view as it is now
@@ -139,6 +164,24 @@ type Place struct {
 	Name  string  `json:"name"`  // for people: priority 0, zone a
 	Share float64 `json:"share"` // part of the requests that goes there, from 0 to 1
 	Why   string  `json:"why"`   // for people
+}
+
+// A Lane says which endpoints the request wants, by their labels.
+type Lane struct {
+	From  string `json:"from,omitempty"`  // the expression of lanes.by; empty: the route has labels
+	Value string `json:"value,omitempty"` // of the request; empty: it names no lane
+	// Labels are those that endpoints need, as version=v2; empty: see Why.
+	Labels []string `json:"labels,omitempty"`
+	Missed bool     `json:"missed,omitempty"` // no usable endpoint has them
+	Why    string   `json:"why"`              // for people
+}
+
+// A Sticky says which endpoint the client is bound to by its cookie.
+type Sticky struct {
+	Cookie   string `json:"cookie"`             // its name
+	Endpoint string `json:"endpoint,omitempty"` // empty: the request has no cookie that names one
+	Kept     bool   `json:"kept,omitempty"`     // Endpoint gets the request, in place of what the policy would choose
+	Why      string `json:"why"`                // for people
 }
 
 // A HashKey says where consistent hashing sends the request.
@@ -216,6 +259,9 @@ type Limit struct {
 func (e *Explanation) Locate(place func(key string) string) {
 	for i := range e.Routes {
 		e.Routes[i].Place = place(e.Routes[i].Key)
+	}
+	if e.Split != nil {
+		e.Split.Place = place(e.Split.ConfigKey)
 	}
 	if e.Service != nil {
 		e.Service.Place = place(e.Service.ConfigKey)

@@ -21,6 +21,9 @@ func (e *Explanation) WriteText(w io.Writer) error {
 	if e.Forward != nil {
 		e.Forward.write(&b)
 	}
+	if e.Split != nil {
+		e.Split.write(&b)
+	}
 	if e.Service != nil {
 		e.Service.write(&b)
 	}
@@ -131,6 +134,41 @@ func (f *Forward) write(b *strings.Builder) {
 	}
 }
 
+func (s *Split) write(b *strings.Builder) {
+	headline := "split, drawn for each request"
+	switch {
+	case s.Value != "":
+		headline = fmt.Sprintf("split by %s = %q", s.From, s.Value)
+	case s.Stuck:
+		headline = "split by the cookie of a service"
+	case s.From != "":
+		headline = fmt.Sprintf("split, drawn: the request has no key (%s)", s.From)
+	}
+	if s.Place != "" {
+		headline += "  " + s.Place
+	}
+	table(b, headline, func(t io.Writer) {
+		for i := range s.Services {
+			v := &s.Services[i]
+			mark, why := " ", ""
+			if v.Name == s.Chosen {
+				mark = "→"
+			}
+			switch {
+			case !v.Serves && s.Otherwise == "none":
+				why = "no usable endpoint: its requests get 503"
+			case !v.Serves:
+				why = "no usable endpoint: the others have its share"
+			case v.Home && v.Name == s.Chosen:
+				why = "the key belongs here"
+			case v.Home:
+				why = "the key belongs here, but goes elsewhere now"
+			}
+			fmt.Fprintf(t, "  %s %s\t%.1f %%\t%s\n", mark, v.Name, 100*v.Share, why)
+		}
+	})
+}
+
 func (s *Service) write(b *strings.Builder) {
 	headline := fmt.Sprintf("service %s, %s", s.Name, s.Policy)
 	if s.Draws > 0 {
@@ -184,6 +222,12 @@ func (s *Service) write(b *strings.Builder) {
 			fmt.Fprintf(b, "  %s reports %s\n", e.ID, e.Reported)
 		}
 	}
+	if k := s.Sticky; k != nil {
+		fmt.Fprintf(b, "  cookie %s: %s\n", k.Cookie, k.Why)
+	}
+	if s.Lane != nil {
+		s.Lane.write(b)
+	}
 	if s.HashKey != nil {
 		s.HashKey.write(b)
 	}
@@ -219,6 +263,18 @@ func (e *Endpoint) write(t io.Writer, shadow bool) {
 		line += fmt.Sprintf("\t%.1f %%", 100*e.Shadowed)
 	}
 	fmt.Fprintln(t, line)
+}
+
+func (l *Lane) write(b *strings.Builder) {
+	switch {
+	case l.From == "":
+		fmt.Fprintf(b, "  labels of the route: %s", strings.Join(l.Labels, ", "))
+	case l.Value == "":
+		fmt.Fprintf(b, "  the request names no lane (%s)", l.From)
+	default:
+		fmt.Fprintf(b, "  lane %s = %q", l.From, l.Value)
+	}
+	fmt.Fprintf(b, ": %s\n", l.Why)
 }
 
 func (k *HashKey) write(b *strings.Builder) {

@@ -61,7 +61,7 @@ func reordered(old, next []config.Route) bool {
 func about(r *config.Route) string {
 	match := *r
 	match.Name = ""
-	leads := r.Service
+	leads := r.Leads()
 	if r.Discover != "" {
 		leads = "discover " + r.Discover
 	}

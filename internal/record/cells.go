@@ -114,6 +114,9 @@ func (n NoRetry) String() string {
 // Begin counts an exchange that has found its route.
 func (c *RouteCell) Begin() { c.begun.Add(1) }
 
+// TakeBack takes back what Begin has counted: the exchange counts for another cell.
+func (c *RouteCell) TakeBack() { c.begun.Add(^uint64(0)) }
+
 // NoRetry counts an attempt that failed and was not followed by another.
 func (c *RouteCell) NoRetry(why NoRetry) {
 	counts := c.refused.Load()

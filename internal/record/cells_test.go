@@ -13,7 +13,7 @@ import (
 // named are routes that lead to services of the same names.
 func named(names ...string) (out []RouteName) {
 	for _, n := range names {
-		out = append(out, RouteName{n, n})
+		out = append(out, RouteName{Name: n, Service: n})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package record
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -123,11 +124,12 @@ type Routes struct {
 	unmatched *Cells[RouteCell]
 
 	mu     sync.Mutex
-	byName map[string]*routeEntry
-	former RouteSums // of routes that were dropped
+	byName map[string]*routeEntry // by RouteName.key
+	former RouteSums              // of routes that were dropped
 }
 
 type routeEntry struct {
+	name  string
 	cells *Cells[RouteCell]
 	to    string        // where it leads
 	since time.Duration // instant at which it was named first
@@ -146,6 +148,16 @@ func (r *Routes) Unmatched() *Cells[RouteCell] { return r.unmatched }
 type RouteName struct {
 	Name    string // its identity
 	Service string // where it leads
+	// Shared: several services share its requests, and this is one of them, with cells of its own.
+	Shared bool
+}
+
+// key is that of its entry in Routes.
+func (n *RouteName) key() string {
+	if n.Shared {
+		return n.Name + "\x00" + n.Service
+	}
+	return n.Name
 }
 
 // Name says which routes there are from now on, and returns the cells of each, by index. A
@@ -161,10 +173,10 @@ func (r *Routes) Name(names []RouteName, now time.Duration) []*Cells[RouteCell] 
 	}
 	out := make([]*Cells[RouteCell], len(names))
 	for i, n := range names {
-		e := r.byName[n.Name]
+		e := r.byName[n.key()]
 		if e == nil {
-			e = &routeEntry{cells: NewCells[RouteCell](r.workers), since: now}
-			r.byName[n.Name] = e
+			e = &routeEntry{name: n.Name, cells: NewCells[RouteCell](r.workers), since: now}
+			r.byName[n.key()] = e
 		}
 		e.to, e.until = n.Service, 0
 		out[i] = e.cells
@@ -194,17 +206,22 @@ func (r *Routes) UnmatchedSums() (s RouteSums) {
 	return s
 }
 
-// Sums are the counters of every route that has not been dropped, by name.
+// Sums are the counters of every route that has not been dropped, by name, and of one whose services
+// share it for each of them, by theirs.
 func (r *Routes) Sums() []RouteSums {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]RouteSums, 0, len(r.byName))
-	for name, e := range r.byName {
-		s := RouteSums{Name: name, Service: e.to, Since: e.since}
-		s.add(e.cells)
-		out = append(out, s)
+	all := slices.SortedFunc(maps.Values(r.byName), func(a, b *routeEntry) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.to, b.to), cmp.Compare(a.since, b.since))
+	})
+	out := make([]RouteSums, 0, len(all))
+	for _, e := range all {
+		// A route that has led to a service alone and shares it now counts on.
+		if n := len(out); n == 0 || out[n-1].Name != e.name || out[n-1].Service != e.to {
+			out = append(out, RouteSums{Name: e.name, Service: e.to, Since: e.since})
+		}
+		out[len(out)-1].add(e.cells)
 	}
-	slices.SortFunc(out, func(a, b RouteSums) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 

@@ -15,14 +15,28 @@ import (
 func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 	w := s.view.Load()
 	a.Load = s.load.n.Load()
-	tried := a.Tried
-	well := func(e *endpoint.Endpoint) bool { return !e.Failed() && !tried.Has(e) && s.admit(w, e) }
-	e, _ := w.draw(a, w.picker.Pick(a), well)
-	if e == nil { // more endpoints may be failing than draw looks at
-		e = sweep(w.usable, a, well)
+	first, then, _ := w.tiers(a.Lane)
+	for _, v := range [...]*view{first, then} {
+		if v != nil {
+			if e := s.well(v, a); e != nil {
+				return e
+			}
+		}
 	}
-	if e == nil && !only {
-		e = s.Pick(a)
+	if only {
+		return nil
+	}
+	return s.Pick(a)
+}
+
+// well picks an endpoint of w whose latest attempt did not fail; nil: there is none that a has not
+// tried.
+func (s *Service) well(w *view, a *policy.Attempt) *endpoint.Endpoint {
+	tried := a.Tried
+	ok := func(e *endpoint.Endpoint) bool { return !e.Failed() && !tried.Has(e) && s.admit(w, e) }
+	e, _ := w.draw(a, w.picker.Pick(a), ok)
+	if e == nil { // more endpoints may be failing than draw looks at
+		e = sweep(w.usable, a, ok)
 	}
 	return e
 }

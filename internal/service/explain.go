@@ -26,7 +26,8 @@ type Explanation struct {
 	Resorting bool // no endpoint is sound
 	// Candidates are all endpoints, in the order of their IDs, draining ones included.
 	Candidates []Candidate
-	Nothing    int // draws that found no endpoint
+	Nothing    int  // draws that found no endpoint
+	LaneMissed bool // the lane that was asked for has no usable endpoint
 	// Places are the parts of the endpoints that the picker tells apart; nil: it does not.
 	Places []policy.Place
 	// Owner, Serves and Spill are about the key of consistent hashing, by ID: see policy.Owner;
@@ -38,6 +39,7 @@ type Explanation struct {
 type Candidate struct {
 	EndpointStatus
 	Eligible bool    // the picker may choose it
+	Outside  bool    // it is not in the lane
 	Relative int64   // its weight as the picker sees it
 	Score    float64 // what the policy compares; the lower one wins
 	Unit     string  // what Score is; empty: the policy has none
@@ -46,38 +48,41 @@ type Candidate struct {
 	Shadowed int     // how many of them the shadow would have chosen it for
 }
 
-// Explain draws n times from the view in force, for requests with the given key; 0: without one.
-// It sends nothing and changes no state. Any goroutine may call it.
-func (s *Service) Explain(key uint64, n int) Explanation {
-	frozen := *s.view.Load()
-	frozen.frozen = true
-	if g, custom := frozen.picker.(*guarded); custom {
-		frozen.picker = &guarded{Picker: g.Picker}
-	}
+// Explain draws n times from the view in force, for requests with the given key and lane; 0: without
+// one. It sends nothing and changes no state. Any goroutine may call it.
+func (s *Service) Explain(key, lane uint64, n int) Explanation {
+	frozen := s.view.Load().freeze()
 	now := s.rt.Now()
 	x := Explanation{Panic: frozen.panic, Resorting: frozen.resorting()}
 	drawn, shadowed := make(map[endpoint.ID]int), make(map[*endpoint.Endpoint]int)
-	a := policy.Attempt{Key: key, Now: now, Load: s.load.n.Load(), Seq: s.load.seq.Load(), Rand: explainSeed}
+	a := policy.Attempt{Key: key, Lane: lane, Now: now, Load: s.load.n.Load(), Seq: s.load.seq.Load(), Rand: explainSeed}
+	within, _, missed := frozen.tiers(lane)
+	if x.LaneMissed = missed; within == nil {
+		within = &view{frozen: true}
+	}
 	for range n {
 		a.Seq++
 		a.Rand = scramble(a.Rand + explainSeed)
-		if e := s.pickFrom(&frozen, &a); e != nil {
+		if e := s.pickInLane(frozen, &a); e != nil {
 			drawn[e.ID()]++
 		} else {
 			x.Nothing++
 		}
-		if e := s.shadowPick(frozen.shadow, a); e != nil {
-			shadowed[e]++
+		if within == frozen { // the shadow does not look at lanes
+			if e := s.shadowPick(frozen.shadow, a); e != nil {
+				shadowed[e]++
+			}
 		}
 	}
-	x.own(&frozen, &a)
-	x.Places = placesOf(&frozen)
-	scorer, _ := frozen.built.(policy.Scorer)
+	x.own(within, &a)
+	x.Places = placesOf(within)
+	scorer, _ := within.built.(policy.Scorer)
 	for _, status := range s.Snapshot() {
 		c := Candidate{EndpointStatus: status, Draws: drawn[status.Spec.ID], Relative: 1, Place: -1}
 		if e := byIDIn(frozen.members, status.Spec.ID); e != nil {
 			c.Relative, c.Shadowed = e.Weight(), shadowed[e]
-			c.Eligible = byIDIn(frozen.usable, e.ID()) != nil && s.admit(&frozen, e) // ejected since the view was built
+			c.Outside = frozen.lanes != nil && byIDIn(within.members, e.ID()) == nil
+			c.Eligible = byIDIn(within.usable, e.ID()) != nil && s.admit(within, e) // ejected since the view was built
 			if scorer != nil && c.Eligible {
 				c.Score, c.Unit = scorer.Score(e, now)
 			}
@@ -101,8 +106,7 @@ type KeyShare struct {
 // another endpoint serves now than the one they belong to. all is nil if the policy gives keys no
 // home, or there is no endpoint. It changes no state. Any goroutine may call it.
 func (s *Service) Keys(n int) (all []KeyShare, away float64) {
-	frozen := *s.view.Load()
-	frozen.frozen = true
+	frozen := s.view.Load().freeze()
 	owner, ok := frozen.built.(policy.Owner)
 	if !ok || len(frozen.members) == 0 {
 		return nil, 0
@@ -111,7 +115,7 @@ func (s *Service) Keys(n int) (all []KeyShare, away float64) {
 	a := policy.Attempt{Now: s.rt.Now(), Load: s.load.n.Load(), Rand: explainSeed}
 	for i := range n {
 		a.Key = scramble(uint64(i+1) * explainSeed)
-		home, now := owner.Owner(a.Key), s.pickFrom(&frozen, &a)
+		home, now := owner.Owner(a.Key), s.pickFrom(frozen, &a)
 		owned[home]++
 		served[now]++
 		if home != now {
@@ -129,6 +133,22 @@ func (s *Service) Keys(n int) (all []KeyShare, away float64) {
 		})
 	}
 	return all, float64(elsewhere) / float64(n)
+}
+
+// freeze is a copy of w for Explain, with its lanes.
+func (w *view) freeze() *view {
+	frozen := *w
+	frozen.frozen = true
+	if g, custom := frozen.picker.(*guarded); custom {
+		frozen.picker = &guarded{Picker: g.Picker}
+	}
+	if w.lanes != nil {
+		frozen.lanes = &lanes{conf: w.lanes.conf, byID: make(map[uint64]*lane)}
+		for id, one := range w.lanes.byID {
+			frozen.lanes.byID[id] = &lane{view: *one.freeze(), value: one.value}
+		}
+	}
+	return &frozen
 }
 
 // byIDIn finds an endpoint in a list of a view; nil: it is not there.

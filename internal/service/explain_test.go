@@ -32,7 +32,7 @@ func TestExplainChangesNothing(t *testing.T) {
 				time.Sleep(2 * buildEvery)
 				before, seq, tasks := st.Snapshot(), st.load.seq.Load(), st.rt.tasks.Load()
 				mode := st.mode(a)
-				said := st.Explain(0, 1000)
+				said := st.Explain(0, 0, 1000)
 				if after := st.Snapshot(); !reflect.DeepEqual(before, after) {
 					t.Errorf("before %+v\nafter %+v", before, after)
 				}
@@ -71,7 +71,7 @@ func TestExplainFollowsWeights(t *testing.T) {
 				list[i].Weight = w
 			}
 			st.Update(list)
-			said := st.Explain(0, 1000)
+			said := st.Explain(0, 0, 1000)
 			sum := 0.0
 			for i := range said.Candidates {
 				c := &said.Candidates[i]
@@ -103,7 +103,7 @@ func TestExplainDrawsAsPickDoes(t *testing.T) {
 			at.Rand, at.Seq = scramble(at.Rand+explainSeed), at.Seq+1
 			drawn[st.Pick(&at).ID().Address]++
 		}
-		for _, one := range st.Explain(0, 1000).Candidates {
+		for _, one := range st.Explain(0, 0, 1000).Candidates {
 			if one.Draws != drawn[one.Spec.Address] {
 				t.Errorf("%s: %d draws, %d picks", one.Spec.Address, one.Draws, drawn[one.Spec.Address])
 			}
@@ -115,7 +115,7 @@ func TestExplainOfAKey(t *testing.T) {
 	onStage(t, Settings{Policy: policy.ConsistentHash(policy.HashConfig{BoundedLoad: 1.25})}, func(st *stage) {
 		st.Update(specs(addresses(4)...))
 		key := policy.Hash([]byte("user 7"))
-		said := st.Explain(key, 100)
+		said := st.Explain(key, 0, 100)
 		if said.Owner != said.Serves || said.Spill == said.Owner || said.Spill.Address == "" {
 			t.Fatalf("idle: %+v", said)
 		}
@@ -123,7 +123,7 @@ func TestExplainOfAKey(t *testing.T) {
 		for range 12 { // the home is full: the key goes on
 			st.Begin(home, st.rt.Now())
 		}
-		busy := st.Explain(key, 100)
+		busy := st.Explain(key, 0, 100)
 		if busy.Owner != said.Owner || busy.Serves != said.Spill {
 			t.Errorf("busy: owner %v, serves %v, want %v, %v", busy.Owner, busy.Serves, said.Owner, said.Spill)
 		}
@@ -131,7 +131,7 @@ func TestExplainOfAKey(t *testing.T) {
 			st.attempt(home, true)
 		}
 		time.Sleep(2 * buildEvery)
-		if gone := st.Explain(key, 100); gone.Owner != said.Owner || gone.Serves == said.Owner {
+		if gone := st.Explain(key, 0, 100); gone.Owner != said.Owner || gone.Serves == said.Owner {
 			t.Errorf("ejected: owner %v, serves %v", gone.Owner, gone.Serves)
 		}
 	})
@@ -141,7 +141,7 @@ func TestExplainOfAKey(t *testing.T) {
 func TestExplainSurvivesACustomPolicy(t *testing.T) {
 	onStage(t, Settings{Policy: wild{}, Custom: true}, func(st *stage) {
 		st.Update(specs(a, b))
-		if said := st.Explain(0, 100); said.Nothing > 0 || said.Candidates[0].Draws == 0 {
+		if said := st.Explain(0, 0, 100); said.Nothing > 0 || said.Candidates[0].Draws == 0 {
 			t.Errorf("%+v", said)
 		}
 		if err := st.Fault(); err != nil {
@@ -174,7 +174,7 @@ func TestExplainTakesNoTurnOfTheLastResort(t *testing.T) {
 		st.renew(a)
 		time.Sleep(1100 * time.Millisecond)
 		resort, ahead := Of(e).resortAt.Load(), Of(e).aheadAt.Load()
-		said := st.Explain(0, 100)
+		said := st.Explain(0, 0, 100)
 		if !said.Resorting || said.Candidates[0].Draws != 100 || said.Eligible() != 0 {
 			t.Errorf("%+v", said)
 		}

@@ -37,6 +37,9 @@ func (s *Service) Seq() uint64 { return s.load.seq.Add(1) }
 func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	a.Load = s.load.n.Load()
 	w := s.view.Load()
+	if w.lanes != nil {
+		return s.pickInLane(w, a)
+	}
 	e := s.pickFrom(w, a)
 	if w.shadow != nil {
 		s.compareShadow(w.shadow, a, e)
@@ -44,7 +47,7 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 	return e
 }
 
-// pickFrom is Pick with the view w and with a.Load set.
+// pickFrom is Pick with the view w, which may be that of a lane, and with a.Load set.
 func (s *Service) pickFrom(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	e := w.picker.Pick(a)
 	if e == nil {
@@ -60,9 +63,12 @@ func (s *Service) pickFrom(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	return s.pickOn(w, a, e)
 }
 
-// Keep reports whether an attempt may be made at e, an endpoint of s that was picked for an
+// Keep reports whether the attempt a may be made at e, an endpoint of s that was picked for an
 // earlier request of the same client. As after a Pick, the caller must Begin and Settle then.
-func (s *Service) Keep(e *endpoint.Endpoint) bool { return s.admit(s.view.Load(), e) }
+func (s *Service) Keep(a *policy.Attempt, e *endpoint.Endpoint) bool {
+	w := s.view.Load()
+	return (w.lanes == nil || w.keeps(a.Lane, e)) && s.admit(w, e)
+}
 
 // pickOn is Pick when the picker's choice e is not simply healthy: half-open, kept, in its slow
 // start, or not usable any more since the view was built.

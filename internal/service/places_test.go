@@ -66,7 +66,7 @@ func TestExplainNamesPlaces(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * buildEvery)
-		x := st.Explain(0, 1000)
+		x := st.Explain(0, 0, 1000)
 		if len(x.Places) != 2 || math.Abs(x.Places[0].Share-5.0/7) > 1e-9 || !strings.Contains(x.Places[0].Why, "2 of 4 usable") {
 			t.Errorf("%+v", x.Places)
 		}

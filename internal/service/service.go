@@ -93,6 +93,10 @@ type Settings struct {
 	// HedgeAt is the percentile of the time to a response head, from 0 to 1, that HedgeDue is to
 	// know; 0: none.
 	HedgeAt float64
+	// Token is what cookies call an endpoint; nil: none does. It is a function of the ID alone.
+	Token func(id endpoint.ID) uint64
+	// Lanes are the parts of the endpoints that attempts may be bound to; nil: there are none.
+	Lanes *Lanes
 	// Guard holds back updates of a source that would remove many endpoints at once.
 	Guard Guard
 	// Connect finds out by connecting whether anything listens at e: it probes held members

@@ -53,6 +53,9 @@ type Service struct {
 	shadow  shadow
 
 	comparing comparing
+	// laneMissed counts attempts whose lane had no usable endpoint.
+	laneMissed atomic.Uint64
+	sticky     sticky
 
 	work   sync.Mutex // held while members or view change; taken before mu
 	builds builds     // guarded by work
@@ -84,6 +87,7 @@ type builds struct {
 	again    time.Duration // instant at which a failed Build is repeated; 0: none failed
 	pickerOf uint64        // conf.version whose policy built the picker
 	shadowOf uint64        // likewise, the picker of the shadow
+	lanesOf  uint64        // conf.version whose policy built those of lanes
 }
 
 // conf is what the settings say, with defaults. It is guarded by Service.mu.

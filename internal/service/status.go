@@ -136,6 +136,13 @@ func (s *Service) Panic() bool { return s.view.Load().panic }
 // resort. It costs no lock.
 func (s *Service) Resorting() bool { return s.view.Load().resorting() }
 
+// Serves reports whether there are usable endpoints, other than such that panic mode admits because
+// none is sound. It takes no lock.
+func (s *Service) Serves() bool {
+	w := s.view.Load()
+	return len(w.usable)+len(w.reserve) > 0 && !(w.panic && w.failing)
+}
+
 // RetryAfter is the shortest time after now until an endpoint may become usable, at least a second.
 // It is for clients when Pick returns nil. It takes no lock.
 func (s *Service) RetryAfter(now time.Duration) time.Duration {

@@ -24,13 +24,15 @@ import (
 // A view is a snapshot of a service. It is never modified after it was published.
 type view struct {
 	picker    policy.Picker
-	built     policy.Picker        // what the policy's Build returned; nil before the first
-	oldPicker bool                 // Build failed, so picker is that of an older set
-	members   []*endpoint.Endpoint // in the order of their IDs
-	usable    []*endpoint.Endpoint // the subset that the picker chooses from, in the same order
-	reserve   []*endpoint.Endpoint // usable, but damped: for when no other is left
-	ejected   []*endpoint.Endpoint // those that may be tried as a last resort, in the same order
-	shadow    *shadowing           // nil: no other policy is asked beside the picker
+	built     policy.Picker                 // what the policy's Build returned; nil before the first
+	oldPicker bool                          // Build failed, so picker is that of an older set
+	members   []*endpoint.Endpoint          // in the order of their IDs
+	usable    []*endpoint.Endpoint          // the subset that the picker chooses from, in the same order
+	reserve   []*endpoint.Endpoint          // usable, but damped: for when no other is left
+	ejected   []*endpoint.Endpoint          // those that may be tried as a last resort, in the same order
+	shadow    *shadowing                    // nil: no other policy is asked beside the picker
+	lanes     *lanes                        // nil: there are none, or it is the view of one
+	tokens    map[uint64]*endpoint.Endpoint // members by Settings.Token; nil: there is none
 	slow      SlowStart
 	panic     bool // panic mode: ejected endpoints may be among usable
 	strict    bool // panic mode is switched off: what probes ejected is never used
@@ -59,6 +61,8 @@ func (s *Service) build(now time.Duration) {
 		s.shape(next, d.set.Policy, d.set.Custom, d.version, now)
 		s.shapeShadow(next, &d.set, d.version)
 	}
+	s.divide(next, old, &d, now)
+	d.tokenize(next, old)
 	s.builds.begun = true
 	s.view.Store(next)
 	s.announce(old, next, d.settled)

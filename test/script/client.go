@@ -16,6 +16,7 @@ import (
 type client struct {
 	play *play
 	at   string // its own address; "" for any
+	jar  string // of its latest request, for the cookies that the response sets; empty: none
 	wire *wire  // nil until the first step that needs it
 
 	methods []string // of requests whose final response has not begun
@@ -101,6 +102,8 @@ func (c *client) send(words []string) error {
 	if err != nil {
 		return err
 	}
+	c.jar = o.cookies
+	c.play.cookies(&o)
 	version := " HTTP/1.1"
 	if o.old {
 		version = " HTTP/1.0"
@@ -181,6 +184,7 @@ func (c *client) response(status string, words []string, whole bool) error {
 			return err
 		}
 	}
+	c.play.keepCookies(c.jar, m)
 	if err := c.play.answeredBy(m, o); err != nil {
 		return err
 	}

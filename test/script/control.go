@@ -37,9 +37,13 @@ func (p *play) operate(words []string) (err error) {
 	if err != nil || len(words) != 2 || (words[0] == "weight") != (weight > 0) {
 		return errors.New("want: operator drain | undrain | eject | admit | weight N, and the name of an endpoint")
 	}
-	e := p.endpoints[words[1]]
+	name := words[1]
+	if bound, ok := p.variables[name]; ok {
+		name = bound
+	}
+	e := p.endpoints[name]
 	if e == nil {
-		return fmt.Errorf("no configuration speaks of it: endpoint %s", words[1])
+		return fmt.Errorf("no configuration speaks of it: endpoint %s", name)
 	}
 	return p.proxy.Operate(words[0], e.address, weight)
 }

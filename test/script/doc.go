@@ -53,7 +53,7 @@
 //	wait DURATION                                  real on sockets: short; a jump if virtual
 //	shortage begins | ends                         the proxy has no descriptors to connect; virtual only
 //	apply FILE [refused TEXT]                      another configuration
-//	operator drain | undrain | eject | admit NAME  what an operator says of an endpoint
+//	operator drain | undrain | eject | admit NAME  what an operator says of an endpoint, in all services
 //	operator weight N NAME
 //	status TEXT                                    what a service knows of its shadow and of load
 //	                                               reports contains TEXT: see statusLine
@@ -106,7 +106,8 @@
 // contains TEXT, base64 TEXT (what the content stands for, padded anywhere), chunk TEXT, trailer "Name: value", length N, chunked, until-close,
 // http/1.0, host NAME (none: without), at ADDRESS, from NAME and not-from NAME (who
 // answered; $name takes the first value it meets), reason WORD (of an answer of the
-// proxy's own). For limits of size, of a message that is sent: target N (lengthened to N
+// proxy's own), cookies NAME (of a request: those that responses to requests of this NAME have
+// set). For limits of size, of a message that is sent: target N (lengthened to N
 // bytes), fields N (that many further ones), head N (lengthened by a field to N bytes, its
 // start line and line ends included).
 package script

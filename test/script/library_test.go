@@ -90,11 +90,18 @@ func (p *socketProxy) Status() (lines []string) {
 }
 
 func (p *socketProxy) Operate(kind, address string, weight float64) error {
+	var last error
+	heard := false
 	for _, s := range p.Proxy.Status().Services {
 		r := poise.OverrideRequest{Service: s.Name, Endpoint: address, Kind: kind, Weight: weight}
 		if _, err := p.Override(r); err != nil {
-			return err
+			last = err
+			continue
 		}
+		heard = true
 	}
-	return nil
+	if heard {
+		return nil // the other services do not have the endpoint
+	}
+	return last
 }

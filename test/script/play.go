@@ -49,6 +49,7 @@ type play struct {
 	endpoints map[string]*endpointActor
 	clients   map[string]*client
 	variables map[string]string
+	jars      map[string]jar // by the name that scripts give them
 	proxy     proxy
 	drained   *drain
 	over      bool // the script has been played; what follows only takes the stage down
@@ -68,6 +69,7 @@ func (p *play) run() (err error) {
 	p.proxy, p.drained, p.over, p.logRead = nil, nil, false, 0
 	p.spans, p.spansRead = new(spanLog), 0
 	p.endpoints, p.clients, p.variables = map[string]*endpointActor{}, map[string]*client{}, map[string]string{}
+	p.jars = nil
 	script, ok := p.archive.get("script")
 	if !ok {
 		return fmt.Errorf("%s: no file named script", p.name)

@@ -348,6 +348,8 @@ func (p virtualProxy) accept() {
 }
 
 func (p virtualProxy) Operate(kind, address string, weight float64) error {
+	var last error
+	heard := false
 	for _, s := range p.Services() {
 		id := endpoint.ID{Scheme: p.scheme, Address: address}
 		var err error
@@ -357,10 +359,15 @@ func (p virtualProxy) Operate(kind, address string, weight float64) error {
 			_, err = s.RemoveOverride(id, endpoint.Drain, "")
 		}
 		if err != nil {
-			return err
+			last = err
+			continue
 		}
+		heard = true
 	}
-	return nil
+	if heard {
+		return nil // the other services do not have the endpoint
+	}
+	return last
 }
 
 func (p virtualProxy) Status() (lines []string) {

@@ -110,6 +110,7 @@ type options struct {
 	further    int    // fields to add to a message that is sent
 	head       int    // bytes that its head is padded to; 0: as it is
 	target     int    // bytes that its target is padded to; 0: as it is
+	cookies    string // name of a jar: its cookies are sent, and those that the response sets are kept in it
 	reason     string // machine-readable reason of Poise's own answers
 }
 
@@ -183,6 +184,8 @@ func (o *options) set(word, value string) error {
 		o.from = value
 	case "not-from":
 		o.notFrom = value
+	case "cookies":
+		o.cookies = value
 	case "reason":
 		o.reason = value
 	default:
