@@ -11,6 +11,7 @@ import (
 	"github.com/poise-lb/poise/internal/front"
 	"github.com/poise-lb/poise/internal/scrape"
 	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/policy"
 )
 
 // Status is what a Proxy knows of its services at one moment.
@@ -103,7 +104,10 @@ type ServiceStatus struct {
 	LoadReports *LoadReportsStatus `json:"load_reports,omitempty"`
 	// Fault says that the service's custom policy panicked, and how: its last picker stays in
 	// use. Empty: it did not.
-	Fault     string           `json:"fault,omitempty"`
+	Fault string `json:"fault,omitempty"`
+	// Places are the parts of the endpoints, by priority and zone, that get shares of the requests of
+	// their own, the preferred ones first. Nil: all endpoints are of one.
+	Places    []PlaceStatus    `json:"places,omitempty"`
 	Source    SourceStatus     `json:"source"`
 	Endpoints []EndpointStatus `json:"endpoints"` // by address
 }
@@ -138,6 +142,28 @@ type LoadReport struct {
 	Utilization float64       `json:"utilization"`
 	Age         time.Duration `json:"age"`   // in ns
 	Stale       bool          `json:"stale"` // too old to count
+}
+
+// PlaceStatus is a part of the endpoints of a service: see Zones, Priorities and Subset.
+type PlaceStatus struct {
+	Name     string `json:"name"` // for people: "priority 0, zone eu-1a"
+	Priority int    `json:"priority"`
+	Zone     string `json:"zone,omitempty"` // empty: all zones, or all but the proxy's
+	// Share is the part of the requests that goes there as long as no endpoint is too busy, from 0 to 1.
+	Share   float64 `json:"share"`
+	Members int     `json:"members"` // endpoints, without those that are out
+	Usable  int     `json:"usable"`
+	Used    int     `json:"used"` // less than Usable if the proxy uses a subset
+	Why     string  `json:"why"`  // for people
+}
+
+// placesOf are the places of a service.
+func placesOf(all []policy.Place) (out []PlaceStatus) {
+	for i := range all {
+		p := &all[i]
+		out = append(out, PlaceStatus{p.String(), p.Priority, p.Zone, p.Share, p.Members, p.Usable, p.Subset, p.Why})
+	}
+	return out
 }
 
 // SourceStatus is how the source of a service's endpoints does. A static list never fails.
@@ -183,6 +209,8 @@ type EndpointStatus struct {
 	Attempts uint64            `json:"attempts"`          // since it was first named
 	Failures uint64            `json:"failures"`
 	Zone     string            `json:"zone,omitempty"`     // where it is, as its source says
+	Priority int               `json:"priority,omitempty"` // its fail-over group
+	Place    string            `json:"place,omitempty"`    // the name of its place; empty: there is one place only, or it gets no first attempts
 	Metadata map[string]string `json:"metadata,omitempty"` // what its source says of it; not to be modified
 	Held     bool              `json:"held,omitempty"`     // not named any more: see SourceStatus.Held
 	Damped   bool              `json:"damped,omitempty"`   // came and went too often: not used for a while if another one is there
@@ -236,9 +264,15 @@ func (p *Proxy) Status() Status {
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()
 		}
+		places, at := svc.Places()
+		one.Places = placesOf(places)
 		all := svc.Snapshot()
 		for i := range all {
-			one.Endpoints = append(one.Endpoints, p.endpointStatus(svc.Name(), &all[i]))
+			e := p.endpointStatus(svc.Name(), &all[i])
+			if n, placed := at[all[i].Spec.ID]; placed {
+				e.Place = one.Places[n].Name
+			}
+			one.Endpoints = append(one.Endpoints, e)
 		}
 		s.Services = append(s.Services, one)
 	}
@@ -265,6 +299,7 @@ func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointS
 		Attempts: e.Attempts,
 		Failures: e.Failures,
 		Zone:     e.Spec.Zone,
+		Priority: e.Spec.Priority,
 		Metadata: e.Spec.Metadata,
 		Held:     e.Held > 0,
 		Damped:   e.Damped > 0,

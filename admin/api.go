@@ -80,7 +80,7 @@ func (a *api) services(w http.ResponseWriter, _ *http.Request) {
 type EndpointView struct {
 	poise.EndpointStatus
 	Share    float64 `json:"share"`    // of the attempts of its service, 0 to 1
-	Expected float64 `json:"expected"` // by its weight among those that are usable
+	Expected float64 `json:"expected"` // by its weight among those that are usable, and the share of its place
 	P50      float64 `json:"p50"`      // seconds to the response head
 	P99      float64 `json:"p99"`
 }
@@ -107,7 +107,7 @@ func (a *api) service(w http.ResponseWriter, r *http.Request) {
 // endpointViews are the endpoints of a service with their shares.
 func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
 	var attempts uint64
-	weights := weightsOf(s.Endpoints)
+	expected := expectedOf(s)
 	for key, sums := range f.endpoints {
 		if key.service == s.Name {
 			attempts += sums.Requests
@@ -122,28 +122,33 @@ func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
 			}
 			e.P50, e.P99 = quantile(f.bounds, sums.Buckets, 0.5), quantile(f.bounds, sums.Buckets, 0.99)
 		}
-		e.Expected = expected(&e.EndpointStatus, weights)
+		e.Expected = expected(&e.EndpointStatus)
 		all[i] = e
 	}
 	return all
 }
 
-// weightsOf is the sum of the weights of the endpoints that are usable, and expected the part of
-// one of them in it: its share of the requests, by weight alone.
-func weightsOf(all []poise.EndpointStatus) (sum float64) {
-	for i := range all {
-		if all[i].Usable {
-			sum += weightOf(&all[i])
+// expectedOf returns what the share of an endpoint would be by weight alone: its part of the weights of
+// the usable ones, or of those of its place, of which the place has its share.
+func expectedOf(s *poise.ServiceStatus) func(e *poise.EndpointStatus) float64 {
+	weights, shares := make(map[string]float64), map[string]float64{"": 1}
+	for i := range s.Endpoints {
+		if e := &s.Endpoints[i]; e.Usable {
+			weights[e.Place] += weightOf(e)
 		}
 	}
-	return sum
-}
-
-func expected(e *poise.EndpointStatus, weights float64) float64 {
-	if !e.Usable || weights == 0 {
-		return 0
+	if s.Places != nil {
+		shares[""] = 0
 	}
-	return weightOf(e) / weights
+	for i := range s.Places {
+		shares[s.Places[i].Name] = s.Places[i].Share
+	}
+	return func(e *poise.EndpointStatus) float64 {
+		if !e.Usable {
+			return 0
+		}
+		return shares[e.Place] * weightOf(e) / weights[e.Place]
+	}
 }
 
 // weightOf is the weight in force: an operator's goes before the source's.

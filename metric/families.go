@@ -29,6 +29,7 @@ var (
 	Endpoints       = family(Service, Gauge, "endpoints", "", "Endpoints, by state.", "service", "state")
 	Panic           = family(Service, Gauge, "panic", "", "1: so few endpoints are usable that health is not believed.", "service")
 	LastResort      = family(Service, Gauge, "last_resort", "", "1: no endpoint is sound, and ejected ones are tried.", "service")
+	PlaceShare      = family(Service, Gauge, "place_share", "", "Part of the requests that goes to a place, by its priority and zone: 0 to 1. Only of services whose endpoints are of several places; an empty zone is all of them.", "service", "priority", "zone")
 	ExtraAttempts   = family(Service, Counter, "extra_attempts_total", "", "Attempts beside the first of a request that took something from the budget of the service, by kind: retry or hedge.", "service", "kind")
 	ExtraRefused    = family(Service, Counter, "extra_attempts_refused_total", "", "Extra attempts that were not made because the budget of the service was used up, by kind.", "service", "kind")
 	ExtraShare      = family(Service, Gauge, "extra_attempts_share", "", "Extra attempts of the last 10 s by the requests of that time.", "service")
@@ -92,7 +93,7 @@ var (
 func Families() []*Family {
 	return append([]*Family{
 		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &GRPCRequests, &RetriesRefused,
-		&Endpoints, &Panic, &LastResort, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
+		&Endpoints, &Panic, &LastResort, &PlaceShare, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
 		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
 		&EndpointLatency, &EndpointReported, &EndpointUtilization, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
 		&ClientConnections, &ClientsAccepted, &ClientsRefused, &Handshakes, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,

@@ -53,8 +53,9 @@ func (p *Place) String() string {
 	return text
 }
 
-// Has reports whether the picker of the place may choose e for a first attempt.
-func (p *Place) Has(e *endpoint.Endpoint) bool { return slices.Contains(p.picked, e) }
+// Endpoints are those that the picker of the place may choose for a first attempt, in the order of
+// their IDs. The result is shared: it must not be modified.
+func (p *Place) Endpoints() []*endpoint.Endpoint { return p.picked }
 
 // Weight is that of the endpoints which the picker of the place may choose, together.
 func (p *Place) Weight() (sum int64) {

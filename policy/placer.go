@@ -5,6 +5,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -75,7 +76,7 @@ func (p *Place) subset() string {
 // Score implements Scorer: by the picker of the place of e.
 func (p *placesPicker) Score(e *endpoint.Endpoint, now time.Duration) (float64, string) {
 	for i := range p.places {
-		if p.places[i].info.Has(e) {
+		if slices.Contains(p.places[i].info.picked, e) {
 			return scoreBy(p.places[i].picker, e, now)
 		}
 	}
@@ -84,7 +85,7 @@ func (p *placesPicker) Score(e *endpoint.Endpoint, now time.Duration) (float64, 
 
 // Score implements Scorer.
 func (p *subsetPicker) Score(e *endpoint.Endpoint, now time.Duration) (float64, string) {
-	if !p.info.Has(e) {
+	if !slices.Contains(p.usable, e) {
 		return 0, ""
 	}
 	return scoreBy(p.picker, e, now)

@@ -90,6 +90,16 @@ func (c *ctl) endpoints(service string) error {
 	if show, err := c.get("/api/v1/services/"+url.PathEscape(service), &s); !show {
 		return err
 	}
+	if len(s.Places) > 0 {
+		p := c.table("PLACE", "SHARE", "WHY")
+		for _, one := range s.Places {
+			p.row(one.Name, percent(one.Share), one.Why)
+		}
+		if err := p.Flush(); err != nil {
+			return err
+		}
+		say(c.stdout, "\n")
+	}
 	t := c.table("ENDPOINT", "CONDITION", "SINCE", "WEIGHT", "SHARE", "EXPECTED", "IN FLIGHT", "P50", "P99", "WHY")
 	for _, e := range s.Endpoints {
 		t.row(e.Label, e.Condition, since(e.Since), fmt.Sprintf("%g", e.Weight), percent(e.Share), percent(e.Expected),

@@ -3,6 +3,7 @@ package scrape
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/poise-lb/poise/config"
@@ -11,6 +12,7 @@ import (
 	"github.com/poise-lb/poise/internal/extra"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/metric"
+	"github.com/poise-lb/poise/policy"
 )
 
 // ofServices visits the families of services.
@@ -31,6 +33,14 @@ func (s *scrape) ofServices() {
 	})
 	plain(&metric.Panic, func(f *serviceFigures) float64 { return flag(f.Panic()) })
 	plain(&metric.LastResort, func(f *serviceFigures) float64 { return flag(f.Resorting()) })
+	each(&metric.PlaceShare, func(f *serviceFigures) {
+		places, _ := f.Places()
+		for i := range places {
+			if p := &places[i]; p.Kind != policy.OtherZones {
+				s.value(p.Share, 0, f.name, strconv.Itoa(p.Priority), p.Zone)
+			}
+		}
+	})
 	s.ofExtra(each)
 	s.ofShadow(each)
 	s.ofSources(each)

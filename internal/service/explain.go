@@ -76,6 +76,7 @@ func (s *Service) Explain(key, lane uint64, n int) Explanation {
 	}
 	x.own(within, &a)
 	x.Places = placesOf(within)
+	at := indexPlaces(x.Places)
 	scorer, _ := within.built.(policy.Scorer)
 	for _, status := range s.Snapshot() {
 		c := Candidate{EndpointStatus: status, Draws: drawn[status.Spec.ID], Relative: 1, Place: -1}
@@ -86,7 +87,9 @@ func (s *Service) Explain(key, lane uint64, n int) Explanation {
 			if scorer != nil && c.Eligible {
 				c.Score, c.Unit = scorer.Score(e, now)
 			}
-			c.Place = placeIn(x.Places, e)
+			if i, known := at[e.ID()]; known {
+				c.Place = i
+			}
 		}
 		x.Candidates = append(x.Candidates, c)
 	}
@@ -195,21 +198,28 @@ func placesOf(w *view) []policy.Place {
 	return nil
 }
 
-// placeIn is the index of the place that e gets first attempts by, or else of one that has it; -1: none
-// has.
-func placeIn(places []policy.Place, e *endpoint.Endpoint) int {
-	found := -1
+// indexPlaces has the place of each endpoint that first attempts choose, as an index.
+func indexPlaces(places []policy.Place) map[endpoint.ID]int {
+	at := make(map[endpoint.ID]int)
 	for i := range places {
-		if places[i].Has(e) && (found < 0 || places[i].Kind != policy.OtherZones) {
-			found = i
+		for _, e := range places[i].Endpoints() {
+			if was, known := at[e.ID()]; !known || places[was].Kind == policy.OtherZones {
+				at[e.ID()] = i
+			}
 		}
 	}
-	return found
+	return at
 }
 
 // Places are the parts of the endpoints that the picker in force tells apart, with their shares, the
-// preferred ones first; nil: it tells none apart. It takes no lock.
-func (s *Service) Places() []policy.Place { return placesOf(s.view.Load()) }
+// preferred ones first, and the index of the place of each endpoint that first attempts choose; nil:
+// it tells none apart. It takes no lock.
+func (s *Service) Places() (places []policy.Place, at map[endpoint.ID]int) {
+	if places = placesOf(s.view.Load()); places == nil {
+		return nil, nil
+	}
+	return places, indexPlaces(places)
+}
 
 // Expected is the share of candidate c by weight among those that the picker may choose, or among
 // those of its place.
