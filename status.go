@@ -100,6 +100,12 @@ type ServiceStatus struct {
 	Extra ExtraStatus `json:"extra"`
 	// Shadow is how the policy does that is asked beside Policy without effect; nil: there is none.
 	Shadow *ShadowStatus `json:"shadow,omitempty"`
+	// Lanes are the parts of the endpoints by the label of Service.Lanes; nil: there are none.
+	Lanes []LaneStatus `json:"lanes,omitempty"`
+	// LanesMissed counts attempts that asked for a lane without a usable endpoint.
+	LanesMissed uint64 `json:"lanes_missed,omitempty"`
+	// Sticky counts clients that were bound to endpoints; nil: none are.
+	Sticky *StickyStatus `json:"sticky,omitempty"`
 	// LoadReports counts what endpoints said of their load; nil: that is not read.
 	LoadReports *LoadReportsStatus `json:"load_reports,omitempty"`
 	// Fault says that the service's custom policy panicked, and how: its last picker stays in
@@ -110,6 +116,20 @@ type ServiceStatus struct {
 	Places    []PlaceStatus    `json:"places,omitempty"`
 	Source    SourceStatus     `json:"source"`
 	Endpoints []EndpointStatus `json:"endpoints"` // by address
+}
+
+// LaneStatus is one lane of a service.
+type LaneStatus struct {
+	Value     string `json:"value"` // of the label; empty: endpoints without it
+	Endpoints int    `json:"endpoints"`
+	Usable    int    `json:"usable"` // of them
+}
+
+// StickyStatus counts clients that were bound to endpoints by a cookie, since the service began.
+type StickyStatus struct {
+	New     uint64 `json:"new"`     // they had no cookie
+	Moved   uint64 `json:"moved"`   // their endpoint could not be used, or failed
+	Unknown uint64 `json:"unknown"` // their cookie named no endpoint
 }
 
 // ShadowStatus is how the choices of a shadow, a policy that is asked without effect, compare with
@@ -260,6 +280,7 @@ func (p *Proxy) Status() Status {
 	for _, svc := range core.Services() {
 		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source()), Extra: extraStatus(svc)}
 		one.Policy, one.Source.Kind = policyName(core.Config(), svc.Name()), scrape.SourceKind(core.Config(), svc.Name())
+		one.Lanes, one.LanesMissed, one.Sticky = variants(svc)
 		one.Shadow, one.LoadReports = shadowStatus(svc), loadReports(core.Config(), svc)
 		if err := svc.Fault(); err != nil {
 			one.Fault = err.Error()
@@ -329,6 +350,18 @@ func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointS
 		}
 	}
 	return s
+}
+
+// variants are the lanes of a service and its sticky clients.
+func variants(s *service.Service) (lanes []LaneStatus, missed uint64, sticky *StickyStatus) {
+	all, missed := s.Lanes()
+	for _, l := range all {
+		lanes = append(lanes, LaneStatus{Value: l.Value, Endpoints: l.Members, Usable: l.Usable})
+	}
+	if n, on := s.Sticky(); on {
+		sticky = &StickyStatus{New: n[service.StickyNew], Moved: n[service.StickyMoved], Unknown: n[service.StickyUnknown]}
+	}
+	return lanes, missed, sticky
 }
 
 // shadowStatus is how the shadow of a service does; nil: it has none.

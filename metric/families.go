@@ -38,6 +38,9 @@ var (
 	HedgeDelay      = family(Service, Gauge, "hedge_delay_seconds", "seconds", "The percentile of the time to a response head after which a hedge is due; 0: not known yet, or not asked for.", "service")
 	ShadowPicks     = family(Service, Counter, "shadow_picks_total", "", "Picks of the policy that were compared with those of the shadow, a policy that is asked without effect: the same endpoint (agreed), or another one (differed).", "service", "shadow", "result")
 	ShadowWait      = family(Service, Counter, "shadow_predicted_wait_seconds_total", "seconds", "Waits that endpoints promised, added up: those that were picked (policy), and those that the shadow would have picked (shadow).", "service", "shadow", "by")
+	LaneEndpoints   = family(Service, Gauge, "lane_endpoints", "", "Usable endpoints of a lane, by the value of its label; \"\": those without the label.", "service", "lane")
+	LanesMissed     = family(Service, Counter, "lanes_missed_total", "", "Attempts that asked for a lane without a usable endpoint.", "service")
+	StickyBindings  = family(Service, Counter, "sticky_bindings_total", "", "Clients that were bound to an endpoint by a cookie: they had none (new), their endpoint could not be used or failed (moved), or their cookie named no endpoint (unknown).", "service", "cause")
 	LoadReports     = family(Service, Counter, "load_reports_total", "", "What endpoints said of their load in responses, by result: taken over, or refused because it could not be read.", "service", "result")
 	SourceStale     = family(Service, Gauge, "source_stale_seconds", "seconds", "For how long the source could not be asked; 0: it can.", "service", "source")
 	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service", "source")
@@ -93,7 +96,7 @@ var (
 func Families() []*Family {
 	return append([]*Family{
 		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &GRPCRequests, &RetriesRefused,
-		&Endpoints, &Panic, &LastResort, &PlaceShare, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
+		&Endpoints, &Panic, &LastResort, &PlaceShare, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &LaneEndpoints, &LanesMissed, &StickyBindings, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
 		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
 		&EndpointLatency, &EndpointReported, &EndpointUtilization, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
 		&ClientConnections, &ClientsAccepted, &ClientsRefused, &Handshakes, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,

@@ -43,6 +43,7 @@ func (s *scrape) ofServices() {
 	})
 	s.ofExtra(each)
 	s.ofShadow(each)
+	s.ofLanes(each)
 	s.ofSources(each)
 	if s.options.Scopes&metric.Endpoint != 0 {
 		plain(&metric.MetricsOverflow, func(f *serviceFigures) float64 { return flag(f.shown < len(f.counts)) })
@@ -75,6 +76,28 @@ func (s *scrape) ofExtra(each func(*metric.Family, func(*serviceFigures))) {
 	each(&metric.Hedges, ends(true))
 	each(&metric.HedgesRefused, ends(false))
 	each(&metric.HedgeDelay, func(f *serviceFigures) { s.value(f.extra.Due.Seconds(), 0, f.name) })
+}
+
+// ofLanes visits the families of lanes and sticky clients, of services that have them.
+func (s *scrape) ofLanes(each func(*metric.Family, func(*serviceFigures))) {
+	each(&metric.LaneEndpoints, func(f *serviceFigures) {
+		all, _ := f.Lanes()
+		for i := range all {
+			s.value(float64(all[i].Usable), 0, f.name, all[i].Value)
+		}
+	})
+	each(&metric.LanesMissed, func(f *serviceFigures) {
+		if all, missed := f.Lanes(); all != nil {
+			s.value(float64(missed), 0, f.name)
+		}
+	})
+	each(&metric.StickyBindings, func(f *serviceFigures) {
+		if n, on := f.Sticky(); on {
+			for i := range n {
+				s.value(float64(n[i]), 0, f.name, service.StickyEnd(i).String())
+			}
+		}
+	})
 }
 
 // ofShadow visits the families of shadows and of load reports, of services that have them.
