@@ -37,6 +37,7 @@ type Scenario struct {
 	Network   time.Duration `yaml:"network" doc:"from the proxy to an endpoint and back" default:"200us" min:"1ns" max:"1h"`
 	Timeout   time.Duration `yaml:"timeout" doc:"after which a client gets 504" default:"60s" min:"1ms"`
 	Proxies   int           `yaml:"proxies" doc:"proxies that share the endpoints; each gets an equal part of the load and knows no other" default:"1" min:"1" max:"64"`
+	Zones     []string      `yaml:"zones" doc:"zones that the proxies are in, in turn; absent: that of the configuration" example:"[a, b]"`
 	WarmUp    time.Duration `yaml:"warm_up" doc:"at the beginning, which the figures leave out" default:"2s" min:"1ns"`
 	Endpoints []Server      `yaml:"endpoints" doc:"what is special about some endpoints"`
 	Faults    []Fault       `yaml:"faults" doc:"what goes wrong, and when"`
@@ -64,6 +65,7 @@ type Server struct {
 	Time     *Time   `yaml:"time" doc:"as above, of this endpoint"`
 	Factor   float64 `yaml:"factor" doc:"times as long as it would work otherwise" default:"1" min:"0.001" max:"1000"`
 	Zone     string  `yaml:"zone" doc:"its zone, in place of the one that its source names"`
+	Priority int     `yaml:"priority" doc:"its fail-over group, in place of the one that its source names" max:"15"`
 }
 
 // A Fault is something that goes wrong at some endpoints. Its kinds:

@@ -33,6 +33,7 @@ type Subject struct {
 	Recorded *Recorded
 
 	config config.Service
+	zone   string // of the proxy
 	specs  []endpoint.Spec
 }
 
@@ -63,7 +64,7 @@ func New(c *config.Config, name string) (*Subject, error) {
 		}
 		return nil, fmt.Errorf("there is no service %s%s", name, hint)
 	}
-	s := &Subject{Name: name, config: conf}
+	s := &Subject{Name: name, config: conf, zone: compile.Zone(c)}
 	for i := range c.Routes {
 		if c.Routes[i].Service == name {
 			s.Timeout = max(s.Timeout, c.Routes[i].Timeout)
@@ -83,7 +84,7 @@ func New(c *config.Config, name string) (*Subject, error) {
 		}
 	}
 	slices.SortFunc(s.specs, func(a, b endpoint.Spec) int { return a.Compare(b.ID) })
-	_, err := s.plan(s.Policy())
+	_, err := s.plan(s.Policy(), s.zone, "")
 	return s, err
 }
 
@@ -117,9 +118,12 @@ func PolicyNames() []string {
 	return strings.Split(field.Tag.Get("enum"), ",")
 }
 
-// plan compiles the service with another policy.
-func (s *Subject) plan(policy string) (*compile.ServicePlan, error) {
+// plan compiles the service with another policy, for a proxy in a zone; name tells it from others.
+func (s *Subject) plan(policy, zone, name string) (*compile.ServicePlan, error) {
 	conf := s.config
+	if name != "" {
+		conf.Subset.Proxy = name
+	}
 	conf.TLS, conf.Source = nil, nil // files and servers that are not needed
 	if conf.Policy.Type = policy; policy != s.Policy() {
 		conf.Policy = config.Policy{Type: policy}
@@ -131,6 +135,7 @@ func (s *Subject) plan(policy string) (*compile.ServicePlan, error) {
 	}
 	feed := func(string, config.Service) (compile.Feed, error) { return compile.Feed{Static: s.specs}, nil }
 	p, err := compile.Config(config.Config{
+		Zone:     zone,
 		Services: map[string]config.Service{s.Name: conf},
 		Routes:   []config.Route{{Service: s.Name}},
 	}, feed)
@@ -208,6 +213,9 @@ func (special *Server) apply(one *server) {
 	if special.Zone != "" {
 		one.spec.Zone = special.Zone
 	}
+	if special.Priority > 0 {
+		one.spec.Priority = special.Priority
+	}
 }
 
 // capacity is how many requests a second a server can serve.
@@ -230,10 +238,11 @@ func (s *Subject) Duration(sc *Scenario) time.Duration {
 // Run simulates the subject with a policy, by its name, in a scenario that has its defaults. An
 // error with problems, as those of config.Errors, is about the scenario.
 func (s *Subject) Run(sc *Scenario, policy string) (*Report, error) {
-	p, err := s.plan(policy)
+	plans, err := s.plans(sc, policy)
 	if err != nil {
 		return nil, err
 	}
+	p := plans[0]
 	servers, err := s.servers(sc)
 	if err != nil {
 		return nil, err
@@ -261,7 +270,7 @@ func (s *Subject) Run(sc *Scenario, policy string) (*Report, error) {
 	for i, c := range w.changes {
 		w.events.add(event{at: c.at, kind: evChange, n: int32(i)})
 	}
-	w.serve(p.Settings)
+	w.serve(plans)
 	defer w.stop()
 	w.run(s.source(sc, rate))
 	for _, one := range servers {
@@ -269,6 +278,23 @@ func (s *Subject) Run(sc *Scenario, policy string) (*Report, error) {
 		w.report.Endpoints = append(w.report.Endpoints, one.report)
 	}
 	return w.report, nil
+}
+
+// plans are those of the proxies of a run, which may be in several zones and have names for their
+// subsets.
+func (s *Subject) plans(sc *Scenario, policy string) ([]*compile.ServicePlan, error) {
+	plans := make([]*compile.ServicePlan, sc.Proxies)
+	for i := range plans {
+		zone := s.zone
+		if len(sc.Zones) > 0 {
+			zone = sc.Zones[i%len(sc.Zones)]
+		}
+		var err error
+		if plans[i], err = s.plan(policy, zone, fmt.Sprint("proxy-", i)); err != nil {
+			return nil, err
+		}
+	}
+	return plans, nil
 }
 
 // source is where the requests of a run come from.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
+	"github.com/poise-lb/poise/internal/compile"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/service"
 )
@@ -203,16 +204,16 @@ func (w *world) finish(n int32, how outcome, a *attempt) {
 	w.requests.give(n)
 }
 
-// serve starts the services of the proxies.
-func (w *world) serve(set service.Settings) {
+// serve starts the services of the proxies, each by its plan.
+func (w *world) serve(plans []*compile.ServicePlan) {
 	byID := make(map[endpoint.ID]*server)
 	for _, s := range w.servers {
 		byID[s.spec.ID] = s
 		s.known = make([]*endpoint.Endpoint, len(w.proxies))
 	}
-	set.Probe = w.probe
 	for i := range w.proxies {
-		p := &w.proxies[i]
+		p, set := &w.proxies[i], plans[i].Settings
+		set.Probe = w.probe
 		set.Attach = func(e *endpoint.Endpoint) any {
 			s := byID[e.ID()]
 			s.known[i] = e
