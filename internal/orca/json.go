@@ -30,11 +30,10 @@ func (m *metrics) json(v []byte) bool {
 
 // metric reads the value of key: a number, which set takes over, or anything else, which is skipped.
 func (s *scan) metric(key []byte, set func(key []byte, x float64) bool) bool {
-	begun := s.rest
 	if c := s.peek(); c == '{' || c == '[' {
 		return s.skip(depthMost)
 	}
-	begun = s.rest
+	begun := s.rest
 	if !s.skip(0) {
 		return false
 	}
