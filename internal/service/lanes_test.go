@@ -24,8 +24,8 @@ func laned(versions map[string]string) (all []endpoint.Spec) {
 	return all
 }
 
-// ask picks for a lane until nothing is left, and returns the addresses in that order.
-func (st *stage) ask(lane uint64, seed uint64) (picked []string) {
+// within picks for a lane until nothing is left, and returns the addresses in that order.
+func (st *stage) within(lane uint64, seed uint64) (picked []string) {
 	a := policy.Attempt{Lane: lane, Now: st.rt.Now(), Seq: seed, Key: scramble(seed)}
 	for i := range uint64(policy.AttemptsMax) {
 		a.Rand = scramble(seed*31 + i)
@@ -75,7 +75,7 @@ func TestLanesAgainstTheTable(t *testing.T) {
 					st.Update(laned(versions))
 					for seed := range uint64(40) {
 						for _, version := range []string{"v1", "v2", "v3", "v9"} {
-							first, got := in(version), st.ask(LaneOf([]byte(version)), seed)
+							first, got := in(version), st.within(LaneOf([]byte(version)), seed)
 							want := slices.Clone(first)
 							for _, a := range rest {
 								if !slices.Contains(want, a) {
@@ -91,7 +91,7 @@ func TestLanesAgainstTheTable(t *testing.T) {
 						if otherwise == AnyEndpoint {
 							want = everything
 						}
-						if got := st.ask(0, seed); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+						if got := st.within(0, seed); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
 							t.Fatalf("without a lane it got %v, want %v", got, want)
 						}
 					}
@@ -107,16 +107,16 @@ func TestLanesOfRoutes(t *testing.T) {
 	onStage(t, Settings{Lanes: &Lanes{Labels: []map[string]string{labels, {"version": "v7"}}}}, func(st *stage) {
 		st.Update(laned(map[string]string{"a": "v1", "b": "v2", "c": "v2", "d": ""}))
 		for seed := range uint64(20) {
-			if got := st.ask(LabelsOf(labels), seed); !slices.Equal(slices.Sorted(slices.Values(got)), []string{"b", "c"}) {
+			if got := st.within(LabelsOf(labels), seed); !slices.Equal(slices.Sorted(slices.Values(got)), []string{"b", "c"}) {
 				t.Fatalf("got %v", got)
 			}
-			if got := st.ask(LabelsOf(map[string]string{"version": "v7"}), seed); got != nil {
+			if got := st.within(LabelsOf(map[string]string{"version": "v7"}), seed); got != nil {
 				t.Fatalf("got %v of v7", got)
 			}
-			if got := st.ask(LabelsOf(map[string]string{"version": "v1"}), seed); got != nil { // of an older configuration
+			if got := st.within(LabelsOf(map[string]string{"version": "v1"}), seed); got != nil { // of an older configuration
 				t.Fatalf("got %v of labels that are not configured", got)
 			}
-			if got := st.ask(0, seed); len(got) != 4 {
+			if got := st.within(0, seed); len(got) != 4 {
 				t.Fatalf("got %v without labels", got)
 			}
 		}
@@ -142,7 +142,7 @@ func TestLaneThatIsEjected(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 			st.is("c", "ejected by breaker")
-			got := st.ask(v2, 1)
+			got := st.within(v2, 1)
 			if want := map[Otherwise]int{AnyEndpoint: 2, Unlabelled: 2, NoEndpoint: 0}[otherwise]; len(got) != want || slices.Contains(got, "c") {
 				t.Errorf("%v: got %v", otherwise, got)
 			}
@@ -150,14 +150,14 @@ func TestLaneThatIsEjected(t *testing.T) {
 				t.Errorf("%v, %d missed", all, missed)
 			}
 			time.Sleep(resortEvery)
-			if got := st.ask(v2, 2); otherwise == NoEndpoint && !slices.Equal(got, []string{"c"}) {
+			if got := st.within(v2, 2); otherwise == NoEndpoint && !slices.Equal(got, []string{"c"}) {
 				t.Errorf("the last resort: %v", got)
 			}
 			time.Sleep(11 * time.Second)
 			st.attempt(st.Pick(&policy.Attempt{Lane: v2, Now: st.rt.Now()}), false)
 			time.Sleep(100 * time.Millisecond)
 			st.is("c", "healthy")
-			if got := st.ask(v2, 3); got[0] != "c" {
+			if got := st.within(v2, 3); got[0] != "c" {
 				t.Errorf("got %v after its return", got)
 			}
 		})
@@ -169,17 +169,17 @@ func TestLanesFollowTheSource(t *testing.T) {
 	onStage(t, Settings{Lanes: &Lanes{Label: "version", Otherwise: Unlabelled}}, func(st *stage) {
 		st.Update(laned(map[string]string{"a": "", "b": "v2"}))
 		v2, v3 := LaneOf([]byte("v2")), LaneOf([]byte("v3"))
-		if got := fmt.Sprint(st.ask(v2, 1), st.ask(v3, 1)); got != "[b a] [a]" {
+		if got := fmt.Sprint(st.within(v2, 1), st.within(v3, 1)); got != "[b a] [a]" {
 			t.Error(got)
 		}
 		time.Sleep(2 * buildEvery)
 		st.Update(laned(map[string]string{"a": "", "b": "v3"}))
-		if got := fmt.Sprint(st.ask(v2, 1), st.ask(v3, 1)); got != "[a] [b a]" {
+		if got := fmt.Sprint(st.within(v2, 1), st.within(v3, 1)); got != "[a] [b a]" {
 			t.Error(got)
 		}
 		time.Sleep(2 * buildEvery)
 		st.Update(laned(map[string]string{"a": ""}))
-		if got := fmt.Sprint(st.ask(v2, 1), st.ask(v3, 1), st.ask(0, 1)); got != "[a] [a] [a]" {
+		if got := fmt.Sprint(st.within(v2, 1), st.within(v3, 1), st.within(0, 1)); got != "[a] [a] [a]" {
 			t.Error(got)
 		}
 	})
@@ -215,7 +215,7 @@ func (p failsFor) Build(members, usable []*endpoint.Endpoint, prev policy.Picker
 func TestLaneWhosePolicyPanics(t *testing.T) {
 	onStage(t, Settings{Policy: failsFor{policy.Random()}, Custom: true, Lanes: &Lanes{Label: "version", Otherwise: NoEndpoint}}, func(st *stage) {
 		st.Update(laned(map[string]string{"a": "v1", "b": "v2"}))
-		if got := fmt.Sprint(st.ask(LaneOf([]byte("v1")), 1), st.ask(LaneOf([]byte("v2")), 1)); got != "[a] [b]" || st.Fault() == nil {
+		if got := fmt.Sprint(st.within(LaneOf([]byte("v1")), 1), st.within(LaneOf([]byte("v2")), 1)); got != "[a] [b]" || st.Fault() == nil {
 			t.Error(got, st.Fault())
 		}
 	})
