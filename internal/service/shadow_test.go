@@ -126,7 +126,7 @@ func TestAShadowHurtsNothing(t *testing.T) {
 			if x := st.Shadow(); c.off != "" && x.Picks != picks || c.off == "" && x.Picks != picks+3 {
 				t.Errorf("%s: %d picks, then %d", name, picks, x.Picks)
 			}
-			if x := st.Explain(0, 10); x.Nothing != 0 {
+			if x := st.Explain(0, 0, 10); x.Nothing != 0 {
 				t.Errorf("%s: explain picks nothing", name)
 			}
 		})
@@ -137,7 +137,7 @@ func TestAShadowHurtsNothing(t *testing.T) {
 func TestExplainShowsTheShadow(t *testing.T) {
 	onStage(t, Settings{Shadow: &last{}, ShadowName: "last"}, func(st *stage) {
 		st.Update(specs(a, b))
-		x := st.Explain(0, 100)
+		x := st.Explain(0, 0, 100)
 		if len(x.Candidates) != 2 || x.Candidates[0].Draws != 100 || x.Candidates[0].Shadowed != 0 || x.Candidates[1].Shadowed != 100 {
 			t.Errorf("%+v", x.Candidates)
 		}
