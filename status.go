@@ -223,7 +223,7 @@ type EndpointStatus struct {
 	Slow     bool              `json:"slow,omitempty"`    // in the window of its slow start
 	State    string            `json:"state"`             // probing, healthy, ejected, half-open, draining
 	Cause    string            `json:"cause"`             // what ejected it: probes, breaker, operator or outlier; else empty
-	Outlier  string            `json:"outlier,omitempty"` // in words, what makes it an outlier among its peers; empty: it is none
+	Outlier  string            `json:"outlier,omitempty"` // in words, what makes it an outlier among its peers, whether it is ejected or as many are out as may be; empty: it is none
 	InFlight int64             `json:"in_flight"`         // attempts under way
 	Latency  time.Duration     `json:"latency"`           // smoothed, until the response head, in ns
 	Attempts uint64            `json:"attempts"`          // since it was first named

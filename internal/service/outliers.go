@@ -43,6 +43,7 @@ type track struct {
 	n       int                 // comparisons so far
 	slow    int                 // those in a row that found it slow
 	since   time.Duration       // instant from which on it was like the others
+	stays   bool                // it is an outlier, and not ejected: as many are out as may be
 }
 
 // trackLength is enough for health.Span: comparisons are a second apart at least.
@@ -116,9 +117,16 @@ func (s *Service) compare(now time.Duration) {
 		}
 		return 1
 	})
-	for _, i := range outliers[:min(len(outliers), s.ejectable())] {
-		members[i].finding = verdicts[i].Finding
-		s.apply(members[i], health.Input{Event: health.ComparedWorse, Now: now, Spare: s.mayRest()}, nil)
+	left := s.ejectable()
+	for _, i := range outliers {
+		m := members[i]
+		m.finding = verdicts[i].Finding
+		if left > 0 {
+			s.apply(m, health.Input{Event: health.ComparedWorse, Now: now, Spare: s.mayRest()}, nil)
+		}
+		if m.track.stays = !m.machine.Outlying(); !m.track.stays {
+			left--
+		}
 	}
 }
 
@@ -135,6 +143,7 @@ func (s *Service) peers(now time.Duration) (members []*Member, peers []health.Pe
 		}
 		requests, failures := m.endpoint.Ended()
 		m.track.add(sample{now, requests, failures})
+		m.track.stays = false
 		p := m.track.sums(now)
 		p.Latency = m.endpoint.Typical().Duration()
 		members, peers = append(members, m), append(peers, p)

@@ -133,10 +133,10 @@ func TestOutliersMaxEjected(t *testing.T) {
 	set.Outliers.MaxEjected = 10
 	onStage(t, set, func(st *stage) {
 		st.Update(specs(all...))
-		st.busy(20*time.Second, map[string]int{all[2]: 30, all[5]: 60, all[7]: 40}, nil)
+		st.busy(20*time.Second, map[string]int{all[2]: 25, all[5]: 60, all[7]: 45}, nil)
 		for i, s := range st.Snapshot() {
-			if (s.State != health.Healthy) != (i == 5) {
-				t.Errorf("%s is %s", s.Spec.Address, s.State)
+			if (s.State != health.Healthy) != (i == 5) || i != 2 && (s.Finding != nil) != (i == 5 || i == 7) {
+				t.Errorf("%s is %s, %v", s.Spec.Address, s.State, s.Finding)
 			}
 		}
 	})

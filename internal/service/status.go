@@ -22,8 +22,8 @@ type EndpointStatus struct {
 	State health.State
 	Cause health.Cause  // what has ejected it: probes, the breaker, an operator or its peers
 	Until time.Duration // end of its ejection by the breaker or as an outlier; 0: it is not ejected by that
-	// Finding has the figures by which it is an outlier; nil: it is not ejected as one, nor half-open
-	// after that.
+	// Finding has the figures by which it is an outlier: it is ejected as one or half-open after that,
+	// or healthy, since as many are out as may be. Nil: it is none.
 	Finding *health.Finding
 	// Overrides are what operators say about it now, at most one of each kind; nil: nothing.
 	Overrides []endpoint.Override
@@ -98,7 +98,7 @@ func (s *Service) Snapshot() []EndpointStatus {
 			until = 0
 		}
 		var finding *health.Finding
-		if m.machine.Outlying() {
+		if m.machine.Outlying() || m.track != nil && m.track.stays {
 			one := m.finding
 			finding = &one
 		}
