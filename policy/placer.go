@@ -17,6 +17,19 @@ type Placer interface {
 	Places() []Place
 }
 
+// Overflow is the part of the requests that endpoints of other priorities than the first one get; 0 of
+// a Picker without places.
+func Overflow(p Picker) (share float64) {
+	if all := placesOf(p); all != nil {
+		for i := range all.places {
+			if all.places[i].priority != all.places[0].priority {
+				share += all.places[i].info.Share
+			}
+		}
+	}
+	return share
+}
+
 // Places implements Placer.
 func (p *placesPicker) Places() []Place {
 	all := make([]Place, len(p.places))

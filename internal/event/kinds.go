@@ -65,6 +65,13 @@ type (
 		On              bool
 		Usable, Members int
 	}
+	// OverflowChanged says that endpoints of other priorities than the first get a part of the
+	// requests, because too few of those are usable (On), or that they get none any more.
+	OverflowChanged struct {
+		On              bool
+		Share           float64 // from 0 to 1, at this moment
+		Usable, Members int
+	}
 	// LastResortChanged says that no endpoint is sound, so ejected ones are tried (On); or that is over.
 	LastResortChanged struct {
 		On                       bool
@@ -164,6 +171,7 @@ func (RemovalTakenBack) detail()  {}
 func (RemovalConfirmed) detail()  {}
 func (RemovalExpired) detail()    {}
 func (PanicChanged) detail()      {}
+func (OverflowChanged) detail()   {}
 func (LastResortChanged) detail() {}
 func (OverrideSet) detail()       {}
 func (OverrideEnded) detail()     {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func (l logger) Observe(e Event) {
 	switch d := e.Detail.(type) {
 	case EndpointChanged:
 		l.endpoint(d)
-	case SetChanged, OutChanged, PanicChanged, LastResortChanged:
+	case SetChanged, OutChanged, PanicChanged, OverflowChanged, LastResortChanged:
 		l.set(d)
 	case RemovalHeld, RemovalTakenBack, RemovalConfirmed, RemovalExpired, EndpointDamped:
 		l.guard(d)
@@ -118,6 +119,13 @@ func (l logger) set(d Detail) {
 			l.Warn("no endpoint is sound: ejected ones are tried as a last resort", "ejected", d.Ejected, "members", d.Members)
 		} else {
 			l.Info("the last resort is over", "usable", d.Usable, "members", d.Members)
+		}
+	case OverflowChanged:
+		if d.On {
+			l.Warn("too few endpoints of the first priority are usable: others get a part of the requests",
+				"percent", int(math.Round(100*d.Share)), "usable", d.Usable, "members", d.Members)
+		} else {
+			l.Info("the first priority carries all requests again", "usable", d.Usable, "members", d.Members)
 		}
 	case PanicChanged:
 		if d.On {

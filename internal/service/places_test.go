@@ -53,6 +53,31 @@ func TestPanicModeAsksEachPriority(t *testing.T) {
 	}
 }
 
+// The log says once that requests go to other endpoints than the first ones, and once that they do not
+// any more.
+func TestOverflowIsLogged(t *testing.T) {
+	onStage(t, Settings{Check: everySecond, Policy: policy.InPlaces(policy.Random(), policy.Places{})}, func(st *stage) {
+		log := st.logged()
+		st.Update(grouped("00011"))
+		st.AwaitReady(st.rt, 0)
+		for n := range 3 {
+			st.plant.set(errIll, addresses(n)...)
+			time.Sleep(4 * time.Second)
+		}
+		st.plant.set(nil, addresses(5)...)
+		time.Sleep(4 * time.Second)
+		var lines []string
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, "first priority") {
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) != 2 || !strings.Contains(lines[0], "percent=5 usable=4") || !strings.Contains(lines[1], "carries all requests again") {
+			t.Errorf("%q", lines)
+		}
+	})
+}
+
 // Explain names places, their shares, and what each endpoint may expect.
 func TestExplainNamesPlaces(t *testing.T) {
 	onStage(t, Settings{Policy: policy.InPlaces(policy.RoundRobin(), policy.Places{})}, func(st *stage) {

@@ -108,9 +108,10 @@ type named struct {
 
 // A tally counts members by what is known of them. It is guarded by Service.mu.
 type tally struct {
-	healthy  int // healthy members that are not out
-	sound    int // those of them that are not Kept by the machine
-	awaiting int // members of the first set without a verdict; -1 before the first set
+	healthy  int  // healthy members that are not out
+	sound    int  // those of them that are not Kept by the machine
+	awaiting int  // members of the first set without a verdict; -1 before the first set
+	overflow bool // event.OverflowChanged has said On last
 }
 
 // todo is what the keeper, or a build, has to do. It is guarded by Service.mu.

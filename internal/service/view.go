@@ -220,13 +220,17 @@ func (s *Service) mayReturn(m *Member, now time.Duration) time.Duration {
 	return now // probing or half-open: at any moment
 }
 
-// announce publishes the events of a new view (panic mode, the last resort) and, once the
+// announce publishes the events of a new view (panic mode, overflow, the last resort) and, once the
 // service is settled, wakes the tasks in AwaitReady. Called with work held.
 func (s *Service) announce(old, next *view, settled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if next.panic != old.panic {
 		s.publish(event.PanicChanged{On: next.panic, Usable: len(next.usable), Members: len(next.members)})
+	}
+	if share := policy.Overflow(next.built); settled && share > 0 != s.tally.overflow {
+		s.tally.overflow = share > 0
+		s.publish(event.OverflowChanged{On: share > 0, Share: share, Usable: len(next.usable), Members: len(next.members)})
 	}
 	if next.resorting() != old.resorting() {
 		s.publish(event.LastResortChanged{
