@@ -250,7 +250,7 @@ func (x *Exchange) rewrite(clientIP []byte) {
 		x.choice.Lane, _ = x.wants(clientIP)
 	}
 	if s := x.service.Sticky; s != nil {
-		x.token = s.token(q)
+		x.token, x.stuck = s.token(q), nil
 	}
 	x.forward.rules(q, x.route.Rules)
 	q.KeepAlive = true // the connection to the endpoint is ours, whatever the client does with its own
@@ -269,7 +269,7 @@ func (x *Exchange) first() *endpoint.Endpoint {
 	}
 	x.choice.Seq = x.service.Seq() // one turn for the exchange: its retries take none
 	if x.service.Sticky != nil {
-		if !x.service.Settled() { // its endpoint may only lack a verdict
+		if x.token != 0 && !x.service.Settled() { // its endpoint may only lack a verdict
 			x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))
 		}
 		if e := x.stuckTo(); e != nil {

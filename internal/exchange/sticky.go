@@ -53,8 +53,8 @@ func (s *Sticky) token(q *message.Request) uint64 {
 		uint64(raw[4])<<24 | uint64(raw[5])<<16 | uint64(raw[6])<<8 | uint64(raw[7])
 }
 
-// appendCookie appends the value of Set-Cookie that binds a client to an endpoint.
-func (s *Sticky) appendCookie(b []byte, token uint64, secure bool) []byte {
+// AppendCookie appends the value of Set-Cookie that binds a client to an endpoint.
+func (s *Sticky) AppendCookie(b []byte, token uint64, secure bool) []byte {
 	var raw [8]byte
 	for i := range raw {
 		raw[i] = byte(token >> (56 - 8*i))
@@ -70,7 +70,6 @@ func (s *Sticky) appendCookie(b []byte, token uint64, secure bool) []byte {
 // stuckTo is the endpoint that the client's cookie names; nil: there is none, or it may not be used
 // now. As after pick, an attempt must follow.
 func (x *Exchange) stuckTo() *endpoint.Endpoint {
-	x.stuck = nil
 	if x.token == 0 {
 		return nil
 	}
@@ -85,15 +84,19 @@ func (x *Exchange) stuckTo() *endpoint.Endpoint {
 func (a *attempt) stick(r *message.Response) {
 	x := a.x
 	s := x.service.Sticky
-	if s == nil || a.endpoint == x.stuck || failing(r.Status) || shared(r.Fields) {
+	if s == nil || failing(r.Status) || shared(r.Fields) {
 		return
 	}
-	if hedged := a != &x.own; hedged && x.stuck != nil {
+	var named *endpoint.Endpoint
+	if x.token != 0 {
+		named = x.service.ByToken(x.token)
+	}
+	if hedged := a != &x.own; a.endpoint == named || hedged && x.stuck != nil {
 		return
 	}
 	end := service.StickyNew
 	switch {
-	case x.stuck != nil || x.token != 0 && x.service.ByToken(x.token) != nil:
+	case named != nil:
 		end = service.StickyMoved
 	case x.token != 0:
 		end = service.StickyUnknown
@@ -101,7 +104,7 @@ func (a *attempt) stick(r *message.Response) {
 	x.service.Stuck(end)
 	proto, _ := message.GetKind(x.Request.Fields, message.XForwardedProto)
 	secure := x.peer.Scheme == "https" || string(proto) == "https"
-	x.forward.cookie = s.appendCookie(x.forward.cookie[:0], s.Token(a.endpoint.ID()), secure)
+	x.forward.cookie = s.AppendCookie(x.forward.cookie[:0], s.Token(a.endpoint.ID()), secure)
 	r.Fields = message.Append(r.Fields, nameSetCookie, x.forward.cookie, message.SetCookie)
 }
 
