@@ -82,7 +82,15 @@ func (c *ctl) services() error {
 		}
 		t.row(s.Name, s.Policy, source, fmt.Sprintf("%d of %d", usable, len(s.Endpoints)), number(s.Requests), number(s.Errors), number(uint64(s.InFlight)), seconds(s.P50), seconds(s.P99))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range all.Services {
+		if s.Shadow != nil {
+			say(c.stdout, "%s: %s\n", s.Name, shadowed(s.Shadow))
+		}
+	}
+	return nil
 }
 
 func (c *ctl) endpoints(service string) error {
@@ -129,6 +137,9 @@ func why(e *poise.EndpointStatus) string {
 	}
 	if e.Outlier != "" {
 		words = append(words, "outlier: "+e.Outlier)
+	}
+	if r := e.Load; r != nil && !r.Stale {
+		words = append(words, "reports "+reported(r))
 	}
 	if e.Probe != nil && e.Probe.Error != "" {
 		words = append(words, "probe: "+e.Probe.Error)
