@@ -24,7 +24,7 @@ export const figures = [
 const spark = { id: 'spark', className: 'chart', cell: (td, x) => sparkline(td, x.points) };
 
 const linkTo = (name) => name ? h('a', { href: '#/services/' + encodeURIComponent(name), 'data-main': true }, name) : small('–');
-export const link = { id: 'service', sort: (x) => x.service, cell: (td, x) => once(td, x.service || '', () => linkTo(x.service)) };
+export const link = { id: 'service', sort: (x) => x.service, cell: (td, x) => once(td, x.service || '', () => (x.service || '').split(/, */).map((name, i) => [i > 0 && ', ', linkTo(name)])) }; // a split leads to several
 const plain = (id, className = 'mono') => ({ id, className, cell: (td, x) => text(td, x[id] || '–') });
 
 // findable is what the search looks into: find of an item, or all texts that it has.

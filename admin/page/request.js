@@ -5,7 +5,7 @@ import { h, glyph, worded, mono, Table, small } from './dom.js';
 import { post } from './api.js';
 import { store } from './store.js';
 import { stateWord, share } from './draw.js';
-import { t, number, latency } from './words.js';
+import { t, number, percent, latency } from './words.js';
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
@@ -48,6 +48,9 @@ const lines = (list) => h('ul', { class: 'mono small' }, list.map((l) => h('li',
 const place = (p) => p && h('span', { class: 'mono small muted place' }, p);
 const yes = (is, a, b) => is ? glyph('ok', a) : glyph('ejected', b);
 
+// tried is a list of what was tried, [is it taken, name, more …] each.
+const tried = (list) => h('ul', { class: 'tried' }, list.map(([taken, name, ...more]) => h('li', { class: taken ? 'taken' : '' }, yes(taken, t('x.taken'), t('x.not')), h('b', {}, name), more)));
+
 // table is a table that does not change; columns are {id: what a row has there}.
 function table(name, rows, columns) {
 	const it = new Table(name, Object.entries(columns).map(([id, make]) => ({ id, cell: (td, x) => td.replaceChildren(...[make(x, td)].flat().filter(Boolean)) })));
@@ -64,13 +67,14 @@ function explained(e) {
 	return [
 		e.path.normal && part(t('x.path'), mono(e.path.normal)),
 		e.reply && part(t('x.reply'), h('b', { class: 'num' }, e.reply.status + ' '), e.reply.message, h('span', { class: 'tag' }, e.reply.reason), h('p', { class: 'muted' }, e.reply.cause)),
-		e.routes.length > 0 && part(t('x.routes'), h('ul', { class: 'tried' }, e.routes.map((r) => h('li', { class: r.taken ? 'taken' : '' },
-			yes(r.taken, t('x.taken'), t('x.not')), h('b', {}, r.name), h('span', {}, '→ ' + r.leads), h('span', { class: 'muted' }, r.why), place(r.place)))),
+		e.routes.length > 0 && part(t('x.routes'), tried(e.routes.map((r) => [r.taken, r.name, h('span', {}, '→ ' + r.leads), h('span', { class: 'muted' }, r.why), place(r.place)])),
 		e.omitted > 0 && small(t('x.omitted', { n: number(e.omitted) }))),
+		e.split && part(t('x.split'), tried(e.split.services.map((v) => [v.name === e.split.chosen, v.name, num(percent(v.share, 1))])), place(e.split.place)),
 		e.forward && part(t('x.forward'), mono([e.forward.path, e.forward.query].filter(Boolean).join('?')),
 			lines([e.forward.host && 'Host: ' + e.forward.host, ...e.forward.edits.map((x) => (x.do === 'add' ? '+ ' : '− ') + x.name + (x.value ? ': ' + x.value : ''))].filter(Boolean))),
 		s && part(t('x.candidates', { service: s.name, policy: s.policy, draws: number(s.draws || 0) }),
 			key && h('p', {}, t('x.key', { from: key.from, value: key.value || '–', owner: key.owner || '–', serves: key.serves || '–' })), place(s.place),
+			s.lane && h('p', {}, [...(s.lane.labels || []), s.lane.why].join(' ')), s.sticky && h('p', {}, `${s.sticky.cookie}: ${s.sticky.why}`),
 			table('endpoints', s.candidates, {
 				endpoint: (c) => mono(c.id), state: (c) => [worded(c.state, stateWord(c.state)), c.for && ' ' + c.for], weight: (c) => num(c.weight), in_flight: (c) => num(c.in_flight),
 				latency: (c) => num(latency(c.latency_ms / 1000)), share: (c, td) => { const cell = h('span', { class: 'shares' }); share(cell, c.share, c.expected, fair); return cell; },

@@ -60,7 +60,9 @@ func TestMoreOfAService(t *testing.T) {
 	users.Hedge, users.Shadow, users.LoadReports = &poise.Hedge{After: "p95"}, "p2c", true
 	w := newWorld(t, poise.Config{
 		Services: map[string]poise.Service{"carts": carts, "users": users},
-		Routes:   []poise.Route{{Match: poise.Match{Path: "/**"}, Service: "carts"}, {Match: poise.Match{Path: "/users/**"}, Service: "users"}},
+		Routes: []poise.Route{{Match: poise.Match{Path: "/**"}, Service: "carts"}, {Match: poise.Match{Path: "/users/**"}, Service: "users"}, {
+			Match: poise.Match{Path: "/both/**"}, Split: &poise.Split{Services: []poise.Share{{Service: "carts", Weight: 3}, {Service: "users"}}},
+		}},
 	}, admin.Options{})
 	w.load(50, "/", "/users/1")
 	page := open(t, "en-US", 1280, 560, w.URL("#/services/carts"))
@@ -74,6 +76,14 @@ func TestMoreOfAService(t *testing.T) {
 	page.until("when a hedge is due", shows("p.more", "a hedge is due after ")+" && "+shows("p.more", "shadow p2c: the same choice in "))
 	page.until("reported load", shows(".endpoints .tag", "50 % busy"))
 	page.shot("services-users-more")
+	page.visit("routes")
+	page.until("both services of a split", `document.querySelectorAll(".routes a[href$=carts], .routes a[href$=users]").length === 4`)
+	page.visit("request")
+	page.until("the form", `document.querySelector(".request input")`)
+	ask[string](page, `document.querySelector(".request input").value = "/both/7"`)
+	page.click(".request .primary")
+	page.until("the split", shows(".tried .taken", "75.0 %"))
+	page.shot("request-split")
 	page.visit("services/carts")
 	page.click("#language")
 	page.until("the same in Chinese", shows("p.more", "次对冲")+" && "+shows("p.more", "对冲胜出"))
