@@ -82,28 +82,31 @@ export class Detail extends List {
 	}
 }
 
-// numbers are those of an object as texts, for t.
-const numbers = (o) => Object.fromEntries(Object.entries(o).filter(([, v]) => typeof v === 'number').map(([key, v]) => [key, number(v)]));
+// values are those of an object, its numbers as texts, for t.
+const values = (o) => Object.fromEntries(Object.entries(o).map(([key, v]) => [key, typeof v === 'number' ? number(v) : v]));
 const ns = (n) => latency(n / 1e9);
 
 // more says what there is besides the figures, and '' if there is nothing: what retries and hedges
-// have taken of late and what became of hedges, how a shadow compares, reports that make no sense.
-function more({ extra: x, shadow: w, load_reports: r }) {
-	const n = numbers(x);
+// have taken of late and what became of hedges, the shares of places, lanes, sticky clients, how a
+// shadow compares, reports that make no sense.
+function more({ extra: x, shadow: w, load_reports: r, places = [], lanes = [], lanes_missed: missed, sticky }) {
+	const n = values(x);
 	return listed(
+		places.map((p) => t('place', { ...values(p), share: percent(p.share) })), lanes.map((l) => t('lane', { ...values(l), value: l.value || '–' })),
+		missed && t('lanes.missed', { n: number(missed) }), sticky && t('sticky', values(sticky)),
 		x.retries + x.hedges && t('extra.spent', { ...n, share: percent(x.share, 1) }),
 		x.hedges_won + x.hedges_lost + x.hedges_failed && t('extra.hedged', n),
 		x.hedge_delay && t('extra.due', { after: ns(x.hedge_delay) }),
 		x.retries_refused + x.hedges_refused && t('extra.refused', n),
-		w && (w.off ? t('shadow.off', w) : t('shadow', { ...w, agreed: percent(w.picks && w.agreed / w.picks), picks: number(w.picks), wait: ns(w.wait), would: ns(w.shadow_wait) })),
-		r?.refused && t('reports.refused', numbers(r)),
+		w && (w.off ? t('shadow.off', w) : t('shadow', { ...values(w), agreed: percent(w.picks && w.agreed / w.picks), wait: ns(w.wait), would: ns(w.shadow_wait) })),
+		r?.refused && t('reports.refused', values(r)),
 	);
 }
 
 function endpointCell(td, e) {
 	const weight = e.overrides.find((o) => o.kind === 'weight')?.weight || e.weight;
 	const { utilization, others } = e.load?.stale === false ? e.load : {};
-	const tags = [weight !== 1 && t('weight.tag', { n: weight }), e.zone, e.slow && t('flag.slow'), e.kept && t('flag.kept'),
+	const tags = [weight !== 1 && t('weight.tag', { n: weight }), e.priority && t('priority.tag', { n: e.priority }), e.zone, e.slow && t('flag.slow'), e.kept && t('flag.kept'),
 		utilization >= 0 && t('load.busy', { part: percent(utilization) }), others > 0 && t('load.others', { n: number(others) })].filter(Boolean);
 	const title = [e.url, ...Object.entries(e.metadata || {}).map(([k, v]) => k + '=' + v)].join('\n');
 	once(td, title + tags, () => [h('span', { class: 'mono', title }, e.label), tags.map((tag) => h('span', { class: 'tag' }, tag))]);

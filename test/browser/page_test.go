@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,8 @@ func TestMoreOfAService(t *testing.T) {
 	}
 	carts := poise.Service{Endpoints: all, Policy: poise.Policy{Type: "round_robin"}, Breaker: poise.Breaker{Off: true}, Hedge: &poise.Hedge{After: "300ms", MaxExtra: 10}}
 	users := carts
+	users.Endpoints = slices.Clone(all)
+	users.Endpoints[2].Priority = 1
 	users.Hedge, users.Shadow, users.LoadReports = &poise.Hedge{After: "p95"}, "p2c", true
 	w := newWorld(t, poise.Config{
 		Services: map[string]poise.Service{"carts": carts, "users": users},
@@ -74,6 +77,7 @@ func TestMoreOfAService(t *testing.T) {
 	page.shot("services-carts-extra")
 	page.visit("services/users")
 	page.until("when a hedge is due", shows("p.more", "a hedge is due after ")+" && "+shows("p.more", "shadow p2c: the same choice in "))
+	page.until("a place for each priority", shows("p.more", "priority 0: 100 %, 2 of 2 usable")+" && "+shows(".endpoints .tag", "priority 1"))
 	page.until("reported load", shows(".endpoints .tag", "50 % busy"))
 	page.shot("services-users-more")
 	page.visit("routes")
