@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,11 +11,14 @@ import (
 	"github.com/poise-lb/poise/policy"
 )
 
-// policies are all built-in ones.
-var policies = []struct {
+// A named policy.
+type named struct {
 	name   string
 	policy policy.Policy
-}{
+}
+
+// policies are all built-in ones that know all endpoints.
+var policies = []named{
 	{"round_robin", policy.RoundRobin()},
 	{"weighted_round_robin", policy.WeightedRoundRobin()},
 	{"random", policy.Random()},
@@ -29,6 +33,10 @@ var policies = []struct {
 	{"rendezvous", policy.ConsistentHash(policy.HashConfig{Algorithm: policy.Rendezvous})},
 	{"ring_bounded", policy.ConsistentHash(policy.HashConfig{BoundedLoad: 1.25})},
 	{"maglev_bounded", policy.ConsistentHash(policy.HashConfig{Algorithm: policy.Maglev, BoundedLoad: 1.25})},
+}
+
+// composed are policies around others, which may leave an endpoint out on purpose.
+var composed = []named{
 	{"places", placed{policy.InPlaces(policy.LeastTime(), policy.Places{Zone: "a"})}},
 	{"places_ring", placed{policy.InPlaces(policy.ConsistentHash(policy.HashConfig{}), policy.Places{Zone: "a"})}},
 	{"subset", policy.InSubset(policy.LeastTime(), 4, "poise-1")},
@@ -61,7 +69,7 @@ func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{8, 1_000, 10_000} {
 		for _, w := range weighting {
 			eps := busyEndpoints(n, w.weight)
-			for _, p := range policies {
+			for _, p := range slices.Concat(policies, composed) {
 				b.Run(fmt.Sprintf("%s/%s/%d", p.name, w.name, n), func(b *testing.B) {
 					picker := p.policy.Build(eps, eps, nil)
 					b.ReportAllocs()
@@ -88,7 +96,7 @@ func BenchmarkBuild(b *testing.B) {
 	for _, w := range weighting {
 		const n = 10_000
 		eps := busyEndpoints(n, w.weight)
-		for _, p := range policies {
+		for _, p := range slices.Concat(policies, composed) {
 			b.Run(fmt.Sprintf("%s/%s/%d", p.name, w.name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {

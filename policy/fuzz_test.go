@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func FuzzPickers(f *testing.F) {
 				usable = append(usable, e)
 			}
 		}
-		for _, c := range policies {
+		for _, c := range slices.Concat(policies, composed) {
 			prev := c.policy.Build(members, members, nil)
 			picker := c.policy.Build(members, usable, prev)
 			in := make(map[*endpoint.Endpoint]bool)

@@ -206,7 +206,7 @@ func TestOneSlow(t *testing.T) {
 // policies that look at load and with those that do not.
 func TestOneFails(t *testing.T) {
 	l := load{rate: 1200, lasts: 10 * time.Second, keys: (*rand.Rand).Uint64}
-	for _, c := range policies {
+	for _, c := range slices.Concat(policies, composed) {
 		servers := alike(8, server{mean: 5 * time.Millisecond, workers: 4})
 		well := simulate(c.policy, servers, nil, l, 1)
 		for i := range servers {
