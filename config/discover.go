@@ -38,6 +38,7 @@ type Discover struct {
 	Subset         Subset       `yaml:"subset" doc:"how many of the endpoints this proxy uses, always the same: a number, or a mapping; absent: all"`
 	Retry          Retry        `yaml:"retry" doc:"when another endpoint is tried"`
 	Hedge          *Hedge       `yaml:"hedge" doc:"a second endpoint is asked where the first takes long; absent: never"`
+	Overload       Overload     `yaml:"overload" doc:"how many requests of a service may be under way at once, and which wait; absent: any number"`
 	Connections    Connections  `yaml:"connections" doc:"connections to each endpoint"`
 	Protocol       string       `yaml:"protocol" doc:"version of HTTP that endpoints are spoken to with; auto: https endpoints choose (ALPN)" enum:"http1,http2,auto" default:"http1"`
 	TLS            *EndpointTLS `yaml:"tls" doc:"how https endpoints are verified; {service} in server_name, san and spiffe stands for the name"`
@@ -124,7 +125,7 @@ func (d Discover) Service(name string) Service {
 	secure := copied(d.TLS, func(t *EndpointTLS) { t.name(name) })
 	return Service{
 		Source: &source, Policy: d.Policy, Shadow: d.Shadow, LoadReports: d.LoadReports, Lanes: d.Lanes, Sticky: d.Sticky, Health: d.Health, Breaker: d.Breaker, PanicThreshold: d.PanicThreshold, SlowStart: d.SlowStart,
-		Zones: d.Zones, Priorities: d.Priorities, Subset: d.Subset, Retry: d.Retry, Hedge: d.Hedge, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
+		Zones: d.Zones, Priorities: d.Priorities, Subset: d.Subset, Retry: d.Retry, Hedge: d.Hedge, Overload: d.Overload, Connections: d.Connections, Protocol: d.Protocol, TLS: secure, ProxyProtocol: d.ProxyProtocol, Guard: d.Guard,
 	}
 }
 

@@ -225,7 +225,7 @@ func TestCheckName(t *testing.T) {
 func TestDiscoveredService(t *testing.T) {
 	secure := &SourceTLS{CA: "{service}"}
 	d := Discover{
-		Policy: Policy{Type: "random"}, Shadow: "p2c", LoadReports: true, Health: &Health{Check: "HEAD /"}, Breaker: Breaker{Off: true}, ProxyProtocol: "v2", PanicThreshold: 7, SlowStart: SlowStart{Window: 5}, Zones: Zones{Share: 50}, Priorities: Priorities{Key: "p"}, Subset: Subset{Size: 3}, Retry: Retry{Attempts: 3}, Hedge: &Hedge{MaxExtra: 3},
+		Policy: Policy{Type: "random"}, Shadow: "p2c", LoadReports: true, Health: &Health{Check: "HEAD /"}, Breaker: Breaker{Off: true}, ProxyProtocol: "v2", PanicThreshold: 7, SlowStart: SlowStart{Window: 5}, Zones: Zones{Share: 50}, Priorities: Priorities{Key: "p"}, Subset: Subset{Size: 3}, Retry: Retry{Attempts: 3}, Hedge: &Hedge{MaxExtra: 3}, Overload: Overload{MaxInFlight: 4},
 		Connections: Connections{Max: 9}, Protocol: "auto", TLS: &EndpointTLS{CA: "x"}, Guard: Guard{MaxRemoval: -1}, Lanes: &Lanes{By: "path"}, Sticky: &Sticky{Cookie: "lb"},
 		Source: Source{
 			File: &FileSource{Path: "lists/{service}.yaml"}, DNS: &DNSSource{URL: "http://{service}.internal:{service}", SRV: "_{service}._tcp.a", Server: "{service}"},

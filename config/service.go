@@ -35,6 +35,7 @@ type Service struct {
 	Subset         Subset      `yaml:"subset" doc:"how many of the endpoints this proxy uses, always the same: a number, or a mapping; absent: all"`
 	Retry          Retry       `yaml:"retry" doc:"when another endpoint is tried"`
 	Hedge          *Hedge      `yaml:"hedge" doc:"a second endpoint is asked where the first takes long: after which percentile or time, or a mapping; absent: never"`
+	Overload       Overload    `yaml:"overload" doc:"how many requests may be under way at once, and which wait; absent: any number"`
 	Connections    Connections `yaml:"connections" doc:"connections to each endpoint"`
 	// Protocol is what endpoints are spoken to with. auto: https endpoints choose when TLS is
 	// negotiated, by ALPN, and the others are spoken to with HTTP/1.1. Endpoints whose URL begins

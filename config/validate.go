@@ -148,6 +148,7 @@ func (v *validator) balancing(path string, s *Service) {
 	if s.ProxyProtocol != "" && s.ProxyProtocol != "off" && s.Protocol != "" && s.Protocol != "http1" {
 		v.add(Key(path, "protocol"), s.Protocol, "http1", "a connection with proxy_protocol belongs to one client, and HTTP/1.1 is spoken on it")
 	}
+	v.overload(Key(path, "overload"), &s.Overload, s.Policy.Custom != nil)
 	if s.Hedge != nil && s.Hedge.After != "" {
 		if _, _, err := s.Hedge.Due(); err != nil {
 			v.add(Key(Key(path, "hedge"), "after"), s.Hedge.After, "p95", err.Error())

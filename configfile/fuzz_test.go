@@ -38,9 +38,10 @@ var special = []struct{ path, value string }{
 	{"client_auth.mode", "require"}, {"spiffe", "[spiffe://example.org/x]"},
 	{"x.tls.insecure_skip_verify", "false"}, // not beside san and spiffe
 	{"access_log.format", "$status"}, {"rate", "1%"}, {"always", "[5xx, slower 1s]"}, {"mode", `"0640"`},
-	{"otlp.endpoint", `"https://127.0.0.1:4318"`}, {"otlp.timeout", "17s"}, {"tracing.sample", "1%"}, {"propagation", "[w3c, b3]"}, {"queue", "170"},
+	{"otlp.endpoint", `"https://127.0.0.1:4318"`}, {"otlp.timeout", "17s"}, {"tracing.sample", "1%"}, {"propagation", "[w3c, b3]"}, {"tracing.queue", "170"},
 	{"strip_prefix", "/a"}, {"add_prefix", "/b"}, {"prefix", "/c"}, {"with", "/d"},
 	{"service", "x"}, {"attempts", "7"}, {"panic_threshold", "7%"},
+	{"priority.high", "[gold]"}, {"priority.low", "[batch]"}, {"priority.by", "header(x)"},
 	{"hedge.after", "p99"}, {"hedge.max_extra", "7%"}, {"by", "cookie(sid)"},
 }
 

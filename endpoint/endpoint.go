@@ -22,9 +22,10 @@ type Endpoint struct {
 	// the endpoint is shared, never changed afterwards.
 	Local any
 
-	hash uint64 // of the ID: where hashing policies place it
-	spec atomic.Pointer[Spec]
-	_    [32]byte
+	hash  uint64 // of the ID: where hashing policies place it
+	spec  atomic.Pointer[Spec]
+	limit atomic.Int64 // of inFlight; 0: none
+	_     [24]byte
 
 	// Second line: written by every attempt. A picker that compares load needs this
 	// line and no other, and the task that picked the endpoint is about to write it anyway:
@@ -109,6 +110,19 @@ func (e *Endpoint) Ended() (attempts, failures uint64) {
 	return e.counts.attempts.Load(), failures
 }
 
+// Limit is how many attempts may be in flight at once; 0: any number. Only TryBegin keeps it.
+func (e *Endpoint) Limit() int64 { return e.limit.Load() }
+
+// SetLimit sets what Limit returns; below 0 counts as 0. It is for the owner of the endpoint only.
+// Attempts that are in flight beyond a limit go on.
+func (e *Endpoint) SetLimit(n int64) { e.limit.Store(max(n, 0)) }
+
+// Full reports whether as many attempts are in flight as there may be.
+func (e *Endpoint) Full() bool {
+	most := e.limit.Load()
+	return most > 0 && e.inFlight.Load() >= most
+}
+
 // Usable reports whether the endpoint may be picked now.
 func (e *Endpoint) Usable() bool { return e.usable.Load() }
 
@@ -117,8 +131,26 @@ func (e *Endpoint) SetUsable(u bool) { e.usable.Store(u) }
 
 // Begin counts an attempt as in flight that begins at the instant now. Each Begin is followed
 // by exactly one End.
-func (e *Endpoint) Begin(now time.Duration) {
-	if e.inFlight.Add(1) == 1 || e.unheard.Load() == 0 {
+func (e *Endpoint) Begin(now time.Duration) { e.begun(e.inFlight.Add(1), now) }
+
+// TryBegin is Begin if the limit leaves room for the attempt; false: it is not counted, and no End
+// follows. Of several callers no more succeed than there is room for.
+func (e *Endpoint) TryBegin(now time.Duration) bool {
+	for {
+		n, most := e.inFlight.Load(), e.limit.Load()
+		if most > 0 && n >= most {
+			return false
+		}
+		if e.inFlight.CompareAndSwap(n, n+1) {
+			e.begun(n+1, now)
+			return true
+		}
+	}
+}
+
+// begun notes that an attempt has begun at the instant now, the n-th of those in flight.
+func (e *Endpoint) begun(n int64, now time.Duration) {
+	if n == 1 || e.unheard.Load() == 0 {
 		e.unheard.Store(tick(now))
 	}
 }
@@ -194,6 +226,7 @@ func (e *Endpoint) Estimate(now time.Duration) (ns, failing float32) {
 // Stats is the live state of an endpoint at one moment, for display.
 type Stats struct {
 	InFlight int64         // attempts between Begin and End
+	Limit    int64         // as Endpoint.Limit
 	Attempts uint64        // attempts that ended, since the endpoint was made
 	Failures uint64        // those of them that failed
 	Latency  time.Duration // as Endpoint.Latency
@@ -207,6 +240,7 @@ func (e *Endpoint) Stats(now time.Duration) Stats {
 	ns, failing := e.Estimate(now)
 	return Stats{
 		InFlight: e.InFlight(),
+		Limit:    e.Limit(),
 		// Failures before attempts, so that they are never more.
 		Failures: e.counts.failures.Load(),
 		Attempts: e.counts.attempts.Load(),

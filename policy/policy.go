@@ -29,6 +29,13 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 )
 
+// Wait is what Pick returns in place of an endpoint to say: there are some, but none should get
+// more at present. If the service has a queue (overload.queue), the request waits there and asks
+// again when an attempt has ended, and every 50 ms besides; the queue's own limit bounds that. Without
+// a queue it is as if Pick had returned nil. The policies of this package never return it: limits of
+// endpoints are kept by the service.
+var Wait = endpoint.New(endpoint.Spec{})
+
 // AttemptsMax bounds how many endpoints one exchange may try.
 const AttemptsMax = 8
 
@@ -50,7 +57,8 @@ type Policy interface {
 // A Picker chooses an endpoint for one attempt. Pick is called by many goroutines at
 // once and must not block, lock, allocate, read a clock or draw random numbers.
 type Picker interface {
-	// Pick returns nil when every usable endpoint has been tried. It does not keep a.
+	// Pick returns nil when every usable endpoint has been tried, and Wait when those that are
+	// left should get no more now. It does not keep a.
 	Pick(a *Attempt) *endpoint.Endpoint
 }
 

@@ -33,7 +33,8 @@ type ServicePlan struct {
 	Lanes       *affinity.Key    // what of a request names its lane; nil: there are none
 	Sticky      *exchange.Sticky // nil: there is none
 	Retry       exchange.Retry
-	Hedge       *exchange.Hedge // nil: none
+	Hedge       *exchange.Hedge      // nil: none
+	Priorities  *exchange.Priorities // nil: requests are alike
 	Feed        Feed
 	Snapshots   string // folder; empty: none are kept
 }
@@ -75,6 +76,9 @@ func compileService(at string, s config.Service, zone string, labels []map[strin
 		return nil, err
 	}
 	if p.Hedge, err = p.compileHedge(s.Hedge); err != nil {
+		return nil, err
+	}
+	if err = p.compileOverload(at+".overload", &s.Overload); err != nil {
 		return nil, err
 	}
 	if p.Feed, err = feed(at, s); err != nil {
@@ -224,6 +228,26 @@ func compileKey(at, expr string) (*affinity.Key, error) {
 		return nil, config.NewErrors(config.Problem{Path: at, Value: expr, Message: err.Error()})
 	}
 	return key, nil
+}
+
+// compileOverload reads the bounds of the service, and the priorities of its requests.
+func (p *ServicePlan) compileOverload(at string, o *config.Overload) (err error) {
+	p.Settings.Overload = service.Overload{InFlight: o.MaxInFlight, EndpointInFlight: o.EndpointMaxInFlight}
+	if q := o.Queue; q != nil {
+		p.Settings.Overload.Queue, p.Settings.Overload.QueueTimeout = q.Length, q.Timeout
+	}
+	if c := o.Priority; c != nil {
+		out := &exchange.Priorities{Anyone: c.Trust == "all", Classes: make(map[string]service.Priority)}
+		for _, value := range c.High {
+			out.Classes[value] = service.High
+		}
+		for _, value := range c.Low {
+			out.Classes[value] = service.Low
+		}
+		p.Priorities = out
+		out.By, err = compileKey(at+".priority.by", c.By)
+	}
+	return err
 }
 
 // hedgeMethods are the words of the key hedge of a route.

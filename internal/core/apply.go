@@ -186,7 +186,7 @@ func (p *Proxy) applyServices(plan *compile.Plan) (map[string]*liveService, map[
 			r.configure(p, sp)
 		}
 		next[name] = r
-		heads[name] = &exchange.Service{Service: r.Service, Name: name, Policy: sp.Config.Policy.Type, Key: sp.Key, Lanes: sp.Lanes, Sticky: sp.Sticky, Retry: sp.Retry, Hedge: sp.Hedge, Announces: sp.Connections.ProxyProtocol != 0, Reports: sp.Config.LoadReports}
+		heads[name] = &exchange.Service{Service: r.Service, Name: name, Policy: sp.Config.Policy.Type, Key: sp.Key, Lanes: sp.Lanes, Sticky: sp.Sticky, Retry: sp.Retry, Hedge: sp.Hedge, Priorities: sp.Priorities, Announces: sp.Connections.ProxyProtocol != 0, Reports: sp.Config.LoadReports}
 	}
 	return next, heads
 }

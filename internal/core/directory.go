@@ -139,7 +139,7 @@ func (d *directory) open(e *discovered, plan *compile.DirectoryPlan, sp *compile
 
 // adopt sets what exchanges get for the service.
 func (e *discovered) adopt(sp *compile.ServicePlan) {
-	e.head.Store(&exchange.Service{Service: e.Service, Name: e.Name(), Policy: sp.Config.Policy.Type, Key: sp.Key, Lanes: sp.Lanes, Sticky: sp.Sticky, Retry: sp.Retry, Hedge: sp.Hedge, Uses: &e.uses, Announces: sp.Connections.ProxyProtocol != 0, Reports: sp.Config.LoadReports})
+	e.head.Store(&exchange.Service{Service: e.Service, Name: e.Name(), Policy: sp.Config.Policy.Type, Key: sp.Key, Lanes: sp.Lanes, Sticky: sp.Sticky, Retry: sp.Retry, Hedge: sp.Hedge, Priorities: sp.Priorities, Uses: &e.uses, Announces: sp.Connections.ProxyProtocol != 0, Reports: sp.Config.LoadReports})
 }
 
 // note records a change of live and starts the task that publishes it, if none was started yet.

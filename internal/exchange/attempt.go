@@ -23,6 +23,7 @@ import (
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/record"
+	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream"
 )
 
@@ -60,12 +61,14 @@ type attempt struct {
 	failed  bool          // the endpoint is at fault
 }
 
-// try makes an attempt at e, and returns it when it is over. The result is x.own, valid until
-// the next attempt.
+// try makes an attempt at e, and returns it when it is over; nil: e has no place for it any more. The
+// result is x.own, valid until the next attempt.
 func (x *Exchange) try(e *endpoint.Endpoint) *attempt {
 	a := &x.own
 	x.hedgeAt, x.hedgeable = 0, x.service.Hedge != nil && x.mayHedge()
-	a.begin(x, e)
+	if !a.begin(x, e) {
+		return nil
+	}
 	defer x.ends(a) // also when something panics
 	a.run()
 	return a
@@ -92,12 +95,21 @@ func (x *Exchange) ends(a *attempt) {
 	r.end(a)
 }
 
-// begin resets a for a new attempt, and counts it as in flight at e. No other function calls
-// Service.Begin. The caller must make sure that settle follows.
-func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
-	if a.began = x.choice.Now; x.tries > 0 || a.began == 0 {
-		a.began = x.rt.Now() // much may have happened since the endpoint was picked
+// begin resets a for a new attempt, and counts it as in flight at e; false: e, or the service, has no
+// place for it, and a is as before. No other function calls Service.Begin. The caller must make sure
+// that settle follows.
+func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) bool {
+	began := x.choice.Now
+	if x.tries > 0 || began == 0 {
+		began = x.rt.Now() // much may have happened since the endpoint was picked
 	}
+	if !x.service.Begin(e, began) {
+		return false
+	}
+	if x.waiter != nil {
+		x.unqueue(service.QueueServed)
+	}
+	a.began = began
 	x.tries++
 	x.choice.Tried.Add(e)
 	a.x, a.endpoint, a.race, a.call, a.whole = x, e, nil, nil, false
@@ -110,7 +122,7 @@ func (a *attempt) begin(x *Exchange, e *endpoint.Endpoint) {
 		a.log.Zone = e.Spec().Zone
 	}
 	x.attemptSpan(&a.log)
-	x.service.Begin(e, a.began)
+	return true
 }
 
 // run makes the attempt that begin has prepared, and leaves its outcome in a.fault.

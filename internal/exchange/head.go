@@ -112,7 +112,7 @@ func (a *attempt) lookUp(timeout error) (look time.Duration, fault *Error) {
 		look = a.hedge(look, now, sent, over)
 	}
 	if a.race == nil && x.service.Ejected(a.endpoint) && x.mayRepeat(errEjected) && x.affords(errEjected) {
-		if a.next = x.another(errEjected); a.next != nil && a.secures() {
+		if a.next = x.anotherNow(errEjected); a.next != nil && a.secures() {
 			return 0, errEjected
 		}
 		x.spares(errEjected)

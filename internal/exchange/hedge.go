@@ -121,21 +121,21 @@ func (a *attempt) hedge(look, now, sent time.Duration, over bool) time.Duration 
 		return look
 	}
 	x.choice.Rand, x.choice.Now = x.rt.Rand(), now
-	e := x.service.PickAgain(&x.choice, true)
-	if e == nil {
+	other := spare.Get().(*attempt)
+	if e := x.service.PickAgain(&x.choice, true); e == nil || x.service.Crowded() || !other.begin(x, e) {
+		spare.Put(other)
 		x.service.ReturnExtra(extra.Hedge)
 		x.service.Hedged(service.HedgeNoEndpoint)
 		return look
 	}
-	r := &race{x: x, other: spare.Get().(*attempt), changed: x.rt.NewSignal(), asking: 2}
+	r := &race{x: x, other: other, changed: x.rt.NewSignal(), asking: 2}
 	if x.rpc.is && x.route.Whole {
 		x.deadline = x.rpcDeadline(now) // which none of both changes from now on
 	}
 	x.client.Unwatch(a.call)
 	r.calls = append(r.calls, a.call)
 	a.race = r
-	r.other.begin(x, e)
-	r.other.race = r
+	other.race = r
 	x.client.Watch(r)
 	x.racing, r.task = r, x.rt.Fork(r.run)
 	return look

@@ -193,6 +193,8 @@ var explanations = map[string]string{
 	reason.EndpointRefused:         "the endpoint has declined the request before it began with it",
 	reason.EndpointBusy:            "the endpoint has as many connections as it may have",
 	reason.Overloaded:              "the proxy has as many requests under way as it may have",
+	reason.ServiceFull:             "the service has as many requests under way, and waiting, as it may have",
+	reason.QueueTimeout:            "the service had no place for the request in time",
 	reason.Exhausted:               "the proxy lacks file descriptors, memory or ports at the moment",
 	reason.ConnectFailed:           "the endpoint could not be reached",
 	reason.ConnectTimeout:          "the endpoint could not be reached in time",

@@ -75,6 +75,14 @@ func (x *Exchange) again(a *attempt) bool {
 		x.choice.Tried = policy.Tried{}
 		x.next = x.another(err)
 	}
+	if x.next == policy.Wait {
+		if why := x.await(err); why != nil {
+			x.next = nil
+			if why.Status == 0 { // the client has left
+				a.fault = why
+			}
+		}
+	}
 	if x.next == nil {
 		x.spares(err)
 		x.notRetried(record.NoOtherLeft, err)
@@ -174,7 +182,7 @@ func (r *Retry) most() int {
 }
 
 // another picks an endpoint that was not tried yet, preferably one whose latest attempt did not
-// fail; nil: there is none. If Retry.Attempts is 0, attempts after the second go to such
+// fail; nil: there is none; policy.Wait: there is one, without a place. If Retry.Attempts is 0, attempts after the second go to such
 // endpoints only. So a request finds the one endpoint that works, and a service of which nothing
 // works does not get eight attempts for each request. The same holds once Tried is full
 // (policy.AttemptsMax): it cannot name further endpoints, but their own latest failure does.
@@ -187,6 +195,15 @@ func (x *Exchange) another(err *Error) *endpoint.Endpoint {
 	x.choice.Now = x.rt.Now()
 	sure := x.service.Retry.Attempts > 0 || err.Class.harmless()
 	return x.service.PickAgain(&x.choice, full || !sure && x.attempts+x.counted(err) >= AttemptsSure)
+}
+
+// anotherNow is another while the attempt that has failed is under way, and so has its place still:
+// nil in place of policy.Wait.
+func (x *Exchange) anotherNow(err *Error) *endpoint.Endpoint {
+	if e := x.another(err); e != policy.Wait {
+		return e
+	}
+	return nil
 }
 
 // pause waits before the same endpoints are tried again, and reports whether another attempt
@@ -231,7 +248,7 @@ func (a *attempt) unwanted() *Error {
 	if !x.affords(fault) {
 		return nil
 	}
-	if a.next = x.another(fault); a.next == nil || !a.secures() {
+	if a.next = x.anotherNow(fault); a.next == nil || !a.secures() {
 		x.spares(fault)
 		x.notRetried(record.NoOtherLeft, fault)
 		return nil

@@ -5,7 +5,8 @@
 //	admit, match    is there room; the route and its service       run.go, directory.go
 //	hop, prepare    Max-Forwards, fields, filters, rewriting       hops.go, forward.go, filters.go
 //	  choose        the service, of those of a split               split.go
-//	first           the endpoint of the first attempt              run.go, bound.go
+//	start           the endpoint of the first attempt              run.go, bound.go
+//	  await         waits for one that has a place                 wait.go
 //	try             one attempt at one endpoint                    attempt.go
 //	  ask           open a call, send, wait for the response head  upload.go, head.go
 //	  finish        deliver head and content, or tunnel bytes      deliver.go, tunnel.go
@@ -35,6 +36,7 @@ import (
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/route"
+	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -61,6 +63,8 @@ type Exchange struct {
 	next     *endpoint.Endpoint // where the next attempt goes
 	token    uint64             // of the cookie, if the service is sticky; see there
 	stuck    *endpoint.Endpoint // which the cookie names and the first attempt went to; likewise
+	waiter   *service.Waiter    // nil: the exchange is in no queue
+	priority service.Priority   // in the queue
 	attempts int                // attempts that may have reached an endpoint, for Retry.Attempts
 	tries    int                // all attempts, for TriesMax
 	pauses   int                // pauses so far: see pause
@@ -111,18 +115,36 @@ func (x *Exchange) Run(rt engine.Runtime, t *Table, peer *Peer) {
 		x.answer(r)
 		return
 	}
-	if x.next = x.first(); x.next == nil {
-		x.fail(x.unavailable())
+	if err := x.start(); err != nil {
+		x.fail(err)
 		return
 	}
+	if err := x.attempt(); err != nil {
+		x.fail(err)
+	}
+}
+
+// attempt makes attempts, beginning with one at x.next, until the response of one is delivered, or
+// none follows any more: then it returns the fault of the last one.
+func (x *Exchange) attempt() *Error {
+	var failed *Error // the attempt before
 	for {
 		a := x.try(x.next)
-		if a.fault == nil {
-			return
+		if a == nil { // another request has taken its place since it was picked
+			err := x.await(failed)
+			if err != nil && err.Status != 0 && failed != nil {
+				return failed // which says more than that there was no place for a retry
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if failed = a.fault; failed == nil {
+			return nil
 		}
 		if !x.again(a) {
-			x.fail(a.fault)
-			return
+			return a.fault
 		}
 	}
 }
@@ -150,7 +172,7 @@ func (x *Exchange) begin(rt engine.Runtime, t *Table, peer *Peer) {
 	x.route, x.service, x.next = nil, nil, nil
 	x.attempts, x.tries, x.pauses = 0, 0, 0
 	x.hedgeAt, x.racing, x.hedgeable = 0, nil, false
-	x.choice = policy.Attempt{}
+	x.choice, x.priority = policy.Attempt{}, service.Normal
 	x.admitted = false
 	x.content.reset()
 	x.began, x.over = rt.Now(), 0
@@ -236,7 +258,7 @@ func (x *Exchange) preflight(norm []byte, i int) int {
 	return i
 }
 
-// rewrite computes the key for consistent hashing and the lane, and then applies the rules of the
+// rewrite computes the key for consistent hashing, the lane and the priority, and then applies the rules of the
 // route, so both come from what the client sent. clientIP is the client's address as text; empty: it
 // has none.
 func (x *Exchange) rewrite(clientIP []byte) {
@@ -252,6 +274,9 @@ func (x *Exchange) rewrite(clientIP []byte) {
 	if s := x.service.Sticky; s != nil {
 		x.token, x.stuck = s.token(q), nil
 	}
+	if p := x.service.Priorities; p != nil {
+		x.priority = p.of(q, x.forward.norm, clientIP, x.table.trusts(x.peer.Addr))
+	}
 	x.forward.rules(q, x.route.Rules)
 	q.KeepAlive = true // the connection to the endpoint is ours, whatever the client does with its own
 }
@@ -261,10 +286,14 @@ func (x *Exchange) rewrite(clientIP []byte) {
 const readyMax = 3 * time.Second
 
 // first picks the endpoint of the first attempt: the one that the client's connection is bound
-// to, or that its cookie names, or else the policy's choice; nil: there is none. If the service has just started, it waits
-// until the endpoints of the first set have been probed, at most for readyMax.
+// to, or that its cookie names, or else the policy's choice; nil: there is none; policy.Wait: none has
+// a place. If the service has just started, it waits until the endpoints of the first set have been
+// probed, at most for readyMax.
 func (x *Exchange) first() *endpoint.Endpoint {
 	if e := x.bound(); e != nil {
+		if x.service.Crowded() {
+			return policy.Wait
+		}
 		return e
 	}
 	x.choice.Seq = x.service.Seq() // one turn for the exchange: its retries take none
@@ -273,6 +302,9 @@ func (x *Exchange) first() *endpoint.Endpoint {
 			x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))
 		}
 		if e := x.stuckTo(); e != nil {
+			if e.Full() || x.service.Crowded() {
+				return policy.Wait // its client has a session there
+			}
 			return e
 		}
 	}
@@ -284,7 +316,8 @@ func (x *Exchange) first() *endpoint.Endpoint {
 	return e
 }
 
-// pick asks the service for an endpoint that was not tried yet; nil: there is none. The caller
+// pick asks the service for an endpoint that was not tried yet; nil: there is none; policy.Wait: none
+// has a place. The caller
 // must make an attempt at it, since the service may have counted it as a trial.
 func (x *Exchange) pick() *endpoint.Endpoint {
 	x.choice.Rand = x.rt.Rand()
@@ -296,6 +329,9 @@ func (x *Exchange) pick() *endpoint.Endpoint {
 // place that admit took, and writes the counters and the line of the access log. It does not
 // wait: the log is a ring that drops lines when it is full.
 func (x *Exchange) record() {
+	if x.waiter != nil { // something has panicked
+		x.unqueue(service.QueueLeft)
+	}
 	x.leave()
 	x.endFilters()
 	if x.admitted {

@@ -83,7 +83,9 @@ type Service struct {
 	Sticky *Sticky       // nil: clients are not bound to endpoints by a cookie
 	Retry  Retry
 	Hedge  *Hedge // nil: no attempt is hedged
-	Uses   *Uses  // counts exchanges of a service of a Directory; nil for others
+	// Priorities are of requests in the queue; nil: all are alike.
+	Priorities *Priorities
+	Uses       *Uses // counts exchanges of a service of a Directory; nil for others
 	// Announces: its endpoints learn by the PROXY protocol who the client is.
 	Announces bool
 	// Reports: what its endpoints say of their load is read, see report.go.

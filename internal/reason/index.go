@@ -16,7 +16,7 @@ var all = [...]string{
 	SeveralHosts, TargetTooLong, TooManyConnectionOptions, TooManyEmptyLines, TooManyFields,
 	TrailersTooLarge, TransferEncodingInHTTP10, UnknownMethod, UnknownTransferCoding,
 	VersionNotSupported, EndpointRefused, Overtaken, NoTunnel, GRPCUnavailable, DeadlineExceeded,
-	BadGRPCTimeout, OriginNotAllowed,
+	BadGRPCTimeout, OriginNotAllowed, ServiceFull, QueueTimeout,
 }
 
 // Count is how many reasons there are.

@@ -14,6 +14,8 @@ const (
 	TooManyServices  = "too-many-services"
 	NoEndpoint       = "no-endpoint"
 	Overloaded       = "overloaded"
+	ServiceFull      = "service-full"
+	QueueTimeout     = "queue-timeout"
 	Exhausted        = "exhausted"
 	Stopping         = "stopping"
 	InternalError    = "internal-error"

@@ -86,6 +86,8 @@ type Trace struct {
 	BytesIn  int64 // content received from the client
 	BytesOut int64 // content sent to the client
 
+	Queued time.Duration // for which it waited in the queue of the service; 0: it did not
+
 	n        int
 	attempts [attemptsUsual]Attempt
 	more     *[policy.AttemptsMax]Attempt // all of them, once there are more than usual
@@ -109,7 +111,7 @@ type Attempt struct {
 func (x *Trace) Reset() {
 	clear(x.Attempts())
 	x.Status, x.Reason, x.RPC = 0, "", 0
-	x.BytesIn, x.BytesOut, x.n = 0, 0, 0
+	x.BytesIn, x.BytesOut, x.Queued, x.n = 0, 0, 0, 0
 }
 
 // Add adds an attempt that is over. Beyond policy.AttemptsMax the last one is overwritten.

@@ -12,13 +12,17 @@ import (
 //
 //	usable: a (tried), b (failed lately), c      Pick: b or c      PickAgain: c
 //	usable: a (tried), b (failed lately)         Pick: b           PickAgain: b, with only: nil
+//	usable: a (tried), b (full)                  Pick: Wait        PickAgain: Wait, with only: nil
+//
+// It does not look at the bound of the service: the attempt that the next one follows may have its
+// place there still.
 func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 	w := s.view.Load()
 	a.Load = s.load.n.Load()
 	first, then, _ := w.tiers(a.Lane)
 	for _, v := range [...]*view{first, then} {
 		if v != nil {
-			if e := s.well(v, a); e != nil {
+			if e := s.well(v, a); e != nil && (e != policy.Wait || !only) {
 				return e
 			}
 		}
@@ -26,15 +30,19 @@ func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 	if only {
 		return nil
 	}
-	return s.Pick(a)
+	return s.pickNow(a)
 }
 
 // well picks an endpoint of w whose latest attempt did not fail; nil: there is none that a has not
-// tried.
+// tried; policy.Wait: the policy says so, and the service has a queue.
 func (s *Service) well(w *view, a *policy.Attempt) *endpoint.Endpoint {
-	tried := a.Tried
-	ok := func(e *endpoint.Endpoint) bool { return !e.Failed() && !tried.Has(e) && s.admit(w, e) }
-	e, _ := w.draw(a, w.picker.Pick(a), ok)
+	tried, full := a.Tried, false
+	ok := func(e *endpoint.Endpoint) bool { return !e.Failed() && !tried.Has(e) && s.takes(w, e, &full) }
+	e := w.picker.Pick(a)
+	if e == policy.Wait && s.queue.room.Load() > 0 {
+		return e
+	}
+	e, _ = w.draw(a, e, ok)
 	if e == nil { // more endpoints may be failing than draw looks at
 		e = sweep(w.usable, a, ok)
 	}
@@ -46,6 +54,6 @@ func (s *Service) well(w *view, a *policy.Attempt) *endpoint.Endpoint {
 // An exchange that waits for the answer of such an endpoint will most likely not get one. It takes
 // no lock.
 func (s *Service) Ejected(e *endpoint.Endpoint) bool {
-	mode := Of(e).mode.Load()
+	mode := Of(e).kind()
 	return mode == modeBarred || mode > modeBarred && mode < modeApart && !s.view.Load().panic
 }

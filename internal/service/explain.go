@@ -28,6 +28,7 @@ type Explanation struct {
 	Candidates []Candidate
 	Nothing    int  // draws that found no endpoint
 	LaneMissed bool // the lane that was asked for has no usable endpoint
+	Waits      int  // draws that found none with a place
 	// Places are the parts of the endpoints that the picker tells apart; nil: it does not.
 	Places []policy.Place
 	// Owner, Serves and Spill are about the key of consistent hashing, by ID: see policy.Owner;
@@ -63,10 +64,13 @@ func (s *Service) Explain(key, lane uint64, n int) Explanation {
 	for range n {
 		a.Seq++
 		a.Rand = scramble(a.Rand + explainSeed)
-		if e := s.pickInLane(frozen, &a); e != nil {
-			drawn[e.ID()]++
-		} else {
+		switch e := s.pickInLane(frozen, &a); e {
+		case nil:
 			x.Nothing++
+		case policy.Wait:
+			x.Waits++
+		default:
+			drawn[e.ID()]++
 		}
 		if within == frozen { // the shadow does not look at lanes
 			if e := s.shadowPick(frozen.shadow, a); e != nil {
@@ -172,7 +176,7 @@ func (x *Explanation) own(w *view, a *policy.Attempt) {
 	if e := p.Owner(a.Key); e != nil {
 		x.Owner = e.ID()
 	}
-	if e := w.picker.Pick(a); e != nil {
+	if e := w.picker.Pick(a); e != nil && e != policy.Wait {
 		x.Serves = e.ID()
 	}
 	if e := p.Spill(a); e != nil {

@@ -110,7 +110,7 @@ func (g *guarded) Pick(a *policy.Attempt) (e *endpoint.Endpoint) {
 		}
 	}()
 	e = g.Picker.Pick(a)
-	if e != nil {
+	if e != nil && e != policy.Wait {
 		_ = e.Local.(*Member) // panics for an endpoint of the picker's own making
 	}
 	return e

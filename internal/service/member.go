@@ -110,7 +110,7 @@ func byID(a, b *Member) int { return a.endpoint.ID().Compare(b.endpoint.ID()) }
 // panics for an endpoint that no service has made.
 func Of(e *endpoint.Endpoint) *Member { return e.Local.(*Member) }
 
-// modeOf is the mode of a machine, without modeSlow.
+// modeOf is the mode of a machine, without flags.
 func modeOf(m *health.Machine, c *health.Config) int32 {
 	switch m.State() {
 	case health.Healthy:
@@ -145,6 +145,12 @@ func modeOf(m *health.Machine, c *health.Config) int32 {
 		return modeShut
 	}
 }
+
+// kind is the mode without its flags.
+func (m *Member) kind() int32 { return m.mode.Load() &^ (modeSlow | modeBounded) }
+
+// full reports whether as many attempts are in flight at the endpoint as there may be.
+func (m *Member) full() bool { return m.mode.Load()&modeBounded != 0 && m.endpoint.Full() }
 
 // nudge makes the prober, if there is one, read its orders again. Called with mu held.
 func (m *Member) nudge() {
@@ -200,6 +206,9 @@ func (s *Service) mirror(m *Member) {
 		mode = modeLeaving
 	} else if m.slowUntil > 0 && m.machine.State() == health.Healthy {
 		mode |= modeSlow
+	}
+	if s.conf.set.Overload.EndpointInFlight > 0 {
+		mode |= modeBounded
 	}
 	m.mode.Store(mode)
 	if usable := m.machine.Usable(&s.conf.health) && !m.away(); usable != m.endpoint.Usable() {

@@ -7,6 +7,8 @@ package service
 //	Begin    two counters, and a comparison with the time of the next turn (extra.go)
 //	Settle   modeCalm and a success: two counters and the latency
 //
+// Bounds (overload.go) add a comparison to each of the three where there are none.
+//
 // When the picker's choice may not be used, Pick goes on in this order:
 //
 //	1  other choices of the picker, at most policy.AttemptsMax (8), then all of usable
@@ -14,6 +16,8 @@ package service
 //	3  the reserve: endpoints that are only damped
 //	4  the last resort: ejected endpoints whose turn it is
 //	5  an endpoint that the source has just removed and that still runs, most likely
+//
+// If one was passed over only because it is full, there is something better than 4 and 5: to wait.
 
 import (
 	"time"
@@ -28,14 +32,22 @@ import (
 // robin. All workers share it: many workers with few requests each would not be even otherwise.
 func (s *Service) Seq() uint64 { return s.load.seq.Add(1) }
 
-// Pick chooses an endpoint for an attempt; nil: there is none that a has not tried. The caller sets
+// Pick chooses an endpoint for an attempt; nil: there is none that a has not tried; policy.Wait:
+// there are some, but none of them has a place at present. The caller sets
 // all fields of a but Load, which Pick sets; the others are unchanged on return. The caller must
 // Begin and Settle an attempt at the endpoint, which may be counted as a trial.
 //
 // Any task may call Pick. It takes no lock and allocates nothing, except that a trial of a
 // half-open endpoint is counted under mu.
 func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
-	a.Load = s.load.n.Load()
+	if a.Load = s.load.n.Load(); a.Load >= s.load.open.Load() {
+		return policy.Wait
+	}
+	return s.pickNow(a)
+}
+
+// pickNow is Pick with a.Load set, where the bound of the service has room.
+func (s *Service) pickNow(a *policy.Attempt) *endpoint.Endpoint {
 	w := s.view.Load()
 	if w.lanes != nil {
 		return s.pickInLane(w, a)
@@ -50,8 +62,8 @@ func (s *Service) Pick(a *policy.Attempt) *endpoint.Endpoint {
 // pickFrom is Pick with the view w, which may be that of a lane, and with a.Load set.
 func (s *Service) pickFrom(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	e := w.picker.Pick(a)
-	if e == nil {
-		return s.otherwise(w, a)
+	if e == nil || e == policy.Wait {
+		return s.pickOther(w, a, e)
 	}
 	mode := Of(e).mode.Load()
 	if mode == modeCalm || mode == modeTally {
@@ -63,49 +75,69 @@ func (s *Service) pickFrom(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	return s.pickOn(w, a, e)
 }
 
+// pickOther is Pick when the picker has no choice: e is nil or policy.Wait. If the policy says that
+// the request should wait, and the service has a queue, that is what it does.
+func (s *Service) pickOther(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
+	if e == policy.Wait && s.queue.room.Load() > 0 {
+		return e
+	}
+	full := false
+	e = s.otherwise(w, a, &full)
+	if e == nil && full {
+		return policy.Wait
+	}
+	return e
+}
+
 // Keep reports whether the attempt a may be made at e, an endpoint of s that was picked for an
-// earlier request of the same client. As after a Pick, the caller must Begin and Settle then.
+// earlier request of the same client. As after a Pick, the caller must Begin and Settle then; e may be full.
 func (s *Service) Keep(a *policy.Attempt, e *endpoint.Endpoint) bool {
 	w := s.view.Load()
 	return (w.lanes == nil || w.keeps(a.Lane, e)) && s.admit(w, e)
 }
 
 // pickOn is Pick when the picker's choice e is not simply healthy: half-open, kept, in its slow
-// start, or not usable any more since the view was built.
+// start, or not usable any more since the view was built; or if its attempts are bounded.
 func (s *Service) pickOn(w *view, a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
-	if Of(e).mode.Load()&^modeSlow == modeKept {
+	if Of(e).kind() == modeKept {
 		if other := s.ahead(w, a); other != nil {
 			return other
 		}
 	}
 	var leaving *endpoint.Endpoint
-	e, full := w.draw(a, e, func(e *endpoint.Endpoint) bool {
-		if Of(e).mode.Load() == modeLeaving {
+	full := false
+	e, more := w.draw(a, e, func(e *endpoint.Endpoint) bool {
+		if Of(e).kind() == modeLeaving {
 			leaving = e
 		}
-		return s.admit(w, e)
+		return s.takes(w, e, &full)
 	})
-	if full {
-		e = sweep(w.usable, a, func(e *endpoint.Endpoint) bool { return s.admit(w, e) })
+	if more {
+		e = sweep(w.usable, a, func(e *endpoint.Endpoint) bool { return s.takes(w, e, &full) })
 	}
 	if e == nil {
-		e = s.otherwise(w, a)
+		e = s.otherwise(w, a, &full)
 	}
-	if e == nil && !w.oldPicker {
+	switch {
+	case e != nil:
+		return e
+	case full:
+		return policy.Wait
+	case !w.oldPicker:
 		return leaving
 	}
-	return e
+	return nil
 }
 
 // draw returns the first of the picker's choices, beginning with e, for which ok returns true. The
-// others count as tried until it returns. full: ok has refused policy.AttemptsMax of them, so there
-// may be more.
-func (w *view) draw(a *policy.Attempt, e *endpoint.Endpoint, ok func(*endpoint.Endpoint) bool) (_ *endpoint.Endpoint, full bool) {
+// others count as tried until it returns. more: ok has refused policy.AttemptsMax of them, or the
+// policy says that the rest should wait, so there may be more.
+func (w *view) draw(a *policy.Attempt, e *endpoint.Endpoint, ok func(*endpoint.Endpoint) bool) (_ *endpoint.Endpoint, more bool) {
 	tried := a.Tried
 	defer func() { a.Tried = tried }()
 	for range policy.AttemptsMax {
-		if e == nil {
-			return nil, false
+		if e == nil || e == policy.Wait {
+			return nil, e != nil
 		}
 		if ok(e) {
 			return e, false
@@ -116,9 +148,10 @@ func (w *view) draw(a *policy.Attempt, e *endpoint.Endpoint, ok func(*endpoint.E
 	return nil, e != nil
 }
 
-// otherwise picks without the picker: steps 2 to 4 above.
-func (s *Service) otherwise(w *view, a *policy.Attempt) *endpoint.Endpoint {
-	admitted := func(e *endpoint.Endpoint) bool { return s.admit(w, e) }
+// otherwise picks without the picker: steps 2 to 4 above. It sets full if it passes over an endpoint
+// that is full; if there was one already, it leaves out the last resort.
+func (s *Service) otherwise(w *view, a *policy.Attempt, full *bool) *endpoint.Endpoint {
+	admitted := func(e *endpoint.Endpoint) bool { return s.takes(w, e, full) }
 	if _, custom := w.picker.(*guarded); custom || w.oldPicker {
 		if e := sweep(w.usable, a, admitted); e != nil {
 			return e
@@ -126,6 +159,9 @@ func (s *Service) otherwise(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	}
 	if e := sweep(w.reserve, a, admitted); e != nil {
 		return e
+	}
+	if *full {
+		return nil
 	}
 	return s.resort(w, a)
 }
@@ -146,7 +182,7 @@ func sweep(list []*endpoint.Endpoint, a *policy.Attempt, ok func(*endpoint.Endpo
 // the view is frozen.
 func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 	m := Of(e)
-	switch mode := m.mode.Load() &^ modeSlow; {
+	switch mode := m.kind(); {
 	case mode >= modeCalm && mode <= modeKept:
 		return true
 	case mode > modeTrial:
@@ -155,6 +191,18 @@ func (s *Service) admit(w *view, e *endpoint.Endpoint) bool {
 		return w.panic
 	case mode == modeOpen || mode == modeConvicted:
 		return w.panic && w.failing
+	}
+	return false
+}
+
+// takes is admit for an endpoint that may be full: then it sets full and returns false. An endpoint
+// that would not be admitted anyway is not full.
+func (s *Service) takes(w *view, e *endpoint.Endpoint, full *bool) bool {
+	if !Of(e).full() {
+		return s.admit(w, e)
+	}
+	if kind := Of(e).kind(); kind >= modeCalm || (kind == modeProbed || kind == modeApart) && w.panic {
+		*full = true
 	}
 	return false
 }
@@ -169,26 +217,40 @@ func (s *Service) trial(m *Member) bool {
 }
 
 // Begin counts an attempt as in flight that begins at the instant now, at an endpoint that Pick has
-// returned. Settle must follow. Any task may call it; it takes no lock.
-func (s *Service) Begin(e *endpoint.Endpoint, now time.Duration) {
-	s.load.n.Add(1)
+// returned, and Settle must follow; false: another task has taken the last place since the Pick, and
+// the attempt must not be made. Without bounds it is always true. Any task may call it; it takes no
+// lock.
+func (s *Service) Begin(e *endpoint.Endpoint, now time.Duration) bool {
 	if int64(now) >= s.load.turn.Load() {
 		s.turn(now)
 	}
+	if s.load.bounded.Load() {
+		return s.beginBounded(e, now)
+	}
+	s.load.n.Add(1)
 	e.Begin(now)
+	return true
 }
 
 // Settle ends an attempt with the outcome o. counts false: the attempt says nothing about the
 // endpoint, since the client left for instance, so it is only not in flight any more. Any task may
-// call it, once for each Begin. A success of a healthy endpoint takes no lock.
+// call it, once for each Begin that was true. A success of a healthy endpoint takes no lock.
 func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) {
+	s.ended(e, o, counts)
+	if s.load.waiting.Load() > 0 {
+		s.freed()
+	}
+}
+
+// ended is Settle without what follows for requests that wait.
+func (s *Service) ended(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) {
 	s.load.n.Add(-1)
 	m := Of(e)
 	o.Failed = o.Failed && counts
 	if counts && !o.Failed && s.rated.Load() {
 		m.window.Success(o.Now)
 	}
-	switch m.mode.Load() &^ modeSlow {
+	switch m.kind() {
 	case modeLeaving, modeShut, modeBarred:
 		e.End(o)
 		return
@@ -213,7 +275,7 @@ func (s *Service) Settle(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) 
 	s.settle(m, o, counts)
 }
 
-// settle is Settle for an outcome that the state machine needs.
+// settle is ended for an outcome that the state machine needs.
 func (s *Service) settle(m *Member, o endpoint.Outcome, counts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -177,6 +177,7 @@ func (s *Service) join(m *Member, first bool, now time.Duration) {
 		m.first = true
 		s.tally.awaiting++
 	}
+	s.bound(m)
 	s.mirror(m)
 	if len(m.history.Changes) > 0 && !known {
 		m.history.resume(&m.machine, now)

@@ -48,7 +48,7 @@ func (s *Service) pace() time.Duration {
 // the fault of the request.
 func (s *Service) resort(w *view, a *policy.Attempt) *endpoint.Endpoint {
 	for _, e := range w.usable[:min(len(w.usable), policy.AttemptsMax)] {
-		if Of(e).mode.Load()&^modeSlow == modeCalm {
+		if Of(e).kind() == modeCalm {
 			return nil
 		}
 	}
@@ -81,8 +81,8 @@ func (s *Service) ejected(list []*endpoint.Endpoint, a *policy.Attempt, least in
 	i := int(a.Rand % uint64(len(list)))
 	for range min(len(list), resortMost) {
 		m := Of(list[i])
-		mode := m.mode.Load()
-		if mode >= least && mode < modeCalm && !a.Tried.Has(list[i]) && due(m, now) {
+		mode := m.kind()
+		if mode >= least && mode < modeCalm && !a.Tried.Has(list[i]) && !m.full() && due(m, now) {
 			return list[i]
 		}
 		if i++; i == len(list) {

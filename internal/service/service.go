@@ -90,6 +90,8 @@ type Settings struct {
 	Priority func(*endpoint.Spec) int
 	// SlowStart has endpoints that are new or have recovered begin with a small share.
 	SlowStart SlowStart
+	// Overload bounds the attempts in flight.
+	Overload Overload
 	// HedgeAt is the percentile of the time to a response head, from 0 to 1, that HedgeDue is to
 	// know; 0: none.
 	HedgeAt float64
@@ -188,6 +190,7 @@ func (s *Service) adopt(set Settings) {
 	s.comparing.on.Store(s.conf.health.Breaker.Outliers)
 	s.extras.adopt(set.HedgeAt, s.conf.set.Workers)
 	s.shadow.adopt(set.ShadowName)
+	s.adoptBounds(set.Overload)
 	s.rated.Store(!set.Breaker.Off && set.Breaker.FailureRate > 0)
 }
 
@@ -234,6 +237,7 @@ func (s *Service) configure(set Settings, now time.Duration) {
 	}
 	for _, m := range s.members {
 		m.checkGen = s.conf.checkGen
+		s.bound(m)
 		s.apply(m, health.Input{Event: event, Now: now}, nil)
 		if event != health.TimePassed { // the breaker may be off as well
 			s.apply(m, health.Input{Event: health.TimePassed, Now: now}, nil)

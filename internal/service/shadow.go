@@ -111,7 +111,7 @@ func (s *Service) endShadow(err error) {
 // compareShadow asks the shadow about an attempt for which e was picked. It changes neither.
 func (s *Service) compareShadow(w *shadowing, a *policy.Attempt, e *endpoint.Endpoint) {
 	x := &s.shadow
-	if e == nil || a.Tried.Len() > 0 || x.off.Load() != nil {
+	if e == nil || e == policy.Wait || a.Tried.Len() > 0 || x.off.Load() != nil {
 		return
 	}
 	defer func() {
@@ -121,7 +121,7 @@ func (s *Service) compareShadow(w *shadowing, a *policy.Attempt, e *endpoint.End
 	}()
 	question := *a
 	other := s.askShadow(w, &question)
-	if other == nil {
+	if other == nil || other == policy.Wait {
 		return
 	}
 	x.picks.Add(1)

@@ -83,9 +83,12 @@ func (s *Service) passOver(w *view, a *policy.Attempt, e *endpoint.Endpoint) *en
 	defer func() { a.Tried = tried }()
 	coin := coinOf(a)
 	for other := e; other != nil && a.Tried.Len() < policy.AttemptsMax; other = w.picker.Pick(a) {
+		if other == policy.Wait {
+			return e
+		}
 		m := Of(other)
 		switch mode := m.mode.Load(); {
-		case mode == modeCalm || mode == modeTally:
+		case mode&^modeBounded == modeCalm || mode&^modeBounded == modeTally:
 			return other
 		case mode&modeSlow != 0 && coin < w.slow.share(time.Duration(m.slowSince.Load()), a.Now):
 			return other

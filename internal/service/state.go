@@ -5,6 +5,7 @@ package service
 //
 //	view, rated, settled   written by builds, read by every exchange without a lock
 //	load                   written by every attempt
+//	queue                  has a lock of its own: queue.go
 //	builds                 guarded by work: used by builds only
 //	all else               guarded by mu
 //
@@ -31,7 +32,12 @@ type load struct {
 	seq atomic.Uint64 // number of picks: see Seq
 	// turn is the instant of the next turn; written once a second.
 	turn atomic.Int64
-	_    [40]byte
+	// What bounds there are: see overload.go. All three are written when that changes, waiting and
+	// open also by each request that waits.
+	open    atomic.Int64 // Pick has newcomers wait from this number of attempts on
+	waiting atomic.Int64 // requests in the queue
+	bounded atomic.Bool  // Begin has a bound to keep
+	_       [16]byte
 }
 
 // A Service is a named set of endpoints with one policy. Make one with New.
@@ -56,6 +62,7 @@ type Service struct {
 	// laneMissed counts attempts whose lane had no usable endpoint.
 	laneMissed atomic.Uint64
 	sticky     sticky
+	queue      queue
 
 	work   sync.Mutex // held while members or view change; taken before mu
 	builds builds     // guarded by work

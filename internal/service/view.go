@@ -65,6 +65,7 @@ func (s *Service) build(now time.Duration) {
 	d.tokenize(next, old)
 	s.builds.begun = true
 	s.view.Store(next)
+	s.invite() // another endpoint may have a place
 	s.announce(old, next, d.settled)
 }
 

@@ -85,7 +85,7 @@ func (w *world) arrive(a *arrival) {
 	}
 	r.choice = policy.Attempt{Key: a.key, Rand: w.tasks.Rand(), Seq: p.service.Seq(), Now: w.now}
 	e := p.service.Pick(&r.choice)
-	if e == nil {
+	if e == nil || e == policy.Wait {
 		w.finish(n, Unavailable, nil)
 		return
 	}

@@ -214,6 +214,7 @@ func (w *world) serve(plans []*compile.ServicePlan) {
 	for i := range w.proxies {
 		p, set := &w.proxies[i], plans[i].Settings
 		set.Probe = w.probe
+		set.Overload = service.Overload{} // requests that wait are not simulated yet
 		set.Attach = func(e *endpoint.Endpoint) any {
 			s := byID[e.ID()]
 			s.known[i] = e
