@@ -87,6 +87,40 @@ func extraStatus(s *service.Service) ExtraStatus {
 	}
 }
 
+// OverloadStatus is the bounds of a service, and what waits: see Overload. Where nothing is bounded, all
+// but InFlight is 0. The latter numbers count requests that found no place at once, since the service
+// began.
+type OverloadStatus struct {
+	InFlight            int           `json:"in_flight"`              // attempts under way
+	MaxInFlight         int           `json:"max_in_flight"`          // 0: any number
+	EndpointMaxInFlight int           `json:"endpoint_max_in_flight"` // 0: any number
+	Waiting             int           `json:"waiting"`                // requests in the queue
+	Queue               int           `json:"queue"`                  // that may wait
+	Flooded             bool          `json:"flooded"`                // the newest are served first
+	MeanWait            time.Duration `json:"mean_wait"`              // of those that were served, in ns
+
+	Served    uint64 `json:"served"`    // after a wait
+	Full      uint64 `json:"full"`      // refused: none more could wait
+	Displaced uint64 `json:"displaced"` // refused: one of a higher priority came
+	TimedOut  uint64 `json:"timed_out"` // refused after a wait
+	Left      uint64 `json:"left"`      // the client left
+	NoneLeft  uint64 `json:"none_left"` // refused: no endpoint was usable any more
+}
+
+// overloadStatus is the state of the bounds of a service.
+func overloadStatus(s *service.Service) OverloadStatus {
+	q := s.Queue()
+	out := OverloadStatus{
+		InFlight: q.InFlight, MaxInFlight: q.Most, EndpointMaxInFlight: q.Each, Waiting: q.Waiting, Queue: q.Room, Flooded: q.Newest,
+		Served: q.Ends[service.QueueServed], Full: q.Ends[service.QueueFull], Displaced: q.Ends[service.QueueDisplaced],
+		TimedOut: q.Ends[service.QueueTimeout], Left: q.Ends[service.QueueLeft], NoneLeft: q.Ends[service.QueueNoEndpoint],
+	}
+	if n := q.Waited.Count(); n > 0 {
+		out.MeanWait = q.Waited.Sum / time.Duration(n)
+	}
+	return out
+}
+
 // ServiceStatus is one service.
 type ServiceStatus struct {
 	Name   string `json:"name"`
@@ -108,6 +142,8 @@ type ServiceStatus struct {
 	Sticky *StickyStatus `json:"sticky,omitempty"`
 	// LoadReports counts what endpoints said of their load; nil: that is not read.
 	LoadReports *LoadReportsStatus `json:"load_reports,omitempty"`
+	// Overload is what bounds the service, and what waits.
+	Overload OverloadStatus `json:"overload"`
 	// Fault says that the service's custom policy panicked, and how: its last picker stays in
 	// use. Empty: it did not.
 	Fault string `json:"fault,omitempty"`
@@ -278,7 +314,7 @@ func (p *Proxy) Status() Status {
 		s.Refusal = reloads.Refusal.Error()
 	}
 	for _, svc := range core.Services() {
-		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source()), Extra: extraStatus(svc)}
+		one := ServiceStatus{Name: svc.Name(), Panic: svc.Panic(), LastResort: svc.Resorting(), Source: sourceStatus(svc.Source()), Extra: extraStatus(svc), Overload: overloadStatus(svc)}
 		one.Policy, one.Source.Kind = policyName(core.Config(), svc.Name()), scrape.SourceKind(core.Config(), svc.Name())
 		one.Lanes, one.LanesMissed, one.Sticky = variants(svc)
 		one.Shadow, one.LoadReports = shadowStatus(svc), loadReports(core.Config(), svc)

@@ -42,6 +42,13 @@ var (
 	LanesMissed     = family(Service, Counter, "lanes_missed_total", "", "Attempts that asked for a lane without a usable endpoint.", "service")
 	StickyBindings  = family(Service, Counter, "sticky_bindings_total", "", "Clients that were bound to an endpoint by a cookie: they had none (new), their endpoint could not be used or failed (moved), or their cookie named no endpoint (unknown).", "service", "cause")
 	LoadReports     = family(Service, Counter, "load_reports_total", "", "What endpoints said of their load in responses, by result: taken over, or refused because it could not be read.", "service", "result")
+	InFlight        = family(Service, Gauge, "service_in_flight", "", "Attempts under way, of services with a bound of them.", "service")
+	InFlightLimit   = family(Service, Gauge, "service_in_flight_limit", "", "overload.max_in_flight; 0: any number.", "service")
+	Queued          = family(Service, Gauge, "queue_waiting", "", "Requests that wait for a place.", "service")
+	QueueRoom       = family(Service, Gauge, "queue_length", "", "overload.queue: requests that may wait.", "service")
+	QueueNewest     = family(Service, Gauge, "queue_flooded", "", "1: more comes than can be served, and the newest requests are served first.", "service")
+	QueueEnded      = family(Service, Counter, "queue_requests_total", "", "Requests that found no place at once, by what became of them: they waited and were served, the queue was full, they made room for a higher priority (displaced), they waited for too long (timeout), their client left, or no endpoint was usable any more (no-endpoint).", "service", "result")
+	QueueWait       = family(Service, Histogram, "queue_wait_seconds", "seconds", "How long requests that were served had waited for a place.", "service")
 	SourceStale     = family(Service, Gauge, "source_stale_seconds", "seconds", "For how long the source could not be asked; 0: it can.", "service", "source")
 	SourceHeld      = family(Service, Gauge, "source_held_endpoints", "", "Endpoints in use that the source does not name any more, because it left out too many at once.", "service", "source")
 	SourceRejected  = family(Service, Gauge, "source_rejected_entries", "", "Entries of the source that are no usable endpoints.", "service", "source")
@@ -96,7 +103,8 @@ var (
 func Families() []*Family {
 	return append([]*Family{
 		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &GRPCRequests, &RetriesRefused,
-		&Endpoints, &Panic, &LastResort, &PlaceShare, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &LaneEndpoints, &LanesMissed, &StickyBindings, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
+		&Endpoints, &Panic, &LastResort, &PlaceShare, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &LaneEndpoints, &LanesMissed, &StickyBindings,
+		&InFlight, &InFlightLimit, &Queued, &QueueRoom, &QueueNewest, &QueueEnded, &QueueWait, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
 		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
 		&EndpointLatency, &EndpointReported, &EndpointUtilization, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
 		&ClientConnections, &ClientsAccepted, &ClientsRefused, &Handshakes, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,

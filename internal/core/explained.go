@@ -99,6 +99,7 @@ func (x *explaining) serve() {
 	if shadow := e.Service.Shadow(); shadow.Off == "" {
 		s.Shadow = shadow.Name
 	}
+	s.Waits, s.Overload = said.Waits, x.overload()
 	now := x.proxy.rt.Now()
 	for i := range said.Candidates {
 		s.Candidates = append(s.Candidates, candidate(&said, &said.Candidates[i], now))
@@ -173,6 +174,33 @@ func (x *explaining) sticky(said *service.Explanation) *explain.Sticky {
 		out.Why = out.Endpoint + " cannot be used now: the policy chooses, and the response sets another"
 	}
 	return out
+}
+
+// overload says what bounds the requests under way at the service, and what the request would find;
+// empty: nothing does.
+func (x *explaining) overload() string {
+	q := x.explained.Service.Queue()
+	if q.Most == 0 && q.Each == 0 {
+		return ""
+	}
+	bounds := fmt.Sprintf("%d requests under way", q.InFlight)
+	if q.Most > 0 {
+		bounds = fmt.Sprintf("%d of %d requests under way", q.InFlight, q.Most)
+	}
+	if q.Each > 0 {
+		bounds += fmt.Sprintf(", at most %d at each endpoint", q.Each)
+	}
+	if q.Room == 0 {
+		return bounds + "; none waits"
+	}
+	bounds += fmt.Sprintf("; %d of %d wait, for %v at most", q.Waiting, q.Room, q.Timeout)
+	if q.Newest {
+		bounds += ", the newest first"
+	}
+	if x.explained.Service.Priorities != nil {
+		bounds += "; priority " + x.explained.Priority.String()
+	}
+	return bounds
 }
 
 func text(id endpoint.ID) string {

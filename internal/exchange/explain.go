@@ -20,6 +20,7 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/http1"
 	"github.com/poise-lb/poise/internal/message"
+	"github.com/poise-lb/poise/internal/service"
 )
 
 // Explained is how far a request would get. Its slices are valid as long as the request.
@@ -38,6 +39,8 @@ type Explained struct {
 	Lane    uint64          // as policy.Attempt.Lane
 	Token   uint64          // of the cookie of a service that is sticky; 0: there is none
 	Wants   []byte          // value by which the request names its lane; nil: it names none, or its route has labels
+	// Priority is that of the request in the queue of the service.
+	Priority service.Priority
 }
 
 // Explain says what would become of q, which it changes as an exchange would. enter finds the
@@ -82,7 +85,7 @@ func (t *Table) Explain(rt engine.Runtime, q *message.Request, peer *Peer, enter
 		_, out.Wants = x.wants(clientIP)
 	}
 	x.rewrite(clientIP)
-	out.Hash, out.Lane, out.Token = x.choice.Key, x.choice.Lane, x.token
+	out.Hash, out.Lane, out.Token, out.Priority = x.choice.Key, x.choice.Lane, x.token, x.priority
 	*q = x.Request
 	return out
 }

@@ -153,6 +153,8 @@ type Service struct {
 	Shadow     string     `json:"shadow,omitempty"`
 	Draws      int        `json:"draws"` // how often the policy was asked on the view as it is now
 	Nothing    int        `json:"nothing"`
+	Waits      int        `json:"waits,omitempty"`    // draws that found no endpoint with a place
+	Overload   string     `json:"overload,omitempty"` // for people: the bounds of requests under way; empty: there are none
 	Places     []Place    `json:"places,omitempty"` // parts of the endpoints, by priority and zone; empty: it has one
 	Candidates []Endpoint `json:"candidates"`
 	ConfigKey  string     `json:"key"` // of the configuration, as in services.users

@@ -189,6 +189,9 @@ func (s *Service) write(b *strings.Builder) {
 			headline += "\n  ! " + one.text
 		}
 	}
+	if s.Overload != "" {
+		headline += "\n  " + s.Overload
+	}
 	if len(s.Places) > 0 {
 		table(b, headline, func(t io.Writer) {
 			for _, p := range s.Places {

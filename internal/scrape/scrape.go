@@ -178,6 +178,7 @@ type serviceFigures struct {
 	source service.SourceStatus
 	status []service.EndpointStatus
 	extra  service.ExtraStatus
+	queue  service.QueueStatus
 	counts []service.EndpointCounts
 	shown  int // endpoints of counts that have series of their own
 }
@@ -189,7 +190,7 @@ func (s *scrape) load() {
 		if !s.wanted(svc.Name()) {
 			continue
 		}
-		f := serviceFigures{Service: svc, name: svc.Name(), kind: SourceKind(s.core.Config(), svc.Name()), source: svc.Source(), status: svc.Snapshot(), extra: svc.Extra()}
+		f := serviceFigures{Service: svc, name: svc.Name(), kind: SourceKind(s.core.Config(), svc.Name()), source: svc.Source(), status: svc.Snapshot(), extra: svc.Extra(), queue: svc.Queue()}
 		if s.options.Scopes&metric.Endpoint != 0 {
 			f.counts = svc.Counts()
 		}

@@ -44,6 +44,7 @@ func (s *scrape) ofServices() {
 	s.ofExtra(each)
 	s.ofShadow(each)
 	s.ofLanes(each)
+	s.ofQueues(each)
 	s.ofSources(each)
 	if s.options.Scopes&metric.Endpoint != 0 {
 		plain(&metric.MetricsOverflow, func(f *serviceFigures) float64 { return flag(f.shown < len(f.counts)) })
@@ -121,6 +122,34 @@ func (s *scrape) ofShadow(each func(*metric.Family, func(*serviceFigures))) {
 		if taken, refused := f.LoadReports(); taken+refused > 0 {
 			s.value(float64(taken), 0, f.name, "taken")
 			s.value(float64(refused), 0, f.name, "refused")
+		}
+	})
+}
+
+// ofQueues visits the families of bounds and queues, of services that have some.
+func (s *scrape) ofQueues(each func(*metric.Family, func(*serviceFigures))) {
+	plain := func(m *metric.Family, v func(q *service.QueueStatus) float64) {
+		each(m, func(f *serviceFigures) {
+			if f.queue.Bounded() {
+				s.value(v(&f.queue), 0, f.name)
+			}
+		})
+	}
+	plain(&metric.InFlight, func(q *service.QueueStatus) float64 { return float64(q.InFlight) })
+	plain(&metric.InFlightLimit, func(q *service.QueueStatus) float64 { return float64(q.Most) })
+	plain(&metric.Queued, func(q *service.QueueStatus) float64 { return float64(q.Waiting) })
+	plain(&metric.QueueRoom, func(q *service.QueueStatus) float64 { return float64(q.Room) })
+	plain(&metric.QueueNewest, func(q *service.QueueStatus) float64 { return flag(q.Newest) })
+	each(&metric.QueueEnded, func(f *serviceFigures) {
+		for i, n := range f.queue.Ends {
+			if f.queue.Bounded() {
+				s.value(float64(n), 0, f.name, service.QueueEnd(i).String())
+			}
+		}
+	})
+	each(&metric.QueueWait, func(f *serviceFigures) {
+		if f.queue.Bounded() {
+			s.histogram(&f.queue.Waited, 0, f.name)
 		}
 	})
 }

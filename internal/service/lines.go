@@ -11,6 +11,8 @@ package service
 import (
 	"slices"
 	"time"
+
+	"github.com/poise-lb/poise/internal/record"
 )
 
 // A line is the requests of a class that were not called, in the order of arrival.
@@ -129,28 +131,39 @@ func (q *queue) unline(w *Waiter) {
 	w.next, w.prev = nil, nil
 }
 
-// A QueueStatus is the state of a queue at one moment.
+// A QueueStatus is the bounds of a service, and the state of its queue, at one moment.
 type QueueStatus struct {
-	Waiting  int               // requests
-	Most     int               // that may wait
 	InFlight int               // attempts of the service
-	Bound    int               // of those; 0: none
+	Most     int               // of those; 0: any number
+	Each     int               // at each endpoint, by the settings; 0: any number
+	Waiting  int               // requests
+	Room     int               // for how many; 0: there is no queue
+	Timeout  time.Duration     // for which a request waits at most
 	Newest   bool              // the newest are served first
-	Ends     [QueueEnds]uint64 // requests by what became of them, since the service began
-	Waited   time.Duration     // sum of the times that those waited that were served
+	Ends     [QueueEnds]uint64 // requests that found no place at once, by what became of them, since the service began
+	Waited   record.Durations  // of those that were served
+}
+
+// Bounded reports whether there is, or was, anything to say.
+func (q *QueueStatus) Bounded() bool {
+	return q.Most > 0 || q.Each > 0 || q.Room > 0 || q.Ends != [QueueEnds]uint64{}
 }
 
 // Queue reads the state of the queue. Any goroutine may call it.
 func (s *Service) Queue() QueueStatus {
+	s.mu.Lock()
+	each := s.conf.set.Overload.EndpointInFlight
+	s.mu.Unlock()
 	q := &s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	out := QueueStatus{
-		Waiting: int(q.n), Most: int(q.room.Load()), InFlight: int(s.load.n.Load()),
-		Newest: q.flooded, Ends: q.ends, Waited: q.waited,
+		InFlight: int(s.load.n.Load()), Each: each,
+		Waiting: int(q.n), Room: int(q.room.Load()), Timeout: q.timeout, Newest: q.flooded, Ends: q.ends,
 	}
 	if most := q.most.Load(); most < unbounded {
-		out.Bound = int(most)
+		out.Most = int(most)
 	}
+	out.Waited.Take(&q.waited)
 	return out
 }

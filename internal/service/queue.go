@@ -35,6 +35,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
+	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -96,7 +97,7 @@ type queue struct {
 	several bool   // there may be several places: each that is served calls the next one
 	flooded bool   // the newest come first
 	ends    [QueueEnds]uint64
-	waited  time.Duration // sum, of requests that were served
+	waited  record.Histogram // of requests that were served
 }
 
 // A Waiter is one request in the queue.
@@ -292,7 +293,7 @@ func (s *Service) Leave(w *Waiter, end QueueEnd) time.Duration {
 	w.place = outside
 	q.ends[end]++
 	if end == QueueServed {
-		if q.waited += waited; q.several {
+		if q.waited.Add(waited); q.several {
 			q.call(Again)
 		}
 	}

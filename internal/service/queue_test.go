@@ -121,7 +121,7 @@ func TestTheQueueServesInOrder(t *testing.T) {
 		r.are("B")
 		time.Sleep(200 * time.Millisecond)
 		r.are("C, D")
-		if got := r.Queue(); got.Waiting != 0 || got.Ends[QueueServed] != 3 || got.Waited != 600*time.Millisecond {
+		if got := r.Queue(); got.Waiting != 0 || got.Ends[QueueServed] != 3 || got.Waited.Sum != 600*time.Millisecond || got.Waited.Count() != 3 {
 			r.t.Errorf("%+v", got)
 		}
 	})
