@@ -55,6 +55,7 @@ type (
 	Hedge           = config.Hedge
 	Overload        = config.Overload
 	Queue           = config.Queue
+	EndpointLimit   = config.EndpointLimit
 	RequestPriority = config.RequestPriority
 	Outliers        = config.Outliers
 	SlowStart       = config.SlowStart

@@ -94,6 +94,7 @@ type OverloadStatus struct {
 	InFlight            int           `json:"in_flight"`              // attempts under way
 	MaxInFlight         int           `json:"max_in_flight"`          // 0: any number
 	EndpointMaxInFlight int           `json:"endpoint_max_in_flight"` // 0: any number
+	EndpointLimitsFound bool          `json:"endpoint_limits_found"`  // each endpoint has a limit by its latency
 	Waiting             int           `json:"waiting"`                // requests in the queue
 	Queue               int           `json:"queue"`                  // that may wait
 	Flooded             bool          `json:"flooded"`                // the newest are served first
@@ -111,7 +112,7 @@ type OverloadStatus struct {
 func overloadStatus(s *service.Service) OverloadStatus {
 	q := s.Queue()
 	out := OverloadStatus{
-		InFlight: q.InFlight, MaxInFlight: q.Most, EndpointMaxInFlight: q.Each, Waiting: q.Waiting, Queue: q.Room, Flooded: q.Newest,
+		InFlight: q.InFlight, MaxInFlight: q.Most, EndpointMaxInFlight: q.Each, EndpointLimitsFound: q.Found, Waiting: q.Waiting, Queue: q.Room, Flooded: q.Newest,
 		Served: q.Ends[service.QueueServed], Full: q.Ends[service.QueueFull], Displaced: q.Ends[service.QueueDisplaced],
 		TimedOut: q.Ends[service.QueueTimeout], Left: q.Ends[service.QueueLeft], NoneLeft: q.Ends[service.QueueNoEndpoint],
 	}
@@ -271,6 +272,12 @@ type EndpointStatus struct {
 	Held     bool              `json:"held,omitempty"`     // not named any more: see SourceStatus.Held
 	Damped   bool              `json:"damped,omitempty"`   // came and went too often: not used for a while if another one is there
 
+	// Limit is how many attempts there may be under way; 0: any number. BaseLatency is what a limit
+	// that is found goes by: the latency, in ns, of the endpoint with little to do; 0: not known, or
+	// not asked for.
+	Limit       int64         `json:"limit,omitempty"`
+	BaseLatency time.Duration `json:"base_latency,omitempty"`
+
 	// Condition says in words for people what goes for requests now: State, or what stands before
 	// it, and by what: "healthy", "ejected (probes)", "draining (operator)", "out (source)".
 	Condition string `json:"condition"`
@@ -352,6 +359,7 @@ func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointS
 		State:    e.State.String(),
 		Cause:    e.Cause.String(),
 		InFlight: e.InFlight,
+		Limit:    e.Limit, BaseLatency: e.Base,
 		Latency:  e.Latency,
 		Attempts: e.Attempts,
 		Failures: e.Failures,

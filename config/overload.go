@@ -4,7 +4,10 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"time"
+
+	"github.com/poise-lb/poise/internal/nearest"
 )
 
 // Overload bounds the requests under way at a service and at each of its endpoints, and says what
@@ -13,12 +16,50 @@ import (
 type Overload struct {
 	// MaxInFlight is for the whole service. 0: any number.
 	MaxInFlight int `yaml:"max_in_flight" doc:"requests under way at the service at once; absent: any number" max:"10000000" example:"400"`
-	// EndpointMaxInFlight is for each endpoint. A request goes to another one where one is full. 0:
-	// any number.
-	EndpointMaxInFlight int `yaml:"endpoint_max_in_flight" doc:"requests under way at each endpoint at once; where one is full, another is picked; absent: any number" max:"1000000" example:"50"`
+	// EndpointMaxInFlight is for each endpoint. A request goes to another one where one is full.
+	EndpointMaxInFlight EndpointLimit `yaml:"endpoint_max_in_flight" doc:"requests under way at each endpoint at once: a number, auto, or a mapping; where one is full, another is picked; absent: any number"`
 	// Queue has requests wait that find no place. Nil: they are answered 503.
 	Queue    *Queue           `yaml:"queue" doc:"requests that find no place wait: how many, or a mapping; absent: they are answered 503"`
 	Priority *RequestPriority `yaml:"priority" doc:"which requests come first in the queue, and which last; absent: all are alike"`
+}
+
+// EndpointLimit is how many requests may be under way at an endpoint at once. The short form is Limit.
+type EndpointLimit struct {
+	// Limit is a number, or "auto": then it is found for each endpoint by how long its answers
+	// take. Empty: any number. See Read.
+	Limit string `yaml:"limit" doc:"a number, or auto: what the endpoint can work on at once, by how long its answers take" short:"true" example:"50 | auto"`
+	// Min and Max are the bounds of auto.
+	Min int `yaml:"min" doc:"auto: the least limit" default:"4" min:"1" max:"1000000"`
+	Max int `yaml:"max" doc:"auto: the greatest limit" default:"1000" min:"1" max:"1000000"`
+}
+
+// limitAuto is the word for a limit that is found.
+const limitAuto = "auto"
+
+// Read reads Limit: a number, where 0 is any number, or auto.
+func (l EndpointLimit) Read() (n int, auto bool, err error) {
+	switch l.Limit {
+	case "":
+		return 0, false, nil
+	case limitAuto:
+		return 0, true, nil
+	}
+	n, err = strconv.Atoi(l.Limit)
+	if err != nil || n < 1 || n > 1_000_000 || strconv.Itoa(n) != l.Limit {
+		return 0, false, fmt.Errorf("%q is neither a number from 1 to 1000000 nor auto", l.Limit)
+	}
+	return n, false, nil
+}
+
+// check adds what is wrong with l, which has its defaults.
+func (l EndpointLimit) check(v *validator, path string) {
+	_, auto, err := l.Read()
+	switch {
+	case err != nil:
+		v.add(Key(path, "limit"), l.Limit, nearest.Word(l.Limit, []string{limitAuto}), err.Error())
+	case auto && l.Min > l.Max:
+		v.add(Key(path, "min"), strconv.Itoa(l.Min), "", fmt.Sprintf("%d is more than max, which is %d", l.Min, l.Max))
+	}
 }
 
 // Queue is where requests of a service wait for a place. The short form is its length.
@@ -42,7 +83,8 @@ type RequestPriority struct {
 // read by package compile. custom: the policy is the
 // embedder's, and may have requests wait without a bound.
 func (v *validator) overload(path string, o *Overload, custom bool) {
-	if o.Queue != nil && o.MaxInFlight == 0 && o.EndpointMaxInFlight == 0 && !custom {
+	o.EndpointMaxInFlight.check(v, Key(path, "endpoint_max_in_flight"))
+	if o.Queue != nil && o.MaxInFlight == 0 && o.EndpointMaxInFlight.Limit == "" && !custom {
 		v.add(Key(path, "queue"), "", "", "nothing would ever wait: give max_in_flight or endpoint_max_in_flight as well")
 	}
 	p := o.Priority

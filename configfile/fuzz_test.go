@@ -42,6 +42,7 @@ var special = []struct{ path, value string }{
 	{"strip_prefix", "/a"}, {"add_prefix", "/b"}, {"prefix", "/c"}, {"with", "/d"},
 	{"service", "x"}, {"attempts", "7"}, {"panic_threshold", "7%"},
 	{"priority.high", "[gold]"}, {"priority.low", "[batch]"}, {"priority.by", "header(x)"},
+	{"endpoint_max_in_flight.limit", "auto"},
 	{"hedge.after", "p99"}, {"hedge.max_extra", "7%"}, {"by", "cookie(sid)"},
 }
 

@@ -62,6 +62,8 @@ var (
 	EndpointFailures    = family(Endpoint, Counter, "endpoint_failures_total", "", "Attempts that failed by the endpoint's fault, by reason.", "service", "endpoint", "reason")
 	EndpointResponse    = family(Endpoint, Histogram, "endpoint_response_seconds", "seconds", "From the start of an attempt to the head of its response.", "service", "endpoint")
 	EndpointInFlight    = family(Endpoint, Gauge, "endpoint_in_flight", "", "Attempts under way.", "service", "endpoint")
+	EndpointLimit       = family(Endpoint, Gauge, "endpoint_limit", "", "Attempts that may be under way, of endpoints with a limit.", "service", "endpoint")
+	EndpointBase        = family(Endpoint, Gauge, "endpoint_base_latency_seconds", "seconds", "The latency of the endpoint with little to do, by which its limit is found (endpoint_max_in_flight: auto); 0: not known yet.", "service", "endpoint")
 	EndpointWeight      = family(Endpoint, Gauge, "endpoint_weight", "", "Share relative to the other endpoints.", "service", "endpoint")
 	EndpointUsable      = family(Endpoint, Gauge, "endpoint_usable", "", "1: it is picked for new requests.", "service", "endpoint")
 	EndpointLatency     = family(Endpoint, Gauge, "endpoint_latency_estimate_seconds", "seconds", "The moving average that the policy peak_ewma goes by; 0: not measured lately.", "service", "endpoint")
@@ -105,7 +107,7 @@ func Families() []*Family {
 		&Requests, &RequestDuration, &RequestsInFlight, &RequestBytes, &ResponseBytes, &Failures, &Retries, &GRPCRequests, &RetriesRefused,
 		&Endpoints, &Panic, &LastResort, &PlaceShare, &ExtraAttempts, &ExtraRefused, &ExtraShare, &Hedges, &HedgesRefused, &HedgeDelay, &ShadowPicks, &ShadowWait, &LoadReports, &LaneEndpoints, &LanesMissed, &StickyBindings,
 		&InFlight, &InFlightLimit, &Queued, &QueueRoom, &QueueNewest, &QueueEnded, &QueueWait, &SourceStale, &SourceHeld, &SourceRejected, &SourceUpdates, &MetricsOverflow,
-		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointWeight, &EndpointUsable,
+		&EndpointAttempts, &EndpointFailures, &EndpointResponse, &EndpointInFlight, &EndpointLimit, &EndpointBase, &EndpointWeight, &EndpointUsable,
 		&EndpointLatency, &EndpointReported, &EndpointUtilization, &EndpointEjections, &EndpointConnections, &EndpointOpened, &EndpointReplaced, &EndpointProbes, &EndpointProbe,
 		&ClientConnections, &ClientsAccepted, &ClientsRefused, &Handshakes, &UpstreamOpen, &Overloads, &Shortages, &CertificateEnd,
 		&Reloads, &ReloadSuccessful, &ReloadTime, &Generation, &LogDropped, &SpansSent, &SpansDropped, &EventsDropped, &WorkerBusy, &WorkerLag, &WorkerConnections, &BuildInfo,

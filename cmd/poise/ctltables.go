@@ -93,6 +93,14 @@ func (c *ctl) services() error {
 	return nil
 }
 
+// inFlight is the number of attempts under way, and how many there may be.
+func inFlight(e *poise.EndpointStatus) string {
+	if e.Limit > 0 {
+		return fmt.Sprintf("%d of %d", e.InFlight, e.Limit)
+	}
+	return strconv.FormatInt(e.InFlight, 10)
+}
+
 func (c *ctl) endpoints(service string) error {
 	var s admin.ServiceDetail
 	if show, err := c.get("/api/v1/services/"+url.PathEscape(service), &s); !show {
@@ -111,7 +119,7 @@ func (c *ctl) endpoints(service string) error {
 	t := c.table("ENDPOINT", "CONDITION", "SINCE", "WEIGHT", "SHARE", "EXPECTED", "IN FLIGHT", "P50", "P99", "WHY")
 	for _, e := range s.Endpoints {
 		t.row(e.Label, e.Condition, since(e.Since), fmt.Sprintf("%g", e.Weight), percent(e.Share), percent(e.Expected),
-			strconv.FormatInt(e.InFlight, 10), seconds(e.P50), seconds(e.P99), why(&e.EndpointStatus))
+			inFlight(&e.EndpointStatus), seconds(e.P50), seconds(e.P99), why(&e.EndpointStatus))
 	}
 	return t.Flush()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/poise-lb/poise/health"
 	"github.com/poise-lb/poise/internal/affinity"
 	"github.com/poise-lb/poise/internal/certs"
+	"github.com/poise-lb/poise/internal/concurrency"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/exchange"
 	"github.com/poise-lb/poise/internal/extra"
@@ -232,7 +233,14 @@ func compileKey(at, expr string) (*affinity.Key, error) {
 
 // compileOverload reads the bounds of the service, and the priorities of its requests.
 func (p *ServicePlan) compileOverload(at string, o *config.Overload) (err error) {
-	p.Settings.Overload = service.Overload{InFlight: o.MaxInFlight, EndpointInFlight: o.EndpointMaxInFlight}
+	most, auto, err := o.EndpointMaxInFlight.Read()
+	if err != nil {
+		return err
+	}
+	p.Settings.Overload = service.Overload{InFlight: o.MaxInFlight, EndpointInFlight: most}
+	if auto {
+		p.Settings.Overload.Found = concurrency.Bounds{Min: int64(o.EndpointMaxInFlight.Min), Max: int64(o.EndpointMaxInFlight.Max)}
+	}
 	if q := o.Queue; q != nil {
 		p.Settings.Overload.Queue, p.Settings.Overload.QueueTimeout = q.Length, q.Timeout
 	}

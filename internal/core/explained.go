@@ -180,7 +180,7 @@ func (x *explaining) sticky(said *service.Explanation) *explain.Sticky {
 // empty: nothing does.
 func (x *explaining) overload() string {
 	q := x.explained.Service.Queue()
-	if q.Most == 0 && q.Each == 0 {
+	if q.Most == 0 && q.Each == 0 && !q.Found {
 		return ""
 	}
 	bounds := fmt.Sprintf("%d requests under way", q.InFlight)
@@ -189,6 +189,9 @@ func (x *explaining) overload() string {
 	}
 	if q.Each > 0 {
 		bounds += fmt.Sprintf(", at most %d at each endpoint", q.Each)
+	}
+	if q.Found {
+		bounds += ", at each endpoint as many as its latency allows"
 	}
 	if q.Room == 0 {
 		return bounds + "; none waits"
@@ -214,7 +217,7 @@ func text(id endpoint.ID) string {
 func candidate(said *service.Explanation, c *service.Candidate, now time.Duration) explain.Endpoint {
 	e := explain.Endpoint{
 		ID: c.Spec.ID.String(), State: c.State.String(), Cause: c.Cause.String(), Eligible: c.Eligible,
-		Weight: cmp.Or(c.Spec.Weight, 1), InFlight: c.InFlight, Latency: float64(c.Latency) / float64(time.Millisecond),
+		Weight: cmp.Or(c.Spec.Weight, 1), InFlight: c.InFlight, Limit: c.Limit, Latency: float64(c.Latency) / float64(time.Millisecond),
 		Score: c.Score, Scored: c.Unit, Draws: c.Draws,
 		Share: float64(c.Draws) / explainDraws, Expected: said.Expected(c),
 		Shadowed: float64(c.Shadowed) / explainDraws, Reported: reported(c.Load),
@@ -236,7 +239,7 @@ func candidate(said *service.Explanation, c *service.Candidate, now time.Duratio
 	for _, f := range []struct {
 		on   bool
 		word string
-	}{{c.Spec.Out, "out"}, {c.Kept, "kept"}, {c.Slow > 0, "slow start"}, {c.Held > 0, "held"}, {c.Damped > 0, "damped"}, {c.Outside, "not in the lane"}} {
+	}{{c.Spec.Out, "out"}, {c.Kept, "kept"}, {c.Slow > 0, "slow start"}, {c.Limit > 0 && c.InFlight >= c.Limit, "full"}, {c.Held > 0, "held"}, {c.Damped > 0, "damped"}, {c.Outside, "not in the lane"}} {
 		if f.on {
 			flags = append(flags, f.word)
 		}

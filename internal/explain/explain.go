@@ -155,7 +155,7 @@ type Service struct {
 	Nothing    int        `json:"nothing"`
 	Waits      int        `json:"waits,omitempty"`    // draws that found no endpoint with a place
 	Overload   string     `json:"overload,omitempty"` // for people: the bounds of requests under way; empty: there are none
-	Places     []Place    `json:"places,omitempty"` // parts of the endpoints, by priority and zone; empty: it has one
+	Places     []Place    `json:"places,omitempty"`   // parts of the endpoints, by priority and zone; empty: it has one
 	Candidates []Endpoint `json:"candidates"`
 	ConfigKey  string     `json:"key"` // of the configuration, as in services.users
 	Place      string     `json:"place,omitempty"`
@@ -214,6 +214,7 @@ type Endpoint struct {
 	Eligible bool    `json:"eligible"`            // the policy may choose it now
 	Weight   float64 `json:"weight"`              // share relative to the others
 	InFlight int64   `json:"in_flight"`           // attempts under way
+	Limit    int64   `json:"limit,omitempty"`     // how many there may be; 0: any number
 	Latency  float64 `json:"latency_ms"`          // estimate of the time to a response head; 0: not measured
 	Score    float64 `json:"score,omitempty"`     // what the policy compares: the lower one wins
 	Scored   string  `json:"scored_by,omitempty"` // what the score is; empty: the policy has none

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -261,7 +262,11 @@ func (e *Endpoint) write(t io.Writer, shadow bool) {
 	if e.Scored != "" {
 		score = fmt.Sprintf("%.3g %s", e.Score, e.Scored)
 	}
-	line := fmt.Sprintf("  %s\t%s\t%g\t%d\t%s\t%s\t%.1f %%\t%.1f %%", e.ID, state, e.Weight, e.InFlight, latency, score, 100*e.Share, 100*e.Expected)
+	inFlight := strconv.FormatInt(e.InFlight, 10)
+	if e.Limit > 0 {
+		inFlight += fmt.Sprintf(" of %d", e.Limit)
+	}
+	line := fmt.Sprintf("  %s\t%s\t%g\t%s\t%s\t%s\t%.1f %%\t%.1f %%", e.ID, state, e.Weight, inFlight, latency, score, 100*e.Share, 100*e.Expected)
 	if shadow {
 		line += fmt.Sprintf("\t%.1f %%", 100*e.Shadowed)
 	}

@@ -299,6 +299,16 @@ func (s *scrape) gauges() {
 		each(f, func(name, at string, e *service.EndpointStatus) { s.value(v(e), 0, name, at) })
 	}
 	plain(&metric.EndpointInFlight, func(e *service.EndpointStatus) float64 { return float64(e.InFlight) })
+	each(&metric.EndpointLimit, func(name, at string, e *service.EndpointStatus) {
+		if e.Limit > 0 {
+			s.value(float64(e.Limit), 0, name, at)
+		}
+	})
+	each(&metric.EndpointBase, func(name, at string, e *service.EndpointStatus) {
+		if e.Found {
+			s.value(e.Base.Seconds(), 0, name, at)
+		}
+	})
 	plain(&metric.EndpointWeight, func(e *service.EndpointStatus) float64 { return max(e.Spec.Weight, 1) })
 	plain(&metric.EndpointUsable, func(e *service.EndpointStatus) float64 { return flag(e.Usable) })
 	plain(&metric.EndpointLatency, func(e *service.EndpointStatus) float64 { return e.Latency.Seconds() })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/concurrency"
 	"github.com/poise-lb/poise/policy"
 )
 
@@ -15,6 +16,7 @@ func TestTheHotPathDoesNotAllocate(t *testing.T) {
 	for name, set := range map[string]Settings{
 		"healthy": {Policy: policy.P2C()},
 		"rated":   {Policy: policy.P2C(), Breaker: health.Breaker{FailureRate: 50}},
+		"found":   {Policy: policy.P2C(), Overload: Overload{Found: concurrency.Bounds{Min: 1, Max: 100}}},
 		"bounded": {Policy: policy.ConsistentHash(policy.HashConfig{BoundedLoad: 1.25})},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -136,6 +136,7 @@ type QueueStatus struct {
 	InFlight int               // attempts of the service
 	Most     int               // of those; 0: any number
 	Each     int               // at each endpoint, by the settings; 0: any number
+	Found    bool              // there is a limit of each endpoint, by its latency
 	Waiting  int               // requests
 	Room     int               // for how many; 0: there is no queue
 	Timeout  time.Duration     // for which a request waits at most
@@ -146,19 +147,19 @@ type QueueStatus struct {
 
 // Bounded reports whether there is, or was, anything to say.
 func (q *QueueStatus) Bounded() bool {
-	return q.Most > 0 || q.Each > 0 || q.Room > 0 || q.Ends != [QueueEnds]uint64{}
+	return q.Most > 0 || q.Each > 0 || q.Found || q.Room > 0 || q.Ends != [QueueEnds]uint64{}
 }
 
 // Queue reads the state of the queue. Any goroutine may call it.
 func (s *Service) Queue() QueueStatus {
 	s.mu.Lock()
-	each := s.conf.set.Overload.EndpointInFlight
+	each, found := s.conf.set.Overload.EndpointInFlight, s.conf.set.Overload.Found.Max > 0
 	s.mu.Unlock()
 	q := &s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	out := QueueStatus{
-		InFlight: int(s.load.n.Load()), Each: each,
+		InFlight: int(s.load.n.Load()), Each: each, Found: found,
 		Waiting: int(q.n), Room: int(q.room.Load()), Timeout: q.timeout, Newest: q.flooded, Ends: q.ends,
 	}
 	if most := q.most.Load(); most < unbounded {

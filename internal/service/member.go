@@ -24,6 +24,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/concurrency"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/event"
 	"github.com/poise-lb/poise/internal/record"
@@ -40,6 +41,8 @@ type Member struct {
 	endpoint *endpoint.Endpoint
 	// mode mirrors the machine: see above. It is written with mu held.
 	mode atomic.Int32
+	// limiter finds the limit of the endpoint; nil: it is not to be found.
+	limiter atomic.Pointer[concurrency.Limiter]
 
 	// resortAt is the instant from which it may be tried as a last resort while it is ejected,
 	// and aheadAt that from which it may be tried instead of an endpoint that is kept; 0: at any
@@ -207,7 +210,7 @@ func (s *Service) mirror(m *Member) {
 	} else if m.slowUntil > 0 && m.machine.State() == health.Healthy {
 		mode |= modeSlow
 	}
-	if s.conf.set.Overload.EndpointInFlight > 0 {
+	if s.conf.set.Overload.boundsEndpoints() {
 		mode |= modeBounded
 	}
 	m.mode.Store(mode)

@@ -20,14 +20,18 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/concurrency"
 )
 
 // Overload bounds the attempts in flight. The zero value bounds nothing.
 type Overload struct {
-	InFlight         int           // of the service; 0: any number
-	EndpointInFlight int           // of each endpoint; 0: any number
-	Queue            int           // requests that may wait for a place; 0: none
-	QueueTimeout     time.Duration // for which a request waits at most; 0 means 1 s
+	InFlight         int // of the service; 0: any number
+	EndpointInFlight int // of each endpoint; 0: any number
+	// Found are the bounds of a limit of each endpoint that is found by its latency, in place of
+	// EndpointInFlight; zero: there is none.
+	Found        concurrency.Bounds
+	Queue        int           // requests that may wait for a place; 0: none
+	QueueTimeout time.Duration // for which a request waits at most; 0 means 1 s
 }
 
 // queueTimeout is the default of Overload.QueueTimeout.
@@ -40,7 +44,10 @@ const modeBounded int32 = 1 << 29
 const unbounded = math.MaxInt64
 
 // bounds reports whether there is a bound that Begin has to keep.
-func (o *Overload) bounds() bool { return o.InFlight > 0 || o.EndpointInFlight > 0 }
+func (o *Overload) bounds() bool { return o.InFlight > 0 || o.boundsEndpoints() }
+
+// boundsEndpoints reports whether endpoints have limits.
+func (o *Overload) boundsEndpoints() bool { return o.EndpointInFlight > 0 || o.Found.Max > 0 }
 
 // adoptBounds takes over what the settings say. Called with mu held, or by New.
 func (s *Service) adoptBounds(o Overload) {
@@ -54,9 +61,6 @@ func (s *Service) adoptBounds(o Overload) {
 	s.load.bounded.Store(o.bounds())
 	s.queue.adopt(s, most, o)
 }
-
-// bound sets the limit of m's endpoint. Called with mu held.
-func (s *Service) bound(m *Member) { m.endpoint.SetLimit(int64(s.conf.set.Overload.EndpointInFlight)) }
 
 // SetLimit sets how many attempts may be in flight at e, an endpoint of s; 0: any number. If there
 // may be more than before, requests that wait ask for them. It is kept as long as the settings bound

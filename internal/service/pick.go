@@ -247,6 +247,9 @@ func (s *Service) ended(e *endpoint.Endpoint, o endpoint.Outcome, counts bool) {
 	s.load.n.Add(-1)
 	m := Of(e)
 	o.Failed = o.Failed && counts
+	if l := m.limiter.Load(); l != nil {
+		s.measure(l, m, &o)
+	}
 	if counts && !o.Failed && s.rated.Load() {
 		m.window.Success(o.Now)
 	}

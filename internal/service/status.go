@@ -40,6 +40,10 @@ type EndpointStatus struct {
 	Kept bool
 	// Slow is the end of the window of its slow start; 0: it is in none.
 	Slow time.Duration
+	// Found: its limit is found by latency. Base is the one it goes by, that of the endpoint with
+	// little to do; 0: not known yet.
+	Found bool
+	Base  time.Duration
 	// History is what has happened to it.
 	History History
 	// Attached is what Settings.Attach returned: its connections.
@@ -113,6 +117,8 @@ func (s *Service) Snapshot() []EndpointStatus {
 			Damped: m.quietUntil,
 			Slow:   m.slowUntil,
 			Kept:   m.machine.Kept(),
+			Found:  m.limiter.Load() != nil,
+			Base:   m.base(),
 
 			Overrides: s.overridesOf(m.endpoint.ID()),
 			Drained:   m.drained,
