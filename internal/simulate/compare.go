@@ -19,7 +19,11 @@ type Comparison struct {
 	Reports  []*Report
 }
 
-// Compare runs a scenario, which has its defaults, with each of the policies.
+// unbounded is what is behind the name of a policy in a run without the bounds of the service.
+const unbounded = ", no bounds"
+
+// Compare runs a scenario, which has its defaults, with each of the policies. If the service bounds
+// what is under way, the first of them also runs without that.
 func (s *Subject) Compare(sc *Scenario, policies []string) (*Comparison, error) {
 	rate, capacity, err := s.Rate(sc)
 	if err != nil {
@@ -29,11 +33,22 @@ func (s *Subject) Compare(sc *Scenario, policies []string) (*Comparison, error) 
 	if s.Recorded != nil && s.Recorded.Logged.N() > 0 {
 		c.Logged = s.Recorded.Logged
 	}
-	c.Reports = make([]*Report, len(policies))
-	errs := make([]error, len(policies))
+	runs := len(policies)
+	if s.bounded() && runs > 0 {
+		runs++
+	}
+	c.Reports = make([]*Report, runs)
+	errs := make([]error, runs)
 	var group sync.WaitGroup
 	for i, name := range policies {
 		group.Go(func() { c.Reports[i], errs[i] = s.Run(sc, name) })
+	}
+	if last := len(policies); runs > last {
+		group.Go(func() {
+			if c.Reports[last], errs[last] = s.withoutBounds().Run(sc, policies[0]); errs[last] == nil {
+				c.Reports[last].Policy += unbounded
+			}
+		})
 	}
 	group.Wait()
 	return c, errors.Join(errs...)

@@ -41,6 +41,12 @@ type request struct {
 	pauses     int
 	why        result // of the attempt before a pause
 	own        result // of its own attempt, if a hedge beside that goes on
+
+	// The queue of the service.
+	waited bool          // it was there
+	again  bool          // it is there for an attempt after a failure
+	joined time.Duration // instant at which it came there
+	queued time.Duration // for how long it was
 }
 
 // An attempt is one try of a request at one endpoint.
@@ -68,6 +74,7 @@ const (
 	Unavailable         // 503: no endpoint could be picked
 	Failed              // 502 or 503 of an endpoint, and nothing was left to try
 	TimedOut            // 504
+	Dropped             // 503: there was no place for it, nor in the queue, or not in time
 	outcomes    = iota
 )
 
@@ -85,27 +92,35 @@ func (w *world) arrive(a *arrival) {
 	}
 	r.choice = policy.Attempt{Key: a.key, Rand: w.tasks.Rand(), Seq: p.service.Seq(), Now: w.now}
 	e := p.service.Pick(&r.choice)
-	if e == nil || e == policy.Wait {
+	switch {
+	case e == nil:
 		w.finish(n, Unavailable, nil)
-		return
+	case e != policy.Wait:
+		w.begin(n, e)
+	case !w.wait(n, false):
+		w.finish(n, Dropped, nil)
 	}
-	w.begin(n, e)
 }
 
 // begin makes an attempt of request n at e, and a hedge beside the first one if that takes long.
 func (w *world) begin(n int32, e *endpoint.Endpoint) {
-	i := w.start(n, e)
-	if w.requests.all[n].tries == 1 {
+	i, ok := w.start(n, e)
+	switch {
+	case !ok:
+		w.finish(n, Failed, nil)
+	case w.requests.all[n].tries == 1:
 		w.awaitHedge(i)
 	}
 }
 
-// start makes an attempt of request n at e, and returns its slot.
-func (w *world) start(n int32, e *endpoint.Endpoint) int32 {
+// start makes an attempt of request n at e, and returns its slot; false: there is no place for it.
+func (w *world) start(n int32, e *endpoint.Endpoint) (int32, bool) {
 	r := &w.requests.all[n]
+	if !r.proxy.service.Begin(e, w.now) {
+		return 0, false
+	}
 	r.tries++
 	r.choice.Tried.Add(e)
-	r.proxy.service.Begin(e, w.now)
 	s := service.Of(e).Attached.(*server)
 	s.count(w.now, 1)
 	i := w.attempts.take()
@@ -125,7 +140,7 @@ func (w *world) start(n int32, e *endpoint.Endpoint) int32 {
 	if a.fate.at > w.now+exchange.LookEvery {
 		w.events.add(event{at: w.now + exchange.LookEvery, kind: evLook, n: i, gen: a.gen})
 	}
-	return i
+	return i, true
 }
 
 // end is the end of attempt i, whose fate has come.
@@ -142,7 +157,7 @@ func (w *world) end(i int32) {
 	}
 	var next *endpoint.Endpoint
 	if why == failed && w.mayRepeat(r, failed, 1) && w.affords(r, failed) {
-		if next = w.another(r, failed, 1); next == nil { // while the attempt is under way, as in exchange.attempt.unwanted
+		if next = w.elsewhere(r, failed, 1); next == nil { // while the attempt is under way, as in exchange.attempt.unwanted
 			w.spares(r, failed)
 		}
 	}
@@ -206,7 +221,7 @@ func (w *world) look(i int32) {
 	a := &w.attempts.all[i]
 	r := &w.requests.all[a.request]
 	if a.beside == 0 && r.proxy.service.Ejected(a.endpoint) && w.mayRepeat(r, rescued, 1) && w.affords(r, rescued) {
-		if next := w.another(r, rescued, 1); next == nil {
+		if next := w.elsewhere(r, rescued, 1); next == nil {
 			w.spares(r, rescued)
 		} else {
 			a.fate.result, a.fate.at = rescued, w.now
@@ -230,7 +245,15 @@ func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool
 	if !w.mayRepeat(r, why, 0) || !w.affords(r, why) {
 		return nil, false
 	}
-	if next = w.another(r, why, 0); next != nil {
+	switch next = w.another(r, why, 0); next {
+	case nil:
+	case policy.Wait:
+		if r.why = why; w.wait(n, true) {
+			return nil, true
+		}
+		w.spares(r, why)
+		return nil, false
+	default:
 		return next, false
 	}
 	pause := r.proxy.retry.SameAfter << r.pauses
@@ -248,7 +271,10 @@ func (w *world) again(n int32, why result) (next *endpoint.Endpoint, pauses bool
 func (w *world) resume(n int32) {
 	r := &w.requests.all[n]
 	r.choice.Tried = policy.Tried{}
-	if next := w.another(r, r.why, 0); next != nil {
+	switch next := w.another(r, r.why, 0); {
+	case next == policy.Wait && w.wait(n, true):
+		return
+	case next != nil && next != policy.Wait:
 		w.begin(n, next)
 		return
 	}
@@ -285,7 +311,16 @@ func (w *world) mayRepeat(r *request, why result, under int) bool {
 	return r.attempts+under < most && r.repeatable
 }
 
-// another is exchange.Exchange.another.
+// elsewhere is another for an attempt that is decided while the one before is under way: it does not
+// wait.
+func (w *world) elsewhere(r *request, why result, under int) *endpoint.Endpoint {
+	if e := w.another(r, why, under); e != policy.Wait {
+		return e
+	}
+	return nil
+}
+
+// another is exchange.Exchange.another. It may be policy.Wait.
 func (w *world) another(r *request, why result, under int) *endpoint.Endpoint {
 	full := r.choice.Tried.Len() >= policy.AttemptsMax
 	r.choice.Rand, r.choice.Now = w.tasks.Rand(), w.now

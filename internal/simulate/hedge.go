@@ -43,16 +43,18 @@ func (w *world) hedge(i int32) {
 		return
 	}
 	r.choice.Rand, r.choice.Now = w.tasks.Rand(), w.now
-	e := s.PickAgain(&r.choice, true)
-	if e == nil {
+	k, ok := int32(0), false
+	if e := s.PickAgain(&r.choice, true); e != nil && !s.Crowded() {
+		k, ok = w.start(n, e)
+	}
+	if !ok {
 		s.ReturnExtra(extra.Hedge)
 		s.Hedged(service.HedgeNoEndpoint)
 		return
 	}
-	if r.arrived >= w.from {
+	if w.requests.all[n].arrived >= w.from {
 		w.report.Hedges++
 	}
-	k := w.start(n, e)
 	w.attempts.all[k].hedge = true
 	w.attempts.all[i].beside, w.attempts.all[k].beside = k+1, i+1
 }

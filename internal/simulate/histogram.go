@@ -17,7 +17,7 @@ const (
 // Parts is what the time of requests was spent on.
 type Parts struct {
 	Network time.Duration // on the way of the last attempt
-	Queue   time.Duration // in the queue of the last attempt's endpoint, its stalls included
+	Queue   time.Duration // in that of the service, and in that of the last attempt's endpoint, its stalls included
 	Work    time.Duration // worked on there
 	Lost    time.Duration // in attempts that failed, and between them
 }

@@ -14,6 +14,7 @@ type Report struct {
 	Requests  int           // that arrived
 	Outcomes  [outcomes]int // by Outcome
 	Attempts  int           // of those requests
+	Waited    int           // requests that have waited in the queue of the service
 	Hedges    int           // those of the attempts that were begun beside another one
 	HedgesWon int           // those of them whose answer came first
 	Latency   *Histogram    // of those that were served

@@ -88,6 +88,19 @@ func New(c *config.Config, name string) (*Subject, error) {
 	return s, err
 }
 
+// bounded reports whether the service bounds what is under way.
+func (s *Subject) bounded() bool {
+	o := &s.config.Overload
+	return o.MaxInFlight > 0 || o.EndpointMaxInFlight.Limit != ""
+}
+
+// withoutBounds is the subject without that.
+func (s *Subject) withoutBounds() *Subject {
+	free := *s
+	free.config.Overload = config.Overload{}
+	return &free
+}
+
 // makeUp gives the subject n endpoints.
 func (s *Subject) makeUp(n int) {
 	s.specs = nil

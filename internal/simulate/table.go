@@ -52,6 +52,8 @@ type column struct {
 // further are those columns.
 var further = []column{
 	{"goodput", func(r *Report) bool { return r.Errors() > 0 }, func(r *Report) string { return fmt.Sprintf("%.0f/s", r.Goodput()) }},
+	{"waited", func(r *Report) bool { return r.Waited > 0 }, func(r *Report) string { return r.share(r.Waited) }},
+	{"dropped", func(r *Report) bool { return r.Outcomes[Dropped] > 0 }, func(r *Report) string { return r.share(r.Outcomes[Dropped]) }},
 	{"hedged", func(r *Report) bool { return r.Hedges > 0 }, func(r *Report) string { return r.share(r.Hedges) }},
 }
 
@@ -214,6 +216,7 @@ type Row struct {
 	Errors    int                `json:"errors"`
 	No        map[string]int     `json:"errors_by_kind,omitempty"`
 	Attempts  int                `json:"attempts"`
+	Waited    int                `json:"waited,omitempty"`
 	Hedges    int                `json:"hedges,omitempty"`
 	HedgesWon int                `json:"hedges_won,omitempty"`
 	Latency   map[string]float64 `json:"latency_ms"`
@@ -240,7 +243,7 @@ func (c *Comparison) Rows() (rows []Row) {
 
 // Row is the report for JSON.
 func (r *Report) Row() Row {
-	row := Row{Policy: r.Policy, Requests: r.Requests, Errors: r.Errors(), Attempts: r.Attempts, Hedges: r.Hedges, HedgesWon: r.HedgesWon, Goodput: round(r.Goodput()), Busiest: round(r.Busiest())}
+	row := Row{Policy: r.Policy, Requests: r.Requests, Errors: r.Errors(), Attempts: r.Attempts, Waited: r.Waited, Hedges: r.Hedges, HedgesWon: r.HedgesWon, Goodput: round(r.Goodput()), Busiest: round(r.Busiest())}
 	row.Latency = map[string]float64{"mean": ms(r.Latency.Mean()), "max": ms(r.Latency.Max())}
 	for _, q := range quantiles {
 		row.Latency[q.name] = ms(r.Latency.Quantile(q.q))
@@ -260,7 +263,7 @@ func (r *Report) Row() Row {
 }
 
 // outcomeNames are the words for outcomes.
-var outcomeNames = [outcomes]string{"served", "no-endpoint", "failed", "timeout"}
+var outcomeNames = [outcomes]string{"served", "no-endpoint", "failed", "timeout", "dropped"}
 
 func ms(d time.Duration) float64 { return round(float64(d) / float64(time.Millisecond)) }
 

@@ -29,6 +29,7 @@ type world struct {
 	changes  []change
 	requests slots[request]
 	attempts slots[attempt]
+	stands   []*stand      // that wait for requests
 	from     time.Duration // end of the warm-up
 	sample   time.Duration // end of the present interval
 	report   *Report
@@ -198,7 +199,8 @@ func (w *world) finish(n int32, how outcome, a *attempt) {
 		if how == Served {
 			all := w.now - r.arrived
 			last := w.now - a.began
-			w.report.Latency.add(all, Parts{Network: last - a.fate.queue - a.fate.work, Queue: a.fate.queue, Work: a.fate.work, Lost: all - last})
+			queue := a.fate.queue + r.queued
+			w.report.Latency.add(all, Parts{Network: last - a.fate.queue - a.fate.work, Queue: queue, Work: a.fate.work, Lost: all - last - r.queued})
 		}
 	}
 	w.requests.give(n)
@@ -214,7 +216,6 @@ func (w *world) serve(plans []*compile.ServicePlan) {
 	for i := range w.proxies {
 		p, set := &w.proxies[i], plans[i].Settings
 		set.Probe = w.probe
-		set.Overload = service.Overload{} // requests that wait are not simulated yet
 		set.Attach = func(e *endpoint.Endpoint) any {
 			s := byID[e.ID()]
 			s.known[i] = e
