@@ -36,8 +36,9 @@ func whole(t *testing.T, rt engine.Runtime, s *Stream) {
 		return
 	}
 	data, err := s.Content(false, 0)
-	if _, end := s.Content(false, 0); string(data) != "whole" || err != nil || end != io.EOF {
-		t.Errorf("content %q, %v, and then %v", data, err, end)
+	content := string(data) // which the next Content takes back
+	if _, end := s.Content(false, 0); content != "whole" || err != nil || end != io.EOF {
+		t.Errorf("content %q, %v, and then %v", content, err, end)
 	}
 }
 

@@ -282,6 +282,9 @@ func onSocketsWith(t *testing.T, engine, scheme string, change func(*config.Conf
 	behind := listen(t)
 	go acceptAll(behind, serve)
 	cfg := configuration(scheme + behind.Addr().String())
+	s := cfg.Services["s"]
+	s.Connections.ConnectTimeout = 30 * time.Second // a busy machine is no fault
+	cfg.Services["s"] = s
 	if change != nil {
 		change(&cfg)
 	}

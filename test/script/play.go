@@ -29,6 +29,7 @@ type play struct {
 	archive  archive
 	stage    stage
 	patience time.Duration // for what has to come
+	connect  time.Duration // to connect to an endpoint; 0: as the configuration says
 	http2    bool          // clients speak HTTP/2
 	h2c      bool          // endpoints speak HTTP/2
 	// open starts the proxy and says where clients connect.
@@ -133,6 +134,12 @@ func (p *play) config(name string) (config.Config, error) {
 	c, err := p.parse(name, []byte(data))
 	if c.AccessLog.Path != "" && p.logFile != "" {
 		c.AccessLog.Path = p.logFile
+	}
+	for name, s := range c.Services {
+		if p.connect > 0 {
+			s.Connections.ConnectTimeout = p.connect
+			c.Services[name] = s
+		}
 	}
 	if f, ok := p.archive.get("filters"); ok && err == nil {
 		err = addFilters(&c, f.data)
