@@ -46,6 +46,10 @@ func (x *Exchange) fail(err *Error) {
 	if err.Class == Refused && x.passesOn() {
 		return
 	}
+	if err == errFull && !x.traced && !x.rpc.is {
+		x.answer(x.fullReply())
+		return
+	}
 	x.answer(x.replyTo(err))
 }
 

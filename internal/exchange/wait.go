@@ -17,6 +17,8 @@ package exchange
 // response that there is. A hedge never waits: it is of use at once or not at all.
 
 import (
+	"fmt"
+
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/affinity"
 	"github.com/poise-lb/poise/internal/engine"
@@ -137,4 +139,28 @@ func (x *Exchange) anotherInQueue(err *Error) *endpoint.Endpoint {
 		return policy.Wait
 	}
 	return x.another(err)
+}
+
+// fullText and fullJSON are the replies to requests that find a service full, made once: where more
+// comes than can be served, refusing must cost little.
+var (
+	fullText = refusal(errFull, "text/plain; charset=utf-8", "%d %s: %s\n")
+	fullJSON = refusal(errFull, "application/json", "{\"status\":%d,\"reason\":%q,\"message\":%q}\n")
+)
+
+// refusal makes the reply to err whose content has this type and form.
+func refusal(err *Error, kind, form string) *message.Reply {
+	return &message.Reply{
+		Status: err.Status, Reason: err.Reason,
+		Fields: []message.Field{message.NewField("Content-Type", kind), message.NewField("Retry-After", "1")},
+		Body:   fmt.Appendf(nil, form, err.Status, err.Reason, TextOf(err.Status, err.Reason)),
+	}
+}
+
+// fullReply is the reply that the client's Accept asks for.
+func (x *Exchange) fullReply() *message.Reply {
+	if accept, ok := message.GetKind(x.Request.Fields, message.Accept); ok && prefersJSON(accept) {
+		return fullJSON
+	}
+	return fullText
 }
