@@ -12,7 +12,7 @@ import (
 // that they can, and what is let through takes a few times as long as without load. Without limits
 // every queue is longer than clients wait, so that next to nothing is served in time.
 func TestFoundLimits(t *testing.T) {
-	sc := builtin(t, "overload", 8*time.Second)
+	sc := builtin(t, "overload", 12*time.Second)
 	auto := config.Service{Overload: config.Overload{EndpointMaxInFlight: config.EndpointLimit{Limit: "auto"}}}
 	capacity := 8 * 4 / 0.005
 	for _, policy := range []string{"least_time", "p2c"} {
@@ -30,7 +30,7 @@ func TestFoundLimits(t *testing.T) {
 // TestQueue: with a queue in front nearly all of what is served has waited, no longer than it may, and
 // as much is served as without one. All requests end.
 func TestQueue(t *testing.T) {
-	sc := builtin(t, "overload", 6*time.Second)
+	sc := builtin(t, "overload", 12*time.Second)
 	capacity := 8 * 4 / 0.005
 	for name, o := range map[string]config.Overload{
 		"found":    {EndpointMaxInFlight: config.EndpointLimit{Limit: "auto"}},
