@@ -87,12 +87,14 @@ const values = (o) => Object.fromEntries(Object.entries(o).map(([key, v]) => [ke
 const ns = (n) => latency(n / 1e9);
 
 // more says what there is besides the figures, and '' if there is nothing: what retries and hedges
-// have taken of late and what became of hedges, the shares of places, lanes, sticky clients, how a
+// have taken of late and what became of hedges, the shares of places, lanes, a queue, sticky clients, how a
 // shadow compares, reports that make no sense.
-function more({ extra: x, shadow: w, load_reports: r, places = [], lanes = [], lanes_missed: missed, sticky }) {
-	const n = values(x);
+function more({ extra: x, shadow: w, load_reports: r, places = [], lanes = [], lanes_missed: missed, sticky, overload: o }) {
+	const n = values(x), refused = o.full + o.displaced + o.timed_out + o.none_left;
 	return listed(
 		places.map((p) => t('place', { ...values(p), share: percent(p.share) })), lanes.map((l) => t('lane', { ...values(l), value: l.value || '–' })),
+		(o.max_in_flight || o.endpoint_max_in_flight) && t('overload', { ...values(o), most: o.max_in_flight ? number(o.max_in_flight) : '–', wait: ns(o.mean_wait) }),
+		refused && t('overload.refused', { n: number(refused) }),
 		missed && t('lanes.missed', { n: number(missed) }), sticky && t('sticky', values(sticky)),
 		x.retries + x.hedges && t('extra.spent', { ...n, share: percent(x.share, 1) }),
 		x.hedges_won + x.hedges_lost + x.hedges_failed && t('extra.hedged', n),
