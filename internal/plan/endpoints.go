@@ -52,7 +52,7 @@ func (m *maker) members(name string) (out []member, named bool) {
 		if e.State == health.Draining {
 			continue
 		}
-		one := member{spec: e.Spec, inFlight: e.InFlight}
+		one := member{spec: *e.Spec, inFlight: e.InFlight}
 		if pool, ok := e.Attached.(counted); ok {
 			_, one.idle = pool.Counts()
 		}

@@ -18,17 +18,20 @@ const retryAfterMin = time.Second
 
 // An EndpointStatus is the state of an endpoint at one moment. Instants are on the runtime's clock.
 type EndpointStatus struct {
-	Spec  endpoint.Spec
+	Spec  *endpoint.Spec // which is never modified
 	State health.State
-	Cause health.Cause  // what has ejected it: probes, the breaker, an operator or its peers
+	Cause health.Cause // what has ejected it: probes, the breaker, an operator or its peers
+
+	Drained bool // one of Overrides is endpoint.Drain
+	Kept    bool // it is healthy only because there is no other
+	Found   bool // its limit is found by latency
+
 	Until time.Duration // end of its ejection by the breaker or as an outlier; 0: it is not ejected by that
 	// Finding has the figures by which it is an outlier: it is ejected as one or half-open after that,
 	// or healthy, since as many are out as may be. Nil: it is none.
 	Finding *health.Finding
 	// Overrides are what operators say about it now, at most one of each kind; nil: nothing.
 	Overrides []endpoint.Override
-	// Drained: one of them is endpoint.Drain.
-	Drained bool
 	// NextProbe is when its prober probes it next, at the latest; 0: it is not probed, or is being
 	// probed for the first time.
 	NextProbe time.Duration
@@ -36,14 +39,11 @@ type EndpointStatus struct {
 	Held time.Duration
 	// Damped is the end of its damping: it came and went too often; 0: it is not damped.
 	Damped time.Duration
-	// Kept: it is healthy only because there is no other.
-	Kept bool
 	// Slow is the end of the window of its slow start; 0: it is in none.
 	Slow time.Duration
-	// Found: its limit is found by latency. Base is the one it goes by, that of the endpoint with
-	// little to do; 0: not known yet.
-	Found bool
-	Base  time.Duration
+	// Base is the latency by which its limit is found, that of the endpoint with little to do; 0: not
+	// known yet.
+	Base time.Duration
 	// History is what has happened to it.
 	History History
 	// Attached is what Settings.Attach returned: its connections.
@@ -107,7 +107,7 @@ func (s *Service) Snapshot() []EndpointStatus {
 			finding = &one
 		}
 		all = append(all, EndpointStatus{
-			Spec:  *m.endpoint.Spec(),
+			Spec:  m.endpoint.Spec(),
 			State: m.machine.State(),
 			Cause: m.machine.Cause(),
 			Until: until, Finding: finding,
@@ -128,7 +128,8 @@ func (s *Service) Snapshot() []EndpointStatus {
 			Attached: m.Attached,
 		})
 		if r, ok := m.endpoint.LastReport(now); ok {
-			all[len(all)-1].Load = &r
+			said := r // r itself would be allocated for each endpoint
+			all[len(all)-1].Load = &said
 		}
 	}
 	return all
