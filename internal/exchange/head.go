@@ -153,8 +153,9 @@ func (a *attempt) blame(err error) *Error {
 // client on a bad line pauses for less, and an endpoint may break down meanwhile.
 const starvedAfter = time.Second
 
-// interim passes a 1xx response on to the client, except in a race, where it is not known yet
-// whose response the client gets. A 100 starts content that is held; any other 100 is dropped.
+// interim passes a 1xx response on to the client, as a proxy must (RFC 9110 §15.2). Those of a hedge are
+// not: the client has not asked for it, and its task writes nothing. A 100 starts content that is held;
+// any other 100 is dropped.
 func (a *attempt) interim() error {
 	if a.response.Status == 100 {
 		if a.upload.state == held {
@@ -162,7 +163,7 @@ func (a *attempt) interim() error {
 		}
 		return nil
 	}
-	if a.race != nil {
+	if a.race != nil && a == a.race.other {
 		return nil
 	}
 	message.DropHopByHop(a.response.Fields)

@@ -19,7 +19,7 @@ package exchange
 //	503                 broken connection   503, or that of another attempt, as without a race
 //
 // While both ask, neither changes anything in the exchange that the other's task uses: they decide
-// nothing about further attempts, write nothing to the client, and pass no interim responses on.
+// nothing about further attempts, and write nothing to the client but interim responses of the first.
 
 import (
 	"errors"

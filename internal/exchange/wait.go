@@ -80,7 +80,7 @@ func (x *Exchange) await(failed *Error) *Error {
 	}
 	if x.waiter == nil {
 		if x.waiter = s.Join(x.rt, class); x.waiter == nil {
-			return errFull
+			return x.lookAgain(choose)
 		}
 	}
 	w := x.waiter
@@ -107,6 +107,25 @@ func (x *Exchange) await(failed *Error) *Error {
 		return errDeadline
 	}
 	return errQueueTimeout
+}
+
+// lookAgain is for a request that the queue does not take: it looks once more for a place, since a reload
+// may have taken away the bounds, and the queue with them, since it looked. Where there are bounds it
+// does not overtake those that wait.
+func (x *Exchange) lookAgain(choose func() *endpoint.Endpoint) *Error {
+	e := policy.Wait
+	if !x.service.Bounded() || !x.service.Crowded() {
+		e = choose()
+	}
+	switch e {
+	case policy.Wait:
+		x.service.Refuse()
+		return errFull
+	case nil:
+		return x.unavailable()
+	}
+	x.next = e
+	return nil
 }
 
 // unqueue takes the exchange out of the queue of the service.

@@ -36,6 +36,21 @@ func (s *Service) bound(m *Member) {
 	s.SetLimit(m.endpoint, l.Limit())
 }
 
+// loosen takes limits away that o has no more, and raises those that become higher. It comes before the
+// queue is changed, and bound after that: so a request for which there was no place finds a queue, or else
+// a place when it looks once more. Called with mu held.
+func (s *Service) loosen(o *Overload) {
+	for _, m := range s.members {
+		switch {
+		case o.Found != concurrency.Bounds{}:
+			continue
+		case o.EndpointInFlight == 0 || m.endpoint.Limit() < int64(o.EndpointInFlight) && m.endpoint.Limit() > 0:
+			m.limiter.Store(nil)
+			s.SetLimit(m.endpoint, int64(o.EndpointInFlight))
+		}
+	}
+}
+
 // phase is the time of day at the instant zero of the service's clock, shifted by a hash of e: the
 // same in all proxies that know e. A runtime that does not know the time of day is one of a test.
 func (s *Service) phase(e *endpoint.Endpoint) time.Duration {

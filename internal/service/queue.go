@@ -161,14 +161,13 @@ func (s *Service) count(d int64) {
 }
 
 // Join puts the calling task, one of rt, into the queue, with a priority; nil: it is full, or there is
-// none. Otherwise Await follows, and then Leave.
+// none, and Refuse follows if the request is refused for that. Otherwise Await follows, and then Leave.
 func (s *Service) Join(rt engine.Runtime, p Priority) *Waiter {
 	q := &s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.n >= q.room.Load() && !s.makeRoom(p) {
 		q.flooded = q.n > 0
-		q.ends[QueueFull]++
 		return nil
 	}
 	w := &Waiter{rt: rt, signal: rt.NewSignal(), class: p, at: rt.Now(), number: q.joined}
@@ -184,6 +183,13 @@ func (s *Service) Join(rt engine.Runtime, p Priority) *Waiter {
 		q.line(w)
 	}
 	return w
+}
+
+// Refuse counts a request that was not let in.
+func (s *Service) Refuse() {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	s.queue.ends[QueueFull]++
 }
 
 // Await waits until choose finds an endpoint for w, and returns it; nil: end says why there is none.
@@ -316,3 +322,6 @@ func (s *Service) HasRoom() bool { return s.load.n.Load() < s.queue.most.Load() 
 
 // Crowded reports whether requests wait in the queue.
 func (s *Service) Crowded() bool { return s.load.waiting.Load() > 0 }
+
+// Bounded reports whether the settings bound the attempts in flight.
+func (s *Service) Bounded() bool { return s.load.bounded.Load() }

@@ -55,6 +55,7 @@ func (r *requests) send(name string, p Priority, takes time.Duration) (w *Waiter
 			w := r.Join(r.rt, p)
 			joined <- w
 			if w == nil {
+				r.Refuse()
 				r.say(name + " full")
 				return
 			}

@@ -221,6 +221,7 @@ func (s *Service) configure(set Settings, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	had, id := s.conf.health.Probed, s.conf.set.ProbeID
+	s.loosen(&set.Overload)
 	s.adopt(set)
 	if s.conf.set.Guard.MaxRemoval < 0 {
 		s.releaseAll(now)

@@ -32,6 +32,7 @@ func (w *world) wait(n int32, again bool) bool {
 	}
 	waiter := r.proxy.service.Join(w.tasks, class)
 	if waiter == nil {
+		r.proxy.service.Refuse()
 		return false
 	}
 	if r.arrived >= w.from && !r.waited {

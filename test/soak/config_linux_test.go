@@ -8,7 +8,7 @@ import (
 	"github.com/poise-lb/poise"
 )
 
-var policies = []string{"least_time", "p2c", "round_robin", "weighted_round_robin", "least_connections", "random", "peak_ewma", "consistent_hash"}
+var policies = []string{"least_time", "p2c", "round_robin", "weighted_round_robin", "least_connections", "random", "peak_ewma", "prequal", "consistent_hash"}
 
 // probeEvery is also what a probe may take. It is so long that no stall of a busy machine
 // ejects one endpoint while others leave, so that none is left to repeat a request at:
@@ -19,6 +19,13 @@ const probeEvery = 5 * time.Second
 // stall is so short that settle can wait for it: net/http's HTTP/2 sets a timer for each
 // stream, and what it has stopped keeps the stream's whole connection alive until then.
 const stall = 20 * time.Second
+
+// limits of the requests under way at each endpoint: with the first ones many wait. None is answered
+// 503, as the queue takes all for longer than requests stall.
+var limits = []string{"1", "2", "auto"}
+
+// queueTimeout is for which they wait at most.
+const queueTimeout = 2 * time.Minute
 
 // config draws a configuration. All of them serve every request; of calm some endpoints
 // may be missing, since others do what they would. r nil: everything that may be there is.
@@ -39,6 +46,15 @@ func (s *soak) config(r *rand.Rand) poise.Config {
 		}
 		if r.IntN(2) == 0 || all {
 			service.Health = &poise.Health{Check: "GET /health", Interval: probeEvery, Timeout: probeEvery}
+		}
+		if r.IntN(2) == 0 || all {
+			service.Hedge = &poise.Hedge{After: "p75", MaxExtra: 10}
+		}
+		if r.IntN(2) == 0 || all {
+			service.Overload = poise.Overload{EndpointMaxInFlight: poise.EndpointLimit{Limit: limits[r.IntN(len(limits))]}, Queue: &poise.Queue{Length: 10_000, Timeout: queueTimeout}}
+		}
+		if r.IntN(2) == 0 || all {
+			service.Breaker.Outliers = &poise.Outliers{MaxEjected: 50}
 		}
 		skip := -1
 		if name == "calm" && r.IntN(2) == 0 && !all {

@@ -11,6 +11,10 @@ import (
 // busy machine reports late.
 const slack = 500 * time.Millisecond
 
+// hintsOfHedge counts responses of which no interim one came: those of a hedge are not passed on, and
+// so there are no more of them than hedges that have won.
+const hintsOfHedge = "responses without their hints"
+
 // judge says what is wrong with a result; empty: nothing. What may go wrong is counted.
 func (s *soak) judge(e *entry, r *result) string {
 	from, to := e.from.Add(-slack), time.Now()
@@ -33,6 +37,9 @@ func (s *soak) judge(e *entry, r *result) string {
 		return fmt.Sprintf("cut after %d bytes: %v", r.bytes, r.err)
 	case e.act == resetBody:
 		return fmt.Sprintf("looks whole after %d bytes although it was cut", r.bytes)
+	case e.act == hinting && r.hints == 0 && e.minor > 0 && e.up < 0:
+		s.met.add(hintsOfHedge)
+		s.checked.Add(1)
 	case r.hints > e.minor*int(e.heads.Load()), e.act == hinting && r.hints < e.minor:
 		return fmt.Sprintf("%d hints", r.hints)
 	default:

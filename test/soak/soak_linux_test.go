@@ -116,6 +116,7 @@ func run(t *testing.T, engine string, seed uint64, long time.Duration) {
 		}
 	}
 	stop()
+	s.tally(long)
 
 	ctx, cancel2 := context.WithTimeout(context.Background(), patience)
 	defer cancel2()
@@ -240,6 +241,25 @@ func (s *soak) report() (stop func()) {
 		close(done)
 		group.Wait()
 		say()
+	}
+}
+
+// tally reads what the proxy counted of hedges and of the queue, and says what does not fit.
+func (s *soak) tally(long time.Duration) {
+	won, waited, refused := uint64(0), uint64(0), uint64(0)
+	for _, one := range s.front.Status().Services {
+		won += one.Extra.HedgesWon
+		waited += one.Overload.Served
+		refused += one.Overload.Full + one.Overload.Displaced + one.Overload.TimedOut
+	}
+	s.t.Logf("%d hedges have won; %d requests have waited in queues, and %d found no place", won, waited, refused)
+	switch {
+	case uint64(s.met.of(hintsOfHedge)) > won:
+		s.fail("%d responses came without their hints, and %d hedges have won", s.met.of(hintsOfHedge), won)
+	case refused > 0:
+		s.fail("%d requests found no place in a queue", refused)
+	case long >= time.Minute && (won == 0 || waited == 0):
+		s.fail("no hedge has won, or no request has waited")
 	}
 }
 
