@@ -17,8 +17,9 @@ import (
 // 1.19 before operators had a side: what they see and say (overrides, events, formats of the
 // access log, the handover to another process) is chosen by the configuration, or by calls at
 // run time, so every program has it: 1.25. So it is with what endpoints may want of a service:
-// HTTP/2, certificates of our own, names and SPIFFE ids to verify; budgets of retries, hedges.
-const ratioMax = 1.37
+// HTTP/2, certificates of our own, names and SPIFFE ids to verify; budgets of retries, hedges; queues,
+// limits, outliers, zones, lanes, splits, load reports, shadows.
+const ratioMax = 1.41
 
 // build returns a program of testdata, stripped. The names of its functions are in it
 // nevertheless, as the runtime needs them for stacks.
