@@ -90,6 +90,9 @@ func newLeastTime(usable []*endpoint.Endpoint) *leastTimePicker {
 func (p *leastTimePicker) Pick(a *Attempt) *endpoint.Endpoint {
 	n := len(p.eps)
 	if n <= 1 || a.Tried.n > 0 {
+		if n == 1 && a.Tried.n == 0 {
+			return p.eps[0]
+		}
 		return p.again(a)
 	}
 	first := p.index(a.Rand)

@@ -53,13 +53,16 @@ func (c *Conn) Await(resumed bool) (ready bool, err error) {
 	if !resumed && !c.Rest() {
 		return true, nil
 	}
-	if err = c.in.Fill(); errors.Is(err, engine.ErrTimeout) {
-		err = c.fillLate(err)
+	if err := c.in.Fill(); err != nil {
+		if errors.Is(err, engine.ErrTimeout) {
+			err = c.fillLate(err)
+		}
+		if errors.Is(err, engine.ErrTimeout) {
+			err = io.EOF
+		}
+		return err == nil, err
 	}
-	if errors.Is(err, engine.ErrTimeout) {
-		err = io.EOF
-	}
-	return err == nil, err
+	return true, nil
 }
 
 // lateFor is how long fillLate may take: there is something to read.
@@ -104,7 +107,9 @@ func (c *Conn) Next(q *message.Request, client *downstream.Client) error {
 		if !heading { // nearly every head arrives at once: the clock is read for the others only
 			c.stream.SetReadDeadline(c.rt.Now() + c.settings.Head)
 		}
-		err = c.in.Fill()
+		if err = c.in.Fill(); err == nil {
+			continue
+		}
 		if !late && errors.Is(err, engine.ErrTimeout) {
 			late = true
 			err = c.fillLate(err)
