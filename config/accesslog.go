@@ -29,7 +29,7 @@ var LogFormats = []string{"json", "combined", "ecs"}
 var LogVariables = []string{
 	"remote_addr", "remote_user", "time_local", "time_iso8601", "msec",
 	"request", "request_method", "request_uri", "uri", "args", "query_string", "host", "scheme", "server_protocol",
-	"status", "body_bytes_sent", "bytes_sent", "request_length", "request_time",
+	"status", "body_bytes_sent", "bytes_sent", "request_length", "request_time", "queue_time",
 	"upstream_addr", "upstream_status", "upstream_response_time", "upstream_header_time",
 	"request_id", "trace_id", "ssl_protocol", "ssl_client_s_dn", "ssl_client_san",
 	"route", "service", "reason", "grpc_status", "generation", "attempts",

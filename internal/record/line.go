@@ -130,6 +130,9 @@ func (f *Format) appendJSON(p *pen, b []byte, l *slot) []byte {
 	b = appendNumber(append(b, `,"bytes_in":`...), l.bytesIn)
 	b = appendNumber(append(b, `,"bytes_out":`...), l.bytesOut)
 	b = appendMillis(append(b, `,"duration_ms":`...), l.duration)
+	if l.queued > 0 {
+		b = appendMillis(append(b, `,"queued_ms":`...), l.queued)
+	}
 	if l.service != "" {
 		b = append(b, p.texts().route(l)...)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/reason"
 )
 
@@ -97,6 +98,24 @@ func TestLineHasTheNameOfTheRoute(t *testing.T) {
 	s.Drain(&out)
 	if !strings.Contains(out.String(), `"route":3,"route_name":"shop","service":"users"`) {
 		t.Error(out.String())
+	}
+}
+
+// The wait in the queue of a service is in lines of requests that had one.
+func TestLineHasTheWaitInTheQueue(t *testing.T) {
+	of := func(*Sink) *Exchange {
+		x := sample()
+		x.Trace.Queued = 5 * time.Millisecond
+		return x
+	}
+	if line := lineOf(config.AccessLog{}, of); !strings.Contains(line, `"duration_ms":12.345,"queued_ms":5.000,`) {
+		t.Error(line)
+	}
+	if line := lineOf(config.AccessLog{Format: "$request_time $queue_time"}, of); line != "0.012 0.005\n" {
+		t.Error(line)
+	}
+	if line := lineOf(config.AccessLog{}, func(*Sink) *Exchange { return sample() }); strings.Contains(line, "queued") {
+		t.Error(line)
 	}
 }
 

@@ -28,6 +28,7 @@ type slot struct {
 	bytesIn    int64
 	bytesOut   int64
 	duration   time.Duration
+	queued     time.Duration
 	status     int
 	route      int
 	generation uint64
@@ -52,6 +53,7 @@ func (l *slot) fill(x *Exchange, f *Format) {
 	t := x.trace()
 	l.client, l.protocol, l.status, l.reason = x.Client, x.Protocol, t.Status, t.Reason
 	l.bytesIn, l.bytesOut, l.duration = t.BytesIn, t.BytesOut, x.Duration
+	l.queued = t.Queued
 	l.route, l.service, l.routeName = x.Route, x.Service, x.RouteName
 	l.scheme, l.tls, l.generation, l.traceID = schemeOf(x.Scheme), x.TLS, x.Generation, x.TraceID
 	l.proved, l.rpc = x.Proved, t.RPC

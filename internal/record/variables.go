@@ -52,15 +52,18 @@ var variables = map[string]variable{
 	"upstream_response_time": eachAttempt(func(_ *Format, b []byte, a *Attempt) []byte { return appendThousandths(b, a.Time.Milliseconds()) }),
 	"upstream_header_time":   eachAttempt(attemptHead),
 	"request_id":             writeID,
-	"trace_id":               writeTrace,
-	"ssl_protocol":           writeTLS,
-	"ssl_client_s_dn":        ofClient(func(i *Identity) string { return i.Subject }),
-	"ssl_client_san":         ofClient(func(i *Identity) string { return i.Name }),
-	"route":                  writeRoute,
-	"service":                func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.service) },
-	"reason":                 func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.reason) },
-	"grpc_status":            func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.grpcStatus()) },
-	"generation":             func(_ *Format, _ *pen, b []byte, l *slot) []byte { return strconv.AppendUint(b, l.generation, 10) },
+	"queue_time": func(_ *Format, _ *pen, b []byte, l *slot) []byte {
+		return appendThousandths(b, l.queued.Milliseconds())
+	},
+	"trace_id":        writeTrace,
+	"ssl_protocol":    writeTLS,
+	"ssl_client_s_dn": ofClient(func(i *Identity) string { return i.Subject }),
+	"ssl_client_san":  ofClient(func(i *Identity) string { return i.Name }),
+	"route":           writeRoute,
+	"service":         func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.service) },
+	"reason":          func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.reason) },
+	"grpc_status":     func(f *Format, _ *pen, b []byte, l *slot) []byte { return f.word(b, l.grpcStatus()) },
+	"generation":      func(_ *Format, _ *pen, b []byte, l *slot) []byte { return strconv.AppendUint(b, l.generation, 10) },
 	"attempts": func(_ *Format, _ *pen, b []byte, l *slot) []byte {
 		return strconv.AppendInt(b, int64(len(l.attempts)), 10)
 	},
