@@ -350,11 +350,11 @@ func TestFrozenAgent(t *testing.T) {
 					t.Errorf("%d agents: %d errors in an hour", servers, len(updates))
 				}
 				h.Take()
-				for i, one := range f {
-					one.do(func() { one.frozen = false })
+				for i, one := range f { // each has its set before it answers
 					if i > 0 {
 						one.set("1", "10.0.0.1:80", 1, nil)
 					}
+					one.do(func() { one.frozen = false })
 				}
 				time.Sleep(backMost)
 				h.Expect(t, "back", "set 10.0.0.1:80*1")
