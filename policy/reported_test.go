@@ -31,6 +31,9 @@ var shared = []stress{
 // what each of them sees if somebody else loads one of them, and else hardly worse; Prequal has at
 // most 0.8 times the p99 of p2c where one of the endpoints is slow or has such a load.
 func TestStressReported(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and a long time under the race detector")
+	}
 	const seeds = 2
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -347,6 +347,9 @@ var bounds = map[string]struct{ p99, p999 float64 }{
 // TestStress: in each situation least time is as good as the better one of least connections, which
 // looks at all endpoints, and p2c, or better.
 func TestStress(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and a long time under the race detector")
+	}
 	const seeds = 2
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)

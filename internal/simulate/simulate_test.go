@@ -96,6 +96,9 @@ func TestSameSeedSameBytes(t *testing.T) {
 // TestPagesAreWellFormed: pictures are XML, and no number in them is none, also where nothing was
 // served or much was.
 func TestPagesAreWellFormed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and a long time under the race detector")
+	}
 	p := Page{Title: "<&>", Notes: []string{"<&>"}, LossesOf: "<&>"}
 	for _, sc := range []Scenario{
 		{Name: "<&>", About: "<&>", Load: Load{Duration: 5 * time.Second, Utilization: 300}, Timeout: 300 * time.Millisecond},
