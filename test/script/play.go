@@ -147,10 +147,11 @@ func (p *play) config(name string) (config.Config, error) {
 	return c, err
 }
 
-// strike closes all that is left, clients first: then nothing keeps the proxy.
+// strike ends all that is left, clients first: then nothing keeps the proxy. They reset their connections,
+// since one that is closed in good order may still wait for a response of an endpoint that hangs.
 func (p *play) strike() error {
 	for _, name := range slices.Sorted(maps.Keys(p.clients)) {
-		p.clients[name].leave((*wire).hangUp)
+		p.clients[name].leave((*wire).Abort)
 	}
 	p.over = true
 	var err error
