@@ -40,7 +40,7 @@ const exceptionsMax = 18
 const http1Max = 33
 
 // together is how many plays on sockets run at once. They wait most of the time.
-const together = "8"
+const together = "12"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
