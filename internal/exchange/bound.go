@@ -14,6 +14,7 @@ import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/upstream"
+	"github.com/poise-lb/poise/policy"
 )
 
 // connectionSchemes authenticate connections. CredSSP and Kerberos are what WinRM uses.
@@ -59,14 +60,23 @@ func (a *attempt) bind() {
 }
 
 // bound is the endpoint of this service that the client's connection is bound to; nil: there is
-// none, or it may not be used now. As after pick, an attempt must follow.
+// none, or it may not be used now; policy.Wait: it has no place. As after pick, an attempt must follow.
 func (x *Exchange) bound() *endpoint.Endpoint {
 	if x.peer.Bonds.Empty() {
 		return nil
 	}
-	e := x.peer.Bonds.Endpoint(x.service.Service)
-	if e == nil || !x.service.Keep(&x.choice, e) {
+	return x.kept(x.peer.Bonds.Endpoint(x.service.Service))
+}
+
+// kept is e, to which the client belongs; nil: there is none, or it may not be used now; policy.Wait: it
+// has no place. It looks for room first, because Keep may take a trial of e.
+func (x *Exchange) kept(e *endpoint.Endpoint) *endpoint.Endpoint {
+	s := x.service
+	switch {
+	case e == nil:
 		return nil
+	case !s.HasRoom(), x.waiter == nil && s.Bounded() && s.Crowded():
+		return policy.Wait
 	}
-	return e
+	return s.Keep(&x.choice, e)
 }

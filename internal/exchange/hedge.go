@@ -122,7 +122,7 @@ func (a *attempt) hedge(look, now, sent time.Duration, over bool) time.Duration 
 	}
 	x.choice.Rand, x.choice.Now = x.rt.Rand(), now
 	other := spare.Get().(*attempt)
-	if e := x.service.PickAgain(&x.choice, true); e == nil || x.service.Crowded() || !other.begin(x, e) {
+	if e := x.service.PickHedge(&x.choice); e == nil || !other.begin(x, e) {
 		spare.Put(other)
 		x.service.ReturnExtra(extra.Hedge)
 		x.service.Hedged(service.HedgeNoEndpoint)

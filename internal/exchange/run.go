@@ -291,9 +291,6 @@ const readyMax = 3 * time.Second
 // probed, at most for readyMax.
 func (x *Exchange) first() *endpoint.Endpoint {
 	if e := x.bound(); e != nil {
-		if x.service.Crowded() {
-			return policy.Wait
-		}
 		return e
 	}
 	x.choice.Seq = x.service.Seq() // one turn for the exchange: its retries take none
@@ -301,10 +298,7 @@ func (x *Exchange) first() *endpoint.Endpoint {
 		if x.token != 0 && !x.service.Settled() { // its endpoint may only lack a verdict
 			x.service.AwaitReady(x.rt, min(x.deadline, x.rt.Now()+readyMax))
 		}
-		if e := x.stuckTo(); e != nil {
-			if e.Full() || x.service.Crowded() {
-				return policy.Wait // its client has a session there
-			}
+		if e := x.stuckTo(); e != nil { // or policy.Wait: its client has a session there
 			return e
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/poise-lb/poise/internal/affinity"
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/policy"
 )
 
 // A Sticky is the configuration of the cookie of a service. It is never modified.
@@ -68,15 +69,17 @@ func (s *Sticky) AppendCookie(b []byte, token uint64, secure bool) []byte {
 }
 
 // stuckTo is the endpoint that the client's cookie names; nil: there is none, or it may not be used
-// now. As after pick, an attempt must follow.
+// now; policy.Wait: it has no place. As after pick, an attempt must follow.
 func (x *Exchange) stuckTo() *endpoint.Endpoint {
+	x.stuck = nil
 	if x.token == 0 {
 		return nil
 	}
-	if e := x.service.ByToken(x.token); e != nil && x.service.Keep(&x.choice, e) {
+	e := x.kept(x.service.ByToken(x.token))
+	if e != policy.Wait {
 		x.stuck = e
 	}
-	return x.stuck
+	return e
 }
 
 // stick adds the cookie to the head of a response that is about to be delivered, unless the client is

@@ -144,9 +144,6 @@ func (x *Exchange) pickInQueue() *endpoint.Endpoint {
 		e = x.stuckTo()
 	}
 	if e != nil {
-		if e.Full() || !x.service.HasRoom() {
-			return policy.Wait
-		}
 		return e
 	}
 	return x.service.PickQueued(&x.choice)

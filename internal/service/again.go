@@ -33,6 +33,14 @@ func (s *Service) PickAgain(a *policy.Attempt, only bool) *endpoint.Endpoint {
 	return s.pickNow(a)
 }
 
+// PickHedge is PickAgain for a hedge, which overtakes no request that waits: nil while some do.
+func (s *Service) PickHedge(a *policy.Attempt) *endpoint.Endpoint {
+	if s.Crowded() {
+		return nil
+	}
+	return s.PickAgain(a, true)
+}
+
 // well picks an endpoint of w whose latest attempt did not fail; nil: there is none that a has not
 // tried; policy.Wait: the policy says so, and the service has a queue.
 func (s *Service) well(w *view, a *policy.Attempt) *endpoint.Endpoint {

@@ -191,11 +191,11 @@ func TestLanesAreKept(t *testing.T) {
 		st.Update(laned(map[string]string{"a": "v1", "b": "v2"}))
 		b := st.Pick(&policy.Attempt{Lane: LaneOf([]byte("v2"))})
 		for version, want := range map[string]bool{"v1": false, "v2": true, "v3": true} {
-			if got := st.Keep(&policy.Attempt{Lane: LaneOf([]byte(version))}, b); got != want {
+			if got := st.Keep(&policy.Attempt{Lane: LaneOf([]byte(version))}, b) == b; got != want {
 				t.Errorf("%s: %v", version, got)
 			}
 		}
-		if !st.Keep(&policy.Attempt{}, b) {
+		if st.Keep(&policy.Attempt{}, b) != b {
 			t.Error("without a lane")
 		}
 	})

@@ -213,3 +213,30 @@ func TestThePolicyCanSayWait(t *testing.T) {
 		}
 	})
 }
+
+// An endpoint that is full, and a hedge while others wait, take no trial of a half-open endpoint: no
+// attempt follows that would give it back.
+func TestNoTrialIsTakenWithoutAPlace(t *testing.T) {
+	onStage(t, Settings{Breaker: health.Breaker{OpenFor: time.Second}, Overload: Overload{EndpointInFlight: 1, Queue: 5}}, func(st *stage) {
+		st.Update(specs("a:80", "b:80"))
+		e := st.view.Load().members[0]
+		for range 5 {
+			st.attempt(e, true)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		st.is("a:80", "half-open")
+		e.Begin(st.rt.Now()) // from before its ejection
+		if got := st.Keep(new(policy.Attempt), e); got != policy.Wait {
+			t.Errorf("a full endpoint: %v, want policy.Wait", got)
+		}
+		e.End(endpoint.Outcome{})
+		w := st.Join(st.rt, Normal)
+		if got := st.PickHedge(&policy.Attempt{Now: st.rt.Now()}); got != nil {
+			t.Errorf("a hedge while a request waits: %v", got)
+		}
+		st.Leave(w, QueueLeft)
+		if got := st.Keep(new(policy.Attempt), e); got != e {
+			t.Errorf("its trial was taken: %v", got)
+		}
+	})
+}

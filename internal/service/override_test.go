@@ -65,7 +65,7 @@ func TestADrainedEndpointGetsNoNewRequestsAndIsProbed(t *testing.T) {
 
 			st.operate(endpoint.Drain, a, 0)
 			st.pick(b)
-			if st.Keep(new(policy.Attempt), e) {
+			if st.Keep(new(policy.Attempt), e) != nil {
 				t.Error("a client whose connection is bound to it goes on with it")
 			}
 			st.uses(b)

@@ -89,11 +89,19 @@ func (s *Service) pickOther(w *view, a *policy.Attempt, e *endpoint.Endpoint) *e
 	return e
 }
 
-// Keep reports whether the attempt a may be made at e, an endpoint of s that was picked for an
-// earlier request of the same client. As after a Pick, the caller must Begin and Settle then; e may be full.
-func (s *Service) Keep(a *policy.Attempt, e *endpoint.Endpoint) bool {
-	w := s.view.Load()
-	return (w.lanes == nil || w.keeps(a.Lane, e)) && s.admit(w, e)
+// Keep is Pick for an attempt that is to be made at e, an endpoint of s that was picked for an earlier
+// request of the same client: it returns e; nil: e may not be used; policy.Wait: e is full.
+func (s *Service) Keep(a *policy.Attempt, e *endpoint.Endpoint) *endpoint.Endpoint {
+	w, full := s.view.Load(), false
+	switch {
+	case w.lanes != nil && !w.keeps(a.Lane, e):
+		return nil
+	case s.takes(w, e, &full):
+		return e
+	case full:
+		return policy.Wait
+	}
+	return nil
 }
 
 // pickOn is Pick when the picker's choice e is not simply healthy: half-open, kept, in its slow

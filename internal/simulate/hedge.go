@@ -44,7 +44,7 @@ func (w *world) hedge(i int32) {
 	}
 	r.choice.Rand, r.choice.Now = w.tasks.Rand(), w.now
 	k, ok := int32(0), false
-	if e := s.PickAgain(&r.choice, true); e != nil && !s.Crowded() {
+	if e := s.PickHedge(&r.choice); e != nil {
 		k, ok = w.start(n, e)
 	}
 	if !ok {
