@@ -210,6 +210,14 @@ func (e *Endpoint) Failing(now time.Duration) float32 {
 	return failing
 }
 
+// Forgive makes Failing 0 and Failed false: what the failures said is dealt with, as when the endpoint
+// was out of rotation for them and has recovered since. What is known of its latency stays. Any
+// goroutine may call it.
+func (e *Endpoint) Forgive() {
+	e.failed.Store(false)
+	e.latency.forgive()
+}
+
 // Failed reports whether the latest attempt that says anything about the endpoint failed.
 func (e *Endpoint) Failed() bool { return e.failed.Load() }
 

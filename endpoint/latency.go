@@ -82,6 +82,17 @@ func (l *latency) observe(o Outcome) (age int64, regular bool) {
 	}
 }
 
+// forgive makes the level of failure 0. The instant stays, so that the latency fades as before.
+func (l *latency) forgive() {
+	for {
+		old := l.word.Load()
+		ns, failing := unpack(old)
+		if failing == 0 || l.word.CompareAndSwap(old, pack(ns, 0)) {
+			return
+		}
+	}
+}
+
 // next is the estimate after one more outcome, age nanoseconds after the last.
 func next(ns, failing, sample float32, age int64, failed bool) uint64 {
 	k := decay(max(age, 0))

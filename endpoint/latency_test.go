@@ -123,6 +123,22 @@ func TestFailureAttractsNobody(t *testing.T) {
 	}
 }
 
+func TestForgive(t *testing.T) {
+	e, now := newTest("a"), time.Hour
+	e.End(Outcome{Now: now, Latency: time.Millisecond})
+	e.End(Outcome{Now: now, Failed: true})
+	if e.Faultless() || !e.Failed() {
+		t.Fatal("a failure left nothing")
+	}
+	latency := e.Latency(now + time.Second)
+	if e.Forgive(); !e.Faultless() || e.Failed() || e.Failing(now) != 0 {
+		t.Errorf("forgiven, and failing by %v, failed %v", e.Failing(now), e.Failed())
+	}
+	if got := e.Latency(now + time.Second); got != latency {
+		t.Errorf("its latency is %v, was %v", got, latency)
+	}
+}
+
 func TestFailingFollows(t *testing.T) {
 	e := newTest("a")
 	now := time.Second

@@ -171,6 +171,9 @@ func (s *Service) apply(m *Member, in health.Input, err error) {
 		m.window.Reset()
 	}
 	if change.From != health.Healthy && change.To == health.Healthy && !m.first {
+		if !m.machine.Kept() {
+			m.endpoint.Forgive() // else a policy that looks at failures would leave it out for seconds more
+		}
 		s.slow(m, in.Now)
 	}
 	healthy, sound, was := s.tally.healthy, s.tally.sound, m.sound

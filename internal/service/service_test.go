@@ -141,6 +141,42 @@ func TestProbesEjectAndBringBack(t *testing.T) {
 	})
 }
 
+// An endpoint that comes back gets its share at once: what its attempts failed by before is dealt with.
+// The default policy would otherwise leave it nearly alone for seconds.
+func TestAReturnIsWhole(t *testing.T) {
+	onStage(t, Settings{Policy: policy.LeastTime(), Check: everySecond}, func(st *stage) {
+		st.Update(specs(a, b, c))
+		st.AwaitReady(st.rt, 0)
+		for _, back := range []func(ea *endpoint.Endpoint){
+			func(*endpoint.Endpoint) { // by its probes
+				st.plant.set(errIll, a)
+				time.Sleep(4 * time.Second)
+				st.is(a, "ejected by probes")
+				st.plant.set(nil, a)
+				time.Sleep(2400 * time.Millisecond)
+			},
+			func(ea *endpoint.Endpoint) { // by an operator
+				for range 5 {
+					st.attempt(ea, true)
+				}
+				st.is(a, "ejected by breaker")
+				st.operate(endpoint.Admit, a, 0)
+				time.Sleep(2 * buildEvery)
+			},
+		} {
+			ea := st.at(a)
+			for range 4 {
+				st.attempt(ea, true)
+			}
+			back(ea)
+			st.is(a, "healthy")
+			if share := st.shares(300, false)[a]; share < 0.2 {
+				t.Errorf("back, it gets %.2f of the requests, want a third", share)
+			}
+		}
+	})
+}
+
 func TestProbesKeepTheirPace(t *testing.T) {
 	onStage(t, Settings{Check: everySecond}, func(st *stage) {
 		probesKeepTheirPace(st, func() { time.Sleep(time.Minute) })
