@@ -66,12 +66,15 @@ type estimate struct {
 	must  time.Duration // instant from which it is closed whatever it has seen
 	since time.Duration // instant from which ends of attempts count
 
-	dips   bool          // a dip is on
-	raises bool          // it may raise the base latency
-	began  time.Duration // instant at which the latest one began
-	dipAt  time.Duration // instant at which all proxies begin the next one
-	idle   bool          // little was in flight in a window since the last such instant
-	doubt  bool          // the latest window: much was in flight, and answers took long
+	dips     bool          // a dip is on
+	raises   bool          // it may raise the base latency
+	began    time.Duration // instant at which the latest one began; 0: there was none
+	before   time.Duration // the current latency then
+	beforeIn float64       // how many were in flight then
+	first    bool          // it is the very first, and the base latency was not known
+	dipAt    time.Duration // instant at which all proxies begin the next one
+	idle     bool          // little was in flight in a window since the last such instant
+	doubt    bool          // the latest window: much was in flight, and answers took long
 
 	// Where the present fall of the limit began; 0: it does not fall.
 	fellFrom float64
@@ -132,7 +135,7 @@ func (e *estimate) close(w sums, now time.Duration) {
 		e.adjust(w, current)
 	}
 	if due, raises := e.wantsDip(current, now); due {
-		e.dip(current, now)
+		e.dip(w, current, now)
 		e.raises = raises
 		return
 	}
@@ -179,7 +182,7 @@ func (e *estimate) wantsDip(current, now time.Duration) (due, raises bool) {
 		raises = float64(current) > unmoved*float64(e.fellAt)
 		e.fellFrom, e.fellAt = e.exact, current
 	}
-	due = (raises || e.doubt && !e.known) && now >= e.began+dipRest
+	due = (raises || e.doubt && !e.known) && (e.began == 0 || now >= e.began+dipRest)
 	if now >= e.dipAt {
 		raises = raises || e.doubt && !e.idle
 		due = due || raises
@@ -199,27 +202,40 @@ func (e *estimate) dipAfter(now time.Duration) time.Duration {
 }
 
 // dip begins a dip. What is in flight has to end before it can be measured.
-func (e *estimate) dip(current, now time.Duration) {
-	e.dips, e.began = true, now
+func (e *estimate) dip(w sums, current, now time.Duration) {
+	e.dips, e.first, e.before = true, e.began == 0 && !e.known, current
+	e.began, e.beforeIn = now, w.inFlight()
 	e.since = now + min(2*current, dipMost)
 	e.next = e.since + min(max(dipLeast, 4*e.usual), dipMost)
 	e.must = e.since + max(dipMost, 10*e.usual)
 }
 
-// dipped takes in a dip.
+// dipped takes in a dip. Only one that raises may believe that the endpoint has become slower. The
+// first dip of an endpoint that was full from the beginning says at once how much too high the limit is.
 func (e *estimate) dipped(w sums, current time.Duration) {
 	e.dips, e.fellFrom, e.doubt = false, 0, false
+	if w.count() == 0 {
+		return
+	}
+	seen := current
 	if !e.raises {
 		current = min(current, e.usual)
 	}
-	if w.count() > 0 {
-		ratio, share := float64(current)/float64(max(e.usual, 1)), min(1, float64(w.count())/countLeast)
-		e.known, e.idle = ratio > deep, true
-		if ratio > deep && ratio < 1/deep {
-			share /= 2
-		}
-		e.usual += time.Duration(share * float64(current-e.usual))
+	ratio, share := float64(current)/float64(max(e.usual, 1)), min(1, float64(w.count())/countLeast)
+	e.known, e.idle = ratio > deep || e.first && e.freed(w, seen), true
+	if ratio > deep && ratio < 1/deep {
+		share /= 2
 	}
+	e.usual += time.Duration(share * float64(current-e.usual))
+	if e.first && float64(seen) < deep*float64(e.before) {
+		e.exact = e.within(e.exact*slack*float64(e.usual)/float64(e.before) + room)
+	}
+}
+
+// freed reports whether workers of the endpoint were free in the dip w: it served clearly less per
+// second than before.
+func (e *estimate) freed(w sums, current time.Duration) bool {
+	return w.inFlight()/float64(max(current, 1)) < deep*e.beforeIn/float64(max(e.before, 1))
 }
 
 // wait begins the next window, in which ends of attempts count after so long.

@@ -26,8 +26,9 @@ func balancePicture(all balance, able []balancer) string {
 			y += height
 		}
 		shown++
-		height = headHeight + len(able)*barStep + 8
+		height = max(height*((shown+1)%2), headHeight+len(outcome)*barStep+8)
 		fmt.Fprintf(&b, `<text class="title" x="%d" y="%d">%s</text><text class="unit" x="%d" y="%d">p99, and p99.9 as a mark, ms; less is better</text>`+"\n", x, y+16, row.Name, x, y+33)
+		at := y + headHeight - 12 - barStep
 		for i, one := range able {
 			p := outcome[one.name]
 			if p == nil || p.rounds == 0 {
@@ -40,7 +41,7 @@ func balancePicture(all balance, able []balancer) string {
 			if i == 0 {
 				class = "poise"
 			}
-			at := y + headHeight - 12 + i*barStep
+			at += barStep
 			to, tail := logBar(millisecond(p.P99)), logBar(millisecond(p.P999))
 			fmt.Fprintf(&b, `<text class="name" x="%d" y="%d" text-anchor="end">%s</text><rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/><rect class="%s" x="%.1f" y="%d" width="2" height="%d"/><text class="value" x="%.1f" y="%d">%.0f · %.0f</text>`+"\n",
 				x+left-8, at+11, one.name, class, x+left, at, to, barHeight, class, left+float64(x)+tail, at-1, barHeight+2,

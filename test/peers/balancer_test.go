@@ -4,6 +4,7 @@ package peers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,12 +22,16 @@ type balancer struct {
 	install func(*kit) (version string, err error)
 	start   func(t *testing.T, k *kit, listen string, endpoints []string) *rig.Process
 	remarks string
+	rows    []string // nil: all of them
 }
 
 // balancers are in the order of tables: Poise first, and its default before its others.
 var balancers = []balancer{
 	poisePolicy("", "the default"),
 	poisePolicy("peak_ewma", ""), poisePolicy("least_connections", ""), poisePolicy("p2c", ""),
+	poiseWith("with hedges", "hedge: {after: p95}", "even", "slow", "stall"),
+	poiseWith("prequal", "policy: prequal", "even", "slow", "shared"),
+	poiseWith(limited, "overload: {endpoint_max_in_flight: auto, queue: 100}", "even", "overload"),
 	nginxMethod("least_conn"), nginxMethod("random two"),
 	haproxyAlgorithm("random"), haproxyAlgorithm("leastconn"),
 	envoyLeast,
@@ -35,25 +40,37 @@ var balancers = []balancer{
 // ours are the policies of Poise beside its default: they are no rivals.
 func (b *balancer) ours() bool { return strings.HasPrefix(b.name, "Poise") }
 
+// limited is the default with limits by latency and a queue.
+const limited = "Poise, with limits"
+
 func poisePolicy(policy, name string) balancer {
-	if name == "" {
-		name = policy
+	if policy == "" {
+		return poiseWith(name, "")
+	}
+	return poiseWith(policy, "policy: "+policy)
+}
+
+// poiseWith is Poise with a line of configuration for the service, in some rows.
+func poiseWith(name, setting string, rows ...string) balancer {
+	remarks := "one worker; everything else as by default"
+	if setting != "" {
+		remarks = "one worker; `" + setting + "`"
 	}
 	return balancer{
-		name:    "Poise, " + name,
+		name:    "Poise, " + strings.TrimPrefix(name, "Poise, "),
 		install: poise("loop").install,
 		start: func(t *testing.T, k *kit, listen string, endpoints []string) *rig.Process {
-			var b strings.Builder
-			fmt.Fprintf(&b, "version: 1\nlisten: [%q]\nservices:\n  all:\n", listen)
-			if policy != "" {
-				fmt.Fprintf(&b, "    policy: %s\n", policy)
-			}
-			b.WriteString("    endpoints: [http://" + strings.Join(endpoints, ", http://") + "]\nroutes: [{service: all}]\n")
-			return rig.Start(t, rig.Command{Path: k.poise, Args: []string{"run", "--workers", "1", "-c", file(t, "poise.yaml", b.String())}})
+			config := fmt.Sprintf("version: 1\nlisten: [%q]\nservices:\n  all:\n    %s\n    endpoints: [http://%s]\nroutes: [{service: all}]\n",
+				listen, setting, strings.Join(endpoints, ", http://"))
+			return rig.Start(t, rig.Command{Path: k.poise, Args: []string{"run", "--workers", "1", "-c", file(t, "poise.yaml", config)}})
 		},
-		remarks: "one worker; everything else as by default",
+		remarks: remarks,
+		rows:    rows,
 	}
 }
+
+// in reports whether the balancer is compared in the row.
+func (b *balancer) in(row string) bool { return b.rows == nil || slices.Contains(b.rows, row) }
 
 func nginxMethod(method string) balancer {
 	return balancer{

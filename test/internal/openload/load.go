@@ -32,6 +32,7 @@ type Result struct {
 	Latencies []time.Duration
 	Errs      []error         // with the warm-up's
 	Late      []time.Duration // by how much requests left our hands too late
+	Answered  int             // answers of 200 that came after the warm-up and before the load's end
 }
 
 // Run puts the load on the proxies and waits for all answers.
@@ -69,6 +70,7 @@ func (l Load) Run(t *testing.T) Result {
 	for i := range senders {
 		all.Latencies = append(all.Latencies, senders[i].Latencies...)
 		all.Errs = append(all.Errs, senders[i].Errs...)
+		all.Answered += senders[i].Answered
 	}
 	return all
 }
@@ -85,7 +87,7 @@ func (s *sender) run(began time.Time, due <-chan time.Duration) {
 	defer func() { s.conn.Close() }()
 	for at := range due {
 		a, err := s.conn.Do(request)
-		latency := time.Since(began) - at
+		now := time.Since(began)
 		if err == nil && a.Status != 200 {
 			err = fmt.Errorf("status %d", a.Status)
 		}
@@ -93,7 +95,10 @@ func (s *sender) run(began time.Time, due <-chan time.Duration) {
 		case err != nil:
 			s.Errs = append(s.Errs, err)
 		case at >= s.load.WarmUp:
-			s.Latencies = append(s.Latencies, latency)
+			s.Latencies = append(s.Latencies, now-at)
+		}
+		if err == nil && now >= s.load.WarmUp && now < s.load.WarmUp+s.load.Lasts {
+			s.Answered++
 		}
 		if err != nil || a.Close {
 			s.conn.Close()
@@ -109,6 +114,7 @@ func (s *sender) run(began time.Time, due <-chan time.Duration) {
 func (r *Result) Add(other Result) {
 	r.Latencies = append(r.Latencies, other.Latencies...)
 	r.Errs = append(r.Errs, other.Errs...)
+	r.Answered += other.Answered
 }
 
 // Quantile of a sample; q beyond its ends is the end.
