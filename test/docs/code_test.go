@@ -7,15 +7,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/poise-lb/poise/config"
-	"github.com/poise-lb/poise/internal/tags"
 )
 
 // files parses the Go files of one folder that are not tests.
@@ -40,148 +36,6 @@ func files(t *testing.T, folder string) []*ast.File {
 		t.Fatalf("no Go files in %s", folder)
 	}
 	return out
-}
-
-// A key of the configuration as a document has it.
-type row struct{ value, meaning string }
-
-var keysMark = regexp.MustCompile(`<!-- keys: (\w+) -->`)
-
-// keyTables reads the tables of configuration.md, by the name of the struct they describe.
-func keyTables(t *testing.T) map[string]map[string]row {
-	t.Helper()
-	out := make(map[string]map[string]row)
-	current := ""
-	for _, line := range strings.Split(readPage(t, "docs/configuration.md").text, "\n") {
-		if m := keysMark.FindStringSubmatch(line); m != nil {
-			current = m[1]
-			out[current] = make(map[string]row)
-			continue
-		}
-		if !strings.HasPrefix(line, "|") && len(out[current]) > 0 {
-			current = "" // its table has ended
-		}
-		if current == "" {
-			continue
-		}
-		cells := strings.SplitN(strings.Trim(line, "|"), "|", 3)
-		if len(cells) == 3 && strings.HasPrefix(strings.TrimSpace(cells[0]), "`") {
-			out[current][strings.Trim(cells[0], " `")] = row{strings.TrimSpace(cells[1]), cells[2]}
-		}
-	}
-	return out
-}
-
-// structs are the structs that a configuration file can be made of.
-func structs(model tags.Model, t reflect.Type, into map[string]reflect.Type) {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map:
-		structs(model, t.Elem(), into)
-	case reflect.Struct:
-		if into[t.Name()] != nil {
-			return
-		}
-		into[t.Name()] = t
-		for _, f := range model.Of(t) {
-			if f.Name != "" {
-				structs(model, f.Type, into)
-			}
-		}
-	}
-}
-
-// configuration.md has every key, with its default and whether it is the short form.
-func TestEveryKeyIsDocumented(t *testing.T) {
-	model := make(tags.Model)
-	known := make(map[string]reflect.Type)
-	structs(model, reflect.TypeFor[config.Config](), known)
-	tables := keyTables(t)
-	for name := range tables {
-		if known[name] == nil {
-			t.Errorf("configuration.md describes %s, which is no struct of a file", name)
-		}
-	}
-	for name, typ := range known {
-		rows := tables[name]
-		if rows == nil {
-			t.Errorf("configuration.md has no table for %s: it begins with the line <!-- keys: %s -->", name, name)
-			continue
-		}
-		for _, f := range model.Of(typ) {
-			if f.Name == "" {
-				continue
-			}
-			r, ok := rows[f.Name]
-			if !ok {
-				t.Errorf("%s.%s is not described: the table below <!-- keys: %s --> of configuration.md needs a row | `%s` | %s | what it does |", name, f.Name, name, f.Name, f.Default)
-				continue
-			}
-			if r.value != f.Default {
-				t.Errorf("%s.%s: the default is %q, the document says %q", name, f.Name, f.Default, r.value)
-			}
-			if short := strings.Contains(r.meaning, "*Short form*"); short != f.Short {
-				t.Errorf("%s.%s: short form: %v, in the document %v", name, f.Name, f.Short, short)
-			}
-			for _, word := range f.Enum {
-				if len(f.Enum) <= 4 && len(f.Enum) > 1 && !strings.Contains(r.meaning, word) {
-					t.Errorf("%s.%s may be %s, and the document does not say so", name, f.Name, word)
-				}
-			}
-			delete(rows, f.Name)
-		}
-		for key := range rows {
-			t.Errorf("%s.%s is described and does not exist", name, key)
-		}
-	}
-}
-
-// Every policy has its row, and is named in both READMEs. The READMEs also show the message for
-// a word that is none, which lists all of them.
-func TestEveryPolicyIsDocumented(t *testing.T) {
-	text := readPage(t, "docs/configuration.md").text
-	readmes := []page{readPage(t, "README.md"), readPage(t, "README.zh.md")}
-	for _, f := range make(tags.Model).Of(reflect.TypeFor[config.Policy]()) {
-		if f.Name != "type" {
-			continue
-		}
-		for _, word := range f.Enum {
-			if !strings.Contains(text, "| `"+word+"` |") {
-				t.Errorf("configuration.md does not say what %s does: its table of policies needs a row | `%s` | what it does |", word, word)
-			}
-			for _, readme := range readmes {
-				if !strings.Contains(readme.text, "`"+word+"`") {
-					t.Errorf("%s does not name the policy %s where it lists them", readme.path, word)
-				}
-			}
-		}
-		for _, readme := range readmes {
-			list := "is not one of " + strings.Join(f.Enum, ", ")
-			if !slices.ContainsFunc(readme.fence, func(s fence) bool { return strings.Contains(s.code, list) }) {
-				t.Errorf("%s shows another message for a policy that is none: it ends in %q", readme.path, list)
-			}
-		}
-	}
-}
-
-// The root package has an alias for every struct of the configuration, so that programs need
-// not import package config.
-func TestEveryStructHasAnAlias(t *testing.T) {
-	known := make(map[string]reflect.Type)
-	structs(make(tags.Model), reflect.TypeFor[config.Config](), known)
-	aliases := make(map[string]bool)
-	for _, f := range files(t, ".") {
-		ast.Inspect(f, func(n ast.Node) bool {
-			if s, ok := n.(*ast.TypeSpec); ok && s.Assign.IsValid() {
-				aliases[s.Name.Name] = true
-			}
-			return true
-		})
-	}
-	for name := range known {
-		if !aliases[name] {
-			t.Errorf("config.go of the root package has no alias %s = config.%s", name, name)
-		}
-	}
 }
 
 var (

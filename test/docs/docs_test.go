@@ -18,8 +18,12 @@ const root = "../.."
 type page struct {
 	path  string // from the root, with slashes
 	text  string // without its fences
+	line  []int  // where each line of text stands in the file
 	fence []fence
 }
+
+// at is the place of a line of the text, as editors open it; i counts from 0.
+func (p page) at(i int) string { return fmt.Sprintf("%s:%d", p.path, p.line[i]) }
 
 // A fence is a block of code.
 type fence struct {
@@ -67,28 +71,34 @@ func readPage(t *testing.T, path string) page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := page{path: path}
+	p, open := parsePage(path, string(data))
+	if open {
+		t.Errorf("%s: a fence is not closed", p.fence[len(p.fence)-1])
+	}
+	return p
+}
+
+// parsePage divides a page into its text and its fences; open: the last fence is not closed.
+func parsePage(path, data string) (p page, open bool) {
+	p.path = path
 	var text strings.Builder
-	open := -1 // index of the fence that is open
-	for i, line := range strings.Split(string(data), "\n") {
+	for i, line := range strings.Split(data, "\n") {
 		mark, isMark := strings.CutPrefix(strings.TrimSpace(line), "```")
 		switch {
-		case isMark && open < 0:
-			open = len(p.fence)
+		case isMark && !open:
+			open = true
 			p.fence = append(p.fence, fence{page: path, line: i + 1, language: mark})
 		case isMark:
-			open = -1
-		case open >= 0:
-			p.fence[open].code += line + "\n"
+			open = false
+		case open:
+			p.fence[len(p.fence)-1].code += line + "\n"
 		default:
 			text.WriteString(line + "\n")
+			p.line = append(p.line, i+1)
 		}
 	}
-	if open >= 0 {
-		t.Errorf("%s: a fence is not closed", p.fence[open])
-	}
 	p.text = text.String()
-	return p
+	return p, open
 }
 
 var linkPattern = regexp.MustCompile(`\]\(([^)\s]+)\)`)
