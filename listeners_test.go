@@ -3,12 +3,15 @@ package poise_test
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,11 +51,11 @@ func TestListenersCount(t *testing.T) {
 				tr.CloseIdleConnections()
 			}
 			secure := l.Addr().String()
-			counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q} 0`, secure)) // so that the limit is not in the way
+			counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q,state="idle"} 0`, secure)) // so that the limit is not in the way
 			if _, err := tls.Dial("tcp", secure, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil {
 				t.Error("an old version was taken")
 			}
-			counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q} 0`, secure))
+			counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q,state="idle"} 0`, secure))
 			for range 4 {
 				conn, err := net.Dial("tcp", plain)
 				if err != nil {
@@ -65,9 +68,12 @@ func TestListenersCount(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			want := strings.NewReplacer("PLAIN", plain, "SECURE", secure, "UNIX", "unix:"+socket).Replace(`poise_client_connections{listener="PLAIN"} 3
-poise_client_connections{listener="SECURE"} 0
-poise_client_connections{listener="UNIX"} 1
+			want := strings.NewReplacer("PLAIN", plain, "SECURE", secure, "UNIX", "unix:"+socket).Replace(`poise_client_connections{listener="PLAIN",state="active"} 0
+poise_client_connections{listener="PLAIN",state="idle"} 3
+poise_client_connections{listener="SECURE",state="active"} 0
+poise_client_connections{listener="SECURE",state="idle"} 0
+poise_client_connections{listener="UNIX",state="active"} 0
+poise_client_connections{listener="UNIX",state="idle"} 1
 poise_client_connections_accepted_total{listener="PLAIN"} 4
 poise_client_connections_accepted_total{listener="SECURE"} 4
 poise_client_connections_accepted_total{listener="UNIX"} 1
@@ -92,12 +98,86 @@ poise_tls_handshakes_total{listener="SECURE",result="failed"} 1`)
 	}
 }
 
+// A connection is active while requests are under way on it, however long: an answer that is waited
+// for, a stream of events that nothing comes by, several requests of HTTP/2, half a head of HTTP/1.1.
+func TestActiveConnections(t *testing.T) {
+	for _, engine := range poise.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			release := make(chan struct{})
+			slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/events" {
+					w.WriteHeader(200)
+					http.NewResponseController(w).Flush()
+				}
+				if r.URL.Path != "/" {
+					<-release
+				}
+			}))
+			t.Cleanup(slow.Close)
+			var once sync.Once
+			end := func() { once.Do(func() { close(release) }) }
+			t.Cleanup(end)
+			c := toAll(slow.URL)
+			c.Engine = engine
+			p := start(t, c)
+			plain := serve(t, p)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go p.ServeTLS(p.NamedListener(l, "named"), selfSigned(t))
+			secure := l.Addr().String()
+			are := func(listener string, active, idle int) {
+				t.Helper()
+				counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q,state="active"} %d`, listener, active),
+					fmt.Sprintf(`poise_client_connections{listener=%q,state="idle"} %d`, listener, idle))
+			}
+			open := func(text string) net.Conn {
+				t.Helper()
+				conn, err := net.Dial("tcp", plain)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { conn.Close() })
+				io.WriteString(conn, text)
+				return conn
+			}
+
+			open("")
+			poll := open("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n")
+			open("GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+			half := open("GET / HTTP/1.1\r\n")
+			are(plain, 3, 1)
+			io.WriteString(half, "Host: a\r\n\r\n")
+			are(plain, 2, 2)
+
+			h2 := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
+			t.Cleanup(h2.CloseIdleConnections)
+			if status, _ := get(t, h2, "https://"+secure); status != 200 {
+				t.Fatal(status)
+			}
+			are(secure, 0, 1)
+			for range 3 {
+				go h2.Get("https://" + secure + "/poll")
+			}
+			counted(t, p, `poise_requests_in_flight{route="/**",service="all"} 5`)
+			are(secure, 1, 0)
+
+			end()
+			are(plain, 0, 4)
+			are(secure, 0, 1)
+			poll.Close()
+			are(plain, 0, 3)
+		})
+	}
+}
+
 // counted waits until the metrics of process and services have these lines: counting is a moment behind
 // what a client sees.
 func counted(t *testing.T, p *poise.Proxy, lines ...string) string {
 	t.Helper()
 	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		text := scrape(t, p, false, metric.Options{Scopes: metric.Process | metric.Service})
+		text := scrape(t, p, false, metric.Options{Scopes: metric.Process | metric.Service | metric.Route})
 		missing := ""
 		for _, line := range lines {
 			if !strings.Contains(text, line+"\n") {

@@ -187,7 +187,7 @@ func TestClientsBehindAProxyAreCounted(t *testing.T) {
 				t.Errorf("%s: connection %d, of %s: %v", engine, i, one.client, !one.ok)
 			}
 		}
-		counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q} 5`, address), fmt.Sprintf(`poise_client_connections_refused_total{listener=%q,cause="limit"} 2`, address))
+		counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q,state="idle"} 5`, address), fmt.Sprintf(`poise_client_connections_refused_total{listener=%q,cause="limit"} 2`, address))
 	}
 }
 
@@ -220,7 +220,7 @@ func TestHeadersThatDoNotCome(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q} 1`, address))
+		counted(t, p, fmt.Sprintf(`poise_client_connections{listener=%q,state="idle"} 1`, address))
 		shut(t, p)
 	}
 }

@@ -79,7 +79,7 @@ var (
 
 // The process.
 var (
-	ClientConnections = family(Process, Gauge, "client_connections", "", "Connections of clients, of whatever protocol, idle ones included.", "listener")
+	ClientConnections = family(Process, Gauge, "client_connections", "", "Connections of clients, of whatever protocol; active: a request is under way, or one of several; idle: none is.", "listener", "state")
 	ClientsAccepted   = family(Process, Counter, "client_connections_accepted_total", "", "Connections of clients that were accepted.", "listener")
 	ClientsRefused    = family(Process, Counter, "client_connections_refused_total", "", "Connections of clients that were closed at once (limit), or had to wait to be accepted: there were as many as there may be (full), or no descriptor was left (emfile).", "listener", "cause")
 	Handshakes        = family(Process, Counter, "tls_handshakes_total", "", "TLS handshakes of clients, by result; failed: clients that leave before the end are among them; refused: by the client's certificate.", "listener", "result")

@@ -79,6 +79,9 @@ const (
 // String is the value of the label result.
 func (h Handshake) String() string { return [...]string{"full", "resumed", "failed", "refused"}[h] }
 
+// Name is that of the listener in metrics.
+func (l *Listener) Name() string { return l.name }
+
 // Enter reports whether there may be one more client connection. If not, it is to wait where it
 // is: in the queue of its listener. Cancel or Welcome must follow where it reports true.
 func (l *Listener) Enter() bool {

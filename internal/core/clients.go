@@ -33,11 +33,12 @@ type clients struct {
 }
 
 // list is a ring of clients, in the order of entering, which longIdle rotates. It is no map, so
-// that tests with a virtual clock repeat exactly.
+// that tests with a virtual clock repeat exactly. Markers of walk may be among them, which have no
+// breaker.
 type list struct {
 	mu   sync.Mutex // guards the list; held for some instructions
 	root client     // no client: its next and prev are the first and the last one
-	open int        // length of the list
+	open int        // length of the list, without markers
 	_    [64]byte
 }
 
@@ -116,15 +117,23 @@ func (c *clients) enter(e *client, worker int, b breaker) {
 // add appends e to the list, remove takes it out. Both are called with mu held.
 
 func (l *list) add(e *client) {
-	e.prev, e.next = l.root.prev, &l.root
-	e.prev.next, l.root.prev = e, e
+	e.before(&l.root)
 	l.open++
 }
 
 func (l *list) remove(e *client) {
-	e.prev.next, e.next.prev = e.next, e.prev
+	e.unlink()
 	l.open--
 }
+
+// before and unlink are add and remove at any place of a ring, without counting.
+
+func (c *client) before(next *client) {
+	c.prev, c.next = next.prev, next
+	c.prev.next, next.prev = c, c
+}
+
+func (c *client) unlink() { c.prev.next, c.next.prev = c.next, c.prev }
 
 // leave removes a client, whose connection is closed or whose exchange is over.
 func (c *clients) leave(e *client) {
@@ -162,7 +171,7 @@ func (c *clients) each(pick func(*client) bool, do func(*client)) {
 			var picked []*client
 			l.mu.Lock()
 			for e := l.root.next; e != &l.root; e = e.next {
-				if pick(e) {
+				if e.breaker != nil && pick(e) {
 					picked = append(picked, e)
 				}
 			}

@@ -8,6 +8,7 @@
 //	serving    serve.go      a client's connection, request after request; concurrent.go has
 //	                         those whose protocol carries several at once
 //	limits     crowded.go    makes room when there are as many connections as there may be
+//	metrics    busy.go       counts the connections that serve a request
 //	Close      close.go      ends it all; clients.go ends the connections
 //
 // A Proxy has several runtimes. Its own, worker 0, runs everything that may take time: services,
@@ -109,7 +110,7 @@ type Proxy struct {
 	over     atomic.Bool // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool // Hurry was called
 	clients  clients
-	anyone   about // of most clients
+	anyone   about // of clients without a Listener
 	// announces: an endpoint may learn by the PROXY protocol who the client is.
 	announces atomic.Bool
 

@@ -101,6 +101,9 @@ func (l *list) longIdle(before time.Duration, most int) []*client {
 	var found []*client
 	for range min(l.open, lookMost) {
 		e := l.root.next
+		for e.breaker == nil { // a marker, which stays where it is
+			e = e.next
+		}
 		l.remove(e)
 		l.add(e)
 		if _, stream := e.breaker.(quieter); stream && e.state.Load() == waiting && e.since.Load() <= int64(before) {

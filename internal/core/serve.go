@@ -23,6 +23,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/poise-lb/poise/internal/admission"
 	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/downstream/h1"
@@ -42,8 +43,8 @@ type Peer struct {
 	Version uint16
 	// Cert is the client's certificate; nil: the client was not asked for one.
 	Cert *exchange.ClientCert
-	// Listener is its name, by which routes may ask for it; empty: it has none.
-	Listener string
+	// Listener is that by which the client came; nil: it has no name and is not counted.
+	Listener *Listener
 	// Protocol is what the client speaks; nil: HTTP/1.1.
 	Protocol *downstream.Protocol
 }
@@ -62,12 +63,13 @@ type connection struct {
 	bonds    upstream.Bonds
 }
 
-// about is the proxy, with what is known of few clients. All others share one, so that a connection
-// is small.
+// about is the proxy and the listener, with what is known of few clients. All others of a listener
+// share one, so that a connection is small.
 type about struct {
 	*Proxy
+	listener string               // its name; empty: it has none
+	at       *admission.Listener  // counts its connections; nil: they are not counted
 	cert     *exchange.ClientCert // nil: the client was not asked for one
-	listener string               // by which the client came; empty: it has no name
 	port     uint16               // of the client; 0: not known
 	age      *age                 // nil: nothing bounds how long the connection is used
 }
@@ -75,11 +77,15 @@ type about struct {
 // about returns what is known of a client. Its port is of use only to endpoints that learn by the
 // PROXY protocol who it is.
 func (p *Proxy) about(rt engine.Runtime, peer *Peer) *about {
-	age := p.age(rt)
-	if peer.Cert == nil && peer.Listener == "" && age == nil && !p.announces.Load() {
-		return &p.anyone
+	shared := &p.anyone
+	if peer.Listener != nil {
+		shared = &peer.Listener.shared
 	}
-	return &about{p, peer.Cert, peer.Listener, peer.Remote.Port(), age}
+	age := p.age(rt)
+	if peer.Cert == nil && age == nil && !p.announces.Load() {
+		return shared
+	}
+	return &about{p, shared.listener, shared.at, peer.Cert, peer.Remote.Port(), age}
 }
 
 // ServeStream serves one client connection, exchange after exchange, and closes s in the end. It

@@ -134,16 +134,16 @@ func (ls *loops) close() {
 // descriptor others have too.
 const lookEvery = 50 * time.Millisecond
 
-// serveLoops is Serve by event loops; served is false where they cannot serve l. name is the
-// listener's, at counts the connections.
-func (srv *Server) serveLoops(l net.Listener, name string, at *admission.Listener) (served bool, err error) {
+// serveLoops is Serve by event loops; served is false where they cannot serve l. at counts the
+// connections, by is what they are told of the listener.
+func (srv *Server) serveLoops(l net.Listener, by *core.Listener, at *admission.Listener) (served bool, err error) {
 	if srv.loops == nil {
 		return false, nil
 	}
 	of := layers(l)
-	plain, serve := of.plain, srv.servePlain(srv.inTheClear(l), name)
+	plain, serve := of.plain, srv.servePlain(srv.inTheClear(l), by)
 	if of.secure != nil {
-		serve = srv.serveTLS(of.secure, name, at)
+		serve = srv.serveTLS(of.secure, by, at)
 	}
 	if of.proxied != nil {
 		serve = srv.serveAnnounced(of.proxied, serve)
@@ -186,15 +186,15 @@ func (srv *Server) endOf(err error) error {
 	return err
 }
 
-// servePlain serves connections of a listener of that name, whose clients speak as.
-func (srv *Server) servePlain(as *downstream.Protocol, name string) loop.Serve {
+// servePlain serves connections whose clients speak as.
+func (srv *Server) servePlain(as *downstream.Protocol, by *core.Listener) loop.Serve {
 	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
-		srv.core.ServeStream(rt, s, core.Peer{Remote: remote, Listener: name, Protocol: as})
+		srv.core.ServeStream(rt, s, core.Peer{Remote: remote, Listener: by, Protocol: as})
 	}
 }
 
 // serveTLS serves connections that are secured as l says.
-func (srv *Server) serveTLS(l *tlsListener, name string, at *admission.Listener) loop.Serve {
+func (srv *Server) serveTLS(l *tlsListener, by *core.Listener, at *admission.Listener) loop.Serve {
 	x := loop.NewTLS(l.config)
 	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
 		srv.entering.Add(1)
@@ -213,7 +213,7 @@ func (srv *Server) serveTLS(l *tlsListener, name string, at *admission.Listener)
 		}
 		state := secured.ConnectionState()
 		at.Handshake(handshakeOf(state, nil))
-		who := core.Peer{Remote: remote, Listener: name}
+		who := core.Peer{Remote: remote, Listener: by}
 		srv.agreed(&who, state, l)
 		srv.core.ServeStream(rt, secured, who)
 	}

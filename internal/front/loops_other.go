@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/admission"
+	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/scrape"
 )
@@ -24,6 +25,6 @@ func (*loops) Start(int, func(engine.Runtime)) bool { return false }
 func (*loops) look() []scrape.Worker                { return nil }
 func (*loops) close()                               {}
 
-func (*Server) serveLoops(net.Listener, string, *admission.Listener) (served bool, err error) {
+func (*Server) serveLoops(net.Listener, *core.Listener, *admission.Listener) (served bool, err error) {
 	return false, nil
 }

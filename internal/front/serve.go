@@ -54,10 +54,11 @@ func (srv *Server) Serve(l net.Listener) error {
 		at.Behind(of.proxied.trusted)
 	}
 	defer func() { at.Close(srv.rt.Now()) }()
-	if served, err := srv.serveLoops(l, name, at); served {
+	by := srv.core.Listener(name, at)
+	if served, err := srv.serveLoops(l, by, at); served {
 		return err
 	}
-	return srv.accept(l, name, at)
+	return srv.accept(l, by, at)
 }
 
 // nameOf is what a listener is called in metrics: its address, in the form of the configuration.
@@ -68,8 +69,8 @@ func nameOf(a net.Addr) string {
 	return a.String()
 }
 
-// accept is Serve by goroutines; name is the listener's, at counts the connections.
-func (srv *Server) accept(l net.Listener, name string, at *admission.Listener) error {
+// accept is Serve by goroutines; at counts the connections, by is what they are told of the listener.
+func (srv *Server) accept(l net.Listener, by *core.Listener, at *admission.Listener) error {
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -77,7 +78,7 @@ func (srv *Server) accept(l net.Listener, name string, at *admission.Listener) e
 			pause = 0
 			if guest, ok := srv.enter(l, at, conn); ok {
 				srv.entering.Add(1)
-				srv.serving.Go(func() { srv.serveConn(l, name, at, conn, guest) })
+				srv.serving.Go(func() { srv.serveConn(l, by, at, conn, guest) })
 			}
 			continue
 		}
@@ -139,13 +140,13 @@ func remoteOf(conn net.Conn) netip.AddrPort {
 
 // serveConn serves one connection until it ends. enter has counted it as guest, and the caller as
 // entering.
-func (srv *Server) serveConn(l net.Listener, name string, at *admission.Listener, conn net.Conn, guest *admission.Guest) {
+func (srv *Server) serveConn(l net.Listener, by *core.Listener, at *admission.Listener, conn net.Conn, guest *admission.Guest) {
 	entered := sync.OnceFunc(func() { srv.entering.Add(-1) })
 	defer func() {
 		entered()
 		guest.Leave()
 	}()
-	who := core.Peer{Remote: remoteOf(conn), Listener: name, Protocol: srv.inTheClear(l)}
+	who := core.Peer{Remote: remoteOf(conn), Listener: by, Protocol: srv.inTheClear(l)}
 	if proxied := layers(l).proxied; proxied != nil {
 		client, err := srv.announced(proxied, conn, who.Remote)
 		ok := err == nil

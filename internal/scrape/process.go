@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/poise-lb/poise/internal/admission"
+	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/metric"
 )
 
@@ -49,21 +50,24 @@ func (s *scrape) process() {
 
 // listeners visits the families of listeners. Only those with TLS have handshakes.
 func (s *scrape) listeners() {
-	all := s.core.Admission().Listeners(s.about.Now)
-	each := func(f *metric.Family, visit func(l *admission.ListenerCounts)) {
+	all := s.core.Listeners(s.about.Now)
+	each := func(f *metric.Family, visit func(l *core.ListenerCounts)) {
 		s.visitor.Family(f)
 		for i := range all {
 			visit(&all[i])
 		}
 	}
-	each(&metric.ClientConnections, func(l *admission.ListenerCounts) { s.value(float64(l.Open), 0, l.Name) })
-	each(&metric.ClientsAccepted, func(l *admission.ListenerCounts) { s.value(float64(l.Accepted), l.Since, l.Name) })
-	each(&metric.ClientsRefused, func(l *admission.ListenerCounts) {
+	each(&metric.ClientConnections, func(l *core.ListenerCounts) {
+		s.value(float64(l.Active), 0, l.Name, "active")
+		s.value(float64(l.Open-l.Active), 0, l.Name, "idle")
+	})
+	each(&metric.ClientsAccepted, func(l *core.ListenerCounts) { s.value(float64(l.Accepted), l.Since, l.Name) })
+	each(&metric.ClientsRefused, func(l *core.ListenerCounts) {
 		for i, n := range l.Refused {
 			s.value(float64(n), l.Since, l.Name, admission.Refusal(i).String())
 		}
 	})
-	each(&metric.Handshakes, func(l *admission.ListenerCounts) {
+	each(&metric.Handshakes, func(l *core.ListenerCounts) {
 		if !l.Secure {
 			return
 		}
