@@ -153,9 +153,8 @@ func (a *attempt) blame(err error) *Error {
 // client on a bad line pauses for less, and an endpoint may break down meanwhile.
 const starvedAfter = time.Second
 
-// interim passes a 1xx response on to the client, as a proxy must (RFC 9110 §15.2). Those of a hedge are
-// not: the client has not asked for it, and its task writes nothing. A 100 starts content that is held;
-// any other 100 is dropped.
+// interim passes a 1xx response on to the client, as a proxy must (RFC 9110 §15.2); in a race those of
+// one attempt. A 100 starts content that is held; any other 100 is dropped.
 func (a *attempt) interim() error {
 	if a.response.Status == 100 {
 		if a.upload.state == held {
@@ -163,8 +162,11 @@ func (a *attempt) interim() error {
 		}
 		return nil
 	}
-	if a.race != nil && a == a.race.other {
-		return nil
+	if r := a.race; r != nil {
+		if !r.speaks(a) {
+			return nil
+		}
+		defer r.spoke() // also when something panics
 	}
 	message.DropHopByHop(a.response.Fields)
 	if err := a.x.client.Interim(&a.response); err != nil {

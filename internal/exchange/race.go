@@ -19,7 +19,8 @@ package exchange
 //	503                 broken connection   503, or that of another attempt, as without a race
 //
 // While both ask, neither changes anything in the exchange that the other's task uses: they decide
-// nothing about further attempts, and write nothing to the client but interim responses of the first.
+// nothing about further attempts, and write nothing to the client but interim responses, of one of
+// them (speaks): of the one whose interim response comes first, as long as it may win.
 
 import (
 	"errors"
@@ -40,6 +41,8 @@ type race struct {
 	mu     sync.Mutex           // guards what follows; held for some instructions
 	asking int                  // attempts that may still win
 	winner *attempt             // nil: none has won
+	voice  *attempt             // whose interim responses the client gets; nil: none has had one
+	writes bool                 // the hedge is writing an interim response
 	held   *attempt             // the hedge, if its head is a failure; it is not ended yet
 	calls  []engine.Interrupter // the calls under way
 	why    error                // the client left, or the proxy stops; nil: neither
@@ -59,7 +62,7 @@ func (r *race) run() {
 		if !kept {
 			a.end()
 		}
-		r.asked()
+		r.asked(a)
 	}()
 	fault := a.ask()
 	if fault == nil {
@@ -135,11 +138,11 @@ func (r *race) firstAsked(a *attempt, fault *Error) *Error {
 		if r.decided() {
 			fault = errOvertaken
 		}
-		r.asked()
+		r.asked(a)
 		return fault
 	}
 	was := r.offers(a)
-	r.asked()
+	r.asked(a)
 	if was == waits {
 		was = r.awaitHedge(a)
 	}
@@ -168,8 +171,10 @@ func (r *race) awaitHedge(a *attempt) offer {
 	return wins
 }
 
-// adopt has the client watched for a alone, which has won.
+// adopt has the client watched for a alone, which has won, and returns when nothing of the other
+// attempt is being written to the client.
 func (r *race) adopt(a *attempt) {
+	r.silence()
 	r.x.client.Unwatch(r)
 	a.race = nil
 	r.x.client.Watch(a.call)
@@ -239,10 +244,13 @@ func (r *race) drop() {
 	a.end()
 }
 
-// asked records that an attempt has won or cannot win any more.
-func (r *race) asked() {
+// asked records that a has won or cannot win any more. Then the other attempt may be heard.
+func (r *race) asked(a *attempt) {
 	r.mu.Lock()
 	r.asking--
+	if r.voice == a && r.winner != a {
+		r.voice = nil
+	}
 	r.mu.Unlock()
 	r.changed.Set()
 }

@@ -5,13 +5,16 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/goroutine"
 	"github.com/poise-lb/poise/internal/extra"
+	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/reason"
 	"github.com/poise-lb/poise/internal/service"
 	"github.com/poise-lb/poise/internal/upstream/h1"
@@ -124,6 +127,71 @@ func TestWhatWasNotSentIsKept(t *testing.T) {
 	st.settled(two, 1, 0)
 	if v.body.String() != "fast" || open(st, two) != 1 || loser.accepted != 1 || loser.ended != 0 || loser.received.Len() != 0 {
 		t.Errorf("%q; %d open, %d accepted, %d ended, %d bytes sent", v.body.String(), open(st, two), loser.accepted, loser.ended, loser.received.Len())
+	}
+}
+
+// hinted is a client that takes its time to read an interim response, and remembers what it was sent.
+type hinted struct {
+	*visitor
+	rt    engine.Runtime
+	slow  time.Duration
+	lines []string
+	busy  bool // an interim response is being written
+}
+
+func (h *hinted) Interim(r *message.Response) error {
+	link, _ := message.Get(r.Fields, "Link")
+	h.lines, h.busy = append(h.lines, string(link)), true
+	h.rt.Sleep(h.rt.Now() + h.slow)
+	h.busy = false
+	return nil
+}
+
+func (h *hinted) Head(r *message.Response) error {
+	if h.busy {
+		h.lines = append(h.lines, "within")
+	}
+	h.lines = append(h.lines, "head")
+	return h.visitor.Head(r)
+}
+
+// The client gets the interim responses of the attempt that has one first, while that may win; and the
+// final head waits until such a response is written.
+func TestOneAttemptOfARaceIsHeard(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		name          string
+		first, second site
+		slow          time.Duration
+		want, body    string
+	}{
+		{"the hedge alone", site{delay: time.Hour, body: "a"}, site{hints: 9 * ms, delay: 90 * ms, body: "b"}, 0, "b head", "b"},
+		{"the first alone", site{hints: 20 * ms, delay: time.Hour, body: "a"}, site{delay: 90 * ms, body: "b"}, 0, "a head", "b"},
+		{"the first before", site{hints: 20 * ms, delay: time.Hour, body: "a"}, site{hints: 50 * ms, delay: 90 * ms, body: "b"}, 0, "a head", "b"},
+		{"the hedge before", site{hints: 50 * ms, delay: 20 * ms, body: "a"}, site{hints: 20 * ms, delay: time.Hour, body: "b"}, 0, "b head", "a"},
+		{"the first ends", site{hints: 20 * ms, delay: 20 * ms, breaks: true, body: "a"}, site{hints: 80 * ms, delay: 90 * ms, body: "b"}, 0, "a b head", "b"},
+		{"the first fails", site{hints: 20 * ms, delay: 20 * ms, status: 503, body: "a"}, site{hints: 80 * ms, delay: 90 * ms, body: "b"}, 0, "a b head", "b"},
+		{"the hedge ends", site{hints: 80 * ms, delay: 90 * ms, body: "a"}, site{hints: 20 * ms, delay: 20 * ms, breaks: true, body: "b"}, 0, "b a head", "a"},
+		{"a slow client", site{delay: 50 * ms, body: "a"}, site{hints: 20 * ms, delay: time.Hour, body: "b"}, time.Second, "b head", "a"},
+	} {
+		for seed := range uint64(5) {
+			st := newStage(t, seed)
+			first, second := c.first, c.second
+			first.listen(st, one)
+			second.listen(st, two)
+			st.serve(one, two)
+			v := &hinted{visitor: &visitor{}, rt: st.rt, slow: c.slow}
+			st.run(func() {
+				x := new(Exchange)
+				v.request(x, "GET", "/")
+				st.hedged()
+				*x.Client() = downstream.Client{RequestContent: v, ResponseWriter: v, Connection: v}
+				x.Run(st.rt, st.table, &Peer{})
+			})
+			if got := strings.Join(v.lines, " "); got != c.want || v.body.String() != c.body {
+				t.Errorf("%s: the client was sent %q and %q, want %q and %q", c.name, got, v.body.String(), c.want, c.body)
+			}
+		}
 	}
 }
 

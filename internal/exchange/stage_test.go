@@ -181,7 +181,8 @@ func (v *visitor) request(x *Exchange, method, path string) {
 
 // site is an HTTP/1.1 endpoint that answers every request alike.
 type site struct {
-	delay    time.Duration // before the response head
+	hints    time.Duration // before an interim response with the content as its hint; 0: there is none
+	delay    time.Duration // before the response head, or after the hints
 	status   int           // 0: 200
 	breaks   bool          // close the connection instead of a response
 	body     string
@@ -217,6 +218,10 @@ func (s *site) serve(rt engine.Runtime, c engine.Stream) {
 			continue
 		}
 		n = 0
+		if s.hints > 0 {
+			rt.Sleep(rt.Now() + s.hints)
+			fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\nLink: %s\r\n\r\n", s.body)
+		}
 		rt.Sleep(rt.Now() + s.delay)
 		if s.breaks {
 			return
