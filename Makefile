@@ -80,7 +80,7 @@ bigendian: ## the event loop's tests on s390x, by emulation
 
 unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 	@echo "== unit tests and scripts"
-	$(GO) test -timeout 20m $(PACKAGES)
+	$(GO) test -timeout 30m $(PACKAGES)
 	cd cmd/poise && $(GO) test ./...
 	cd metrics && $(GO) test ./...
 	cd tracing && $(GO) test ./...
@@ -89,7 +89,7 @@ unit: ## unit tests, scripts on every engine, properties, fuzz seeds
 
 race: ## the same under the race detector
 	@echo "== race detector"
-	$(GO) test -race -short -timeout 20m $(PACKAGES)
+	$(GO) test -race -short -timeout 30m $(PACKAGES)
 
 script: ## behaviour scripts only: test/script/*.txtar on every engine
 	$(GO) test -v ./test/script
