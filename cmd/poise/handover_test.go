@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -138,6 +139,77 @@ routes: [{service: web}]
 	status, err := fetch(admin + "/api/v1/services")
 	if err != nil || !strings.Contains(status, `"ejected"`) || !strings.Contains(status, `"breaker"`) {
 		t.Errorf("%s, %v", status, err)
+	}
+}
+
+// TestUpgradeKeepsFoundLimits: the next process begins with the limit that the old one has found for an
+// endpoint which works on one request at a time, and not with 20.
+func TestUpgradeKeepsFoundLimits(t *testing.T) {
+	var one sync.Mutex
+	narrow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
+		time.Sleep(10 * time.Millisecond)
+	}))
+	t.Cleanup(narrow.Close)
+	conf := write(t, filepath.Join(t.TempDir(), "poise.yaml"), fmt.Sprintf(`version: 1
+listen: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0"}
+services:
+  web:
+    endpoints: [%q]
+    overload: {endpoint_max_in_flight: auto}
+routes: [{service: web}]
+`, narrow.URL))
+	l := begin(t, install(t), "", "run", "-c", conf)
+	admin := l.say(`poise: admin on (\S+)`)[1]
+	figure := func(name string) int {
+		text, err := fetch(admin + "/api/v1/services")
+		found := regexp.MustCompile(`"` + name + `":\s*(\d+)`).FindStringSubmatch(text)
+		if err != nil || found == nil {
+			return 0
+		}
+		n, _ := strconv.Atoi(found[1])
+		return n
+	}
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: the limit is %d, the base latency %d ns", what, figure("limit"), figure("base_latency"))
+			}
+		}
+	}
+	var clients sync.WaitGroup
+	var answers atomic.Int64
+	stop := make(chan struct{})
+	load := func(n int) {
+		for range n {
+			clients.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						if _, err := fetch(l.urls[0]); err != nil {
+							time.Sleep(5 * time.Millisecond) // no place
+							continue
+						}
+						answers.Add(1)
+					}
+				}
+			})
+		}
+	}
+	load(2)
+	await("with little load", func() bool { return answers.Load() > 150 && figure("base_latency") > 0 })
+	load(23)
+	await("under load", func() bool { n := figure("limit"); return n >= 4 && n <= 12 }) // less is a dip
+	close(stop)
+	clients.Wait()
+	l.upgrade()
+	if now := figure("limit"); now == 0 || now > 16 {
+		t.Errorf("after the upgrade the limit is %d", now)
 	}
 }
 

@@ -59,6 +59,7 @@ type estimate struct {
 	exact float64       // the limit, unless in a dip
 	usual time.Duration // the base latency; 0: not known
 	young bool          // the base latency is that of the very first answers
+	fresh bool          // limit and base are those of another process, and there were no answers yet
 	known bool          // the base latency was measured with little in flight
 	tight bool          // answers have taken too long once: from then on the limit moves half-way
 
@@ -129,6 +130,10 @@ func (e *estimate) close(w sums, now time.Duration) {
 	case e.usual == 0 && w.count() > 0:
 		e.usual = current // of those that were answered first, because they were quick
 		e.wait(now, current, 4*current)
+		return
+	case e.fresh:
+		e.fresh = false
+		e.wait(now, e.usual, 4*e.usual)
 		return
 	case w.count() >= countLeast:
 		e.learn(w, current)

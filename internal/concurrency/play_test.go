@@ -20,6 +20,8 @@ type play struct {
 	skew    time.Duration                                       // how far apart the clocks of proxies are
 	bounds  Bounds                                              // zero: from 1 to 1000
 	off     bool                                                // no limits
+	upgrade time.Duration                                       // instant at which the process of proxy 0 is replaced; 0: never
+	empty   bool                                                // the new one is told nothing
 	lasts   time.Duration
 	seed    uint64
 }
@@ -71,9 +73,17 @@ func (p play) run() []second {
 	var open endings
 	out := make([]second, p.lasts/time.Second)
 	next := time.Second
-	for {
+	for upgraded := false; ; {
+		if !upgraded && p.upgrade > 0 && next >= p.upgrade {
+			upgraded = true
+			p.replace(limiters, open, next)
+			inFlight[0] = 0
+		}
 		for len(open) > 0 && open[0].at <= next {
 			e := heap.Pop(&open).(ending)
+			if e.proxy == gone {
+				continue
+			}
 			if !p.off {
 				limiters[e.proxy].Observe(e.at, e.at-e.began, inFlight[e.proxy], true)
 			}
@@ -111,6 +121,23 @@ func (p play) run() []second {
 		out[i].settle()
 	}
 	return out
+}
+
+// gone is the proxy of an ending that belongs to a process which drains.
+const gone = -1
+
+// replace has another process take the place of that of proxy 0, whose clock agrees.
+func (p play) replace(limiters []*Limiter, open endings, now time.Duration) {
+	next := New(p.bounds, 3*time.Second)
+	if !p.empty {
+		next.Learn(limiters[0].Learned(), now)
+	}
+	limiters[0] = next
+	for i := range open {
+		if open[i].proxy == 0 {
+			open[i].proxy = gone
+		}
+	}
 }
 
 // note takes down the limits.

@@ -9,7 +9,7 @@ package service
 //	auto                     one       20 at first, then what latencies say
 //
 // An endpoint keeps its Limiter over reloads, and what it has found as long as the limit is to be
-// found. A service without one pays a comparison with nil for each attempt that ends.
+// found; the process that takes this one's place begins with it (saved.go). A service without one pays a comparison with nil for each attempt that ends.
 
 import (
 	"time"
@@ -75,6 +75,25 @@ func (s *Service) measure(l *concurrency.Limiter, m *Member, o *endpoint.Outcome
 	if l.Observe(o.Now, took, m.endpoint.InFlight(), answered) {
 		s.SetLimit(m.endpoint, l.Limit())
 	}
+}
+
+// learned is what is known of the limit of m's endpoint, for the next process.
+func (m *Member) learned() concurrency.Learned {
+	if l := m.limiter.Load(); l != nil {
+		return l.Learned()
+	}
+	return concurrency.Learned{}
+}
+
+// learnLimit gives m, which has just been made, what the process before has found of its limit.
+// Called with mu held.
+func (s *Service) learnLimit(m *Member, from concurrency.Learned, now time.Duration) {
+	if s.conf.set.Overload.Found == (concurrency.Bounds{}) || from == (concurrency.Learned{}) {
+		return
+	}
+	l := concurrency.New(s.conf.set.Overload.Found, s.phase(m.endpoint))
+	l.Learn(from, now)
+	m.limiter.Store(l) // bound puts it in force
 }
 
 // base is the base latency of m's endpoint; 0: none is known.

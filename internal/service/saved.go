@@ -6,6 +6,7 @@ package service
 //	in the old process          in the new one, when its source names it
 //	ejected, 7 s left           ejected for the same cause, 7 s left
 //	healthy, latency 12 ms      healthy at once: nothing waits for a first verdict
+//	a limit of 9 was found      a limit of 9, if it is to be found here, too
 //	the check is another one    stays as it is until the new check has spoken once
 //	named only after a minute   unknown: a new endpoint
 //	drained by an operator      drained, until the same moment
@@ -18,6 +19,7 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/health"
+	"github.com/poise-lb/poise/internal/concurrency"
 	"github.com/poise-lb/poise/internal/event"
 )
 
@@ -56,6 +58,8 @@ type SavedEndpoint struct {
 	Changed  time.Duration    `json:"changed,omitempty"` // since its latest change of state
 	Slow     time.Duration    `json:"slow,omitempty"`    // since its slow start began; 0: it is in none
 	Finding  *health.Finding  `json:"finding,omitempty"` // why it is an outlier; nil: it is none
+
+	Limit concurrency.Learned `json:"limit,omitzero"` // what its Limiter has found
 }
 
 // Save returns what is known of the members. Any goroutine may call it.
@@ -72,7 +76,7 @@ func (s *Service) Save() Saved {
 		one := SavedEndpoint{
 			Scheme: id.Scheme, Address: id.Address, Instance: id.Instance,
 			Health: m.machine.Save(now), Learned: m.endpoint.Learned(now),
-			Since: now - m.history.Since, Changed: now - m.history.Changed(),
+			Since: now - m.history.Since, Changed: now - m.history.Changed(), Limit: m.learned(),
 		}
 		if m.slowUntil > now {
 			one.Slow = max(now-time.Duration(m.slowSince.Load()), 1)
@@ -168,6 +172,7 @@ func (s *Service) inherit(m *Member, now time.Duration) bool {
 		m.finding = *one.Finding
 	}
 	m.endpoint.Learn(one.Learned, then)
+	s.learnLimit(m, one.Limit, now)
 	s.recheck(m, now)
 	m.history.Since = min(then-one.Since, now)
 	m.history.Changes = []Change{{min(then-one.Changed, now), m.machine.State(), m.machine.Cause()}}

@@ -99,6 +99,56 @@ func TestRestoreKeepsVerdicts(t *testing.T) {
 	})
 }
 
+// The limit that was found is in force from the first request on, unless the next process finds none, or
+// within other bounds.
+func TestRestoreKeepsFoundLimits(t *testing.T) {
+	onStage(t, found(2, 50), func(st *stage) {
+		st.Update(specs(a, b))
+		st.saturate(st.at(a), 5*time.Millisecond, 8*time.Second)
+		was, limit := st.statusOf(a), st.at(a).Limit()
+		if limit > 12 {
+			t.Fatalf("a limit of %d was found", limit)
+		}
+		for _, c := range []struct {
+			set      Settings
+			limit    int64
+			other    int64
+			isFound  bool
+			baseless bool
+		}{
+			{found(2, 50), limit, 20, true, false},
+			{found(30, 50), 30, 30, true, false},
+			{Settings{Overload: Overload{EndpointInFlight: 7}}, 7, 7, false, true},
+			{Settings{}, 0, 0, false, true},
+		} {
+			st.successor(c.set, time.Second, func(next *stage) {
+				next.Update(specs(a, b))
+				got := next.statusOf(a)
+				if got.Limit != c.limit || next.at(b).Limit() != c.other || got.Found != c.isFound {
+					t.Errorf("%+v: limits of %d and %d, found %v; want %d and %d", c.set.Overload, got.Limit, next.at(b).Limit(), got.Found, c.limit, c.other)
+				}
+				if want := map[bool]time.Duration{false: was.Base}[c.baseless]; got.Base != want {
+					t.Errorf("%+v: base %v, want %v", c.set.Overload, got.Base, want)
+				}
+			})
+		}
+		other := found(2, 50)
+		st.Configure(st.with(other))
+		if now := st.at(a).Limit(); now != limit {
+			t.Errorf("a reload makes of a limit of %d one of %d", limit, now)
+		}
+	})
+	onStage(t, Settings{}, func(st *stage) { // a process that found none
+		st.Update(specs(a))
+		st.successor(found(2, 50), time.Second, func(next *stage) {
+			next.Update(specs(a))
+			if limit := next.at(a).Limit(); limit != 20 {
+				t.Errorf("a limit of %d, and nothing was known", limit)
+			}
+		})
+	})
+}
+
 // What an operator wants goes on in the next process until the same moment; what was over before is
 // not taken up again.
 func TestRestoreKeepsOverrides(t *testing.T) {
