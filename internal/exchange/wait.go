@@ -11,8 +11,7 @@ package exchange
 // What waits holds no endpoint and no connection, and nothing of the request's content has been
 // read. The client is watched meanwhile: one that leaves takes its request along.
 //
-// A retry waits as well, before all others: work was done for it, and its client has waited longest.
-// It waits only after its attempt has ended, so it holds no place. A retry that is decided while the
+// A retry waits as well, before all others (service.Priority.After). It waits only after its attempt has ended, so it holds no place. A retry that is decided while the
 // attempt is under way (classes Status, Ejected, Unavailable) does not wait: the client gets the
 // response that there is. A hedge never waits: it is of use at once or not at all.
 
@@ -73,13 +72,12 @@ func (x *Exchange) start() *Error {
 // attempt, which is then x.next. failed is the fault of the attempt before; nil: there was none. The
 // place is taken by attempt.begin; if another task comes first there, await is called once more.
 func (x *Exchange) await(failed *Error) *Error {
-	s, class, choose := x.service, x.priority, x.pickInQueue
+	s, choose := x.service, x.pickInQueue
 	if failed != nil {
-		class = service.Again
-		choose = func() *endpoint.Endpoint { return x.anotherInQueue(failed) }
+		choose = func() *endpoint.Endpoint { return x.another(failed) }
 	}
 	if x.waiter == nil {
-		if x.waiter = s.Join(x.rt, class); x.waiter == nil {
+		if x.waiter = s.Join(x.rt, x.priority.After(failed != nil)); x.waiter == nil {
 			return x.lookAgain(choose)
 		}
 	}
@@ -114,7 +112,7 @@ func (x *Exchange) await(failed *Error) *Error {
 // does not overtake those that wait.
 func (x *Exchange) lookAgain(choose func() *endpoint.Endpoint) *Error {
 	e := policy.Wait
-	if !x.service.Bounded() || !x.service.Crowded() {
+	if x.service.HasRoom() && (!x.service.Bounded() || !x.service.Crowded()) {
 		e = choose()
 	}
 	switch e {
@@ -134,8 +132,8 @@ func (x *Exchange) unqueue(end service.QueueEnd) {
 	x.waiter = nil
 }
 
-// pickInQueue picks the endpoint of the first attempt of an exchange in the queue; policy.Wait: none has
-// a place.
+// pickInQueue picks the endpoint of the first attempt of an exchange in the queue, when the service has
+// room; policy.Wait: no endpoint has a place.
 func (x *Exchange) pickInQueue() *endpoint.Endpoint {
 	x.choice.Rand = x.rt.Rand()
 	x.choice.Now = x.rt.Now()
@@ -147,14 +145,6 @@ func (x *Exchange) pickInQueue() *endpoint.Endpoint {
 		return e
 	}
 	return x.service.PickQueued(&x.choice)
-}
-
-// anotherInQueue is pickInQueue for the attempt after one that has failed with err.
-func (x *Exchange) anotherInQueue(err *Error) *endpoint.Endpoint {
-	if !x.service.HasRoom() {
-		return policy.Wait
-	}
-	return x.another(err)
 }
 
 // fullText and fullJSON are the replies to requests that find a service full, made once: where more

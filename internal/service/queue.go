@@ -55,6 +55,15 @@ const (
 // String is the value of a label in metrics.
 func (p Priority) String() string { return [...]string{"normal", "high", "low", "retry"}[p] }
 
+// After is the class of a request with priority p, which has failed at an endpoint or not been at one.
+// A retry comes before all others: work was done for it, and its client has waited longest.
+func (p Priority) After(failed bool) Priority {
+	if failed {
+		return Again
+	}
+	return p
+}
+
 // byTurn are the classes in the order of service.
 var byTurn = [classes]Priority{Again, High, Normal, Low}
 
@@ -160,7 +169,7 @@ func (s *Service) count(d int64) {
 	}
 }
 
-// Join puts the calling task, one of rt, into the queue, with a priority; nil: it is full, or there is
+// Join puts the calling task, one of rt, into the queue, in the class p (see After); nil: it is full, or there is
 // none, and Refuse follows if the request is refused for that. Otherwise Await follows, and then Leave.
 func (s *Service) Join(rt engine.Runtime, p Priority) *Waiter {
 	q := &s.queue
@@ -193,8 +202,8 @@ func (s *Service) Refuse() {
 }
 
 // Await waits until choose finds an endpoint for w, and returns it; nil: end says why there is none.
-// choose is called by the calling task, when it is the turn of w or it is worth asking, and returns
-// policy.Wait where there is no place. by is the instant at which the request itself has to end. If
+// choose is called by the calling task, when it is the turn of w or it is worth asking, and the service has
+// room for an attempt; it returns policy.Wait where no endpoint has a place. by is the instant at which the request itself has to end. If
 // Begin refuses the endpoint, Await is called once more.
 func (s *Service) Await(w *Waiter, by time.Duration, choose func() *endpoint.Endpoint) (e *endpoint.Endpoint, end QueueEnd) {
 	s.queue.mu.Lock()
@@ -203,7 +212,10 @@ func (s *Service) Await(w *Waiter, by time.Duration, choose func() *endpoint.End
 	s.queue.mu.Unlock()
 	for {
 		if turn {
-			switch e = choose(); e {
+			if e = policy.Wait; s.HasRoom() {
+				e = choose()
+			}
+			switch e {
 			case policy.Wait:
 				if turn = s.back(w); turn {
 					continue
@@ -308,11 +320,8 @@ func (s *Service) Leave(w *Waiter, end QueueEnd) time.Duration {
 	return waited
 }
 
-// PickQueued is Pick for a request in the queue.
+// PickQueued is Pick for a request in the queue, of a service that has room.
 func (s *Service) PickQueued(a *policy.Attempt) *endpoint.Endpoint {
-	if !s.HasRoom() {
-		return policy.Wait
-	}
 	a.Load = s.load.n.Load()
 	return s.pickNow(a)
 }

@@ -81,6 +81,9 @@ func (s *Subject) setup(sc *Scenario, rate, capacity float64) string {
 		}
 	}
 	fmt.Fprintf(&b, ", %.0f/s for %s, %.0f %% of what the endpoints can do", rate, s.Duration(sc).Round(10*time.Millisecond), 100*rate/capacity)
+	if sc.Load.ranked() {
+		fmt.Fprintf(&b, "; priority high %d %%, low %d %%", sc.Load.High, sc.Load.Low)
+	}
 	if sc.Proxies > 1 {
 		fmt.Fprintf(&b, "; %d proxies", sc.Proxies)
 	}

@@ -18,7 +18,8 @@
 //	the network       a constant time there and back; nothing is lost
 //	a fault           slow, stall, crash, fail, flaky, cold, restart, join, leave: see Fault
 //	a retry           by the rules of internal/exchange/retry.go: see exchange.go
-//	a queue, limits   those of package service: see wait.go. All requests have one priority
+//	a queue, limits   those of package service: see wait.go. which requests are of high
+//	                  priority is in the load, whether that counts in the service: classes.go
 //	a hedge           by those of internal/exchange/hedge.go: see hedge.go
 //	several proxies   each a service of its own, which knows its own requests only
 //

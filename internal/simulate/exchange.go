@@ -25,6 +25,7 @@ type proxy struct {
 	service *service.Service
 	retry   *exchange.Retry
 	hedge   *exchange.Hedge // nil: none
+	ranks   bool            // requests have priorities in the queue
 }
 
 // A request is one of a client, until it is answered.
@@ -36,8 +37,9 @@ type request struct {
 	lot        uint64
 	took       time.Duration // how long it takes as a log has it; 0: its lot decides
 	repeatable bool
-	tries      int // attempts so far
-	attempts   int // those that have reached an endpoint
+	class      service.Priority // as the load has it
+	tries      int              // attempts so far
+	attempts   int              // those that have reached an endpoint
 	pauses     int
 	why        result // of the attempt before a pause
 	own        result // of its own attempt, if a hedge beside that goes on
@@ -86,7 +88,7 @@ func (w *world) arrive(a *arrival) {
 	}
 	n := w.requests.take()
 	r := &w.requests.all[n]
-	*r = request{proxy: p, arrived: w.now, deadline: w.now + w.scenario.Timeout, lot: a.lot, took: a.took, repeatable: a.repeatable}
+	*r = request{proxy: p, arrived: w.now, deadline: w.now + w.scenario.Timeout, lot: a.lot, took: a.took, repeatable: a.repeatable, class: w.scenario.Load.class(a.lot)}
 	if !w.keyed {
 		a.key = 0
 	}

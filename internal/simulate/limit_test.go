@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/service"
 )
 
 // TestFoundLimits: at 150 % of what endpoints can do, limits that are found have them do nearly all
@@ -57,12 +58,13 @@ func TestQueue(t *testing.T) {
 // stand still, end like all others, and a run is repeatable.
 func TestQueueAndFailures(t *testing.T) {
 	conf := config.Service{
-		Overload: config.Overload{EndpointMaxInFlight: config.EndpointLimit{Limit: "4"}, MaxInFlight: 14, Queue: &config.Queue{Length: 30, Timeout: 200 * time.Millisecond}},
-		Hedge:    &config.Hedge{After: "20ms", MaxExtra: 10}, Retry: config.Retry{Budget: -1},
+		Overload: config.Overload{EndpointMaxInFlight: config.EndpointLimit{Limit: "4"}, MaxInFlight: 14, Queue: &config.Queue{Length: 30, Timeout: 200 * time.Millisecond},
+			Priority: &config.RequestPriority{By: "header(X-Priority)", High: []string{"a"}}},
+		Hedge: &config.Hedge{After: "20ms", MaxExtra: 10}, Retry: config.Retry{Budget: -1},
 	}
 	for _, name := range []string{"fail", "flap", "restart", "stall", "overload"} {
 		sc := builtin(t, name, 10*time.Second)
-		sc.Load.Utilization = 110
+		sc.Load.Utilization, sc.Load.High, sc.Load.Low = 110, 10, 10
 		first, second := run(t, of(t, 4, conf), sc, "p2c"), run(t, of(t, 4, conf), sc, "p2c")
 		sum := 0
 		for _, n := range first.Outcomes {
@@ -73,6 +75,47 @@ func TestQueueAndFailures(t *testing.T) {
 		}
 		if first.Outcomes != second.Outcomes || first.Latency.Mean() != second.Latency.Mean() {
 			t.Errorf("%s: %v and %v", name, first.Outcomes, second.Outcomes)
+		}
+	}
+}
+
+// TestPriorities: where more comes than can be done, those of high priority are served, then those
+// between, and what is left is for the low ones. A service that tells none apart serves all alike.
+func TestPriorities(t *testing.T) {
+	sc := builtin(t, "overload", 12*time.Second)
+	sc.Load.High, sc.Load.Low = 20, 40
+	o := config.Overload{EndpointMaxInFlight: config.EndpointLimit{Limit: "auto"}, Queue: &config.Queue{Length: 400, Timeout: 100 * time.Millisecond}}
+	ranked := o
+	ranked.Priority = &config.RequestPriority{By: "header(X-Priority)", High: []string{"a"}, Low: []string{"b"}}
+	with, without := run(t, of(t, 8, config.Service{Overload: ranked}), sc, "least_time"), run(t, of(t, 8, config.Service{Overload: o}), sc, "least_time")
+	for _, r := range []*Report{with, without} {
+		sum := Class{}
+		for _, p := range byClass {
+			c := r.class(p)
+			sum.Requests, sum.Waited = sum.Requests+c.Requests, sum.Waited+c.Waited
+			sum.Outcomes[Served] += c.Outcomes[Served]
+		}
+		if sum.Requests != r.Requests || sum.Waited != r.Waited || sum.Outcomes[Served] != r.Outcomes[Served] {
+			t.Errorf("%d requests, %d waited, %v; by class %+v", r.Requests, r.Waited, r.Outcomes, sum)
+		}
+	}
+	for _, c := range []struct {
+		class       service.Priority
+		part        float64 // of all requests
+		least, most float64 // served with priorities
+	}{{service.High, 0.2, 0.99, 1}, {service.Normal, 0.4, 0.95, 1}, {service.Low, 0.4, 0.05, 0.3}} {
+		share := func(r *Report) float64 {
+			return float64(r.class(c.class).Outcomes[Served]) / float64(r.class(c.class).Requests)
+		}
+		t.Logf("%v: %.3f served, without priorities %.3f; p99 %v and %v", c.class, share(with), share(without), with.class(c.class).Latency.Quantile(0.99), without.class(c.class).Latency.Quantile(0.99))
+		if got := share(with); got < c.least || got > c.most {
+			t.Errorf("%v: %.3f served", c.class, got)
+		}
+		if got := share(without); got < 0.6 || got > 0.75 {
+			t.Errorf("%v: %.3f served without priorities", c.class, got)
+		}
+		if got := float64(with.class(c.class).Requests) / float64(with.Requests); got < c.part*0.97 || got > c.part*1.03 {
+			t.Errorf("%v: %.3f of the requests", c.class, got)
 		}
 	}
 }

@@ -81,6 +81,10 @@ func (c *Comparison) section(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "<p class=\"soft\">%s.</p>\n", html.EscapeString(upperFirst(c.Setup)))
 	htmlTable(b, c.heads(), c.rows())
+	if rows := c.classRows(); rows != nil {
+		b.WriteString("<h3>By priority of requests</h3>\n")
+		htmlTable(b, classHeads(), rows)
+	}
 	b.WriteString("<h3>How long requests took</h3>\n<figure>\n")
 	fmt.Fprintf(b, "<div class=\"scroll\">%s</div>\n<figcaption>Further left is faster. The higher, the rarer: at p99 one request in a hundred took longer.</figcaption>\n</figure>\n", c.distribution())
 	b.WriteString("<h3>Where requests waited</h3>\n<figure>\n<p class=\"keys\">")

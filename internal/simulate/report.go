@@ -18,6 +18,7 @@ type Report struct {
 	Hedges    int           // those of the attempts that were begun beside another one
 	HedgesWon int           // those of them whose answer came first
 	Latency   *Histogram    // of those that were served
+	Classes   []*Class      // by service.Priority; nil: requests are alike
 	Interval  time.Duration // of Load and Away
 	Endpoints []EndpointReport
 	// Makespan is the time from the end of the warm-up to the last answer.

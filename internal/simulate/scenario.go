@@ -53,9 +53,12 @@ type Load struct {
 	Burst       int           `yaml:"burst" doc:"burst: requests of a group" default:"20" min:"2" max:"100000"`
 	Keys        int           `yaml:"keys" doc:"different keys, for consistent_hash" default:"10000" min:"1" max:"100000000"`
 	// Repeatable is the share of requests with an idempotent method.
-	Repeatable int     `yaml:"repeatable" doc:"percentage of requests that may be repeated, as GET may" default:"100" min:"1" max:"100" unit:"percent"`
-	Log        string  `yaml:"log" doc:"access log whose requests come, in place of all above but keys" path:"true"`
-	Speed      float64 `yaml:"speed" doc:"log: so many times as fast" default:"1" min:"0.001" max:"1000"`
+	Repeatable int `yaml:"repeatable" doc:"percentage of requests that may be repeated, as GET may" default:"100" min:"1" max:"100" unit:"percent"`
+	// High and Low are for a service with overload.priority.
+	High  int     `yaml:"high" doc:"percentage of requests of high priority" max:"100" unit:"percent"`
+	Low   int     `yaml:"low" doc:"percentage of requests of low priority" max:"100" unit:"percent"`
+	Log   string  `yaml:"log" doc:"access log whose requests come, in place of all above but keys" path:"true"`
+	Speed float64 `yaml:"speed" doc:"log: so many times as fast" default:"1" min:"0.001" max:"1000"`
 }
 
 // A Server is what is special about an endpoint.
@@ -104,6 +107,9 @@ func (s Scenario) Validate() error {
 	}
 	if full.Load.Log == "" && full.WarmUp >= full.Load.Duration {
 		add("warm_up", full.WarmUp.String(), fmt.Sprintf("%v leaves nothing of load.duration, which is %v", full.WarmUp, full.Load.Duration))
+	}
+	if l := &full.Load; l.High+l.Low > 100 {
+		add("load.low", strconv.Itoa(l.Low), fmt.Sprintf("together with load.high, which is %d, it is more than 100", l.High))
 	}
 	for i, f := range full.Faults {
 		at := config.Index("faults", i)

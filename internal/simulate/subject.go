@@ -272,12 +272,15 @@ func (s *Subject) Run(sc *Scenario, policy string) (*Report, error) {
 	w := &world{now: start, scenario: sc, servers: servers, from: start + warm, keyed: p.Key != nil || p.Settings.Custom}
 	w.proxies = make([]proxy, sc.Proxies)
 	for i := range w.proxies {
-		w.proxies[i].retry, w.proxies[i].hedge = &p.Retry, p.Hedge
+		w.proxies[i].retry, w.proxies[i].hedge, w.proxies[i].ranks = &p.Retry, p.Hedge, p.Priorities != nil
 	}
 	if w.changes, err = plan(sc.Faults, servers, start, start+duration); err != nil {
 		return nil, err
 	}
 	w.report = &Report{Policy: policy, Latency: newHistogram(), Interval: max(duration/samples, 1)}
+	if sc.Load.ranked() {
+		w.report.Classes = newClasses()
+	}
 	w.sample = start + w.report.Interval
 	w.tasks = newTasks(w, uint64(sc.Seed))
 	for i, c := range w.changes {

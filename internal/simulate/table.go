@@ -158,6 +158,7 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "%s\n%s\n\n", title, c.Setup)
 	writeTable(&b, c.heads(), c.rows())
+	c.writeClasses(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -222,6 +223,7 @@ type Row struct {
 	Latency   map[string]float64 `json:"latency_ms"`
 	Goodput   float64            `json:"goodput"`
 	Busiest   float64            `json:"busiest"`
+	Classes   []RowClass         `json:"priorities,omitempty"`
 	Endpoints []RowEndpoint      `json:"endpoints"`
 }
 
@@ -244,10 +246,7 @@ func (c *Comparison) Rows() (rows []Row) {
 // Row is the report for JSON.
 func (r *Report) Row() Row {
 	row := Row{Policy: r.Policy, Requests: r.Requests, Errors: r.Errors(), Attempts: r.Attempts, Waited: r.Waited, Hedges: r.Hedges, HedgesWon: r.HedgesWon, Goodput: round(r.Goodput()), Busiest: round(r.Busiest())}
-	row.Latency = map[string]float64{"mean": ms(r.Latency.Mean()), "max": ms(r.Latency.Max())}
-	for _, q := range quantiles {
-		row.Latency[q.name] = ms(r.Latency.Quantile(q.q))
-	}
+	row.Latency, row.Classes = r.Latency.figures(), r.classes()
 	for i, name := range outcomeNames {
 		if n := r.Outcomes[i]; n > 0 && outcome(i) != Served {
 			if row.No == nil {
@@ -260,6 +259,15 @@ func (r *Report) Row() Row {
 		row.Endpoints = append(row.Endpoints, RowEndpoint{e.Name, e.Zone, e.Attempts, e.Failures})
 	}
 	return row
+}
+
+// figures are those of a histogram for JSON.
+func (h *Histogram) figures() map[string]float64 {
+	out := map[string]float64{"mean": ms(h.Mean()), "max": ms(h.Max())}
+	for _, q := range quantiles {
+		out[q.name] = ms(h.Quantile(q.q))
+	}
+	return out
 }
 
 // outcomeNames are the words for outcomes.

@@ -6,13 +6,13 @@ package simulate
 //
 //	arrive   Pick: policy.Wait    Join    a task: Await, begin, Leave
 //
-// A retry waits as well if its attempt is over, before all others. A hedge never does.
+// Whose turn it is, and that a retry comes before all others, is said by package service alone. A retry
+// waits if its attempt is over; a hedge never does.
 
 import (
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/service"
-	"github.com/poise-lb/poise/policy"
 )
 
 // A stand is a task that waits for requests, one after the other.
@@ -26,17 +26,16 @@ type stand struct {
 // no request more may wait.
 func (w *world) wait(n int32, again bool) bool {
 	r := &w.requests.all[n]
-	class := service.Normal
-	if again {
-		class = service.Again
-	}
-	waiter := r.proxy.service.Join(w.tasks, class)
+	waiter := r.proxy.service.Join(w.tasks, r.rank().After(again))
 	if waiter == nil {
 		r.proxy.service.Refuse()
 		return false
 	}
 	if r.arrived >= w.from && !r.waited {
 		w.report.Waited++
+		if c := w.report.class(r.class); c != nil {
+			c.Waited++
+		}
 	}
 	r.waited, r.again, r.joined = true, again, w.now
 	var s *stand
@@ -49,6 +48,14 @@ func (w *world) wait(n int32, again bool) bool {
 	s.n, s.waiter = n, waiter
 	s.wake.Set()
 	return true
+}
+
+// rank is the priority of a request at its service, which may tell none apart.
+func (r *request) rank() service.Priority {
+	if r.proxy.ranks {
+		return r.class
+	}
+	return service.Normal
 }
 
 // serveAt is the task of a stand.
@@ -100,9 +107,6 @@ func (w *world) await(n int32, waiter *service.Waiter) {
 func (w *world) choose(n int32) *endpoint.Endpoint {
 	r := &w.requests.all[n]
 	if r.again {
-		if !r.proxy.service.HasRoom() {
-			return policy.Wait
-		}
 		return w.another(r, r.why, 0)
 	}
 	r.choice.Rand, r.choice.Now = w.tasks.Rand(), w.now

@@ -195,12 +195,20 @@ func (w *world) finish(n int32, how outcome, a *attempt) {
 	if r.arrived >= w.from {
 		w.report.Requests++
 		w.report.Outcomes[how]++
+		class := w.report.class(r.class)
+		if class != nil {
+			class.Requests++
+			class.Outcomes[how]++
+		}
 		w.report.Makespan = w.now - w.from
 		if how == Served {
 			all := w.now - r.arrived
 			last := w.now - a.began
 			queue := a.fate.queue + r.queued
-			w.report.Latency.add(all, Parts{Network: last - a.fate.queue - a.fate.work, Queue: queue, Work: a.fate.work, Lost: all - last - r.queued})
+			spent := Parts{Network: last - a.fate.queue - a.fate.work, Queue: queue, Work: a.fate.work, Lost: all - last - r.queued}
+			if w.report.Latency.add(all, spent); class != nil {
+				class.Latency.add(all, spent)
+			}
 		}
 	}
 	w.requests.give(n)
