@@ -88,9 +88,10 @@ func (p *Proxy) about(rt engine.Runtime, peer *Peer) *about {
 	return &about{p, shared.listener, shared.at, peer.Cert, peer.Remote.Port(), age}
 }
 
-// ServeStream serves one client connection, exchange after exchange, and closes s in the end. It
-// is called by a task of rt. If s is an engine.Rester it returns at once and tasks of rt serve s
-// when data arrives; otherwise it returns when the connection has ended.
+// ServeStream serves one client connection, exchange after exchange, and closes s in the end. If s
+// is an engine.Rester it never waits, so that code of rt that is no task may call it too, and tasks of
+// rt serve s when data arrives. Otherwise it is called by a task of rt, and returns when the
+// connection has ended.
 func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
 	c := &connection{proxy: p.about(rt, &peer), rt: rt, stream: s, addr: peer.Remote.Addr().Unmap(), protocol: peer.Protocol}
 	if c.protocol == nil {

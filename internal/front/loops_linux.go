@@ -37,7 +37,7 @@ type loops struct {
 // running is what is done with loops that run. These are functions, made by get alone, so
 // that a program that does not call Serve does not link package loop.
 type running struct {
-	serve func(l net.Listener, at *admission.Listener, serve loop.Serve) (stop func(), err error)
+	serve func(l net.Listener, at *admission.Listener, waits bool, serve loop.Serve) (stop func(), err error)
 	start func(i int, f func(engine.Runtime)) bool
 	look  func() []scrape.Worker
 	close func()
@@ -89,8 +89,12 @@ func (ls *loops) get() (r *running, first bool) {
 		e.Watch(blockedFor, ls.blocked)
 	}
 	r = &running{
-		serve: func(l net.Listener, at *admission.Listener, serve loop.Serve) (func(), error) {
-			a, err := e.Serve(l, at, serve)
+		serve: func(l net.Listener, at *admission.Listener, waits bool, serve loop.Serve) (func(), error) {
+			accept := e.Begin
+			if waits {
+				accept = e.Serve
+			}
+			a, err := accept(l, at, serve)
 			if err != nil {
 				return nil, err
 			}
@@ -159,7 +163,8 @@ func (srv *Server) serveLoops(l net.Listener, by *core.Listener, at *admission.L
 	if first {
 		srv.core.Rehome()
 	}
-	stop, err := r.serve(plain, at, serve)
+	waits := of.secure != nil || of.proxied != nil // for a handshake, or the header of the PROXY protocol
+	stop, err := r.serve(plain, at, waits, serve)
 	if err != nil {
 		return true, srv.endOf(err)
 	}
@@ -186,7 +191,7 @@ func (srv *Server) endOf(err error) error {
 	return err
 }
 
-// servePlain serves connections whose clients speak as.
+// servePlain serves connections whose clients speak as. It does not wait.
 func (srv *Server) servePlain(as *downstream.Protocol, by *core.Listener) loop.Serve {
 	return func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
 		srv.core.ServeStream(rt, s, core.Peer{Remote: remote, Listener: by, Protocol: as})

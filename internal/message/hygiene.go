@@ -45,6 +45,10 @@ func readControls(fields []Field) (c controls) {
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
 		case Connection:
+			if ends, goesOn := usual(f.Value); ends || goesOn {
+				c.close, c.keepAlive = c.close || ends, c.keepAlive || goesOn
+				continue
+			}
 			for t, rest := NextToken(f.Value); t != nil; t, rest = NextToken(rest) {
 				c.close = c.close || EqualFold(t, "close")
 				c.keepAlive = c.keepAlive || EqualFold(t, "keep-alive")
@@ -63,6 +67,12 @@ func readControls(fields []Field) (c controls) {
 		}
 	}
 	return c
+}
+
+// usual recognizes the values that Connection nearly always has: to read a list costs ten times as
+// much. Keep-Alive, which one of them nominates, goes on in no case.
+func usual(value []byte) (ends, goesOn bool) {
+	return EqualFold(value, "close"), EqualFold(value, "keep-alive")
 }
 
 // persists is RFC 9112 §9.3, with "close" stronger than anything else.
@@ -120,6 +130,12 @@ func DropHopByHop(fields []Field) {
 		if f.Kind != Connection {
 			continue
 		}
+		if ends, goesOn := usual(f.Value); ends || goesOn {
+			if options++; ends && options <= OptionsMax {
+				dropNamed(fields, f.Value)
+			}
+			continue
+		}
 		for t, rest := NextToken(f.Value); t != nil && options < OptionsMax; t, rest = NextToken(rest) {
 			options++
 			dropNominated(fields, t)
@@ -136,6 +152,11 @@ func dropNominated(fields []Field, option []byte) {
 		}
 		return
 	}
+	dropNamed(fields, option)
+}
+
+// dropNamed drops the fields of a name that is no known one.
+func dropNamed(fields []Field, option []byte) {
 	for i := range fields {
 		f := &fields[i]
 		if f.Kind == Other && len(f.Name) == len(option) && equalFoldBytes(f.Name, option) {

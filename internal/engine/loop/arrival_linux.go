@@ -13,7 +13,8 @@ import (
 //	place       loop 0 has more than 1.1 times its share of 50: it is for loop 1
 //	clients     counted for loop 1 at once, so that the next decision knows
 //	Post        the arrival is a message to loop 1
-//	Receive     on loop 1: the stream is made, and a task started that calls Serve
+//	Receive     on loop 1: the stream is made, and a task started that calls Serve; a Serve that
+//	            does not wait is called at once
 
 // emptiest is the loop with the fewest clients.
 func (e *Engine) emptiest() *loop {
@@ -63,7 +64,8 @@ func (x *listener) arrived(fd int) {
 	}
 	a := x.loop.arrival()
 	to := e.place(x.loop)
-	a.loop, a.fd, a.kind, a.remote, a.serve, a.guest = to, fd, x.owner.kind, remote, x.owner.serve, guest
+	a.loop, a.fd, a.kind, a.remote, a.guest = to, fd, x.owner.kind, remote, guest
+	a.serve, a.waits = x.owner.serve, x.owner.waits
 	to.clients.Add(1)
 	if to == x.loop {
 		a.Receive()
@@ -96,6 +98,7 @@ type arrival struct {
 	kind   kind
 	remote netip.AddrPort
 	serve  Serve
+	waits  bool             // serve needs a task
 	guest  *admission.Guest // nil: not counted
 	stream *stream
 	run    func() // made once
@@ -121,7 +124,7 @@ func newArrival() *arrival {
 	return a
 }
 
-// Receive implements sched.Message: it starts the task that serves the connection.
+// Receive implements sched.Message: it has the connection served, by a task if that may wait.
 func (a *arrival) Receive() {
 	l := a.loop
 	s, err := l.register(a.fd, a.kind, eventsIn)
@@ -134,10 +137,14 @@ func (a *arrival) Receive() {
 	s.flags |= counted
 	s.guest, a.guest = a.guest, nil
 	a.stream = s
-	l.StartFor(s, a.run)
+	if a.waits {
+		l.StartFor(s, a.run)
+		return
+	}
+	a.arrive()
 }
 
-// arrive is the task. The arrival can be used again from then on, by the loop it came to.
+// arrive serves. The arrival can be used again from then on, by the loop it came to.
 func (a *arrival) arrive() {
 	s, serve, remote := a.stream, a.serve, a.remote
 	a.stream, a.serve, a.remote = nil, nil, netip.AddrPort{}

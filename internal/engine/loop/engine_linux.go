@@ -13,8 +13,8 @@ import (
 	"github.com/poise-lb/poise/internal/record"
 )
 
-// A Serve serves one client connection on the calling task, a task of rt, until it ends.
-// It closes s. remote is the zero value for unix sockets.
+// A Serve serves one client connection on the calling task, a task of rt, until it ends, or has it
+// served by tasks that s starts (WhenReady). It closes s. remote is the zero value for unix sockets.
 type Serve func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort)
 
 // An Engine is a set of loops. Its methods may be called from any goroutine; Serve,

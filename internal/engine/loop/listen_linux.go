@@ -21,6 +21,7 @@ type Listener struct {
 	origin net.Listener // closed with it: that of a unix socket has to remove its name
 	kind   kind
 	serve  Serve
+	waits  bool                // serve is called as a task; else by no task
 	admit  *admission.Listener // asked before a connection is accepted; nil: all are
 	shares []*listener
 	open   sync.WaitGroup // shares that still accept
@@ -34,8 +35,19 @@ type Listener struct {
 // connections than its share hands new ones to the emptiest. l belongs to the Listener:
 // it is closed by Close. admit is asked before a connection is accepted; nil: all are.
 func (e *Engine) Serve(l net.Listener, admit *admission.Listener, serve Serve) (*Listener, error) {
+	return e.listen(&Listener{engine: e, origin: l, admit: admit, serve: serve, waits: true})
+}
+
+// Begin is Serve for a function that never waits: it is called on the loop, by no task, and
+// returns at once. That saves a task, and two switches of coroutines, for each connection.
+func (e *Engine) Begin(l net.Listener, admit *admission.Listener, begin Serve) (*Listener, error) {
+	return e.listen(&Listener{engine: e, origin: l, admit: admit, serve: begin})
+}
+
+// listen has all loops accept for a.
+func (e *Engine) listen(a *Listener) (*Listener, error) {
+	l := a.origin
 	c, ok := l.(syscall.Conn)
-	a := &Listener{engine: e, origin: l, admit: admit, serve: serve}
 	switch l.(type) {
 	case *net.TCPListener:
 	case *net.UnixListener:

@@ -99,6 +99,41 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// TestBeginTakesNoTask: a connection that Begin hands over costs a task only once bytes have come, also
+// one that another loop has accepted.
+func TestBeginTakesNoTask(t *testing.T) {
+	e := startEngine(t, 2)
+	var begun, tasks atomic.Int32
+	l, err := e.Begin(listen(t, "tcp", "127.0.0.1:0"), nil, func(rt engine.Runtime, s engine.Stream, remote netip.AddrPort) {
+		on := rt.(*loop)
+		if on.Current() != nil {
+			tasks.Add(1)
+		}
+		begun.Add(1)
+		s.(engine.Rester).WhenReady(func() {
+			if on.Current() == nil {
+				t.Error("what waits for bytes runs without a task")
+			}
+			echo(rt, s, remote)
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 20
+	var all []net.Conn
+	for range many {
+		all = append(all, dial(t, l))
+	}
+	eventually(t, "all connections are begun", func() bool { return begun.Load() == many })
+	for _, c := range all {
+		ask(t, c, "hello")
+	}
+	if n := tasks.Load(); n != 0 {
+		t.Errorf("%d of %d connections were begun by a task", n, many)
+	}
+}
+
 func descriptors(t testing.TB) int {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")

@@ -45,7 +45,8 @@ func (q *timers) set(t *Timer, at time.Duration) {
 	t.at = at
 	if t.place == 0 {
 		q.heap = append(q.heap, t)
-		t.place = len(q.heap)
+		q.up(len(q.heap) - 1) // which sets its place; none is below it
+		return
 	}
 	q.down(q.up(t.place - 1))
 }
