@@ -99,6 +99,7 @@ func (c *client) busy() bool { return c.state.Load() > waiting }
 func (c *clients) open(p *Proxy) {
 	c.proxy, c.changed = p, p.rt.NewSignal()
 	c.lists = make([]list, p.Count())
+	p.spare = make([]spare, p.Count())
 	for i := range c.lists {
 		l := &c.lists[i]
 		l.root.next, l.root.prev = &l.root, &l.root

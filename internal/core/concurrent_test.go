@@ -255,7 +255,7 @@ func TestADrainMayHoldASessionThatEnds(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		s.release()
+		(&connection{}).release(s)
 	}()
 	if got := held.Load().conn; got != conn { // the race detector sees a write
 		t.Errorf("the session has %v", got)

@@ -110,7 +110,8 @@ type Proxy struct {
 	over     atomic.Bool // services end, or have ended: nothing is served any more
 	hurry    atomic.Bool // Hurry was called
 	clients  clients
-	anyone   about // of clients without a Listener
+	spare    []spare // index: the worker
+	anyone   about   // of clients without a Listener
 	// announces: an endpoint may learn by the PROXY protocol who the client is.
 	announces atomic.Bool
 

@@ -59,7 +59,7 @@ type connection struct {
 	addr     netip.Addr // of the client; the zero Addr for a unix socket
 	protocol *downstream.Protocol
 	open     atomic.Pointer[session] // of a concurrent protocol; nil for a sequential one
-	wake     func()                  // resumes serving; nil: the stream is no engine.Rester
+	wake     func()                  // resumes serving, see spare.go; nil: the stream is no engine.Rester
 	bonds    upstream.Bonds
 }
 
@@ -93,7 +93,9 @@ func (p *Proxy) about(rt engine.Runtime, peer *Peer) *about {
 // rt serve s when data arrives. Otherwise it is called by a task of rt, and returns when the
 // connection has ended.
 func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
-	c := &connection{proxy: p.about(rt, &peer), rt: rt, stream: s, addr: peer.Remote.Addr().Unmap(), protocol: peer.Protocol}
+	r, rests := s.(engine.Rester)
+	c := p.connection(rt, rests)
+	c.proxy, c.rt, c.stream, c.addr, c.protocol = p.about(rt, &peer), rt, s, peer.Remote.Addr().Unmap(), peer.Protocol
 	if c.protocol == nil {
 		c.protocol = h1.Protocol
 	}
@@ -103,12 +105,10 @@ func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
 	c.since.Store(int64(rt.Now()))
 	p.clients.enter(&c.client, rt.Worker(), breakable{c})
 	if p.over.Load() {
-		s.Close()
-		p.clients.leave(&c.client)
+		c.leave()
 		return
 	}
-	if r, ok := s.(engine.Rester); ok {
-		c.wake = func() { c.serve(true) } // made once: it serves every request
+	if rests {
 		s.SetReadDeadline(rt.Now() + p.Config().Timeouts.Idle)
 		r.WhenReady(c.wake)
 		return
@@ -120,28 +120,41 @@ func (p *Proxy) ServeStream(rt engine.Runtime, s engine.Stream, peer Peer) {
 // WhenReady, so data has arrived or the wait has failed.
 func (c *connection) serve(resumed bool) {
 	s := c.session()
-	rests := false
+	how := broken
 	defer func() { // also when something panics
-		if !rests {
-			c.finish(s)
+		if how != rested {
+			c.finish(s, how)
 		}
 	}()
+	how = c.serveAll(s, resumed)
+}
+
+// outcome is why serve returns.
+type outcome uint8
+
+const (
+	broken outcome = iota // something has panicked: nothing of the connection is used again
+	ended                 // the connection has ended
+	rested                // it waits for a request
+)
+
+// serveAll is serve with an open session.
+func (c *connection) serveAll(s *session, resumed bool) outcome {
 	for {
 		ready, err := s.conn.Await(resumed)
 		if err != nil {
-			return
+			return ended
 		}
 		if ready && !c.serveNext(s) {
-			return
+			return ended
 		}
 		resumed = false
 		if c.wake != nil && s.conn.Rest() {
-			rests = true
 			if !c.protocol.Concurrent {
-				s.release()
+				c.release(s)
 			}
 			c.stream.(engine.Rester).WhenReady(c.wake)
-			return
+			return rested
 		}
 	}
 }
@@ -199,19 +212,24 @@ func refused(err error) bool {
 }
 
 // finish ends the connection. It waits for exchanges of a concurrent protocol that still run.
-func (c *connection) finish(s *session) {
+func (c *connection) finish(s *session, how outcome) {
 	for c.protocol.Concurrent && c.busy() {
 		s.idle.Wait(0)
 	}
 	c.bonds.Close()
 	lingers := s.conn.Close()
 	c.open.Store(nil)
-	s.release()
+	if how == broken {
+		s.conn.Release() // and s is not used again, nor is c
+		c.wake = nil
+	} else {
+		c.release(s)
+	}
 	if lingers {
 		c.linger()
 		return
 	}
-	c.proxy.clients.leave(&c.client)
+	c.left()
 }
 
 // linger reads and drops what the client is still sending, so that the client gets the response,
@@ -245,7 +263,15 @@ func (c *connection) linger() {
 // leave closes the connection and takes it off the list of clients.
 func (c *connection) leave() {
 	c.stream.Close()
-	c.proxy.clients.leave(&c.client)
+	c.left()
+}
+
+// left takes the connection, which is closed, off the list of clients. It may serve another client
+// from then on.
+func (c *connection) left() {
+	p := c.proxy.Proxy
+	p.clients.leave(&c.client)
+	p.recycle(c)
 }
 
 // An Owner is the caller of ServeExchange: it has the connection of the exchange.

@@ -18,7 +18,8 @@ import (
 	"github.com/poise-lb/poise/internal/exchange"
 )
 
-// Pools of what serving takes, for all connections.
+// Pools of what serving takes, for all connections. Event loops have sessions of their own too: see
+// spare.go.
 var (
 	sessions  = sync.Pool{New: func() any { return new(session) }}
 	exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }} // of ServeExchange
@@ -43,7 +44,7 @@ func (c *connection) session() *session {
 	if s := c.open.Load(); s != nil {
 		return s
 	}
-	s := sessions.Get().(*session)
+	s := c.newSession()
 	s.identify(c.addr)
 	s.peer.TLS, s.peer.Cert, s.peer.Port, s.peer.Listener = c.tls, c.proxy.cert, c.proxy.port, c.proxy.listener
 	if s.peer.Scheme = "http"; c.tls != 0 {
@@ -89,14 +90,14 @@ func (s *session) identify(addr netip.Addr) {
 	}
 }
 
-// release gives s back to the pool. Its Conn must be at rest, or closed. The session of a concurrent
-// connection is left to the garbage collector as it is: a drain may have found it just before, and
-// still use its Conn.
-func (s *session) release() {
+// release gives s back, for another connection. Its Conn must be at rest, or closed. The session of a
+// concurrent connection is left to the garbage collector as it is: a drain may have found it just
+// before, and still use its Conn.
+func (c *connection) release(s *session) {
 	s.conn.Release()
 	if s.protocol.Concurrent {
 		return
 	}
 	s.peer.Bonds, s.peer.Cert = nil, nil
-	sessions.Put(s)
+	c.recycleSession(s)
 }

@@ -13,14 +13,19 @@ const bondsMax = 4
 // Negotiate, RFC 4559 §6): every request on such a connection is that user's. They live as long
 // as the client's connection, and no other client ever uses them. The zero value holds none.
 // Bonds are used by the tasks of the client's connection, one at a time.
-type Bonds struct {
-	first *Bond // of the connection used last; the rest by Bond.next
+type Bonds struct{ all *bonds } // nil: there has been none
+
+// bonds are what a Bond refers to, and not the Bonds: those may serve another client before the
+// last exchange with a bound connection has ended.
+type bonds struct {
+	first  *Bond // of the connection used last; the rest by Bond.next
+	closed bool  // the client's connection has ended
 }
 
 // A Bond ties a connection to an endpoint to a client's connection. It is listed in the Bonds
 // of that while its connection is idle.
 type Bond struct {
-	in    *Bonds // nil: the client's connection is not known
+	in    *bonds // nil: the client's connection is not known
 	owner any
 	conn  Bound
 	next  *Bond
@@ -35,10 +40,18 @@ type Bound interface {
 }
 
 // NewBond ties c to the client's connection that owns b; nil: that is not known.
-func NewBond(b *Bonds, owner any, c Bound) *Bond { return &Bond{in: b, owner: owner, conn: c} }
+func NewBond(b *Bonds, owner any, c Bound) *Bond {
+	if b == nil {
+		return &Bond{owner: owner, conn: c}
+	}
+	if b.all == nil {
+		b.all = new(bonds)
+	}
+	return &Bond{in: b.all, owner: owner, conn: c}
+}
 
-// Known reports whether the client's connection is known, so that Keep may be called.
-func (t *Bond) Known() bool { return t.in != nil }
+// Known reports whether the client's connection is known and has not ended, so that Keep may be called.
+func (t *Bond) Known() bool { return t.in != nil && !t.in.closed }
 
 // Keep lists an idle connection, which can carry another request of the same client. It
 // replaces the one of the same owner.
@@ -61,10 +74,10 @@ func (t *Bond) Keep() {
 
 // Endpoint is the endpoint that a connection bound for owner leads to; nil: there is none.
 func (b *Bonds) Endpoint(owner any) *endpoint.Endpoint {
-	if b == nil {
+	if b.Empty() {
 		return nil
 	}
-	for t := b.first; t != nil; t = t.next {
+	for t := b.all.first; t != nil; t = t.next {
 		if t.owner == owner {
 			return t.conn.Endpoint()
 		}
@@ -73,14 +86,14 @@ func (b *Bonds) Endpoint(owner any) *endpoint.Endpoint {
 }
 
 // Empty reports whether no connection is listed: b may be nil.
-func (b *Bonds) Empty() bool { return b == nil || b.first == nil }
+func (b *Bonds) Empty() bool { return b == nil || b.all == nil || b.all.first == nil }
 
 // Take takes out the first connection that match picks; nil: there is none.
 func (b *Bonds) Take(match func(Bound) bool) Bound {
-	if b == nil || b.first == nil {
+	if b.Empty() {
 		return nil
 	}
-	if t := b.remove(func(t *Bond) bool { return match(t.conn) }); t != nil {
+	if t := b.all.remove(func(t *Bond) bool { return match(t.conn) }); t != nil {
 		return t.conn
 	}
 	return nil
@@ -88,14 +101,19 @@ func (b *Bonds) Take(match func(Bound) bool) Bound {
 
 // Close closes the connections: the client's connection has ended.
 func (b *Bonds) Close() {
-	for t := b.first; t != nil; t = b.first {
-		b.first, t.next = t.next, nil
+	all := b.all
+	if all == nil {
+		return
+	}
+	b.all, all.closed = nil, true
+	for t := all.first; t != nil; t = all.first {
+		all.first, t.next = t.next, nil
 		t.conn.Drop()
 	}
 }
 
 // remove takes the first bond out that match picks; nil: there is none.
-func (b *Bonds) remove(match func(*Bond) bool) *Bond {
+func (b *bonds) remove(match func(*Bond) bool) *Bond {
 	for at := &b.first; *at != nil; at = &(*at).next {
 		if t := *at; match(t) {
 			*at, t.next = t.next, nil

@@ -56,6 +56,26 @@ func TestWhatIsBoundIsOneClientsAlone(t *testing.T) {
 	})
 }
 
+// TestAClientThatLeavesEarlyLeavesNoConnection: its last exchange ends after its connection, whose Bonds
+// another client has by then.
+func TestAClientThatLeavesEarlyLeavesNoConnection(t *testing.T) {
+	world(t, upstream.Settings{}, func(rt engine.Runtime, p *Pool, _ *int) {
+		var b upstream.Bonds
+		c, err := p.Get(rt, 0, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Bind(&b, "web")
+		b.Close()
+		if _, err := converse(rt, c, "/"); err != nil {
+			t.Fatal(err)
+		}
+		if p.Open() != 0 || b.Endpoint("web") != nil || p.takeBound(&b) != nil {
+			t.Errorf("%d open, bound to %v", p.Open(), b.Endpoint("web"))
+		}
+	})
+}
+
 // bondsMax is what upstream.Bonds hold.
 const bondsMax = 4
 
