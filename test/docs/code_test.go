@@ -98,7 +98,8 @@ func callsOnX(body ast.Node) map[string]bool {
 
 var reasonWord = regexp.MustCompile("`([a-z][a-z0-9.]*(?:-[a-z0-9.]+)*)`")
 
-// Every Poise-Reason in the code is in the tables of life-of-a-request.md, and no other.
+// Every Poise-Reason in the code is in the tables of life-of-a-request.md, in both languages, and
+// no other.
 func TestEveryReasonIsDocumented(t *testing.T) {
 	inCode := make(map[string]bool)
 	for _, f := range files(t, "internal/reason") {
@@ -116,33 +117,42 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 	if len(inCode) < 40 {
 		t.Fatalf("only %d reasons found in the code", len(inCode))
 	}
-	text := readPage(t, "docs/life-of-a-request.md").text
-	_, section, _ := strings.Cut(text, "### Every reason")
+	for _, page := range [][2]string{{"docs/life-of-a-request.md", "### Every reason"}, {"docs/life-of-a-request.zh.md", "### 全部原因"}} {
+		onPage := reasonsOnPage(t, page[0], page[1])
+		for r := range inCode {
+			if !onPage[r] {
+				t.Errorf("%s, %s, needs a row | `%s` | status | whose fault | another attempt |", page[0], page[1], r)
+			}
+		}
+		for r := range onPage {
+			if !inCode[r] {
+				t.Errorf("%s has the reason %s, which the code has not", page[0], r)
+			}
+		}
+	}
+}
+
+// reasonsOnPage are the reasons in the tables below a heading. One table has a reason a row, the
+// other many in its second column.
+func reasonsOnPage(t *testing.T, path, heading string) map[string]bool {
+	t.Helper()
+	_, section, _ := strings.Cut(readPage(t, path).text, heading)
 	section, _, _ = strings.Cut(section, "\n## ")
-	onPage := make(map[string]bool)
-	for _, line := range strings.Split(section, "\n") {
+	out := make(map[string]bool)
+	for line := range strings.Lines(section) {
 		cells := strings.Split(line, "|")
 		if len(cells) < 4 {
 			continue
 		}
-		column := cells[1] // one table has a reason a row, the other many in its second column
+		column := cells[1]
 		if !strings.Contains(column, "`") {
 			column = cells[2]
 		}
 		for _, m := range reasonWord.FindAllStringSubmatch(column, -1) {
-			onPage[m[1]] = true
+			out[m[1]] = true
 		}
 	}
-	for r := range inCode {
-		if !onPage[r] {
-			t.Errorf("life-of-a-request.md, Every reason, needs a row | `%s` | status | whose fault | another attempt |", r)
-		}
-	}
-	for r := range onPage {
-		if !inCode[r] {
-			t.Errorf("life-of-a-request.md has the reason %s, which the code has not", r)
-		}
-	}
+	return out
 }
 
 // constants are the texts of all constants of f.
