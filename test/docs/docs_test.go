@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // root is the folder of the repository, from here.
@@ -103,25 +104,40 @@ func parsePage(path, data string) (p page, open bool) {
 
 var linkPattern = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
+// A link of a page.
+type link struct{ at, to string }
+
+func (p page) links() []link {
+	var out []link
+	i := -1
+	for line := range strings.Lines(p.text) {
+		i++
+		for _, m := range linkPattern.FindAllStringSubmatch(line, -1) {
+			out = append(out, link{p.at(i), m[1]})
+		}
+	}
+	return out
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	links := 0
 	for _, p := range pages(t) {
-		for _, m := range linkPattern.FindAllStringSubmatch(p.text, -1) {
-			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
+		for _, l := range p.links() {
+			if strings.Contains(l.to, "://") || strings.HasPrefix(l.to, "mailto:") {
 				continue
 			}
 			links++
-			file, anchor, _ := strings.Cut(m[1], "#")
+			file, anchor, _ := strings.Cut(l.to, "#")
 			target := p.path
 			if file != "" {
 				target = filepath.ToSlash(filepath.Join(filepath.Dir(p.path), file))
 			}
 			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
-				t.Errorf("%s: the link to %s leads nowhere", p.path, m[1])
+				t.Errorf("%s: the link to %s leads nowhere", l.at, l.to)
 				continue
 			}
 			if anchor != "" && !slices.Contains(anchors(readPage(t, target).text), anchor) {
-				t.Errorf("%s: %s has no heading for #%s", p.path, target, anchor)
+				t.Errorf("%s: %s has no heading for #%s", l.at, target, anchor)
 			}
 		}
 	}
@@ -132,7 +148,8 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 var headingPattern = regexp.MustCompile(`(?m)^#+ (.*)$`)
 
-// anchors are the names of headings as links use them.
+// anchors are the names of headings as links use them. GitHub leaves out punctuation, that of
+// Chinese too: the heading 位置（places） is #位置places.
 func anchors(text string) []string {
 	var out []string
 	for _, m := range headingPattern.FindAllStringSubmatch(text, -1) {
@@ -140,7 +157,7 @@ func anchors(text string) []string {
 			switch {
 			case r == ' ':
 				return '-'
-			case r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r > 0x7f:
+			case r == '-' || unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Pc):
 				return r
 			}
 			return -1
@@ -148,6 +165,14 @@ func anchors(text string) []string {
 		out = append(out, name)
 	}
 	return out
+}
+
+func TestAnchorsAreThoseOfGitHub(t *testing.T) {
+	text := "# HTTP/2 to endpoints\n\n## `fail`, `answer`\n\n## 链路追踪与请求 ID\n\n## 位置（places）\n"
+	want := []string{"http2-to-endpoints", "fail-answer", "链路追踪与请求-id", "位置places"}
+	if got := anchors(text); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // Both READMEs show the same commands, code and figures.

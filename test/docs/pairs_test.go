@@ -44,18 +44,20 @@ func TestPagesInTwoLanguagesAgree(t *testing.T) {
 func TestLinksStayInTheLanguage(t *testing.T) {
 	for _, pair := range pairs(t) {
 		english, chinese := pair[0], pair[1]
-		for _, m := range linkPattern.FindAllStringSubmatch(chinese.text, -1) {
-			file, _, _ := strings.Cut(m[1], "#")
+		for _, l := range chinese.links() {
+			file, _, _ := strings.Cut(l.to, "#")
 			if file == filepath.Base(english.path) || filepath.Ext(file) != ".md" || strings.HasSuffix(file, ".zh.md") {
 				continue
 			}
 			better := strings.TrimSuffix(file, ".md") + ".zh.md"
 			if _, err := os.Stat(filepath.Join(root, filepath.Dir(chinese.path), better)); err == nil {
-				t.Errorf("%s: the link to %s should be one to %s", chinese.path, m[1], better)
+				t.Errorf("%s: the link to %s should be one to %s", l.at, l.to, better)
 			}
 		}
-		if strings.Contains(english.text, ".zh.md#") {
-			t.Errorf("%s: a link leads to a section in Chinese", english.path)
+		for _, l := range english.links() {
+			if strings.Contains(l.to, ".zh.md#") {
+				t.Errorf("%s: the link to %s leads to a section in Chinese: name the one in English", l.at, l.to)
+			}
 		}
 	}
 }
