@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,7 +22,11 @@ func differences(english, chinese page) []string {
 			out = append(out, p[0].at(0)+": the page needs a link to "+other+" below its title")
 		}
 	}
-	out = append(out, differentSection(english, chinese)...)
+	if d := differentSection(english, chinese); d != nil {
+		out = append(out, d...)
+	} else {
+		out = append(out, differentLines(english, chinese)...)
+	}
 	out = append(out, differentMark(english, chinese)...)
 	out = append(out, differentTables(english, chinese)...)
 	return append(out, differentCode(english, chinese)...)
@@ -77,6 +82,70 @@ func differentSection(english, chinese page) (out []string) {
 	for _, more := range append(e[min(len(e), len(c)):], c[min(len(e), len(c)):]...) {
 		return append(out, fmt.Sprintf("%s: the other page ends before the heading %q: write it there, too", more.at, more.heading))
 	}
+	return out
+}
+
+// A line is a paragraph, an item or a row.
+type line struct{ at, text string }
+
+func lines(p page) (out []line) {
+	i := -1
+	for text := range strings.Lines(p.text) {
+		if i++; strings.TrimSpace(text) != "" {
+			out = append(out, line{p.at(i), text})
+		}
+	}
+	return out
+}
+
+// differentLines finds paragraphs, items and rows that do not have the same code in their text and
+// the same links. That is how a sentence is found that was added in one language:
+//
+//	English   a limit that is not reached stays, also over an [upgrade](upgrade.md)
+//	Chinese   没有用满的上限保持不变
+func differentLines(english, chinese page) (out []string) {
+	e, c := lines(english), lines(chinese)
+	for i := range e { // as many as in c, since the sections are alike
+		if code := onlyHere(e[i].text, c[i].text); code != "" {
+			out = append(out, fmt.Sprintf("%s: %s is not in the Chinese text at %s: translate what is said of it", e[i].at, code, c[i].at))
+		} else if code := onlyHere(c[i].text, e[i].text); code != "" {
+			out = append(out, fmt.Sprintf("%s: %s is not in the English text at %s: say there, too, what is said of it", c[i].at, code, e[i].at))
+		}
+		if i > 1 && !slices.Equal(linked(e[i].text), linked(c[i].text)) { // those before are the title and the other language
+			out = append(out, fmt.Sprintf("%s: the links differ from those at %s: %v and %v", c[i].at, e[i].at, linked(c[i].text), linked(e[i].text)))
+		}
+	}
+	return out
+}
+
+// onlyHere is the first code that other does not have. Code with a word that is translated, such
+// as SERVICE, makes up for one that other has not.
+func onlyHere(text, other string) string {
+	have, translated := make(map[string]bool), 0
+	for _, code := range codeSpan.FindAllString(other, -1) {
+		have[code] = true
+		if !isASCII(code) {
+			translated++
+		}
+	}
+	for _, code := range codeSpan.FindAllString(text, -1) {
+		if have[code] || !isASCII(code) {
+			continue
+		}
+		if translated--; translated < 0 {
+			return code
+		}
+	}
+	return ""
+}
+
+// linked are the files that a text links to, sorted, without what tells the languages apart.
+func linked(text string) (out []string) {
+	for _, m := range linkPattern.FindAllStringSubmatch(text, -1) {
+		file, _, _ := strings.Cut(m[1], "#")
+		out = append(out, strings.Replace(file, ".zh.md", ".md", 1))
+	}
+	slices.Sort(out)
 	return out
 }
 
@@ -200,6 +269,9 @@ func TestDifferencesAreFound(t *testing.T) {
 		{`a.zh.md:15: the other page ends before the heading "## 丙"`, top + "## 乙\n\n" + mark + table + code + "\n## 丙\n"},
 		{`a.zh.md:5: "## 乙" has 5 paragraphs, items and rows, "## B" at a.md:5 has 4`, top + "## 乙\n\n" + mark + table + "\n完\n" + code},
 		{"a.zh.md needs the mark <!-- keys: Log -->", top + "## 乙\n\n<!-- keys: Lag -->\n" + table + code},
+		{"a.md:10: `x` is not in the Chinese text at a.zh.md:10", top + "## 乙\n\n" + mark + strings.Replace(table, "`x`", "x", 1) + code},
+		{"a.zh.md:10: `z` is not in the English text at a.md:10", top + "## 乙\n\n" + mark + strings.Replace(table, "十", "`z`", 1) + code},
+		{"a.zh.md:10: the links differ from those at a.md:10: [b.md] and []", top + "## 乙\n\n" + mark + strings.Replace(table, "十", "[十](b.zh.md#十)", 1) + code},
 		{"more tables", top + "## 乙\n\n" + mark + code},
 		{"a.zh.md:8: the table has 0 rows, that at a.md:8 has 1", top + "## 乙\n\n" + mark + "| 键 | |\n| --- | --- |\n" + code},
 		{"a.zh.md:10: the row `y` stands where `x` is at a.md:10", top + "## 乙\n\n" + mark + strings.Replace(table, "x", "y", 1) + code},
