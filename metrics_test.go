@@ -208,7 +208,8 @@ func TestAScrapeLetsOthersRun(t *testing.T) {
 	}
 }
 
-// A scrape of a thousand endpoints allocates less than a MiB, most of it for the snapshot.
+// A scrape of a thousand endpoints allocates little more than the room for the text: it makes no copy of
+// the endpoints.
 func TestScrapeOfAThousandEndpoints(t *testing.T) {
 	p := thousand(t)
 	r := testing.Benchmark(func(b *testing.B) {
@@ -222,7 +223,7 @@ func TestScrapeOfAThousandEndpoints(t *testing.T) {
 	if lines < 25_000 {
 		t.Errorf("only %d lines: the test proves nothing", lines)
 	}
-	if r.AllocedBytesPerOp() > 1<<20 {
+	if r.AllocedBytesPerOp() > 80<<10 {
 		t.Errorf("%d bytes", r.AllocedBytesPerOp())
 	}
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/poise-lb/poise/endpoint"
 	"github.com/poise-lb/poise/internal/nearest"
-	"github.com/poise-lb/poise/internal/scrape"
 	"github.com/poise-lb/poise/internal/service"
 )
 
@@ -252,7 +251,7 @@ func choose(text string, ids []endpoint.ID) (endpoint.ID, error) {
 	var words []string
 	for _, id := range ids {
 		words = append(words, id.String())
-		if id.String() == text || scrape.Label(id) == text { // a label is of one endpoint
+		if id.String() == text || service.Label(id) == text { // a label is of one endpoint
 			return id, nil
 		}
 		if id.Address == text || id.Scheme+"://"+id.Address == text {

@@ -347,8 +347,8 @@ func (p *Proxy) Status() Status {
 func (p *Proxy) endpointStatus(name string, e *service.EndpointStatus) EndpointStatus {
 	s := EndpointStatus{
 		ID:       e.Spec.ID.String(),
-		Label:    scrape.Label(e.Spec.ID),
-		Word:     scrape.StateOf(e),
+		Label:    service.Label(e.Spec.ID),
+		Word:     e.Word(),
 		Usable:   e.Usable,
 		Changes:  p.changes(&e.History),
 		URL:      e.Spec.URL(),

@@ -90,9 +90,22 @@ func TestEndpointCell(t *testing.T) {
 	cells.At(8).Attempt(&Attempt{Status: 200}, time.Millisecond, false)
 	cells.At(8).Attempt(&Attempt{Reason: reason.EndpointReset}, 0, true)
 	cells.At(0).Attempt(&Attempt{Reason: reason.ClientGone}, 0, false)
-	s := SumEndpoint(cells)
-	if s.Classes != [6]uint64{2, 0, 1} || s.Headed.Count() != 1 || !maps.Equal(s.Failures, map[string]uint64{reason.EndpointReset: 1}) {
-		t.Errorf("%+v", s)
+	cells.At(8).Open()
+	var classes [6]uint64
+	var headed Durations
+	var failures, want Reasons
+	var opened, replaced uint64
+	some := false
+	cells.Each(func(c *EndpointCell) {
+		c.AddClasses(&classes)
+		c.AddHeaded(&headed)
+		some = c.AddFailures(&failures) || some
+		o, r := c.Connections()
+		opened, replaced = opened+o, replaced+r
+	})
+	want[reason.Index(reason.EndpointReset)] = 1
+	if classes != [6]uint64{2, 0, 1} || headed.Count() != 1 || failures != want || !some || opened != 1 || replaced != 0 {
+		t.Error(classes, headed, failures, opened, replaced)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/internal/grpc"
+	"github.com/poise-lb/poise/internal/reason"
 )
 
 // What readers of cells get: sums over all slots, taken at about one moment. A counter only
@@ -75,27 +76,39 @@ func (s *RouteSums) add(cells *Cells[RouteCell]) {
 	})
 }
 
-// EndpointSums are the counters of one endpoint.
-type EndpointSums struct {
-	Classes  [6]uint64         // attempts by the first digit of the status; 0: no response head came
-	Opened   uint64            // new connections that attempts used
-	Replaced uint64            // connections that had been idle, were dead and were replaced
-	Headed   Durations         // attempt begun to response head
-	Failures map[string]uint64 // attempts that failed by the endpoint's fault; nil: none did
+// Reasons count failures by reason.Index.
+type Reasons [reason.Count + 1]uint64
+
+// The counters of endpoints are added up one by one, since there are thousands of cells, and each
+// family of metrics wants one counter of all of them.
+
+// AddClasses adds the attempts by the first digit of the status; 0: no response head came.
+func (c *EndpointCell) AddClasses(to *[6]uint64) {
+	for i := range c.classes {
+		to[i] += c.classes[i].Load()
+	}
 }
 
-// SumEndpoint adds the cells of an endpoint up.
-func SumEndpoint(cells *Cells[EndpointCell]) (s EndpointSums) {
-	cells.Each(func(c *EndpointCell) {
-		for i := range c.classes {
-			s.Classes[i] += c.classes[i].Load()
-		}
-		s.Opened += c.opened.Load()
-		s.Replaced += c.replaced.Load()
-		s.Headed.Take(&c.headed)
-		c.failures.sum(&s.Failures)
-	})
-	return s
+// AddHeaded adds the times from the begin of an attempt to its response head.
+func (c *EndpointCell) AddHeaded(to *Durations) { to.Take(&c.headed) }
+
+// AddFailures adds the attempts that failed by the endpoint's fault, and reports whether there were
+// any.
+func (c *EndpointCell) AddFailures(to *Reasons) bool {
+	counts := c.failures.counts.Load()
+	if counts == nil {
+		return false
+	}
+	for i := range counts {
+		to[i] += counts[i].Load()
+	}
+	return true
+}
+
+// Connections are how many new connections attempts used, and how many had been idle, were dead and
+// were replaced.
+func (c *EndpointCell) Connections() (opened, replaced uint64) {
+	return c.opened.Load(), c.replaced.Load()
 }
 
 // Totals are the sums over all routes, and over exchanges that found none.

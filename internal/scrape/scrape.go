@@ -3,11 +3,13 @@
 // nothing runs here.
 //
 //	cells of routes, by worker     ─┐
-//	cells of endpoints, by worker  ─┼─ snapshot ─► families, one after the other ─► Visitor
+//	cells of endpoints, by worker  ─┼─► families, one after the other ─► Visitor
 //	states, sources, reloads       ─┘
 //
-// The snapshot is taken once, so all series of a scrape are of about one moment, and a family is
-// written as a whole, as the text formats want it.
+// A family is written as a whole, as the text formats want it. Of endpoints, which may be thousands,
+// there is no snapshot: each figure is read when its line is written, so a scrape holds no lock for
+// longer than the figures of one endpoint take, and makes nearly no garbage. Two families may be apart
+// by what happens while a scrape is written.
 package scrape
 
 import (
@@ -174,30 +176,46 @@ func codeOf(status int) string {
 type serviceFigures struct {
 	*service.Service
 	name   string
-	kind   string // of its source
-	source service.SourceStatus
-	status []service.EndpointStatus
+	kind   string               // of its source
+	source service.SourceStatus // but for Held
 	extra  service.ExtraStatus
 	queue  service.QueueStatus
-	counts []service.EndpointCounts
-	shown  int // endpoints of counts that have series of their own
+	all    []service.Reading
+	shown  int              // endpoints of all that have series of their own
+	states [len(states)]int // endpoints by state
+	held   int              // endpoints whose removal is held
 }
 
-// load takes the snapshot of the services.
+// load takes the snapshot of the services, and counts their endpoints by states.
 func (s *scrape) load() {
-	left := s.config.EndpointsMax
-	for _, svc := range s.core.Services() {
+	left, services := s.config.EndpointsMax, s.core.Services()
+	s.services = make([]serviceFigures, 0, len(services))
+	for _, svc := range services {
 		if !s.wanted(svc.Name()) {
 			continue
 		}
-		f := serviceFigures{Service: svc, name: svc.Name(), kind: SourceKind(s.core.Config(), svc.Name()), source: svc.Source(), status: svc.Snapshot(), extra: svc.Extra(), queue: svc.Queue()}
-		if s.options.Scopes&metric.Endpoint != 0 {
-			f.counts = svc.Counts()
-		}
-		f.shown = min(len(f.counts), left)
+		f := serviceFigures{Service: svc, name: svc.Name(), kind: SourceKind(s.core.Config(), svc.Name()), source: svc.Heard(), extra: svc.Extra(), queue: svc.Queue(), all: svc.Readings()}
+		f.shown = min(len(f.all), left)
 		left -= f.shown
+		if s.options.Scopes&metric.Service != 0 {
+			s.count(&f)
+		}
 		s.services = append(s.services, f)
-		s.turn(len(f.status) + len(f.counts))
+	}
+}
+
+// count counts the endpoints of a service by states.
+func (s *scrape) count(f *serviceFigures) {
+	for i := range f.all {
+		if f.all[i].Gone() {
+			continue
+		}
+		word, held := f.Word(&f.all[i])
+		f.states[slices.Index(states[:], word)]++
+		if held {
+			f.held++
+		}
+		s.turn(1)
 	}
 }
 

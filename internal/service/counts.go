@@ -5,12 +5,11 @@ package service
 // that an endpoint that comes and goes is one series:
 //
 //	0 s      a is named      counters from 0
-//	60 s     a is removed    drains, gone; Counts lists it as Gone
+//	60 s     a is removed    drains, gone; Readings lists it as Gone
 //	120 s    a is back       goes on from the same counters
 //	200 s    a is removed    for more than five minutes: forgotten; later it begins from 0
 
 import (
-	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/endpoint"
@@ -63,50 +62,4 @@ func (f formerCells) drop(now time.Duration) {
 			delete(f, id)
 		}
 	}
-}
-
-// EndpointCounts are the counters of one endpoint, summed up over all workers.
-type EndpointCounts struct {
-	ID   endpoint.ID
-	Gone bool // the endpoint is not a member any more, and has drained
-	Tallies
-	record.EndpointSums
-
-	cells *record.Cells[record.EndpointCell]
-}
-
-// Counts lists the counters of all endpoints, those included that were gone less than a few
-// minutes ago, in the order of their IDs. Any goroutine may call it.
-func (s *Service) Counts() []EndpointCounts {
-	out := s.tallies()
-	for i := range out { // without the lock: thousands of cells take milliseconds
-		out[i].EndpointSums = record.SumEndpoint(out[i].cells)
-	}
-	return out
-}
-
-// tallies is Counts without the sums of cells.
-func (s *Service) tallies() []EndpointCounts {
-	type found struct {
-		id *endpoint.ID
-		formerCell
-	}
-	now := s.rt.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.former.drop(now)
-	all := make([]found, 0, len(s.byID)+len(s.former))
-	for _, m := range s.byID {
-		all = append(all, found{&m.endpoint.Spec().ID, formerCell{cells: m.Cells, history: m.history}})
-	}
-	for id, one := range s.former {
-		all = append(all, found{&id, one})
-	}
-	slices.SortFunc(all, func(a, b found) int { return a.id.Compare(*b.id) })
-	out := make([]EndpointCounts, len(all))
-	for i := range all {
-		one := &all[i]
-		out[i] = EndpointCounts{ID: *one.id, Gone: one.until > 0, Tallies: one.history.Tallies, cells: one.cells}
-	}
-	return out
 }

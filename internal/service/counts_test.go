@@ -18,9 +18,15 @@ func TestCountersGoByIdentity(t *testing.T) {
 		}
 		check := func(gone bool, want uint64) {
 			t.Helper()
-			all := st.Counts()
-			if len(all) != 2 || all[0].Classes[2] != want || all[0].Gone != gone || all[0].Headed.Count() != want {
-				t.Errorf("want %d, gone %v: %+v", want, gone, all)
+			all := st.Readings()
+			var classes [6]uint64
+			var headed record.Durations
+			all[0].Cells.Each(func(c *record.EndpointCell) {
+				c.AddClasses(&classes)
+				c.AddHeaded(&headed)
+			})
+			if len(all) != 2 || all[0].Label != "a:80" || classes[2] != want || all[0].Gone() != gone || headed.Count() != want {
+				t.Errorf("want %d, gone %v: %v %v", want, gone, all, classes)
 			}
 		}
 		st.Update(specs("a:80", "b:80"))
@@ -36,7 +42,7 @@ func TestCountersGoByIdentity(t *testing.T) {
 		check(false, 3)
 		st.renew("b:80")
 		time.Sleep(cellsKept + 10*time.Second)
-		if all := st.Counts(); len(all) != 1 {
+		if all := st.Readings(); len(all) != 1 {
 			t.Errorf("counters are kept for ever: %+v", all)
 		}
 	})

@@ -219,11 +219,14 @@ func indexPlaces(places []policy.Place) map[endpoint.ID]int {
 // preferred ones first, and the index of the place of each endpoint that first attempts choose; nil:
 // it tells none apart. It takes no lock.
 func (s *Service) Places() (places []policy.Place, at map[endpoint.ID]int) {
-	if places = placesOf(s.view.Load()); places == nil {
+	if places = s.Shares(); places == nil {
 		return nil, nil
 	}
 	return places, indexPlaces(places)
 }
+
+// Shares are the places without the index.
+func (s *Service) Shares() []policy.Place { return placesOf(s.view.Load()) }
 
 // Expected is the share of candidate c by weight among those that the picker may choose, or among
 // those of its place.

@@ -136,6 +136,19 @@ func (s *Service) recover(now time.Duration) {
 
 // Source is the state of the service's source now. Any goroutine may call it.
 func (s *Service) Source() SourceStatus {
+	st := s.Heard()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		if m.heldUntil > 0 {
+			st.Held++
+		}
+	}
+	return st
+}
+
+// Heard is Source without Held, for which all members are looked at.
+func (s *Service) Heard() SourceStatus {
 	now := s.rt.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,11 +156,6 @@ func (s *Service) Source() SourceStatus {
 	st := SourceStatus{Rejected: src.rejected, Rejects: src.rejects, Counts: s.heard, Parts: s.parts.status(now)}
 	if src.from > 0 && src.backAt == 0 {
 		st.Stale, st.Age, st.Err = true, now-src.from, src.err
-	}
-	for _, m := range s.members {
-		if m.heldUntil > 0 {
-			st.Held++
-		}
 	}
 	return st
 }
