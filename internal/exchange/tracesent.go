@@ -5,8 +5,6 @@ package exchange
 
 import (
 	"bytes"
-	"encoding/binary"
-	"math/bits"
 
 	"github.com/poise-lb/poise/internal/message"
 	"github.com/poise-lb/poise/internal/propagation"
@@ -32,6 +30,31 @@ func (x *Exchange) sendTrace(clientIP []byte) {
 		t.Client = append(t.Client, clientIP...)
 	}
 	w3c, b3, multi := spans || !t.w3c, c.B3 && (spans || !t.b3), c.B3Multi && (spans || !t.multi)
+	if t.came {
+		x.dropTrace(w3c, b3, multi)
+	}
+	span := &t.Context.Parent // of no span of ours
+	if spans {
+		span = &t.ID // attempts have their own: see attemptSpan
+	} else if *span == [8]byte{} {
+		t.seedByTrace()
+		*span = t.newSpan()
+	}
+	if w3c {
+		propagation.AppendW3C(t.parent[:0], &t.Trace, span, t.Flags)
+		q.Fields = append(q.Fields, message.Field{Name: nameTraceparent, Value: t.parent[:]})
+	}
+	if b3 || multi {
+		x.sendB3(b3, multi, span)
+	}
+	if len(c.RequestID) > 0 {
+		setField(&q.Fields, c.RequestID, t.id)
+	}
+}
+
+// dropTrace drops the fields of a trace that came and are sent anew, or are not valid.
+func (x *Exchange) dropTrace(w3c, b3, multi bool) {
+	t, q := x.trace, &x.Request
 	for i := range q.Fields {
 		f := &q.Fields[i]
 		if f.Kind != message.Other {
@@ -47,24 +70,6 @@ func (x *Exchange) sendTrace(clientIP []byte) {
 		case fieldB3Multi:
 			f.Drop = f.Drop || multi
 		}
-	}
-	span := &t.Context.Parent // of no span of ours
-	if spans {
-		span = &t.ID // attempts have their own: see attemptSpan
-	} else if *span == [8]byte{} {
-		// The trace began here, so both its halves are random: the span needs no drawing of its own.
-		t.seed = binary.BigEndian.Uint64(t.Trace[:8]) ^ bits.RotateLeft64(binary.BigEndian.Uint64(t.Trace[8:]), 32)
-		*span = t.newSpan()
-	}
-	if w3c {
-		propagation.AppendW3C(t.parent[:0], &t.Trace, span, t.Flags)
-		q.Fields = append(q.Fields, message.Field{Name: nameTraceparent, Value: t.parent[:]})
-	}
-	if b3 || multi {
-		x.sendB3(b3, multi, span)
-	}
-	if len(c.RequestID) > 0 {
-		setField(&q.Fields, c.RequestID, t.id)
 	}
 }
 

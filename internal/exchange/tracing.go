@@ -17,6 +17,7 @@ package exchange
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"strings"
 
 	"github.com/poise-lb/poise/internal/message"
@@ -56,6 +57,7 @@ type tracing struct {
 	record.Span                // but for ID and Flags, of no meaning if no spans are made; then ID is zero
 	seed                uint64 // of the ids of spans; see newSpan
 
+	came   bool   // a field of some trace came, valid or not
 	w3c    bool   // a valid traceparent came
 	b3     bool   // a valid b3 came
 	multi  bool   // valid X-B3 fields came
@@ -82,7 +84,7 @@ func (x *Exchange) beginTrace() {
 	t.State = t.State[:0]
 	t.Client = t.Client[:0]
 	t.Sent = t.Sent[:0]
-	t.w3c, t.b3, t.multi, t.kept, t.single = false, false, false, false, t.single[:0]
+	t.came, t.w3c, t.b3, t.multi, t.kept, t.single = false, false, false, false, false, t.single[:0]
 	trusted := len(x.table.Trusted) > 0 && x.table.trusts(x.peer.Addr)
 	t.read(c, x.Request.Fields, trusted)
 	known := t.Trace != [16]byte{}
@@ -91,7 +93,11 @@ func (x *Exchange) beginTrace() {
 		binary.BigEndian.PutUint64(t.Trace[8:], x.rt.Rand())
 	}
 	if c.Spans != nil {
-		t.seed = x.rt.Rand()
+		if known {
+			t.seed = x.rt.Rand()
+		} else {
+			t.seedByTrace()
+		}
 		t.ID, t.Span.Parent = t.newSpan(), t.Context.Parent
 		if !trusted || t.Decision == propagation.Undecided {
 			t.Decision = propagation.NotSampled
@@ -112,6 +118,12 @@ func (t *tracing) newSpan() (id [8]byte) {
 	t.seed += 0x9e3779b97f4a7c15
 	binary.BigEndian.PutUint64(id[:], mix(t.seed)|1) // never zero
 	return id
+}
+
+// seedByTrace makes the seed of the ids of spans from a trace that began here: both its halves are random,
+// so the spans need no drawing of their own. A trace of the client's may come several times.
+func (t *tracing) seedByTrace() {
+	t.seed = binary.BigEndian.Uint64(t.Trace[:8]) ^ bits.RotateLeft64(binary.BigEndian.Uint64(t.Trace[8:]), 32)
 }
 
 // mix is the finalizer of splitmix64 (Steele, Lea and Flood, 2014): each bit of n decides about half of
@@ -135,7 +147,7 @@ func (c *Tracing) chooses(id *[16]byte, foreign bool) bool {
 // read reads the fields of a request. A trace is that of the first format in the order W3C, b3,
 // X-B3 that has a valid one.
 func (t *tracing) read(c *Tracing, fields []message.Field, trusted bool) {
-	var w3c, b3, id message.Field
+	var w3c, b3, id *message.Field
 	var multi propagation.B3Fields
 	count, ids := 0, 0
 	for i := range fields {
@@ -146,18 +158,21 @@ func (t *tracing) read(c *Tracing, fields []message.Field, trusted bool) {
 			}
 			continue
 		}
-		switch kindOf(f.Name) {
-		case fieldTraceparent:
-			w3c, count = *f, count+1
-		case fieldTracestate:
-			t.keepState(c, f.Value)
-		case fieldB3:
-			b3 = *f
-		case fieldB3Multi:
-			multiField(&multi, f)
+		if kind := kindOf(f.Name); kind != fieldOther {
+			t.came = true
+			switch kind {
+			case fieldTraceparent:
+				w3c, count = f, count+1
+			case fieldTracestate:
+				t.keepState(c, f.Value)
+			case fieldB3:
+				b3 = f
+			case fieldB3Multi:
+				multiField(&multi, f)
+			}
 		}
 		if len(f.Name) == len(c.RequestID) && bytes.EqualFold(f.Name, c.RequestID) {
-			id, ids = *f, ids+1
+			id, ids = f, ids+1
 		}
 	}
 	if count == 1 { // several are as none
@@ -166,7 +181,7 @@ func (t *tracing) read(c *Tracing, fields []message.Field, trusted bool) {
 	if !t.w3c {
 		t.State = t.State[:0]
 	}
-	if c.B3 && b3.Value != nil {
+	if c.B3 && b3 != nil {
 		t.b3 = t.take(propagation.ParseB3(b3.Value))
 	}
 	if c.B3Multi {
