@@ -101,6 +101,7 @@ type stress struct {
 	proxies int           // that share the endpoints; 0: 1
 	reports bool          // endpoints say in each answer what they have in flight
 	alone   float64       // per second, that somebody else sends to the odd one, through no proxy
+	from    time.Duration // latencies of requests count that arrive from then on; 0: after a second
 	lasts   time.Duration // 0: 12 s
 	change  func(s []station)
 }
@@ -287,7 +288,7 @@ func (w *world) end(t trip) {
 	switch {
 	case t.failed && t.attempt.Tried.Len() < 3:
 		w.send(t.ends, t)
-	case t.arrived < 2*stressStarts:
+	case t.arrived < max(w.from, 2*stressStarts):
 	case t.failed:
 		w.errors++
 	default:
