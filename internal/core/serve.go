@@ -123,6 +123,7 @@ func (c *connection) serve(resumed bool) {
 	how := broken
 	defer func() { // also when something panics
 		if how != rested {
+			s.startHeld()
 			c.finish(s, how)
 		}
 	}()
@@ -150,10 +151,15 @@ func (c *connection) serveAll(s *session, resumed bool) outcome {
 		}
 		resumed = false
 		if c.wake != nil && s.conn.Rest() {
+			last := s.held
+			s.held = nil
 			if !c.protocol.Concurrent {
 				c.release(s)
 			}
 			c.stream.(engine.Rester).WhenReady(c.wake)
+			if last != nil {
+				last.run()
+			}
 			return rested
 		}
 	}
@@ -213,6 +219,7 @@ func refused(err error) bool {
 
 // finish ends the connection. It waits for exchanges of a concurrent protocol that still run.
 func (c *connection) finish(s *session, how outcome) {
+	s.ending.Store(c.protocol.Concurrent) // before the first look: see request.done
 	for c.protocol.Concurrent && c.busy() {
 		s.idle.Wait(0)
 	}

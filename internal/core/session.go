@@ -12,6 +12,7 @@ package core
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
@@ -35,8 +36,11 @@ type session struct {
 	exchange *exchange.Exchange // nil: a sequential protocol has not needed it yet
 	peer     exchange.Peer
 	text     [46]byte // room for the address: the longest text of an IPv6 address, with a zone's
-	// idle is set when the last exchange of a concurrent connection ends; nil for others.
-	idle engine.Signal
+
+	// Of a concurrent connection; else nil.
+	idle   engine.Signal // is set when an exchange ends and ending is set
+	held   *request      // the last one whose head was read: it has no task yet
+	ending atomic.Bool   // the connection's task waits for its exchanges to end
 }
 
 // session returns the open session of a concurrent connection, or opens a new one.

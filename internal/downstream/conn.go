@@ -47,10 +47,16 @@ type Drainer interface {
 }
 
 // A Finisher is the Connection of a Client of a concurrent protocol that is to be told when the
-// exchange is over.
+// exchange is over, and that knows whether the client has given the request up. One that was given
+// up before its exchange has begun is not served: to begin requests and reset them at once costs a
+// client next to nothing, and a connection to an endpoint for each of them would be dear
+// (CVE-2023-44487).
 type Finisher interface {
-	// Finish is called by the task of the exchange, after which nothing uses the Client or the
-	// slices of its request. What is not complete by then never will be.
+	// Left is called before the exchange begins.
+	Left() bool
+	// Finish is called by the task of the exchange, or by the connection's if Left is true, after
+	// which nothing uses the Client or the slices of its request. What is not complete by then never
+	// will be.
 	Finish()
 }
 
@@ -60,15 +66,6 @@ type Refuser interface {
 	// Refuse ends the exchange by saying that; false: something of a response was sent, so that it
 	// cannot be said any more.
 	Refuse() bool
-}
-
-// A Leaver is the Connection of a Client of a concurrent protocol that knows whether the client has
-// given the request up. One that was given up before its task has run is not served: to begin
-// requests and reset them at once costs a client next to nothing, and a connection to an endpoint
-// for each of them would be dear (CVE-2023-44487).
-type Leaver interface {
-	// Left is called by the task of the exchange.
-	Left() bool
 }
 
 // A Preface is the error of Next of a Conn that may be opened with another protocol instead: what

@@ -171,7 +171,13 @@ func hash(f *message.Field) uint32 {
 	n, v := f.Name, f.Value
 	h := uint32(len(n))<<24 | uint32(n[0]|0x20)<<16 | uint32(n[len(n)-1]|0x20)<<8 | uint32(len(v))
 	h *= prime
-	for len(v) >= 4 {
+	for len(v) >= 8 {
+		w := binary.LittleEndian.Uint64(v)
+		h = (h ^ h>>15 ^ uint32(w)) * prime
+		h ^= uint32(w>>32) * prime
+		v = v[8:]
+	}
+	if len(v) >= 4 {
 		h = (h ^ h>>15 ^ binary.LittleEndian.Uint32(v)) * prime
 		v = v[4:]
 	}

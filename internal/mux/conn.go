@@ -139,7 +139,7 @@ func New(o *Options) *Conn {
 	c.introduce(o)
 	c.lock.Unlock()
 	if len(o.Early) > 0 {
-		c.in = ins.Get().(*[]byte)
+		c.in = c.worker.ins.take()
 		c.w = copy(*c.in, o.Early)
 	}
 	return c

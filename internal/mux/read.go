@@ -106,7 +106,7 @@ func (c *Conn) Fill() error {
 		if err := c.stream.Await(); err != nil {
 			return c.expired(err)
 		}
-		c.in = ins.Get().(*[]byte)
+		c.in = c.worker.ins.take()
 		c.r, c.w = 0, 0
 	}
 	if c.r > 0 {

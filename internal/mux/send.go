@@ -86,6 +86,9 @@ func (s *Stream) SendRequest(q *message.Request, scheme string, end bool) {
 	at := s.mark(headRoom)
 	c.out = c.encoder.Request(http2.BeginHeaders(c.out), q, scheme)
 	s.finish(at, end)
+	if end {
+		c.dirty()
+	}
 }
 
 // SendResponse gathers the head of a response, interim or final. It waits, until by, where much is
@@ -107,6 +110,9 @@ func (s *Stream) SendResponse(r *message.Response, end bool, by time.Duration) e
 	at := s.mark(headRoom)
 	c.out = c.encoder.Response(http2.BeginHeaders(c.out), r, s.head)
 	s.finish(at, end)
+	if end {
+		return s.leaves()
+	}
 	return nil
 }
 
@@ -123,9 +129,6 @@ func (s *Stream) finish(at int, end bool) {
 	c := s.c
 	c.out = http2.FinishHeaders(c.out, at, s.id, end, c.peer.FrameSize)
 	s.sentEnd = s.sentEnd || end
-	if end {
-		c.dirty()
-	}
 }
 
 // Write sends content, or gathers it: see Flush. It waits for the windows and its turn; by bounds
@@ -223,8 +226,7 @@ func (s *Stream) End(trailers []message.Field) error {
 		c.room(frameRoom)
 		c.out = http2.AppendData(c.out, s.id, nil, true)
 	}
-	c.dirty()
-	return nil
+	return s.leaves()
 }
 
 func anyField(fields []message.Field) bool {

@@ -2,6 +2,13 @@ package mux
 
 // What connections borrow: buffers, and streams that were used before with all they have grown.
 // They belong to the worker rather than to a connection, so that an idle connection holds none.
+//
+// A sync.Pool is for tasks that run at the same time, and costs about a hundred instructions for
+// each visit. On a loop one task at a time runs, so a few of each are kept in plain lists (shelf):
+//
+//	64 connections, a stream each     a turn takes and gives one read buffer 64 times,
+//	                                  and one write buffer, from the top of a list
+//	worker 0, of goroutines           everything goes through pools
 
 import (
 	"sync"
@@ -33,18 +40,57 @@ type Spares struct {
 
 // spares are those of one worker: a wakeup serves only tasks of the worker that made it.
 type spares struct {
-	streams sync.Pool
-	_       [64]byte
+	used      sync.Pool // streams
+	streams   shelf[Stream]
+	ins, outs shelf[[]byte]
+	_         [64]byte
 }
 
-// NewSpares returns the Spares of that many workers.
-func NewSpares(workers int) *Spares { return &Spares{workers: make([]spares, workers)} }
+// NewSpares returns the Spares of that many workers, of which 0 is that of goroutines.
+func NewSpares(workers int) *Spares {
+	s := &Spares{workers: make([]spares, workers)}
+	for i := range s.workers {
+		p := &s.workers[i]
+		p.streams.rest, p.ins.rest, p.outs.rest = &p.used, &ins, &outs
+		if i > 0 {
+			p.streams.most, p.ins.most, p.outs.most = 64, 2, 4
+		}
+	}
+	return s
+}
+
+// A shelf has what is not in use: some in a list, for the tasks of one loop, the rest in a pool.
+type shelf[T any] struct {
+	list []*T
+	most int // of list; 0: there is none
+	rest *sync.Pool
+}
+
+// take takes what was put last; nil: the pool makes none, and has none.
+func (s *shelf[T]) take() *T {
+	if n := len(s.list) - 1; n >= 0 {
+		x := s.list[n]
+		s.list[n] = nil
+		s.list = s.list[:n]
+		return x
+	}
+	x, _ := s.rest.Get().(*T)
+	return x
+}
+
+func (s *shelf[T]) put(x *T) {
+	if len(s.list) < s.most {
+		s.list = append(s.list, x)
+		return
+	}
+	s.rest.Put(x)
+}
 
 func (s *Spares) of(rt engine.Runtime) *spares { return &s.workers[rt.Worker()] }
 
 // stream returns a stream that is in use by none.
 func (p *spares) stream(rt engine.Runtime) *Stream {
-	if s, ok := p.streams.Get().(*Stream); ok && s.rt == rt {
+	if s := p.streams.take(); s != nil && s.rt == rt {
 		return s
 	}
 	return &Stream{rt: rt, readable: rt.NewWakeup(), writable: rt.NewWakeup()}
@@ -53,7 +99,7 @@ func (p *spares) stream(rt engine.Runtime) *Stream {
 // put takes back a stream that no task uses any more.
 func (p *spares) put(s *Stream) {
 	s.clear()
-	p.streams.Put(s)
+	p.streams.put(s)
 }
 
 // Buffers, for all workers: a loop that has none takes another's.
@@ -67,20 +113,17 @@ var (
 
 // giveOut takes back a write buffer. One that has grown beyond the large size is left to the
 // collector.
-func giveOut(b *[]byte) {
-	pool := &outs
-	switch cap(*b) {
-	case outBytes:
-	case bigBytes:
-		pool = &bigs
-	default:
-		return
-	}
+func (p *spares) giveOut(b *[]byte) {
 	*b = (*b)[:0]
 	if invariants.Enabled {
 		invariants.Poison(*b)
 	}
-	pool.Put(b)
+	switch cap(*b) {
+	case outBytes:
+		p.outs.put(b)
+	case bigBytes:
+		bigs.Put(b)
+	}
 }
 
 // A piece is content that has come and was not taken: b[r:w].

@@ -21,6 +21,8 @@ type Stream struct {
 	// are valid until Close.
 	Request message.Request
 	Refused *http2.Error
+	// User is the caller's. It stays with the Stream, which is used again after Close.
+	User any
 
 	rt       engine.Runtime
 	readable engine.Wakeup // something has come

@@ -69,7 +69,7 @@ const (
 func (c *Conn) room(n int) {
 	switch {
 	case c.home == nil && n <= outBytes:
-		c.home = outs.Get().(*[]byte)
+		c.home = c.worker.outs.take()
 		c.out = (*c.home)[:0]
 	case c.home == nil:
 		c.home = bigs.Get().(*[]byte)
@@ -78,7 +78,7 @@ func (c *Conn) room(n int) {
 		big := bigs.Get().(*[]byte)
 		out := append((*big)[:0], c.out...)
 		*c.home = c.out
-		giveOut(c.home)
+		c.worker.giveOut(c.home)
 		c.home, c.out = big, out
 	}
 }
@@ -89,6 +89,32 @@ func (c *Conn) dirty() {
 		c.busy = true
 		c.rt.Start(c.flushTask)
 	}
+}
+
+// leaves has the end of a stream leave. A client's stream that is alone on its connection is written
+// by its own task, if it is short: nothing can join it, since no other stream is here, and a task for
+// the write would cost more than the write saves. It fails as a write does. The lock is held.
+//
+//	64 clients, a stream each     64 answers    64 writes by the tasks of the streams
+//	8 clients, 16 streams each    128 answers   8 writes by 8 writing tasks
+func (s *Stream) leaves() error {
+	c := s.c
+	if !c.server || c.opened > 1 || c.busy || c.broken || len(c.out) > turnBytes {
+		c.dirty()
+		return nil
+	}
+	c.busy = true
+	c.writeOnce()
+	switch {
+	case c.broken:
+		c.busy = false
+		return s.err
+	case len(c.out)+len(c.line)+len(c.openers) > 0: // streams that have begun meanwhile
+		c.rt.Start(c.flushTask)
+	default:
+		c.busy = false
+	}
+	return nil
 }
 
 // flush is the writing task.
@@ -115,22 +141,27 @@ func (c *Conn) write() {
 			c.lock.Unlock()
 			return
 		}
-		home, out := c.home, c.out
-		c.home, c.out = nil, nil
-		c.turn++
-		answers := c.answers
-		if c.timeouts.Stall > 0 && !c.closing {
-			c.stream.SetWriteDeadline(c.rt.Now() + c.timeouts.Stall)
-		}
-		c.lock.Unlock()
-		_, err := c.stream.Write(out)
-		c.lock.Lock()
-		*home = out
-		c.keepOut(home)
-		c.answers -= answers
-		if err != nil {
-			c.writeFailed(err)
-		}
+		c.writeOnce()
+	}
+}
+
+// writeOnce writes what is gathered. The lock is held, and let go of meanwhile; busy is set.
+func (c *Conn) writeOnce() {
+	home, out := c.home, c.out
+	c.home, c.out = nil, nil
+	c.turn++
+	answers := c.answers
+	if c.timeouts.Stall > 0 && !c.closing {
+		c.stream.SetWriteDeadline(c.rt.Now() + c.timeouts.Stall)
+	}
+	c.lock.Unlock()
+	_, err := c.stream.Write(out)
+	c.lock.Lock()
+	*home = out
+	c.keepOut(home)
+	c.answers -= answers
+	if err != nil {
+		c.writeFailed(err)
 	}
 }
 
@@ -161,13 +192,13 @@ func (c *Conn) keepOut(home *[]byte) {
 		c.home, c.out = home, (*home)[:0]
 		return
 	}
-	giveOut(home)
+	c.worker.giveOut(home)
 }
 
 // giveOut gives the buffer back if nothing is in it. The lock is held.
 func (c *Conn) giveOut() {
 	if c.home != nil && len(c.out) == 0 {
-		giveOut(c.home)
+		c.worker.giveOut(c.home)
 		c.home, c.out = nil, nil
 	}
 }
@@ -184,7 +215,7 @@ func (c *Conn) giveBuffers() {
 // giveIn gives the read buffer back, whatever is in it.
 func (c *Conn) giveIn() {
 	if c.in != nil {
-		ins.Put(c.in)
+		c.worker.ins.put(c.in)
 	}
 	c.in, c.r, c.w = nil, 0, 0
 }

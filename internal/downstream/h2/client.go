@@ -3,7 +3,6 @@ package h2
 import (
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/poise-lb/poise/internal/downstream"
@@ -33,13 +32,15 @@ var (
 	_ downstream.Finisher = (*client)(nil)
 	_ downstream.Pauser   = (*client)(nil)
 	_ downstream.Refuser  = (*client)(nil)
-	_ downstream.Leaver   = (*client)(nil)
 )
 
-var clients = sync.Pool{New: func() any { return new(client) }}
-
+// newClient is the client of s. A stream that is used again has one from before.
 func newClient(c *Conn, s *mux.Stream) *client {
-	x := clients.Get().(*client)
+	x, ok := s.User.(*client)
+	if !ok {
+		x = new(client)
+		s.User = x
+	}
 	x.s, x.rt, x.settings = s, s.Runtime(), c.settings
 	x.head, x.sent, x.began, x.connect = string(s.Request.Method) == "HEAD", false, false, false
 	return x
@@ -47,9 +48,9 @@ func newClient(c *Conn, s *mux.Stream) *client {
 
 // Finish lets go of the stream: the exchange is over. What is not complete is reset.
 func (x *client) Finish() {
-	x.s.Close()
+	s := x.s
 	x.s, x.rt, x.settings = nil, nil, nil
-	clients.Put(x)
+	s.Close() // gives x away, too
 }
 
 func (x *client) by() time.Duration {

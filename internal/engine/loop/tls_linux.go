@@ -21,7 +21,7 @@ import (
 //	conn.Write of 34 KiB    and so on
 //
 // Several layers may hold bytes that the peer has sent: the kernel, crypto/tls (maybe), and
-// one byte read ahead (peeked). A task may wait at the stream only when the upper two are
+// a little that was read ahead (ahead). A task may wait at the stream only when the upper two are
 // empty: no event comes for what they hold.
 
 const (
@@ -34,6 +34,8 @@ const (
 	unsentMost = 2 * sealMost
 	// sealUnit is how much counts like one of the reads and writes of a burst.
 	sealUnit = 16 << 10
+	// aheadMost is how much is decrypted before a task that waits is told that something has come.
+	aheadMost = 1 << 10
 )
 
 // A Secured is a Stream under TLS, whose handshake is over.
@@ -57,11 +59,11 @@ type secure struct {
 	sendErr error  // of sending out; nil: none
 
 	end     error   // why nothing more can be read
-	peeked  bool    // one holds a byte that was not read yet
+	ahead   []byte  // was decrypted and not read yet: buffer[:], from ahead on; nil: nothing
+	whole   []byte  // the buffer of ahead
 	maybe   bool    // crypto/tls may hold bytes: it does not say so
 	records int     // that have come since it held none
 	writing bool    // a Write is under way
-	one     [1]byte // see peeked
 	head    [5]byte // of a record that has come in part
 	have    uint8   // bytes of head that have come
 	left    uint16  // bytes behind it that have not
@@ -81,7 +83,8 @@ func (t *secure) Protocol() string { return t.conn.ConnectionState().NegotiatedP
 
 // Await parks the calling task until a byte or the end can be read. Whether the bytes that
 // came make a byte of content is known only when they are decrypted (they may be part of a
-// record, or a key update): so one byte is read ahead.
+// record, or a key update): so some are read ahead, as many as a request has mostly, since
+// each call into crypto/tls costs as much as copying them.
 func (t *secure) Await() error {
 	s := t.s
 	s.loop.Spend()
@@ -102,10 +105,30 @@ func (t *secure) Await() error {
 
 // peek reports whether there is a byte or the end to read. It does not wait.
 func (t *secure) peek() bool {
-	for !t.peeked && t.end == nil && (t.maybe || t.s.flags&readable != 0) {
-		t.peeked = t.take(t.one[:]) > 0
+	for t.ahead == nil && t.end == nil && (t.maybe || t.s.flags&readable != 0) {
+		b := t.s.loop.buffers.take()
+		if n := t.take(b[:aheadMost]); n > 0 {
+			t.whole, t.ahead = b, b[:n]
+		} else {
+			t.s.loop.buffers.give(b)
+		}
 	}
-	return t.peeked || t.end != nil
+	return t.ahead != nil || t.end != nil
+}
+
+// behind moves to p what was read ahead.
+func (t *secure) behind(p []byte) int {
+	n := copy(p, t.ahead)
+	if t.ahead = t.ahead[n:]; len(t.ahead) == 0 {
+		t.forget()
+	}
+	return n
+}
+
+// forget drops what was read ahead.
+func (t *secure) forget() {
+	t.s.loop.buffers.give(t.whole)
+	t.whole, t.ahead = nil, nil
 }
 
 // take decrypts into p what has come, and never waits; 0: nothing yet, or the end, which it
@@ -144,13 +167,12 @@ func (t *secure) Read(p []byte) (int, error) {
 			return 0, s.why
 		case s.readBy != 0 && s.readBy <= s.loop.Instant():
 			return 0, engine.ErrTimeout
-		case t.peeked:
-			t.peeked = false
-			p[0] = t.one[0]
-			if len(p) == 1 || t.end != nil || !t.maybe {
-				return 1, nil
+		case t.ahead != nil:
+			n := t.behind(p)
+			if n == len(p) || t.end != nil || !t.maybe {
+				return n, nil
 			}
-			return 1 + t.take(p[1:]), nil
+			return n + t.take(p[n:]), nil
 		case t.end != nil:
 			return 0, t.end
 		}

@@ -37,6 +37,7 @@ func (t *secure) Close() error {
 	if s.flags&closed != 0 {
 		return nil
 	}
+	t.forget()
 	if !t.writing {
 		t.conn.CloseWrite()
 		t.push()
@@ -59,5 +60,6 @@ func (t *secure) Close() error {
 // not end. What is encrypted and not sent is dropped.
 func (t *secure) Abort() {
 	t.drop()
+	t.forget()
 	t.s.Abort()
 }
