@@ -31,6 +31,7 @@ type EndpointStatus struct {
 	Zone     string            `json:"zone,omitempty"`     // where it is, as its source says
 	Priority int               `json:"priority,omitempty"` // its fail-over group
 	Place    string            `json:"place,omitempty"`    // the name of its place; empty: there is one place only, or it gets no first attempts
+	Lane     string            `json:"lane,omitempty"`     // its value of the label of Service.Lanes; empty: it has none, or the service has no lanes
 	Metadata map[string]string `json:"metadata,omitempty"` // what its source says of it; not to be modified
 	Held     bool              `json:"held,omitempty"`     // not named any more: see SourceStatus.Held
 	Damped   bool              `json:"damped,omitempty"`   // came and went too often: not used for a while if another one is there

@@ -146,11 +146,14 @@ func (p *Proxy) serviceStatus(c *config.Config, svc *service.Service) ServiceSta
 	}
 	places, at := svc.Places()
 	s.Places = placesOf(places)
-	all := svc.Snapshot()
+	all, label := svc.Snapshot(), svc.LaneLabel()
 	for i := range all {
 		e := p.endpointStatus(svc.Name(), &all[i])
 		if n, placed := at[all[i].Spec.ID]; placed {
 			e.Place = s.Places[n].Name
+		}
+		if label != "" {
+			e.Lane = e.Metadata[label]
 		}
 		s.Endpoints = append(s.Endpoints, e)
 	}

@@ -31,7 +31,7 @@ func (s placed) Run(ctx context.Context, publish func(discovery.Update)) error {
 func TestWhatSourcesSayIsShown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
 	c := poise.Config{
-		Services:  map[string]poise.Service{"all": {Source: &poise.Source{Custom: placed{named(t, "a")}}}},
+		Services:  map[string]poise.Service{"all": {Source: &poise.Source{Custom: placed{named(t, "a")}}, Lanes: &poise.Lanes{By: "header(X-Version)", Label: "version"}}},
 		Routes:    []poise.Route{{Match: poise.Match{Path: "/known"}, Service: "all"}},
 		AccessLog: poise.AccessLog{Path: path},
 		Logger:    quiet,
@@ -44,7 +44,7 @@ func TestWhatSourcesSayIsShown(t *testing.T) {
 	front.Close() // the handlers have returned: what they did is counted
 	s := p.Status()
 	e := s.Services[0].Endpoints[0]
-	if e.Zone != "north" || e.Metadata["version"] != "7" {
+	if e.Zone != "north" || e.Metadata["version"] != "7" || e.Lane != "7" {
 		t.Errorf("the endpoint's status: %+v", e)
 	}
 	if n := s.Totals.Requests; n[2] != 1 || n[4] != 1 || s.Totals.BytesOut < uint64(len(body)) || s.AccessLogLost != 0 {

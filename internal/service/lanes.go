@@ -262,6 +262,15 @@ type LaneStatus struct {
 	Usable  int    // of them
 }
 
+// LaneLabel is the key in the metadata of endpoints whose value is their lane; empty: the service has no
+// lanes. Any goroutine may call it.
+func (s *Service) LaneLabel() string {
+	if l := s.view.Load().lanes; l != nil {
+		return l.conf.Label
+	}
+	return ""
+}
+
 // Lanes lists the lanes by value; nil: the service has none. missed is how many attempts wanted a lane
 // that had no usable endpoint. Any goroutine may call it.
 func (s *Service) Lanes() (all []LaneStatus, missed uint64) {
