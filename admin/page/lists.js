@@ -110,7 +110,7 @@ export class Events extends List {
 		const select = (key, choice) => h('label', {}, t('col.' + key), ' ', choice);
 		const level = h('select', { onchange: () => this.render() }, levels.map((l) => h('option', { value: l }, t('from.' + l))));
 		const service = h('select', { onchange: () => this.render() });
-		const pause = h('button', { class: 'quiet', onclick: () => { this.paused = this.paused ? null : [...store.events]; this.render(); } });
+		const pause = h('button', { onclick: () => { this.paused = this.paused ? null : [...store.events]; this.render(); } });
 		super('events', [
 			{ id: 'time', className: 'num time', cell: (td, e) => text(td, clock(e.at)) },
 			{ id: 'level', className: 'level', cell: (td, e) => once(td, e.level, () => worded(e.level, t('level.' + e.level), signs[e.level])) },

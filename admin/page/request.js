@@ -74,7 +74,7 @@ function explained(e) {
 			lines([e.forward.host && 'Host: ' + e.forward.host, ...e.forward.edits.map((x) => (x.do === 'add' ? '+ ' : '− ') + x.name + (x.value ? ': ' + x.value : ''))].filter(Boolean))),
 		s && part(t('x.candidates', { service: s.name, policy: s.policy, draws: number(s.draws || 0) }),
 			key && h('p', {}, t('x.key', { from: key.from, value: key.value || '–', owner: key.owner || '–', serves: key.serves || '–' })), place(s.place),
-			s.lane && h('p', {}, [...(s.lane.labels || []), s.lane.why].join(' ')), s.sticky && h('p', {}, `${s.sticky.cookie}: ${s.sticky.why}`),
+			s.lane && h('p', {}, `${s.lane.from || s.lane.labels.join(' ')}: ${s.lane.why}`), s.sticky && h('p', {}, `${s.sticky.cookie}: ${s.sticky.why}`),
 			table('endpoints', s.candidates, {
 				endpoint: (c) => mono(c.id), state: (c) => [worded(c.state, stateWord(c.state)), c.for && ' ' + c.for], weight: (c) => num(c.weight), in_flight: (c) => num(c.in_flight),
 				latency: (c) => num(latency(c.latency_ms / 1000)), share: (c, td) => { const cell = h('span', { class: 'shares' }); share(cell, c.share, c.expected, fair); return cell; },

@@ -34,7 +34,7 @@ export class Detail extends List {
 			{ id: 'state', className: 'state', sort: (e) => order.indexOf(e.word), cell: stateCell },
 			{ id: 'share', className: 'shares', sort: (e) => e.share, cell: (td, e) => share(td, e.share, e.expected, this.fair) },
 			{ id: 'keys', className: 'shares keys', cell: (td, e) => this.keysOf[e.id] && share(td, this.keysOf[e.id].served, this.keysOf[e.id].expected, this.fairKeys) },
-			figure('in_flight', (n) => number(n)), figure('p50', latency), figure('p99', latency),
+			figure('in_flight', (n, e) => of(n, e.limit)), figure('p50', latency), figure('p99', latency),
 			{ id: 'timeline', className: 'chart', cell: (td, e) => timeline(td, e.changes) },
 			{ id: 'probe', className: 'probe', cell: probeCell },
 			{ id: 'actions', className: 'actions', cell: (td, e) => {
@@ -84,6 +84,7 @@ export class Detail extends List {
 
 // values are those of an object, its numbers as texts, for t.
 const values = (o) => Object.fromEntries(Object.entries(o).map(([key, v]) => [key, typeof v === 'number' ? number(v) : v]));
+const of = (n, all) => all ? t('of', { n: number(n), all: number(all) }) : number(n);
 const ns = (n) => latency(n / 1e9);
 
 // more says what there is besides the figures, and '' if there is nothing: what retries and hedges
@@ -93,7 +94,8 @@ function more({ extra: x, shadow: w, load_reports: r, places = [], lanes = [], l
 	const n = values(x), refused = o.full + o.displaced + o.timed_out + o.none_left;
 	return listed(
 		places.map((p) => t('place', { ...values(p), share: percent(p.share) })), lanes.map((l) => t('lane', { ...values(l), value: l.value || '–' })),
-		(o.max_in_flight || o.endpoint_max_in_flight) && t('overload', { ...values(o), most: o.max_in_flight ? number(o.max_in_flight) : '–', wait: ns(o.mean_wait) }),
+		(o.max_in_flight || o.endpoint_max_in_flight || o.endpoint_limits_found) && t('overload', { n: of(o.in_flight, o.max_in_flight) }),
+		o.queue && t('queue', { n: of(o.waiting, o.queue) }), o.flooded && t('queue.newest'), o.mean_wait && t('queue.mean', { wait: ns(o.mean_wait) }),
 		refused && t('overload.refused', { n: number(refused) }),
 		missed && t('lanes.missed', { n: number(missed) }), sticky && t('sticky', values(sticky)),
 		x.retries + x.hedges && t('extra.spent', { ...n, share: percent(x.share, 1) }),
@@ -108,7 +110,7 @@ function more({ extra: x, shadow: w, load_reports: r, places = [], lanes = [], l
 function endpointCell(td, e) {
 	const weight = e.overrides.find((o) => o.kind === 'weight')?.weight || e.weight;
 	const { utilization, others } = e.load?.stale === false ? e.load : {};
-	const tags = [weight !== 1 && t('weight.tag', { n: weight }), e.priority && t('priority.tag', { n: e.priority }), e.zone, e.slow && t('flag.slow'), e.kept && t('flag.kept'),
+	const tags = [weight !== 1 && t('weight.tag', { n: weight }), e.priority && t('priority.tag', { n: e.priority }), e.zone, e.lane, e.slow && t('flag.slow'), e.kept && t('flag.kept'),
 		utilization >= 0 && t('load.busy', { part: percent(utilization) }), others > 0 && t('load.others', { n: number(others) })].filter(Boolean);
 	const title = [e.url, ...Object.entries(e.metadata || {}).map(([k, v]) => k + '=' + v)].join('\n');
 	once(td, title + tags, () => [h('span', { class: 'mono', title }, e.label), tags.map((tag) => h('span', { class: 'tag' }, tag))]);

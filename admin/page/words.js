@@ -52,7 +52,7 @@ export const percent = (part, digits = 0) => number(part * 100, digits) + '\u00a
 
 // latency is a time in seconds as ms or s; 0: none was measured.
 export function latency(seconds) {
-	if (!seconds) return '–';
+	if (!(seconds >= 5e-6)) return '–';
 	const long = seconds >= 0.9995, n = long ? seconds : seconds * 1000;
 	return number(n, n < 0.95 ? 2 : n < 9.95 ? 1 : 0) + (long ? '\u00a0s' : '\u00a0ms');
 }
