@@ -62,6 +62,9 @@ type Reader struct {
 	// heads come too often to visit a pool for each. Nil: there is none.
 	Own []byte
 
+	// Shelf has arrays of the worker whose tasks use the Reader; nil: it has none.
+	Shelf *Shelf
+
 	// HeadMax bounds a head, in bytes; 0: limits.HeadBytesMax. The buffer grows up to twice
 	// as much for it.
 	HeadMax int
@@ -101,7 +104,7 @@ func (b *Reader) Fill() error {
 		if err := b.Stream.Await(); err != nil {
 			return err
 		}
-		b.home = readBuffers.Get().(*[]byte)
+		b.home = b.Shelf.takeRead()
 		b.buf, b.r, b.w, b.pin = *b.home, 0, 0, 0
 		if b.Pinned && b.head == nil {
 			return b.first()
@@ -139,7 +142,7 @@ func (b *Reader) Widen(left int64) {
 	case len(b.buf) != wideBytes || b.w > readBytes:
 		return
 	}
-	recycle(b.home)
+	b.recycle(b.home)
 	b.home = pool.Get().(*[]byte)
 	b.buf, b.r, b.w = *b.home, 0, 0
 }
@@ -174,7 +177,7 @@ func (b *Reader) first() error {
 // move moves what first has read to another array.
 func (b *Reader) move(home *[]byte) {
 	copy(*home, b.buf[:b.w])
-	recycle(b.home)
+	b.recycle(b.home)
 	b.buf, b.home = *home, home
 }
 
@@ -200,7 +203,7 @@ func (b *Reader) makeRoom() error {
 	var home *[]byte
 	var grown []byte
 	if size == readBytes {
-		home = readBuffers.Get().(*[]byte)
+		home = b.Shelf.takeRead()
 		grown = *home
 	} else {
 		grown = make([]byte, size)
@@ -242,19 +245,20 @@ func (b *Reader) giveUp() {
 // recycle gives an array back, unless it is b's own.
 func (b *Reader) recycle(home *[]byte) {
 	if home != &b.Own {
-		recycle(home)
+		b.Shelf.recycle(home)
 	} else if invariants.Enabled {
 		invariants.Poison(b.Own)
 	}
 }
 
-func recycle(b *[]byte) {
+// recycle gives back an array of one of the common sizes. A nil Shelf takes it, too.
+func (s *Shelf) recycle(b *[]byte) {
 	if invariants.Enabled {
 		invariants.Poison(*b)
 	}
 	switch len(*b) {
 	case readBytes:
-		readBuffers.Put(b)
+		s.giveRead(b)
 		return
 	case wideBytes:
 		wideBuffers.Put(b)
@@ -271,7 +275,7 @@ const discardReads = 16
 // there is more to come: false after the end of the stream, or any error.
 func Discard(s engine.Stream) bool {
 	home := readBuffers.Get().(*[]byte)
-	defer recycle(home)
+	defer (*Shelf)(nil).recycle(home)
 	for range discardReads {
 		if _, err := s.Read(*home); err != nil {
 			return false

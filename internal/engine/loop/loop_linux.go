@@ -3,6 +3,7 @@ package loop
 import (
 	"sync/atomic"
 
+	"github.com/poise-lb/poise/internal/buffer"
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/engine/loop/sched"
 	"golang.org/x/sys/unix"
@@ -31,6 +32,7 @@ type loop struct {
 	nameSize uint32
 	pipes    pipes
 	buffers  buffers
+	shelf    buffer.Shelf // of connections served here
 }
 
 var (
@@ -38,4 +40,9 @@ var (
 	_ sched.Source  = (*listener)(nil)
 	_ engine.Stream = (*stream)(nil)
 	_ engine.Rester = (*stream)(nil)
+
+	_ buffer.Shelver = (*loop)(nil)
 )
+
+// Shelf implements buffer.Shelver.
+func (l *loop) Shelf() *buffer.Shelf { return &l.shelf }

@@ -53,9 +53,10 @@ var (
 )
 
 func newConn(rt engine.Runtime, p *Pool, s engine.Stream, t *target) *Conn {
+	shelf := buffer.ShelfOf(rt)
 	c := &Conn{
 		stream: s, rt: rt, pool: p, secure: t.TLS,
-		in: buffer.Reader{Stream: s}, out: buffer.Writer{Stream: s},
+		in: buffer.Reader{Stream: s, Shelf: shelf}, out: buffer.Writer{Stream: s, Shelf: shelf},
 	}
 	c.configure(t)
 	return c
