@@ -111,6 +111,7 @@ func (c *connection) startNext(s *session) bool {
 		r.done()
 		return false
 	}
+	s.begun++
 	if c.wake == nil {
 		c.rt.Start(r.task)
 	} else {
@@ -133,6 +134,33 @@ func (s *session) startHeld() {
 		return
 	}
 	r.conn.rt.Start(r.task)
+}
+
+// inARow is how many requests a connection may begin until others have their turn: one read may have
+// a thousand of them, and a client that resets what it begins would have the whole loop.
+const inARow = 32
+
+// giveWay lets other tasks run, and events be looked at: more requests are here that were not begun.
+// Goroutines give way by themselves.
+func (c *connection) giveWay(s *session) {
+	if c.wake == nil {
+		return
+	}
+	s.startHeld()
+	c.rt.Fork(func() {}).Wait()
+}
+
+// slowDown has a client wait that costs more than it asks for: see downstream.Pacer.
+func (c *connection) slowDown(s *session) {
+	s.begun = 0
+	p, ok := s.conn.(downstream.Pacer)
+	if !ok {
+		return
+	}
+	if wait := p.Pace(); wait > 0 {
+		s.startHeld()
+		c.rt.Sleep(c.rt.Now() + wait)
+	}
 }
 
 // left reports whether the client has reset the request, or is gone.

@@ -27,6 +27,7 @@ type toyWorld struct {
 	log   *record.Sink
 	gone  []string // what the endpoint was asked when the proxy broke the exchange off
 	rests atomic.Int32
+	forks atomic.Int32      // by the tasks of the connection
 	got   map[byte][]string // frames that expect has read, by stream
 }
 
@@ -58,7 +59,7 @@ func toy(t *testing.T, f func(w *toyWorld)) {
 				s = restingStream{far, rt, &w.rests}
 			}
 			w.Go("connection", func() {
-				w.proxy.ServeStream(rt, s, Peer{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Protocol: toyProtocol})
+				w.proxy.ServeStream(forking{rt, &w.forks}, s, Peer{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Protocol: toyProtocol})
 			})
 			f(w)
 			near.Close()
@@ -74,6 +75,42 @@ func toy(t *testing.T, f func(w *toyWorld)) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// forking counts forks.
+type forking struct {
+	engine.Runtime
+	n *atomic.Int32
+}
+
+func (f forking) Fork(do func()) engine.Join {
+	f.n.Add(1)
+	return f.Runtime.Fork(do)
+}
+
+// TestAConnectionGivesWay: one that has brought many requests at once lets others run before all of
+// them have begun, where tasks take turns. It does so by a task that does nothing.
+func TestAConnectionGivesWay(t *testing.T) {
+	toy(t, func(w *toyWorld) {
+		atOnce := w.SegmentMax == 0
+		var all []byte
+		for i := range 3 * inARow / 2 {
+			all = append(append(all, 'Q', byte(i), 0, 6), "GET /x"...)
+		}
+		w.toyClient.stream.Write(all)
+		for ended := 0; ended < 3*inARow/2; {
+			f := w.frame()
+			if f == "end" {
+				t.Fatalf("%d of the requests were answered", ended)
+			}
+			if f[0] == 'E' {
+				ended++
+			}
+		}
+		if forks := w.forks.Load(); forks > 0 != (w.rests.Load() > 0 && atOnce) {
+			t.Errorf("it rested %d times, and gave way %d times", w.rests.Load(), forks)
+		}
+	})
 }
 
 func (w *toyWorld) endpoint(address string) {

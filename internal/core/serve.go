@@ -127,7 +127,10 @@ func (c *connection) serve(resumed bool) {
 			c.finish(s, how)
 		}
 	}()
-	how = c.serveAll(s, resumed)
+	var last *request
+	if how, last = c.serveAll(s, resumed); last != nil {
+		last.run()
+	}
 }
 
 // outcome is why serve returns.
@@ -139,28 +142,32 @@ const (
 	rested                // it waits for a request
 )
 
-// serveAll is serve with an open session.
-func (c *connection) serveAll(s *session, resumed bool) outcome {
-	for {
+// serveAll is serve with an open session. last is what has been read last, and is left to the caller
+// if the connection rests; nil: nothing is.
+func (c *connection) serveAll(s *session, resumed bool) (how outcome, last *request) {
+	for n := 0; ; {
 		ready, err := s.conn.Await(resumed)
 		if err != nil {
-			return ended
+			return ended, nil
 		}
 		if ready && !c.serveNext(s) {
-			return ended
+			return ended, nil
 		}
 		resumed = false
+		if s.begun >= inARow {
+			c.slowDown(s)
+		}
 		if c.wake != nil && s.conn.Rest() {
-			last := s.held
-			s.held = nil
+			last, s.held = s.held, nil
 			if !c.protocol.Concurrent {
 				c.release(s)
 			}
 			c.stream.(engine.Rester).WhenReady(c.wake)
-			if last != nil {
-				last.run()
-			}
-			return rested
+			return rested, last
+		}
+		if n++; n >= inARow && c.protocol.Concurrent {
+			n = 0
+			c.giveWay(s)
 		}
 	}
 }

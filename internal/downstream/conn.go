@@ -2,6 +2,7 @@ package downstream
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/poise-lb/poise/internal/engine"
 	"github.com/poise-lb/poise/internal/message"
@@ -58,6 +59,13 @@ type Finisher interface {
 	// which nothing uses the Client or the slices of its request. What is not complete by then never
 	// will be.
 	Finish()
+}
+
+// A Pacer is a Conn of a concurrent protocol that knows whether its client costs more than it asks for.
+type Pacer interface {
+	// Pace is for how long nothing more is to be read of the connection; 0: it goes on. The
+	// connection's task calls it once for some dozens of requests.
+	Pace() time.Duration
 }
 
 // A Refuser is the Connection of a Client whose protocol can say that a request was certainly not

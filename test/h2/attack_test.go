@@ -115,6 +115,47 @@ func TestResetAtOnce(t *testing.T) {
 	})
 }
 
+// TestResetsAreSlowedDown: a client whose connection is closed opens another one, at the price of a
+// handshake for us. So it is made to wait before that: hundreds of resets are taken at once, hundreds
+// more are not. The answer to a PING behind them says when they were read.
+func TestResetsAreSlowedDown(t *testing.T) {
+	for _, c := range []struct {
+		resets      int
+		least, most time.Duration
+	}{
+		{400, 0, 50 * time.Millisecond},
+		{900, time.Second, 2 * time.Second},
+	} {
+		attackInBulk(t, func(w *world, p *peer) error {
+			began := w.Now()
+			for i := range c.resets {
+				id := uint32(2*i + 1)
+				if err := errors.Join(p.head(id, true, get("/never")...), p.framer.WriteRSTStream(id, http2.ErrCodeCancel)); err != nil {
+					return err
+				}
+				if i%50 == 49 {
+					w.Sleep(time.Millisecond) // or so many are open at once that some are refused
+				}
+			}
+			p.framer.WritePing(false, [8]byte{1})
+			asked := w.Now()
+			if err := w.others(); err != nil {
+				return err
+			}
+			if took := w.Now() - asked; took > 10*time.Millisecond {
+				return fmt.Errorf("another client was served after %v", took)
+			}
+			if !p.read(patience, func() bool { return p.acks > 0 }) {
+				return fmt.Errorf("the PING is not answered: %s", p)
+			}
+			if took := w.Now() - began; took < c.least || took > c.most {
+				return fmt.Errorf("%d resets were taken in %v", c.resets, took)
+			}
+			return nil
+		})
+	}
+}
+
 // TestMadeYouReset (CVE-2025-8671): the proxy is made to reset, which costs the same.
 func TestMadeYouReset(t *testing.T) {
 	ways := map[string]func(c *peer, id uint32) error{

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/poise-lb/poise/internal/downstream"
 	"github.com/poise-lb/poise/internal/engine"
@@ -40,7 +41,10 @@ type Conn struct {
 	draining *atomic.Bool                         // connections are to end; may be nil
 }
 
-var _ downstream.Drainer = (*Conn)(nil)
+var (
+	_ downstream.Drainer = (*Conn)(nil)
+	_ downstream.Pacer   = (*Conn)(nil)
+)
 
 func open(o downstream.Opening, spares *mux.Spares) *Conn {
 	c := &Conn{settings: o.Settings, latest: o.Latest, age: o.Age, draining: o.Draining}
@@ -116,6 +120,9 @@ func (c *Conn) Next(q *message.Request, client *downstream.Client) error {
 	}
 	return nil
 }
+
+// Pace is for how long the client is to wait, as it resets much of what it begins.
+func (c *Conn) Pace() time.Duration { return c.mux.Pace() }
 
 // Last reports false: that no further request is taken shows when the last one has ended, in
 // Await, as what clients say about the responses under way must be read until then.
