@@ -20,7 +20,7 @@ const module = "github.com/poise-lb/poise"
 // ranks is the direction of imports: a package may import packages of lower ranks, and of
 // its own rank only where sameRank says so. What is missing here may not exist.
 var ranks = map[string]int{
-	"metric": 0, "trace": 0, "internal/limits": 0, "internal/san": 0, "internal/proxyproto": 0, "internal/reason": 0, "internal/admission": 0, "internal/filewatch": 0, "internal/nearest": 0, "internal/explain": 0, "internal/tags": 0, "internal/tickets": 0, "internal/invariants": 0, "internal/accesslines": 0, "internal/concurrency": 0,
+	"metric": 0, "trace": 0, "internal/limits": 0, "internal/san": 0, "internal/proxyproto": 0, "internal/reason": 0, "internal/admission": 0, "internal/filewatch": 0, "internal/nearest": 0, "internal/explain": 0, "internal/tags": 0, "internal/tickets": 0, "internal/invariants": 0, "internal/accesslines": 0, "internal/concurrency": 0, "internal/yield": 0,
 	"internal/message": 1, "internal/engine": 1, "internal/asynclog": 1, "endpoint": 1,
 	"policy": 2, "discovery": 2, "internal/buffer": 2, "internal/filter": 2, "internal/propagation": 2, "internal/grpc": 2, "internal/orca": 2,
 	"config": 3, "health": 3, "discovery/snapshot": 3, "discovery/internal/client": 3, "discovery/internal/fakes": 3,

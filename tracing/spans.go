@@ -16,6 +16,7 @@ import (
 
 	"github.com/poise-lb/poise/config"
 	"github.com/poise-lb/poise/internal/front"
+	"github.com/poise-lb/poise/internal/yield"
 	"github.com/poise-lb/poise/trace"
 )
 
@@ -92,14 +93,14 @@ func newResource(t config.Tracing) *resource {
 	return r
 }
 
-// request appends to m the ExportTraceServiceRequest that sends a batch.
-func (r *resource) request(m message, batch []trace.Exchange) message {
+// request appends to m the ExportTraceServiceRequest that sends a batch, in turns of so many bytes.
+func (r *resource) request(m message, batch []trace.Exchange, turn *yield.Turn) message {
 	all := m.begin(requestResourceSpans)
 	m = append(m, r.resource...)
 	scope := m.begin(resourceSpansScope)
 	m = append(m, r.scope...)
 	for i := range batch {
-		x := &batch[i]
+		x, before := &batch[i], len(m)
 		at := m.begin(scopeSpansSpans)
 		m.server(x)
 		m.end(at)
@@ -108,6 +109,7 @@ func (r *resource) request(m message, batch []trace.Exchange) message {
 			m.client(x, n)
 			m.end(at)
 		}
+		turn.Did(len(m) - before)
 	}
 	m.end(scope)
 	m.end(all)

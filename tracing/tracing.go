@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/yield"
 	"github.com/poise-lb/poise/trace"
 )
 
@@ -124,13 +126,22 @@ func (e *exporter) Export(ctx context.Context, batch []trace.Exchange) (lost int
 	}
 }
 
+// turnBytes is how much is encoded or compressed before requests have a turn, in a fraction of a
+// millisecond. A batch takes several.
+const turnBytes = 64 << 10
+
 // pack makes the content of a request.
 func (e *exporter) pack(batch []trace.Exchange) ([]byte, error) {
-	e.raw = e.resource.request(e.raw[:0], batch)
+	turn := yield.Begin(turnBytes)
+	defer turn.End()
+	e.raw = e.resource.request(e.raw[:0], batch, turn)
 	e.packed.Reset()
 	e.zip.Reset(&e.packed)
-	if _, err := e.zip.Write(e.raw); err != nil {
-		return nil, err
+	for piece := range slices.Chunk(e.raw, turnBytes) {
+		if _, err := e.zip.Write(piece); err != nil {
+			return nil, err
+		}
+		turn.Did(len(piece))
 	}
 	if err := e.zip.Close(); err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ import (
 
 	"github.com/poise-lb/poise"
 	"github.com/poise-lb/poise/config"
+	"github.com/poise-lb/poise/internal/yield"
 	"github.com/poise-lb/poise/trace"
 )
 
@@ -368,7 +369,7 @@ func TestASpanOfACallOfGRPC(t *testing.T) {
 func serverOf(t *testing.T, x *trace.Exchange) *tracev1.Span {
 	t.Helper()
 	var q collector.ExportTraceServiceRequest
-	if err := proto.Unmarshal(newResource(config.Tracing{}).request(nil, []trace.Exchange{*x}), &q); err != nil {
+	if err := proto.Unmarshal(newResource(config.Tracing{}).request(nil, []trace.Exchange{*x}, yield.Begin(turnBytes)), &q); err != nil {
 		t.Fatal(err)
 	}
 	return q.ResourceSpans[0].ScopeSpans[0].Spans[0]
@@ -389,7 +390,7 @@ func TestMessagesAreThoseOfProtobuf(t *testing.T) {
 		},
 	}
 	for _, batch := range [][]trace.Exchange{nil, {{}}, {full}, {full, {}, full}} {
-		raw := newResource(config.Tracing{ServiceName: "shop", Resource: map[string]string{"service.version": "7", "team": "a"}}).request(nil, batch)
+		raw := newResource(config.Tracing{ServiceName: "shop", Resource: map[string]string{"service.version": "7", "team": "a"}}).request(nil, batch, yield.Begin(turnBytes))
 		var q collector.ExportTraceServiceRequest
 		if err := proto.Unmarshal(raw, &q); err != nil {
 			t.Fatal(err)

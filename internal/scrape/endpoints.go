@@ -50,7 +50,7 @@ func figures[F any](s *scrape, f *metric.Family, add func(to *F, of *service.Ser
 			*sum = empty
 			add(sum, of.Service, r)
 			write(series{of.name, r.Label, r.Since}, sum)
-			s.turn(1)
+			s.turn.Did(1)
 		}
 		rest := of.all[of.shown:]
 		if len(rest) == 0 {
@@ -61,7 +61,7 @@ func figures[F any](s *scrape, f *metric.Family, add func(to *F, of *service.Ser
 		for k := range rest {
 			add(sum, of.Service, &rest[k])
 			since = min(since, rest[k].Since)
-			s.turn(1)
+			s.turn.Did(1)
 		}
 		write(series{of.name, Other, since}, sum)
 	}
@@ -153,7 +153,7 @@ func (s *scrape) gauges() {
 				if r := &of.all[k]; !r.Gone() && left > 0 {
 					left--
 					visit(of, r)
-					s.turn(1)
+					s.turn.Did(1)
 				}
 			}
 		}

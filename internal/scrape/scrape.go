@@ -13,7 +13,6 @@
 package scrape
 
 import (
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/poise-lb/poise/internal/core"
 	"github.com/poise-lb/poise/internal/record"
 	"github.com/poise-lb/poise/internal/service"
+	"github.com/poise-lb/poise/internal/yield"
 	"github.com/poise-lb/poise/metric"
 )
 
@@ -58,7 +58,8 @@ func Collect(p *core.Proxy, about *Process, v metric.Visitor, o metric.Options) 
 	if o.Scopes == 0 {
 		o.Scopes = metric.Everything
 	}
-	s := scrape{core: p, about: about, visitor: v, options: o, config: &p.Config().Metrics}
+	s := scrape{core: p, about: about, visitor: v, options: o, config: &p.Config().Metrics, turn: yield.Begin(turnLines)}
+	defer s.turn.End()
 	s.chosen = chosen(s.config)
 	if o.Scopes&metric.Route != 0 {
 		s.routes()
@@ -93,28 +94,20 @@ type scrape struct {
 	labels   [3]string // room for the labels of one series
 	since    time.Duration
 	wall     time.Time // of since: most series count from the same instant as those before
-	lines    int       // written since others had a turn, about
+	turn     *yield.Turn
 }
 
 // value visits one series.
 func (s *scrape) value(v float64, since time.Duration, labels ...string) {
 	n := copy(s.labels[:], labels)
 	s.visitor.Value(s.labels[:n], v, s.at(since))
-	s.turn(1)
+	s.turn.Did(1)
 }
 
-// turnLines is how many lines a scrape writes in a turn, in about a tenth of a millisecond.
+// turnLines is how many lines a scrape writes, or endpoints it looks at, in a turn of a fraction of a
+// millisecond. A scrape of thousands of endpoints takes milliseconds; event loops and connections on its
+// processor run between its turns.
 const turnLines = 256
-
-// turn lets other goroutines run, event loops above all, when lines and those before are enough. A
-// scrape of thousands of endpoints takes milliseconds, and what has a processor to itself in Go may
-// keep it for ten: requests would wait so long.
-func (s *scrape) turn(lines int) {
-	if s.lines += lines; s.lines >= turnLines {
-		s.lines = 0
-		runtime.Gosched()
-	}
-}
 
 // at is the wall-clock time of an instant.
 func (s *scrape) at(since time.Duration) time.Time {
@@ -161,7 +154,7 @@ func (s *scrape) histogram(d *record.Durations, since time.Duration, labels ...s
 	b.shown.Sum = d.Sum.Seconds()
 	n := copy(s.labels[:], labels)
 	s.visitor.Histogram(s.labels[:n], &b.shown, s.at(since))
-	s.turn(len(b.shown.Counts))
+	s.turn.Did(len(b.shown.Counts))
 }
 
 // codeOf is the label of a status.
@@ -215,7 +208,7 @@ func (s *scrape) count(f *serviceFigures) {
 		if held {
 			f.held++
 		}
-		s.turn(1)
+		s.turn.Did(1)
 	}
 }
 

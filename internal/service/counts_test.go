@@ -48,6 +48,27 @@ func TestCountersGoByIdentity(t *testing.T) {
 	})
 }
 
+// The list that metrics are read by is made once for a set: to ask for it again takes no lock.
+func TestReadingsAreMadeOnce(t *testing.T) {
+	onStage(t, Settings{}, func(st *stage) {
+		st.Update(specs("b:80", "a:80"))
+		first := st.Readings()
+		st.mu.Lock()
+		again := st.Readings()
+		st.mu.Unlock()
+		if len(first) != 2 || first[0].Label != "a:80" || &again[0] != &first[0] {
+			t.Errorf("%v, then %v", first, again)
+		}
+		if word, held := st.Word(&first[0]); word != "healthy" || held || first[0].Endpoint() == nil {
+			t.Errorf("%s, held %v", word, held)
+		}
+		st.renew("a:80", "b:80", "c:80")
+		if all := st.Readings(); len(all) != 3 {
+			t.Errorf("one has come: %v", all)
+		}
+	})
+}
+
 func TestFormerCellsAreBounded(t *testing.T) {
 	var f formerCells
 	for i := range 2 * cellsMax {
