@@ -62,8 +62,8 @@ type Reader struct {
 	// heads come too often to visit a pool for each. Nil: there is none.
 	Own []byte
 
-	// Shelf has arrays of the worker whose tasks use the Reader; nil: it has none.
-	Shelf *Shelf
+	// Spares has arrays of the worker whose tasks use the Reader; nil: it has none.
+	Spares *Spares
 
 	// HeadMax bounds a head, in bytes; 0: limits.HeadBytesMax. The buffer grows up to twice
 	// as much for it.
@@ -104,7 +104,7 @@ func (b *Reader) Fill() error {
 		if err := b.Stream.Await(); err != nil {
 			return err
 		}
-		b.home = b.Shelf.takeRead()
+		b.home = b.Spares.takeRead()
 		b.buf, b.r, b.w, b.pin = *b.home, 0, 0, 0
 		if b.Pinned && b.head == nil {
 			return b.first()
@@ -203,7 +203,7 @@ func (b *Reader) makeRoom() error {
 	var home *[]byte
 	var grown []byte
 	if size == readBytes {
-		home = b.Shelf.takeRead()
+		home = b.Spares.takeRead()
 		grown = *home
 	} else {
 		grown = make([]byte, size)
@@ -245,14 +245,14 @@ func (b *Reader) giveUp() {
 // recycle gives an array back, unless it is b's own.
 func (b *Reader) recycle(home *[]byte) {
 	if home != &b.Own {
-		b.Shelf.recycle(home)
+		b.Spares.recycle(home)
 	} else if invariants.Enabled {
 		invariants.Poison(b.Own)
 	}
 }
 
-// recycle gives back an array of one of the common sizes. A nil Shelf takes it, too.
-func (s *Shelf) recycle(b *[]byte) {
+// recycle gives back an array of one of the common sizes. Nil Spares take it, too.
+func (s *Spares) recycle(b *[]byte) {
 	if invariants.Enabled {
 		invariants.Poison(*b)
 	}
@@ -275,7 +275,7 @@ const discardReads = 16
 // there is more to come: false after the end of the stream, or any error.
 func Discard(s engine.Stream) bool {
 	home := readBuffers.Get().(*[]byte)
-	defer (*Shelf)(nil).recycle(home)
+	defer (*Spares)(nil).recycle(home)
 	for range discardReads {
 		if _, err := s.Read(*home); err != nil {
 			return false

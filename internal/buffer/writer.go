@@ -22,8 +22,8 @@ var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBytes); r
 // not fit. The zero value with a Stream is ready. It is used by one task at a time.
 type Writer struct {
 	Stream engine.Stream
-	Shelf  *Shelf // of the worker whose tasks use the Writer; nil: it has none
-	Out    []byte // gathered; append to it between Room and Flush
+	Spares *Spares // of the worker whose tasks use the Writer; nil: it has none
+	Out    []byte  // gathered; append to it between Room and Flush
 	home   *[]byte
 	Wrote  bool // the stream has taken bytes
 }
@@ -31,7 +31,7 @@ type Writer struct {
 // Room makes sure that Out has an array to append to.
 func (w *Writer) Room() {
 	if w.Out == nil {
-		w.home = w.Shelf.takeWrite()
+		w.home = w.Spares.takeWrite()
 		w.Out = (*w.home)[:0]
 	}
 }
@@ -97,7 +97,7 @@ func (w *Writer) Drop() {
 		if invariants.Enabled {
 			invariants.Poison(*w.home)
 		}
-		w.Shelf.giveWrite(w.home)
+		w.Spares.giveWrite(w.home)
 	}
 	w.Out, w.home = nil, nil
 }

@@ -4,7 +4,7 @@ package mux
 // They belong to the worker rather than to a connection, so that an idle connection holds none.
 //
 // A sync.Pool is for tasks that run at the same time, and costs about a hundred instructions for
-// each visit. On a loop one task at a time runs, so a few of each are kept in plain lists (shelf):
+// each visit. On a loop one task at a time runs, so a few of each are kept in plain lists (freeList):
 //
 //	64 connections, a stream each     a turn takes and gives one read buffer 64 times,
 //	                                  and one write buffer, from the top of a list
@@ -41,8 +41,8 @@ type Spares struct {
 // spares are those of one worker: a wakeup serves only tasks of the worker that made it.
 type spares struct {
 	used      sync.Pool // streams
-	streams   shelf[Stream]
-	ins, outs shelf[[]byte]
+	streams   freeList[Stream]
+	ins, outs freeList[[]byte]
 	_         [64]byte
 }
 
@@ -59,15 +59,15 @@ func NewSpares(workers int) *Spares {
 	return s
 }
 
-// A shelf has what is not in use: some in a list, for the tasks of one loop, the rest in a pool.
-type shelf[T any] struct {
+// A freeList has what is not in use: some in a list, for the tasks of one loop, the rest in a pool.
+type freeList[T any] struct {
 	list []*T
 	most int // of list; 0: there is none
 	rest *sync.Pool
 }
 
 // take takes what was put last; nil: the pool makes none, and has none.
-func (s *shelf[T]) take() *T {
+func (s *freeList[T]) take() *T {
 	if n := len(s.list) - 1; n >= 0 {
 		x := s.list[n]
 		s.list[n] = nil
@@ -78,7 +78,7 @@ func (s *shelf[T]) take() *T {
 	return x
 }
 
-func (s *shelf[T]) put(x *T) {
+func (s *freeList[T]) put(x *T) {
 	if len(s.list) < s.most {
 		s.list = append(s.list, x)
 		return

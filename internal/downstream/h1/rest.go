@@ -18,8 +18,8 @@ func open(o downstream.Opening, spare downstream.Conn) downstream.Conn {
 	}
 	c.rt, c.stream, c.draining = o.Runtime, o.Stream, o.Draining
 	c.in.Stream, c.in.Pinned, c.out.Stream = o.Stream, true, o.Stream
-	shelf := buffer.ShelfOf(o.Runtime)
-	c.in.Shelf, c.out.Shelf = shelf, shelf
+	spares := buffer.SparesOf(o.Runtime)
+	c.in.Spares, c.out.Spares = spares, spares
 	c.Configure(o.Settings)
 	c.sent, c.persist = false, false
 	if c.last.Load() {
@@ -55,5 +55,5 @@ func (c *Conn) Rest() bool {
 func (c *Conn) Release() {
 	c.rt, c.stream, c.draining, c.req = nil, nil, nil, nil
 	c.settings, c.content.Limits = nil, nil
-	c.in.Stream, c.out.Stream, c.in.Shelf, c.out.Shelf = nil, nil, nil, nil
+	c.in.Stream, c.out.Stream, c.in.Spares, c.out.Spares = nil, nil, nil, nil
 }

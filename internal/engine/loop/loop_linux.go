@@ -32,7 +32,7 @@ type loop struct {
 	nameSize uint32
 	pipes    pipes
 	buffers  buffers
-	shelf    buffer.Shelf // of connections served here
+	spares   buffer.Spares // of connections served here
 }
 
 var (
@@ -41,8 +41,8 @@ var (
 	_ engine.Stream = (*stream)(nil)
 	_ engine.Rester = (*stream)(nil)
 
-	_ buffer.Shelver = (*loop)(nil)
+	_ buffer.Sparer = (*loop)(nil)
 )
 
-// Shelf implements buffer.Shelver.
-func (l *loop) Shelf() *buffer.Shelf { return &l.shelf }
+// Spares implements buffer.Sparer.
+func (l *loop) Spares() *buffer.Spares { return &l.spares }

@@ -53,10 +53,10 @@ var (
 )
 
 func newConn(rt engine.Runtime, p *Pool, s engine.Stream, t *target) *Conn {
-	shelf := buffer.ShelfOf(rt)
+	spares := buffer.SparesOf(rt)
 	c := &Conn{
 		stream: s, rt: rt, pool: p, secure: t.TLS,
-		in: buffer.Reader{Stream: s, Shelf: shelf}, out: buffer.Writer{Stream: s, Shelf: shelf},
+		in: buffer.Reader{Stream: s, Spares: spares}, out: buffer.Writer{Stream: s, Spares: spares},
 	}
 	c.configure(t)
 	return c

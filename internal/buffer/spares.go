@@ -2,11 +2,11 @@ package buffer
 
 import "github.com/poise-lb/poise/internal/engine"
 
-// shelfMost is how many arrays of a kind a Shelf keeps: a task that waits has none, as a rule, so few
+// sparesMost is how many arrays of a kind Spares keep: a task that waits has none, as a rule, so few
 // are in use at a time.
-const shelfMost = 4
+const sparesMost = 4
 
-// A Shelf keeps arrays of one worker for its next tasks, in front of the pools that all workers have
+// Spares keep arrays of one worker for its next tasks, in front of the pools that all workers have
 // in common: four visits to those for each request cost as much as parsing two fields. For example,
 // of a request and its response on one event loop:
 //
@@ -14,23 +14,23 @@ const shelfMost = 4
 //	Room      an array for writing is taken      Flush: it is given back
 //	Fill      the same array for reading is taken, for the response ...
 //
-// Only tasks of that worker may use a Reader or a Writer that has it. The zero value is empty.
-type Shelf struct{ reads, writes arrays }
+// Only tasks of that worker may use a Reader or a Writer that has it. The zero value has none.
+type Spares struct{ reads, writes arrays }
 
-// A Shelver is a Runtime with a Shelf: one whose tasks never run side by side.
-type Shelver interface{ Shelf() *Shelf }
+// A Sparer is a Runtime with Spares: one whose tasks never run side by side.
+type Sparer interface{ Spares() *Spares }
 
-// ShelfOf is the Shelf of a runtime; nil: it has none, and the pools do.
-func ShelfOf(rt engine.Runtime) *Shelf {
-	if s, ok := rt.(Shelver); ok {
-		return s.Shelf()
+// SparesOf are the Spares of a runtime; nil: it has none, and the pools do.
+func SparesOf(rt engine.Runtime) *Spares {
+	if s, ok := rt.(Sparer); ok {
+		return s.Spares()
 	}
 	return nil
 }
 
 // arrays are those that are not in use.
 type arrays struct {
-	all [shelfMost]*[]byte
+	all [sparesMost]*[]byte
 	n   int
 }
 
@@ -56,7 +56,7 @@ func (a *arrays) give(b *[]byte) bool {
 }
 
 // takeRead returns an array of readBytes.
-func (s *Shelf) takeRead() *[]byte {
+func (s *Spares) takeRead() *[]byte {
 	if s != nil {
 		if b := s.reads.take(); b != nil {
 			return b
@@ -66,14 +66,14 @@ func (s *Shelf) takeRead() *[]byte {
 }
 
 // giveRead takes such an array back.
-func (s *Shelf) giveRead(b *[]byte) {
+func (s *Spares) giveRead(b *[]byte) {
 	if s == nil || !s.reads.give(b) {
 		readBuffers.Put(b)
 	}
 }
 
 // takeWrite returns an array for a Writer.
-func (s *Shelf) takeWrite() *[]byte {
+func (s *Spares) takeWrite() *[]byte {
 	if s != nil {
 		if b := s.writes.take(); b != nil {
 			return b
@@ -83,7 +83,7 @@ func (s *Shelf) takeWrite() *[]byte {
 }
 
 // giveWrite takes such an array back.
-func (s *Shelf) giveWrite(b *[]byte) {
+func (s *Spares) giveWrite(b *[]byte) {
 	if s == nil || !s.writes.give(b) {
 		writeBuffers.Put(b)
 	}

@@ -6,21 +6,21 @@ import (
 	"github.com/poise-lb/poise/internal/engine"
 )
 
-// shelved is a runtime with a Shelf.
-type shelved struct {
+// sparing is a runtime with Spares.
+type sparing struct {
 	engine.Runtime
-	shelf Shelf
+	spares Spares
 }
 
-func (s *shelved) Shelf() *Shelf { return &s.shelf }
+func (s *sparing) Spares() *Spares { return &s.spares }
 
 // plain is a runtime without one.
 type plain struct{ engine.Runtime }
 
-func TestAShelfHandsOutWhatItHas(t *testing.T) {
-	s := ShelfOf(new(shelved))
-	if s == nil || ShelfOf(plain{}) != nil {
-		t.Fatal("the wrong runtime has a Shelf")
+func TestSparesHandOutWhatTheyHave(t *testing.T) {
+	s := SparesOf(new(sparing))
+	if s == nil || SparesOf(plain{}) != nil {
+		t.Fatal("the wrong runtime has Spares")
 	}
 	read, write := s.takeRead(), s.takeWrite()
 	if len(*read) != readBytes || cap(*write) < outBytes {
@@ -36,29 +36,29 @@ func TestAShelfHandsOutWhatItHas(t *testing.T) {
 	}
 }
 
-// TestAShelfIsBounded, and what it does not take goes to the pools.
-func TestAShelfIsBounded(t *testing.T) {
-	var s Shelf
+// TestSparesAreBounded, and what they do not take goes to the pools.
+func TestSparesAreBounded(t *testing.T) {
+	var s Spares
 	seen := make(map[*[]byte]bool)
-	for range 3 * shelfMost {
+	for range 3 * sparesMost {
 		b := make([]byte, readBytes)
 		s.giveRead(&b)
 	}
-	for range 3 * shelfMost {
+	for range 3 * sparesMost {
 		b := s.takeRead()
 		if seen[b] {
 			t.Fatal("one array for two")
 		}
 		seen[b] = true
 	}
-	if s.reads.n != 0 || s.reads.all != [shelfMost]*[]byte{} {
+	if s.reads.n != 0 || s.reads.all != [sparesMost]*[]byte{} {
 		t.Errorf("%d are left", s.reads.n)
 	}
 }
 
-// TestPoolsDoWithoutAShelf: a nil one takes and gives.
-func TestPoolsDoWithoutAShelf(t *testing.T) {
-	var none *Shelf
+// TestPoolsDoWithoutSpares: a nil one takes and gives.
+func TestPoolsDoWithoutSpares(t *testing.T) {
+	var none *Spares
 	b := none.takeRead()
 	none.recycle(b)
 	w := none.takeWrite()
