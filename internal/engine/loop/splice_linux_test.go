@@ -284,6 +284,7 @@ func TestSpliceIsBounded(t *testing.T) {
 	const stall = 60 * time.Millisecond
 	nothing := func(c *spliceCase) {}
 	fill := func(c *spliceCase) {
+		c.fromPeer.Write(make([]byte, 16<<10)) // fits, so that there is something to read however late the rest comes
 		c.beside(c.fromOther, func() error { c.fromPeer.Write(make([]byte, 64<<20)); return nil })
 	}
 	for _, test := range []struct {
