@@ -72,6 +72,12 @@ func readControls(fields []Field) (c controls) {
 // usual recognizes the values that Connection nearly always has: to read a list costs ten times as
 // much. Keep-Alive, which one of them nominates, goes on in no case.
 func usual(value []byte) (ends, goesOn bool) {
+	switch string(value) { // which costs a third of what folding does
+	case "close":
+		return true, false
+	case "keep-alive":
+		return false, true
+	}
 	return EqualFold(value, "close"), EqualFold(value, "keep-alive")
 }
 
