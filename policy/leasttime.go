@@ -101,7 +101,11 @@ func (p *leastTimePicker) Pick(a *Attempt) *endpoint.Endpoint {
 		return p.eps[first]
 	}
 	if n > lookMost {
-		list := [fewSamples]*endpoint.Endpoint{p.eps[first], p.eps[p.index(r*hashLeft)], p.eps[p.index(r*hashRight)]}
+		second, third := p.index(r*hashLeft), p.index(r*hashRight)
+		if p.slots == nil {
+			return p.few(p.eps[first], p.eps[second], p.eps[third], a.Now)
+		}
+		list := [fewSamples]*endpoint.Endpoint{p.eps[first], p.eps[second], p.eps[third]}
 		return p.best(list[:], a.Now)
 	}
 	// All, from a random start, so that equally good ones get the same; but first comes first.
@@ -208,17 +212,22 @@ func (p *leastTimePicker) even(first, start int, now time.Duration) *endpoint.En
 // penalty come last. It uses list as its own.
 func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *endpoint.Endpoint {
 	par := endpoint.ParOf(parOf(list), now)
+	return p.bestBy(&par, list, now)
+}
+
+// bestBy is best, whose par is known.
+func (p *leastTimePicker) bestBy(par *endpoint.Par, list []*endpoint.Endpoint, now time.Duration) *endpoint.Endpoint {
 	mean := p.mean
 	best := list[0]
 	weight := float32(best.Weight())
 	cost := weight + float32(best.InFlight())*mean // times the weight
-	if !best.Within(&par) {
+	if !best.Within(par) {
 		cost *= factor(best, par.Level, now)
 	}
 	others := list[1:]
 	worse := 0 // so many of them may have a penalty
 	for _, e := range others {
-		if !e.Within(&par) {
+		if !e.Within(par) {
 			others[worse] = e
 			worse++
 			continue
@@ -241,34 +250,6 @@ func (p *leastTimePicker) best(list []*endpoint.Endpoint, now time.Duration) *en
 	}
 	return best
 }
-
-// parOf is the level above which one of list is slow: the mean of those that are known, and some
-// slack; endpoint.Unanswered if none is.
-func parOf(list []*endpoint.Endpoint) endpoint.Level {
-	var sum, n uint64
-	for _, e := range list {
-		l := uint64(e.Typical())
-		sum += l
-		n += -l >> 63 // 1 of a level that is known, 0 of Unknown
-	}
-	if n == 0 {
-		return endpoint.Unanswered
-	}
-	if n < uint64(len(inverses)) {
-		return endpoint.Level(sum*inverses[n]>>inverseBits) + slack
-	}
-	return endpoint.Level(sum/n) + slack
-}
-
-// inverses are 2^inverseBits / n: a division takes longer than all else that parOf does.
-const inverseBits = 28
-
-var inverses = func() (all [lookMost + 1]uint64) {
-	for n := range all[1:] {
-		all[n+1] = (1<<inverseBits + uint64(n)/2) / uint64(n+1)
-	}
-	return all
-}()
 
 // penalty is that of e, where par is what counts as fast.
 func penalty(e *endpoint.Endpoint, par endpoint.Level, now time.Duration) endpoint.Level {

@@ -64,6 +64,44 @@ func TestLeastTimeOracle(t *testing.T) {
 	}
 }
 
+// TestFewIsBest: of three endpoints that weigh the same few picks the one that best does, whatever is
+// known of them.
+func TestFewIsBest(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 1))
+	short := 0 // ways by which none had a penalty
+	for round := range 20_000 {
+		eps := testEndpoints([]int{3, 3, 3})
+		now := time.Minute
+		for _, e := range eps {
+			for range round%8 + r.IntN(12) {
+				now += 3 * time.Millisecond
+				e.Begin(now)
+				e.End(endpoint.Outcome{Now: now, Latency: time.Duration(4+r.IntN(1+round%30)) * time.Millisecond, Failed: r.IntN(500) == 0})
+			}
+			for range r.IntN(5) {
+				e.Begin(now)
+			}
+		}
+		now += time.Duration(r.IntN(9)) * time.Millisecond
+		a, b, c := eps[0], eps[1], eps[r.IntN(3)] // draws may meet
+		p := newLeastTime(eps)
+		got, want := p.few(a, b, c, now), p.best([]*endpoint.Endpoint{a, b, c}, now)
+		if got != want {
+			t.Fatalf("round %d: few picks %v with %d in flight, best %v with %d", round, got.ID(), got.InFlight(), want.ID(), want.InFlight())
+		}
+		par := endpoint.ParOf(parOfFew(a, b, c), now)
+		if par.Level != parOf([]*endpoint.Endpoint{a, b, c}) {
+			t.Fatalf("round %d: par %v", round, par.Level)
+		}
+		if a.Within(&par) && b.Within(&par) && c.Within(&par) {
+			short++
+		}
+	}
+	if short < 1000 || short > 18_000 {
+		t.Errorf("in %d of 20000 rounds none had a penalty", short)
+	}
+}
+
 // TestColdGetsItsShareOneByOne: requests that come one at a time reach an endpoint that was never
 // measured as often as others, and while its first answer is not there it gets no second one.
 func TestColdGetsItsShareOneByOne(t *testing.T) {
