@@ -107,7 +107,12 @@ func (a *api) service(w http.ResponseWriter, r *http.Request) {
 // endpointViews are the endpoints of a service with their shares.
 func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
 	var attempts uint64
-	expected := expectedOf(s)
+	expected := expectedOf(s, func(label string) float64 {
+		if sums := f.endpoints[endpointKey{s.Name, label}]; sums != nil {
+			return float64(sums.Requests)
+		}
+		return 0
+	})
 	for key, sums := range f.endpoints {
 		if key.service == s.Name {
 			attempts += sums.Requests
@@ -129,25 +134,44 @@ func endpointViews(s *poise.ServiceStatus, f *figures) []EndpointView {
 }
 
 // expectedOf returns what the share of an endpoint would be by weight alone: its part of the weights of
-// the usable ones, or of those of its place, of which the place has its share.
-func expectedOf(s *poise.ServiceStatus) func(e *poise.EndpointStatus) float64 {
-	weights, shares := make(map[string]float64), map[string]float64{"": 1}
+// the usable ones, or of those of its place, of which the place has its share. Which requests ask for
+// which lane no weight says: there it is the part of what the endpoints of the lane have had, by requests.
+func expectedOf(s *poise.ServiceStatus, requests func(label string) float64) func(e *poise.EndpointStatus) float64 {
+	type group struct{ lane, place string }
+	weights, places := make(map[group]float64), map[string]float64{"": 1}
 	for i := range s.Endpoints {
 		if e := &s.Endpoints[i]; e.Usable {
-			weights[e.Place] += weightOf(e)
+			weights[group{e.Lane, e.Place}] += weightOf(e)
 		}
 	}
 	if s.Places != nil {
-		shares[""] = 0
+		places[""] = 0
 	}
 	for i := range s.Places {
-		shares[s.Places[i].Name] = s.Places[i].Share
+		places[s.Places[i].Name] = s.Places[i].Share
 	}
-	return func(e *poise.EndpointStatus) float64 {
+	within := func(e *poise.EndpointStatus) float64 {
 		if !e.Usable {
 			return 0
 		}
-		return shares[e.Place] * weightOf(e) / weights[e.Place]
+		return places[e.Place] * weightOf(e) / weights[group{e.Lane, e.Place}]
+	}
+	if len(s.Lanes) == 0 {
+		return within
+	}
+	had, parts, all := make(map[string]float64), make(map[string]float64), 0.0 // by lane
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		n := requests(e.Label)
+		had[e.Lane] += n
+		parts[e.Lane] += within(e)
+		all += n
+	}
+	return func(e *poise.EndpointStatus) float64 {
+		if all == 0 || parts[e.Lane] == 0 {
+			return 0
+		}
+		return had[e.Lane] / all * within(e) / parts[e.Lane]
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -79,5 +80,38 @@ func TestFiguresOfDiscoveredServices(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("not listed: %v", want)
+	}
+}
+
+// What an endpoint is expected to get is by weight, within its place and its lane: what a lane gets is
+// said by those who ask for it.
+func TestExpected(t *testing.T) {
+	one := func(label, lane, place string, weight float64, usable bool) poise.EndpointStatus {
+		return poise.EndpointStatus{Label: label, Lane: lane, Place: place, Weight: weight, Usable: usable}
+	}
+	for name, test := range map[string]struct {
+		s    poise.ServiceStatus
+		had  map[string]float64
+		want map[string]float64
+	}{
+		"weights": {poise.ServiceStatus{Endpoints: []poise.EndpointStatus{one("a", "", "", 3, true), one("b", "", "", 1, true), one("c", "", "", 1, false)}},
+			nil, map[string]float64{"a": 0.75, "b": 0.25, "c": 0}},
+		"places": {poise.ServiceStatus{Places: []poise.PlaceStatus{{Name: "near", Share: 0.8}, {Name: "far", Share: 0.2}},
+			Endpoints: []poise.EndpointStatus{one("a", "", "near", 1, true), one("b", "", "near", 1, true), one("c", "", "far", 1, true)}},
+			nil, map[string]float64{"a": 0.4, "b": 0.4, "c": 0.2}},
+		"a lane that few ask for": {poise.ServiceStatus{Lanes: []poise.LaneStatus{{}, {Value: "v2"}},
+			Endpoints: []poise.EndpointStatus{one("a", "", "", 1, true), one("b", "", "", 1, true), one("c", "v2", "", 5, true)}},
+			map[string]float64{"a": 60, "b": 30, "c": 10}, map[string]float64{"a": 0.45, "b": 0.45, "c": 0.1}},
+		"a lane that nothing asks for": {poise.ServiceStatus{Lanes: []poise.LaneStatus{{}, {Value: "v2"}},
+			Endpoints: []poise.EndpointStatus{one("a", "", "", 1, true), one("c", "v2", "", 1, true)}},
+			map[string]float64{"a": 5}, map[string]float64{"a": 1, "c": 0}},
+	} {
+		expected := expectedOf(&test.s, func(label string) float64 { return test.had[label] })
+		for i := range test.s.Endpoints {
+			e := &test.s.Endpoints[i]
+			if got := expected(e); math.Abs(got-test.want[e.Label]) > 1e-9 {
+				t.Errorf("%s: %s is expected to get %.3f, want %.3f", name, e.Label, got, test.want[e.Label])
+			}
+		}
 	}
 }

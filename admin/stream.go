@@ -223,7 +223,7 @@ func (r *reading) tick(service string) Tick {
 // endpoints are the rates of the endpoints of a service.
 func (r *reading) endpoints(s *poise.ServiceStatus, took time.Duration) map[string]EndpointRates {
 	out := make(map[string]EndpointRates, len(s.Endpoints))
-	all, expected := 0.0, expectedOf(s)
+	all := 0.0
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		key := endpointKey{s.Name, e.Label}
@@ -236,14 +236,17 @@ func (r *reading) endpoints(s *poise.ServiceStatus, took time.Duration) map[stri
 			one.Rates = sums.since(before, took, r.now.bounds)
 		}
 		all += one.Requests
-		one.Expected = expected(e)
 		out[e.Label] = one
 	}
-	for label, one := range out {
+	expected := expectedOf(s, func(label string) float64 { return out[label].Requests })
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		one := out[e.Label]
 		if all > 0 {
 			one.Share = one.Requests / all
 		}
-		out[label] = one
+		one.Expected = expected(e)
+		out[e.Label] = one
 	}
 	return out
 }
