@@ -30,8 +30,8 @@ type Reading struct {
 	history *History // guarded by the service's mu
 }
 
-// A roster is all Readings of a service.
-type roster struct {
+// readings are all Readings of a service.
+type readings struct {
 	all   []Reading     // in the order of their IDs
 	until time.Duration // instant at which one that is gone is forgotten; 0: none is gone
 }
@@ -41,29 +41,29 @@ type roster struct {
 // the lock only if the set has changed since the last call.
 func (s *Service) Readings() []Reading {
 	now := s.rt.Now()
-	if r := s.roster.Load(); r != nil && (r.until == 0 || now < r.until) {
+	if r := s.readings.Load(); r != nil && (r.until == 0 || now < r.until) {
 		return r.all
 	}
-	r, joined := s.enrol(now)
+	r, changes := s.collectReadings(now)
 	slices.SortFunc(r.all, func(a, b Reading) int { return a.id.Compare(*b.id) })
 	for i := range r.all {
 		r.all[i].Label = Label(*r.all[i].id)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if joined == s.joined {
-		s.roster.Store(r)
+	if changes == s.changes {
+		s.readings.Store(r)
 	}
 	return r.all
 }
 
-// enrol collects the Readings, in no order and without labels. joined tells whether the set has
+// collectReadings collects the Readings, in no order and without labels. changes tells whether the set has
 // changed since.
-func (s *Service) enrol(now time.Duration) (r *roster, joined uint64) {
+func (s *Service) collectReadings(now time.Duration) (r *readings, changes uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.former.drop(now)
-	r = &roster{all: make([]Reading, 0, len(s.byID)+len(s.former))}
+	r = &readings{all: make([]Reading, 0, len(s.byID)+len(s.former))}
 	for _, m := range s.byID {
 		r.all = append(r.all, Reading{id: &m.endpoint.Spec().ID, Since: m.history.Since, Cells: m.Cells, member: m, history: m.history})
 	}
@@ -73,13 +73,13 @@ func (s *Service) enrol(now time.Duration) (r *roster, joined uint64) {
 			r.until = one.until
 		}
 	}
-	return r, s.joined
+	return r, s.changes
 }
 
-// disband forgets the roster: an endpoint has come or gone. Called with mu held.
-func (s *Service) disband() {
-	s.joined++
-	s.roster.Store(nil)
+// setChanged forgets the Readings: an endpoint has come or gone. Called with mu held.
+func (s *Service) setChanged() {
+	s.changes++
+	s.readings.Store(nil)
 }
 
 // Gone reports whether the endpoint is no member any more, and has drained.

@@ -164,7 +164,7 @@ func newMember(spec endpoint.Spec, attach func(*endpoint.Endpoint) any) *Member 
 func (s *Service) join(m *Member, first bool, now time.Duration) {
 	id := m.endpoint.ID()
 	s.byID[id] = m
-	s.disband()
+	s.setChanged()
 	if m.Cells, m.history = s.former.take(id, now); m.Cells == nil {
 		m.Cells, m.history = record.NewCells[record.EndpointCell](s.conf.set.Workers), newHistory(now)
 	}
@@ -234,7 +234,7 @@ func (s *Service) reap(now time.Duration) (gone []*endpoint.Endpoint) {
 		}
 		s.apply(m, health.Input{Event: health.Emptied, Now: now}, nil)
 		delete(s.byID, m.endpoint.ID())
-		s.disband()
+		s.setChanged()
 		s.former.keep(m, now)
 		gone = append(gone, m.endpoint)
 		return true

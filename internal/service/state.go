@@ -85,9 +85,9 @@ type Service struct {
 	probers   probers
 	faults    faults
 	waiters   []engine.Signal // tasks in AwaitReady
-	joined    uint64          // counts changes of byID
+	changes   uint64          // of byID, counted
 
-	roster atomic.Pointer[roster] // see Readings; nil: to be made
+	readings atomic.Pointer[readings] // see Readings; nil: to be made
 }
 
 // builds is when views are built. It is guarded by Service.work.
