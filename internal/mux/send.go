@@ -111,7 +111,7 @@ func (s *Stream) SendResponse(r *message.Response, end bool, by time.Duration) e
 	c.out = c.encoder.Response(http2.BeginHeaders(c.out), r, s.head)
 	s.finish(at, end)
 	if end {
-		return s.leaves()
+		s.leaves()
 	}
 	return nil
 }
@@ -226,7 +226,8 @@ func (s *Stream) End(trailers []message.Field) error {
 		c.room(frameRoom)
 		c.out = http2.AppendData(c.out, s.id, nil, true)
 	}
-	return s.leaves()
+	s.leaves()
+	return nil
 }
 
 func anyField(fields []message.Field) bool {
