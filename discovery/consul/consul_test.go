@@ -28,8 +28,15 @@ const backMost = 2 * time.Second
 // when its context does, with all its goroutines, or the bubble says so.
 func play(t *testing.T, c Config, count int, script func(h *fakes.Heard, f []*fake)) {
 	t.Helper()
+	playFrom(t, c, count, func([]*fake) {}, script)
+}
+
+// playFrom is play with servers that prepare has changed before anything asks them.
+func playFrom(t *testing.T, c Config, count int, prepare func(f []*fake), script func(h *fakes.Heard, f []*fake)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		all, dial := network(t, count, &c)
+		prepare(all)
 		s := newRegistry(c, dial).Source(c.Service, c.Tags)
 		h := new(fakes.Heard)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -249,11 +256,11 @@ func TestOldAnswers(t *testing.T) {
 
 // TestRetryAfter: an agent that is overloaded is left alone for as long as it says.
 func TestRetryAfter(t *testing.T) {
-	play(t, Config{}, 1, func(h *fakes.Heard, f []*fake) {
-		f[0].do(func() {
-			f[0].broken, f[0].status = "busy", http.StatusTooManyRequests
-			f[0].extra = http.Header{"Retry-After": {"30"}}
-		})
+	busy := func(f []*fake) {
+		f[0].broken, f[0].status = "busy", http.StatusTooManyRequests
+		f[0].extra = http.Header{"Retry-After": {"30"}}
+	}
+	playFrom(t, Config{}, 1, busy, func(h *fakes.Heard, f []*fake) {
 		time.Sleep(time.Minute)
 		before := f[0].count("v1/health/service")
 		time.Sleep(10 * time.Minute)
