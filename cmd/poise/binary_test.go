@@ -537,7 +537,7 @@ func fetchTLS(url string) (serial int64, proto string, err error) {
 }
 
 func TestDemo(t *testing.T) {
-	p := launch(t, "demo", "--for", "4s")
+	p := launch(t, "demo", "--for", "8s") // bob is away for a quarter of it
 	p.exit(0)
 	out := p.out.String()
 	for _, want := range []string{`poise: ready on http://127\.0\.0\.1:8\d\d\d, policy least_time, 3 endpoints, engine loop`,
