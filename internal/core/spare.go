@@ -25,7 +25,7 @@ const (
 	// These bound the connections and sessions that a worker keeps. A connection has some 200
 	// bytes, a session some kilobytes with the room for its heads.
 	connectionsMax = 256
-	sessionsMax    = 32
+	sessionsMax    = 8
 )
 
 // spare is what one event loop keeps; only its tasks use it.

@@ -53,7 +53,7 @@ func NewSpares(workers int) *Spares {
 		p := &s.workers[i]
 		p.streams.rest, p.ins.rest, p.outs.rest = &p.used, &ins, &outs
 		if i > 0 {
-			p.streams.most, p.ins.most, p.outs.most = 64, 2, 4
+			p.streams.most, p.ins.most, p.outs.most = 16, 2, 4
 		}
 	}
 	return s

@@ -94,14 +94,15 @@ func (c *Conn) dirty() {
 // leaves has the end of a stream leave. That of a client's stream that is alone on its connection is
 // written by its own task, in Close, if it is short: nothing can join it, since no other stream is here,
 // and a task for the write would cost more than the write saves. Not before Close: by then the exchange
-// has given its connection to the endpoint back, and the client's next request finds it. The lock is
-// held.
+// has given its connection to the endpoint back, and the client's next request finds it. A request with
+// content is not over with its response: the endpoint may be taking the content still, and Close comes
+// after that. The lock is held.
 //
 //	64 clients, a stream each     64 answers    64 writes by the tasks of the streams
 //	8 clients, 16 streams each    128 answers   8 writes by 8 writing tasks
 func (s *Stream) leaves() {
 	c := s.c
-	if s.leaving = s.readEnd && c.alone(); !s.leaving {
+	if s.leaving = s.readEnd && s.got == 0 && c.alone(); !s.leaving {
 		c.dirty()
 	}
 }
