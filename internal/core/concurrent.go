@@ -7,15 +7,7 @@ package core
 //	task of request 1:          run ........... done
 //	task of request 3:                         run .................... done: idle.Set
 //
-// Where a stream can rest, a request is held until the next one has been read, since the last one
-// of what has come needs no task of its own: the connection's, which has nothing left to do, runs it,
-// and another one reads when more comes. To start a task and to switch to it costs about as much as
-// to pick an endpoint.
-//
-//	connection's task:   Await  Next 1 (held)  Await  Next 3 (held; 1 is started)  Rest  run 3
-//
-// A request that was reset while it was held has cost no task. The connection's session, with its
-// Conn, stays until the last exchange has ended.
+// The connection's session, with its Conn, stays until the last exchange has ended.
 
 import (
 	"errors"
@@ -112,28 +104,8 @@ func (c *connection) startNext(s *session) bool {
 		return false
 	}
 	s.begun++
-	if c.wake == nil {
-		c.rt.Start(r.task)
-	} else {
-		s.startHeld()
-		s.held = r
-	}
+	c.rt.Start(r.task)
 	return !s.conn.Last()
-}
-
-// startHeld starts a task for the request that is held, if there is one. One that the client has
-// reset meanwhile needs none.
-func (s *session) startHeld() {
-	r := s.held
-	if r == nil {
-		return
-	}
-	s.held = nil
-	if r.left() {
-		r.done()
-		return
-	}
-	r.conn.rt.Start(r.task)
 }
 
 // inARow is how many requests a connection may begin until others have their turn: one read may have
@@ -146,7 +118,6 @@ func (c *connection) giveWay(s *session) {
 	if c.wake == nil {
 		return
 	}
-	s.startHeld()
 	c.rt.Fork(func() {}).Wait()
 }
 
@@ -158,7 +129,6 @@ func (c *connection) slowDown(s *session) {
 		return
 	}
 	if wait := p.Pace(); wait > 0 {
-		s.startHeld()
 		c.rt.Sleep(c.rt.Now() + wait)
 	}
 }

@@ -123,14 +123,10 @@ func (c *connection) serve(resumed bool) {
 	how := broken
 	defer func() { // also when something panics
 		if how != rested {
-			s.startHeld()
 			c.finish(s, how)
 		}
 	}()
-	var last *request
-	if how, last = c.serveAll(s, resumed); last != nil {
-		last.run()
-	}
+	how = c.serveAll(s, resumed)
 }
 
 // outcome is why serve returns.
@@ -142,28 +138,26 @@ const (
 	rested                // it waits for a request
 )
 
-// serveAll is serve with an open session. last is what has been read last, and is left to the caller
-// if the connection rests; nil: nothing is.
-func (c *connection) serveAll(s *session, resumed bool) (how outcome, last *request) {
+// serveAll is serve with an open session.
+func (c *connection) serveAll(s *session, resumed bool) outcome {
 	for n := 0; ; {
 		ready, err := s.conn.Await(resumed)
 		if err != nil {
-			return ended, nil
+			return ended
 		}
 		if ready && !c.serveNext(s) {
-			return ended, nil
+			return ended
 		}
 		resumed = false
 		if s.begun >= inARow {
 			c.slowDown(s)
 		}
 		if c.wake != nil && s.conn.Rest() {
-			last, s.held = s.held, nil
 			if !c.protocol.Concurrent {
 				c.release(s)
 			}
 			c.stream.(engine.Rester).WhenReady(c.wake)
-			return rested, last
+			return rested
 		}
 		if n++; n >= inARow && c.protocol.Concurrent {
 			n = 0

@@ -39,7 +39,6 @@ type session struct {
 
 	// Of a concurrent connection; else nil.
 	idle   engine.Signal // is set when an exchange ends and ending is set
-	held   *request      // the last one whose head was read: it has no task yet
 	begun  int           // requests since its pace was asked for
 	ending atomic.Bool   // the connection's task waits for its exchanges to end
 }

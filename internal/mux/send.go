@@ -111,7 +111,7 @@ func (s *Stream) SendResponse(r *message.Response, end bool, by time.Duration) e
 	c.out = c.encoder.Response(http2.BeginHeaders(c.out), r, s.head)
 	s.finish(at, end)
 	if end {
-		s.leaves()
+		c.dirty()
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (s *Stream) End(trailers []message.Field) error {
 		c.room(frameRoom)
 		c.out = http2.AppendData(c.out, s.id, nil, true)
 	}
-	s.leaves()
+	c.dirty()
 	return nil
 }
 

@@ -72,7 +72,6 @@ type once struct {
 	markIn  uint32 // see writing.turn
 	headIn  uint32 // the buffer that the request's head was appended to
 	sentEnd bool   // END_STREAM was appended
-	leaving bool   // and Close writes it: see leaves
 	enough  bool   // the peer wants no more content
 
 	err   error // why the stream has failed; nil: it has not

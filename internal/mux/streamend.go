@@ -51,9 +51,6 @@ func (s *Stream) Close() {
 	default:
 		s.reset(http2.Cancel, engine.ErrClosed)
 	}
-	if s.leaving {
-		s.writeEnd()
-	}
 	c.drop(s)
 }
 

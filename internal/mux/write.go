@@ -91,47 +91,6 @@ func (c *Conn) dirty() {
 	}
 }
 
-// leaves has the end of a stream leave. That of a client's stream that is alone on its connection is
-// written by its own task, in Close, if it is short: nothing can join it, since no other stream is here,
-// and a task for the write would cost more than the write saves. Not before Close: by then the exchange
-// has given its connection to the endpoint back, and the client's next request finds it. A request with
-// content is not over with its response: the endpoint may be taking the content still, and Close comes
-// after that. The lock is held.
-//
-//	64 clients, a stream each     64 answers    64 writes by the tasks of the streams
-//	8 clients, 16 streams each    128 answers   8 writes by 8 writing tasks
-func (s *Stream) leaves() {
-	c := s.c
-	if s.leaving = s.readEnd && s.got == 0 && c.alone(); !s.leaving {
-		c.dirty()
-	}
-}
-
-// alone reports whether what is gathered may be written by the task of the only stream.
-func (c *Conn) alone() bool {
-	return c.server && c.opened == 1 && !c.busy && !c.broken && len(c.out) <= turnBytes
-}
-
-// writeEnd writes the end of a stream that leaves has left to Close.
-func (s *Stream) writeEnd() {
-	c := s.c
-	s.leaving = false
-	switch {
-	case len(c.out) == 0 || c.closing: // another stream's task has written it, or Close of the connection will
-		return
-	case !c.alone():
-		c.dirty()
-		return
-	}
-	c.busy = true
-	c.writeOnce()
-	if len(c.out)+len(c.line)+len(c.openers) > 0 && !c.broken { // streams that have begun meanwhile
-		c.rt.Start(c.flushTask)
-		return
-	}
-	c.busy = false
-}
-
 // flush is the writing task.
 func (c *Conn) flush() {
 	c.write()

@@ -35,7 +35,7 @@ const (
 	// sealUnit is how much counts like one of the reads and writes of a burst.
 	sealUnit = 16 << 10
 	// aheadMost is how much is decrypted before a task that waits is told that something has come.
-	aheadMost = 1 << 10
+	aheadMost = 1
 )
 
 // A Secured is a Stream under TLS, whose handshake is over.
@@ -83,8 +83,7 @@ func (t *secure) Protocol() string { return t.conn.ConnectionState().NegotiatedP
 
 // Await parks the calling task until a byte or the end can be read. Whether the bytes that
 // came make a byte of content is known only when they are decrypted (they may be part of a
-// record, or a key update): so some are read ahead, as many as a request has mostly, since
-// each call into crypto/tls costs as much as copying them.
+// record, or a key update): so a byte is read ahead.
 func (t *secure) Await() error {
 	s := t.s
 	s.loop.Spend()
